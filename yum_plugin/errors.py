@@ -1,0 +1,122 @@
+"""Errors a reader may meet: "could not get it", "what we got is wrong", "what you asked is wrong".
+
+Nothing of ours is imported here, so every module may import this one.
+Each error has a ``reference`` (stable, kebab-case: scripts and documentation rely on it)
+out of its family's table, which also holds the hint shown when the raiser gives none.
+"""
+from typing import Dict
+
+EXIT_OK = 0
+EXIT_PROBLEM = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_REFUSED = 4
+EXIT_BUG = 5
+
+
+class MirrorsError(Exception):
+    """Base of all errors meant for a reader.
+
+    Args:
+        reference: a key of the family's ``REFERENCES``.
+        what: one sentence without a full stop, e.g. "repomd.xml is older than the one already accepted".
+        where: the mirror, file or setting it is about.
+        hint: the command or action that mends it; the reference's own hint if left out.
+
+    Raises:
+        KeyError: the family has no such reference (a bug of the raiser, found by its first test).
+    """
+
+    REFERENCES: Dict[str, str] = {"internal": "please report this with the log file"}
+    exit_code = EXIT_BUG
+
+    def __init__(self, reference: str, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__(reference, what, where, hint)
+        self.reference = reference
+        self.what = what
+        self.where = where
+        self.hint = hint or self.REFERENCES[reference]
+
+    def __str__(self) -> str:
+        return describe(self.reference, self.what, self.where, self.hint)
+
+
+def describe(reference: str, what: str, where: str, hint: str) -> str:
+    """Word a problem in the one form that every message of ours has.
+
+    Args:
+        reference: the stable name.
+        what: one sentence without a full stop.
+        where: the mirror, file or setting; may be empty.
+        hint: what mends it; may be empty.
+
+    Returns:
+        ``reference: what (where); hint`` on one line, without control characters.
+    """
+    place = " ({})".format(where) if where else ""
+    advice = "; {}".format(hint) if hint else ""
+    text = "{}: {}{}{}".format(reference, what, place, advice)
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+class UsageError(MirrorsError):
+    """The command line, a setting or an installed file is not as it must be."""
+
+    exit_code = EXIT_USAGE
+    REFERENCES = {
+        "usage": "see 'xcpng-mirrors --help'",
+        "configuration": "see the comments in the .conf file",
+        "key-file": "reinstall the package that owns the key: xcp-ng-release",
+        "state": "check free space and permissions of the state directory",
+        "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
+    }
+
+
+class FetchError(MirrorsError):
+    """The bytes could not be had; another mirror may have them."""
+
+    exit_code = EXIT_UNREACHABLE
+    REFERENCES = {
+        "unreachable": "check the network, DNS and proxy of this host",
+        "timed-out": "the mirror is slow or down; another one is used where there is one",
+        "tls-expired": "tell the mirror's owner to renew the certificate, and check this host's clock",
+        "tls-hostname": "tell the mirror's owner: the certificate is for another name",
+        "tls-untrusted": "check sslcacert= of the repository and this host's CA bundle",
+        "tls-incomplete": "tell the mirror's owner to serve the intermediate certificates (fullchain)",
+        "tls-failed": "check TLS settings of this host and of its proxy",
+        "http-status": "the mirror lacks the file or is ill",
+        "too-large": "the answer is larger than such a file may be; nothing was kept",
+        "too-slow": "another mirror is used where there is one",
+        "truncated": "the mirror closed the connection early; another one is used where there is one",
+        "redirect-refused": "mirrors are asked directly and may not send us elsewhere",
+        "bad-answer": "the server does not speak plain HTTP; a captive portal or proxy may stand between",
+    }
+
+
+class TrustError(MirrorsError):
+    """The bytes arrived, and they must not be believed."""
+
+    exit_code = EXIT_REFUSED
+    REFERENCES = {
+        "signature-missing": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "signature-invalid": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "wrong-signature-type": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "unknown-key": "signed by a key that is not pinned; see fingerprints= in the .conf",
+        "weak-digest": "only SHA-256, SHA-384 and SHA-512 signatures are believed",
+        "signature-expired": "the repository must be signed again by its owner",
+        "signature-from-future": "check this host's clock: timedatectl",
+        "key-mismatch": "the installed key is not the pinned one; reinstall xcp-ng-release",
+        "key-expired": "install the renewed key: update xcp-ng-release",
+        "key-revoked": "do not update; ask the XCP-ng team for the new key",
+        "key-invalid": "reinstall the package that owns the key: xcp-ng-release",
+        "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
+        "fast-forward": "check this host's clock: timedatectl",
+        "mix-and-match": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",
+        "not-covered": "the signature does not cover the whole file; do not install it",
+        "unsigned": "do not install it",
+        "wrong-package": "the file is not the package that was asked for",
+        "malformed": "the file is damaged or made to mislead; do not use it",
+        "unsupported": "the file uses a format this program does not believe",
+        "unsafe-path": "the metadata names a file outside its repository; do not use it",
+    }

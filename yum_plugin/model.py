@@ -1,0 +1,94 @@
+"""The values everything else speaks in: immutable, without behaviour beyond their own fields."""
+from typing import NamedTuple, Optional, Tuple
+
+
+class Network(NamedTuple):
+    """How a repository's servers are reached: the settings of its .repo section or of [main]."""
+
+    proxy: Optional[str] = None  # URL; "" = none at all; None = what the environment says, as curl does
+    proxy_username: str = ""
+    proxy_password: str = ""
+    username: str = ""  # for the hosts of the .repo file's own baseurls only
+    password: str = ""
+    ssl_verify: bool = True
+    ssl_ca_cert: str = ""  # path of a bundle; "" = the system's
+    ssl_client_cert: str = ""
+    ssl_client_key: str = ""
+    ip_resolve: int = 0  # 4 or 6: that family only; 0: both
+
+
+class Repository(NamedTuple):
+    """One enabled repository of the package manager that we look after."""
+
+    id: str
+    base_urls: Tuple[str, ...]  # as in the .repo file, variables replaced, each ending in "/"
+    path: str  # below a mirror's root, "8/8.3/updates/x86_64/"; "" if no baseurl is on a redirector
+    key_paths: Tuple[str, ...]
+    pins: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
+    network: Network = Network()
+
+
+class Mirror(NamedTuple):
+    """Somewhere a repository can be had."""
+
+    url: str  # ends in "/"; what it is the base of is said where it is made
+    name: str = ""
+    country: str = ""  # ISO 3166 code in upper case, "" if unknown
+    source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
+    rank: int = 0  # 1 = the source's first choice
+    excluded: str = ""  # the redirector's own words why it does not offer it now
+
+
+class MirrorList(NamedTuple):
+    """What one source says."""
+
+    mirrors: Tuple[Mirror, ...]
+    sha256: str = ""  # of the origin's file, 64 lower-case hex digits: advice, never proof
+    dropped: Tuple[str, ...] = ()  # entries that were not believed, with the reason, for -v and the log
+
+
+class Snapshot(NamedTuple):
+    """A repomd.xml whose signature was proven."""
+
+    sha256: str
+    size: int  # bytes
+    revision: int
+    timestamp: int  # newest <data><timestamp>, seconds since 1970; what yum compares (yumRepo.py:_checkRepoXMLMetalink)
+    signed_at: int  # seconds since 1970
+    raw: bytes = b""
+
+    @property
+    def age_key(self) -> Tuple[int, int, int]:
+        """Sorts newer snapshots after older ones."""
+        return (self.timestamp, self.revision, self.signed_at)
+
+
+class Probe(NamedTuple):
+    """What asking one mirror gave."""
+
+    mirror: Mirror
+    outcome: str  # "ok" or a reference of errors.py
+    detail: str = ""
+    seconds: float = 0.0
+    first_byte_seconds: float = 0.0
+    bytes: int = 0
+    certificate_expires: Optional[int] = None  # seconds since 1970; None: http, or not seen
+    snapshot: Optional[Snapshot] = None  # set if and only if outcome is "ok"
+
+
+class Rejection(NamedTuple):
+    """A mirror that is not used, and why."""
+
+    mirror: Mirror
+    reference: str
+    detail: str
+
+
+class Resolution(NamedTuple):
+    """Job 1's answer for one repository."""
+
+    repository: Repository
+    snapshot: Snapshot
+    mirrors: Tuple[Mirror, ...]  # proven to serve exactly the snapshot, best first
+    rejected: Tuple[Rejection, ...] = ()
+    note: str = ""

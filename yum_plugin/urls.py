@@ -1,0 +1,111 @@
+"""Which addresses and paths of the network's making are used at all.
+
+Pure. Everything that names a host, a path or a file and comes from a mirror list,
+a redirect or metadata passes through here first.
+"""
+import re
+from urllib.parse import unquote, urlsplit
+
+MAX_URL_CHARACTERS = 2048
+MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is ".": what is still encoded after that is refused
+_VISIBLE = re.compile(r"^[\x21-\x7e]+$")
+_HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$")
+_IPV6 = re.compile(r"^[0-9A-Fa-f:.]{2,45}$")
+_REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}$")  # what dnf/repo.py:repo_id_invalid lets through
+
+
+def clean_base_url(text: str) -> str:
+    """Accept the base URL of a mirror, or say why not.
+
+    Args:
+        text: as the source gave it; a missing final "/" is added.
+
+    Returns:
+        The URL, ending in "/": http or https, an ASCII host without user or password,
+        no query, fragment, dot segment, backslash, white space or control character.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong and repeats nothing of it.
+    """
+    if not 0 < len(text) <= MAX_URL_CHARACTERS:
+        raise ValueError("empty or longer than {} characters".format(MAX_URL_CHARACTERS))
+    if not _VISIBLE.match(text):
+        raise ValueError("white space, control or non-ASCII characters in the URL")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("neither http nor https")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("a query or fragment in a base URL")
+    _check_authority(parts.netloc)
+    if parts.path.strip("/"):
+        safe_path(parts.path.strip("/"))
+    return text if text.endswith("/") else text + "/"
+
+
+def _check_authority(netloc: str) -> None:
+    """Raise ValueError unless ``netloc`` is HOST, HOST:PORT, [IPV6] or [IPV6]:PORT."""
+    if "@" in netloc:
+        raise ValueError("a user or password in the URL")
+    host, bracket, rest = netloc.partition("]") if netloc.startswith("[") else netloc.partition(":")
+    port = rest.lstrip(":") if bracket == "]" else rest
+    known = _IPV6.match(host[1:]) if bracket == "]" else _HOST.match(host)
+    if not known or ".." in host:
+        raise ValueError("no valid host name in the URL")
+    if port and not (port.isdigit() and 0 < int(port[:6]) < 65536):
+        raise ValueError("no valid port in the URL")
+
+
+def safe_path(text: str) -> str:
+    """Accept a relative path out of metadata (``location href``), or say why not.
+
+    The lessons of CVE-2020-14352 (librepo: ``..``) and of escaped variants of it.
+
+    Args:
+        text: the path, relative to its repository.
+
+    Returns:
+        ``text``, unchanged.
+
+    Raises:
+        ValueError: it is absolute, leaves its folder, or hides something, encoded or not.
+    """
+    if not 0 < len(text) <= MAX_URL_CHARACTERS:
+        raise ValueError("an empty or overlong path")
+    plain = text
+    for _ in range(MAX_DECODING_ROUNDS):
+        _check_plain_path(plain)
+        decoded = unquote(plain, errors="strict")
+        if decoded == plain:
+            return text
+        plain = decoded
+    raise ValueError("a path encoded more than {} times".format(MAX_DECODING_ROUNDS - 1))
+
+
+def _check_plain_path(path: str) -> None:
+    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+        raise ValueError("control characters in a path")
+    if "\\" in path or "://" in path or path.startswith("/"):
+        raise ValueError("an absolute path or a backslash")
+    if any(segment in ("", ".", "..") for segment in path.rstrip("/").split("/")):
+        raise ValueError("a path with empty or dot segments")
+
+
+def safe_repository_id(text: str) -> str:
+    """Accept a repository id as the name of a folder, or say why not.
+
+    Raises:
+        ValueError: it has other characters than dnf allows, or is a dot segment.
+    """
+    if not _REPOSITORY_ID.match(text) or text.startswith("."):
+        raise ValueError("a repository id that is no safe file name")
+    return text
+
+
+def host_of(url: str) -> str:
+    """Return the host name of a URL in lower case, without the port; "" if there is none."""
+    return (urlsplit(url).hostname or "").lower()
+
+
+def authority_of(url: str) -> str:
+    """Return host and port of a URL in lower case, as written."""
+    return urlsplit(url).netloc.lower()
