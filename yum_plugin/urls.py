@@ -109,3 +109,9 @@ def host_of(url: str) -> str:
 def authority_of(url: str) -> str:
     """Return host and port of a URL in lower case, as written."""
     return urlsplit(url).netloc.lower()
+
+
+def port_of(url: str) -> int:
+    """Return the port of an http or https URL, the scheme's own if none is written."""
+    parts = urlsplit(url)
+    return parts.port or {"http": 80, "https": 443}[parts.scheme]

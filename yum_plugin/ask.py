@@ -1,0 +1,186 @@
+"""What is asked of one server: a mirror list of the redirector, a proven repomd.xml of a mirror.
+
+Each function talks through a client that it is given, and returns a value or raises one of our errors.
+"""
+import hashlib
+from typing import Callable, NamedTuple, Sequence, Tuple
+
+from .errors import FetchError, MirrorsError, TrustError
+from .model import Mirror, MirrorList, Probe, Repository, Snapshot
+from .net.fetch import Answer, Client, Limits
+from .sources import mirrorbits
+from .trust.freshness import refuse_fast_forward
+from .trust.keys import PublicKey
+from .trust.openpgp import verify_detached
+from .trust.repomd import Repomd, parse_repomd
+
+REPOMD = "repodata/repomd.xml"
+MAX_LIST_BYTES = 2 * 1024 * 1024
+MAX_REPOMD_BYTES = 1024 * 1024
+MAX_SIGNATURE_BYTES = 64 * 1024
+MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
+SAMPLE_BYTES = 4 * 1024
+
+
+class Patience(NamedTuple):
+    """Time-outs of one request, in seconds."""
+
+    connect_seconds: float
+    read_seconds: float
+
+    def limits(self, max_bytes: int) -> Limits:
+        """Return the limits of a request that may bring ``max_bytes``."""
+        return Limits(max_bytes, self.connect_seconds, self.read_seconds)
+
+
+def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
+    """List where the redirector of a repository may answer: https first, then the .repo file's own scheme.
+
+    Args:
+        repository: its baseurls are looked through.
+        redirectors: host or host:port names that are redirectors.
+
+    Returns:
+        Root URLs ending in "/"; empty if no baseurl is on a redirector.
+    """
+    for url in repository.base_urls:
+        scheme, rest = url.split("://", 1)
+        authority = rest.split("/", 1)[0]
+        if authority.lower() in redirectors or authority.rpartition(":")[0].lower() in redirectors:
+            own = "{}://{}/".format(scheme, authority)
+            secure = "https://{}/".format(authority)
+            return (secure,) if own == secure else (secure, own)
+    return ()
+
+
+def ask_list_page(client: Client, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+    """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page.
+
+    Args:
+        client: to talk through.
+        roots: from ``redirector_roots``.
+        path: of the file that the mirrors must have.
+        patience: time-outs.
+
+    Returns:
+        The list, base URLs as ``sources`` gives them.
+
+    Raises:
+        FetchError: no root gave a list page.
+    """
+    def once(root: str) -> MirrorList:
+        answer = client.get(root + path + "?mirrorlist", patience.limits(MAX_LIST_BYTES))
+        return mirrorbits.parse_list_page(answer.body, path)
+
+    return _first(roots, once)
+
+
+def ask_selection(client: Client, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+    """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
+
+    Arguments and errors as of ``ask_list_page``.
+    """
+    def once(root: str) -> MirrorList:
+        answer = client.get(root + path + "?https=1", patience.limits(MAX_LIST_BYTES), {"Accept": "application/json"},
+                            accept=(200, 301, 302, 303, 307, 308))
+        if answer.status != 200:
+            return mirrorbits.parse_redirect(answer.headers.get("location", ""), answer.links, path)
+        return mirrorbits.parse_selection_json(answer.body, path)
+
+    return _first(roots, once)
+
+
+def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorList:
+    """Return the first root's answer; the last root's error if none answers."""
+    error: MirrorsError = FetchError("unreachable", "no redirector is configured for this repository")
+    for root in roots:
+        try:
+            return once(root)
+        except FetchError as failure:
+            error = failure
+    raise error
+
+
+def ask_mirror(client: Client, mirror: Mirror, keys: Sequence[PublicKey], now: int, patience: Patience) -> Probe:
+    """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
+
+    Args:
+        client: to talk through.
+        mirror: ``url`` is the repository's base.
+        keys: the pinned ones.
+        now: seconds since 1970.
+        patience: time-outs.
+
+    Returns:
+        A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
+        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
+
+    Raises:
+        FetchError: it could not be had.
+        TrustError: it must not be believed.
+    """
+    repomd, signature = _fetch_pair(client, mirror, patience)
+    try:
+        snapshot, content = prove(repomd.body, signature, keys, now, mirror.url)
+    except TrustError:
+        # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
+        again, signature_again = _fetch_pair(client, mirror, patience)
+        if (again.body, signature_again) == (repomd.body, signature):
+            raise
+        repomd = again
+        snapshot, content = prove(again.body, signature_again, keys, now, mirror.url)
+    sample_seconds = _sample(client, mirror, content, patience)
+    return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
+                 first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
+                 certificate_expires=client.certificate_expires, snapshot=snapshot)
+
+
+def _fetch_pair(client: Client, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
+    repomd = client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+    try:
+        return repomd, client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
+    except FetchError as error:
+        if error.reference != "http-status":
+            raise
+    raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
+
+
+def prove(repomd: bytes, signature: bytes, keys: Sequence[PublicKey], now: int, where: str) -> Tuple[Snapshot, Repomd]:
+    """Verify a repomd.xml first, read it afterwards, from the very same bytes (CVE-2013-1051).
+
+    Args:
+        repomd: as it arrived.
+        signature: of repomd.xml.asc.
+        keys: the pinned ones.
+        now: seconds since 1970.
+        where: for messages.
+
+    Returns:
+        The snapshot and what the file says.
+
+    Raises:
+        TrustError: the first rule that is broken.
+    """
+    try:
+        verdict = verify_detached(repomd, signature, keys, now)
+        content = parse_repomd(repomd)
+    except TrustError as error:
+        raise TrustError(error.reference, error.what, where=where, hint=error.hint) from error
+    snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision, content.timestamp,
+                        verdict.signed_at, repomd)
+    refuse_fast_forward(snapshot, now, where)
+    return snapshot, content
+
+
+def _sample(client: Client, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+    """Fetch the first bytes of the primary metadata; return the seconds it took."""
+    names = [file.href for file in content.files if file.type == "primary"]
+    if not names:
+        return 0.0
+    headers = {"Range": "bytes=0-{}".format(SAMPLE_BYTES - 1)}
+    try:
+        with client.open(mirror.url + names[0], patience.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
+            next(stream.chunks(), b"")
+            return stream.first_byte_seconds
+    except FetchError as error:
+        raise FetchError(error.reference, "repomd.xml is there, the files it names are not: {}".format(error.what), where=mirror.url)

@@ -1,0 +1,201 @@
+"""Which mirrors to ask, when to stop asking, and in which order to hand them over. Pure: the time comes in.
+
+Rules of asking, in order:
+    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``.
+    2. Enough: ``enough`` mirrors agree on the newest digest, and somebody served the digest that the redirector
+       names. If it names none, the others asked still get the hedge time to show something newer.
+    3. Fewer than ``enough`` good or under way: ask more at once.
+    4. The hedge time (250 ms, or as long as the best answer took) after the best answer: stop, so that
+       dead mirrors cost nothing; but ask another round first if a single mirror is all there is, or if the
+       redirector's digest is still unseen.
+    5. No good answer ``PATIENCE_SECONDS`` after the last round: ask another round beside those that hang.
+    6. The origin comes last: thousands of hosts must not all knock there.
+"""
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+from .model import Mirror, Snapshot
+from .urls import authority_of, host_of
+
+HEDGE_SECONDS = 0.25
+MAX_HEDGE_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
+MAX_WIDENINGS = 2
+RANK_WEIGHT = 0.1  # each place further down the redirector's list counts as a tenth more time
+
+
+class PollRules(NamedTuple):
+    """The settings that bound the asking."""
+
+    probe_mirrors: int
+    enough: int
+    everyone: bool = False  # no early stop
+
+
+class _Good(NamedTuple):
+    mirror: Mirror
+    snapshot: Snapshot
+    seconds: float
+    at: float
+
+
+class Poll:
+    """The state of asking one repository's mirrors.
+
+    Args:
+        candidates: from ``rank_candidates``.
+        origins: asked last.
+        named_sha256: the digest that the redirector names; "" if none.
+        rules: settings.
+    """
+
+    def __init__(self, candidates: Sequence[Mirror], origins: Sequence[Mirror], named_sha256: str, rules: PollRules) -> None:
+        self._waiting = list(candidates)
+        self._origins = list(origins)
+        self._named = named_sha256
+        self._rules = rules
+        self._pending: List[Mirror] = []
+        self._good: List[_Good] = []
+        self._last_round: Optional[float] = None
+        self._widened = 0
+
+    def answered(self, mirror: Mirror, snapshot: Optional[Snapshot], seconds: float, now: float) -> None:
+        """Record an outcome.
+
+        Args:
+            mirror: one that ``to_ask`` gave.
+            snapshot: what it proved to serve; None for any failure.
+            seconds: what the answer took.
+            now: monotonic seconds.
+        """
+        self._pending.remove(mirror)
+        if snapshot is not None:
+            self._good.append(_Good(mirror, snapshot, seconds, now))
+
+    def to_ask(self, now: float) -> List[Mirror]:
+        """Return the mirrors to ask now, which count as under way from here on."""
+        wanted = self._wanted(now)
+        batch = self._take(wanted) if wanted else []
+        if batch:
+            self._last_round = now
+            self._pending += batch
+        return batch
+
+    def _take(self, wanted: int) -> List[Mirror]:
+        """Take the next candidates; the origins if there are none and they could tell something new (rule 6)."""
+        batch, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
+        if batch or (self._good and self._named_seen()):
+            return batch
+        batch, self._origins = self._origins, []
+        return batch
+
+    def _wanted(self, now: float) -> int:
+        """How many more to ask: rules 1, 3, 4 and 5."""
+        if self._last_round is None:
+            return self._rules.probe_mirrors
+        agreeing = len(self._agreeing())
+        if agreeing + len(self._pending) < self._rules.enough:
+            return self._rules.enough - agreeing
+        if not self._good:
+            return self._rules.probe_mirrors if now - self._last_round >= PATIENCE_SECONDS else 0
+        if self._worth_widening() and (not self._pending or self._hedged(now)):
+            self._widened += 1
+            return self._rules.probe_mirrors
+        return 0
+
+    def _worth_widening(self) -> bool:
+        lonely = self._widened < 1 and len(self._agreeing()) < 2 <= self._rules.enough
+        return lonely or (self._widened < MAX_WIDENINGS and not self._named_seen())
+
+    def done(self, now: float) -> bool:
+        """Whether to stop asking; call ``to_ask`` before, for it may have more to ask."""
+        if not self._pending or self._rules.everyone:
+            return not self._pending
+        if self._satisfied():
+            return bool(self._named) or self._hedged(now)
+        return bool(self._good) and self._hedged(now)
+
+    def next_look(self, now: float) -> float:
+        """Return the seconds after which time alone may change the answers of ``to_ask`` and ``done``."""
+        if self._good:
+            return max(0.0, self._hedge_end() - now)
+        if not self._waiting and not self._origins:
+            return PATIENCE_SECONDS  # only an answer changes anything now
+        return max(0.0, (self._last_round or now) + PATIENCE_SECONDS - now)
+
+    def _satisfied(self) -> bool:
+        return len(self._agreeing()) >= self._rules.enough and self._named_seen()
+
+    def _named_seen(self) -> bool:
+        return not self._named or any(good.snapshot.sha256 == self._named for good in self._good)
+
+    def _agreeing(self) -> List[_Good]:
+        if not self._good:
+            return []
+        best = max(self._good, key=lambda good: good.snapshot.age_key)
+        return [good for good in self._good if good.snapshot.sha256 == best.snapshot.sha256]
+
+    def _hedged(self, now: float) -> bool:
+        return now >= self._hedge_end()
+
+    def _hedge_end(self) -> float:
+        first = self._agreeing()[0]
+        begin = max(first.at, self._last_round or first.at)
+        return begin + min(MAX_HEDGE_SECONDS, max(HEDGE_SECONDS, first.seconds))
+
+
+def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
+                    resting: Sequence[str], allow_http: bool) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
+    """Order the mirrors of a list for asking.
+
+    Args:
+        mirrors: in the redirector's order.
+        prefer: hosts or countries to ask first.
+        deny: hosts or countries never to ask.
+        resting: authorities (host:port) that failed lately: asked after all others.
+        allow_http: whether plain http mirrors are used.
+
+    Returns:
+        The candidates in order, and those left out with the reason in words.
+    """
+    candidates, left_out = [], []
+    for mirror in mirrors:
+        reason = _why_not(mirror, deny, allow_http)
+        if reason:
+            left_out.append((mirror, reason))
+        else:
+            candidates.append(mirror)
+    candidates.sort(key=lambda mirror: (authority_of(mirror.url) in resting, not _matches(mirror, prefer)))
+    return candidates, left_out
+
+
+def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool) -> str:
+    if _matches(mirror, deny):
+        return "denied by the .conf"
+    if mirror.excluded:
+        return "excluded by the redirector: {}".format(mirror.excluded)
+    if not allow_http and not mirror.url.startswith("https://"):
+        return "no https, and require_https is on"
+    return ""
+
+
+def _matches(mirror: Mirror, patterns: Sequence[str]) -> bool:
+    """Whether a host name, host:port or country (either case) of ``patterns`` is the mirror's."""
+    names = {host_of(mirror.url), authority_of(mirror.url), mirror.country.lower()}
+    return any(pattern.lower() in names for pattern in patterns)
+
+
+def order_proven(proven: Sequence[Tuple[Mirror, float]], prefer: Sequence[str]) -> List[Mirror]:
+    """Order the mirrors that serve the current snapshot, best first.
+
+    Args:
+        proven: mirrors with the seconds that the first byte and the sample took.
+        prefer: hosts or countries that come first.
+
+    Returns:
+        Preferred ones first, then by time weighed with the redirector's rank; the origin last.
+    """
+    def key(item: Tuple[Mirror, float]) -> Any:
+        mirror, seconds = item
+        return (mirror.source == "origin", not _matches(mirror, prefer), seconds * (1 + RANK_WEIGHT * mirror.rank))
+
+    return [mirror for mirror, _ in sorted(proven, key=key)]

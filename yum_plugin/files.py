@@ -1,0 +1,137 @@
+"""Files written whole and read without surprises (CVE-2021-35937 to 35939: no links followed, no half-written file)."""
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from typing import Iterator, Optional
+
+from .errors import UsageError
+
+LOCK_POLL_SECONDS = 0.05
+
+
+def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a file so that readers see the old one or the new one, never a part, even after a crash.
+
+    Args:
+        path: the file; its folder is made if missing.
+        data: the content.
+        mode: permission bits.
+
+    Raises:
+        OSError: no space, no permission; the old file is still there.
+    """
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_capped(path: str, max_bytes: int) -> bytes:
+    """Read a small regular file without following a link at its last part.
+
+    Args:
+        path: the file.
+        max_bytes: a larger file is an error.
+
+    Returns:
+        The content.
+
+    Raises:
+        OSError: missing, no permission, a link, no regular file, or too large (``EFBIG``).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, "larger than {} bytes".format(max_bytes), path)
+    return data
+
+
+def read_trusted(path: str, max_bytes: int) -> bytes:
+    """Read a file that decides about trust: it must belong to root (or to who runs this) and be writable by nobody else.
+
+    Args:
+        path: links are followed, as distributions install keys through them; what counts is the file at the end.
+        max_bytes: a larger file is an error.
+
+    Returns:
+        The content.
+
+    Raises:
+        UsageError: key-file: it is missing, not regular, too large or in the wrong hands.
+    """
+    try:
+        real = os.path.realpath(path)
+        data = read_capped(real, max_bytes)
+        status = os.stat(real)
+    except OSError as error:
+        raise UsageError("key-file", "the key cannot be read: {}".format(error.strerror), where=path)
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError("key-file", "the key can be changed by others than root", where=path,
+                         hint="chown root:root {0} && chmod 644 {0}".format(path))
+    return data
+
+
+@contextlib.contextmanager
+def locked(path: str, wait_seconds: float) -> Iterator[bool]:
+    """Hold an exclusive flock(2) while the block runs; the kernel frees it if we are killed.
+
+    Args:
+        path: the lock file; made if missing.
+        wait_seconds: how long to wait for another holder.
+
+    Yields:
+        Whether the lock was had. False: another holder is too slow, or the place cannot be written;
+        the caller goes on without it and writes nothing.
+    """
+    handle = _open_lock(path)
+    try:
+        yield handle is not None and _wait_for_lock(handle, wait_seconds)
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _open_lock(path: str) -> Optional[int]:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+
+
+def _wait_for_lock(handle: int, wait_seconds: float) -> bool:
+    ends_at = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() >= ends_at:
+                return False
+        time.sleep(LOCK_POLL_SECONDS)

@@ -1,0 +1,87 @@
+"""Which mirrors a repository has, from what the sources said and what is remembered. Pure."""
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .choose import rank_candidates
+from .model import Mirror, MirrorList, Repository
+from .sources import merge
+from .urls import authority_of, host_of
+
+PAGE = "page"  # the complete list; first, because it is merged in this order
+SELECTION = "selection"
+FORMS = (PAGE, SELECTION)
+
+
+class Candidates(NamedTuple):
+    """Whom to ask for a repository; every URL is the repository's base on that mirror."""
+
+    listed: MirrorList  # all that the list names, also what is not asked
+    mirrors: Tuple[Mirror, ...]  # in the order of asking
+    origins: Tuple[Mirror, ...]  # asked last
+    left_out: Tuple[Tuple[Mirror, str], ...]  # with the reason in words
+
+
+class ListRules(NamedTuple):
+    """The settings that shape the list."""
+
+    redirectors: Sequence[str]
+    fallbacks: Sequence[str]
+    prefer: Sequence[str]
+    deny: Sequence[str]
+    require_https: bool
+
+
+def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, path: str, waited_enough: bool) -> Optional[MirrorList]:
+    """Decide whether there is a list to work with.
+
+    Args:
+        arrived: by form; None for one that failed; a form that is still awaited is missing.
+        known: the last known list, already with repository bases.
+        path: of the repository, appended to the roots that the sources give.
+        waited_enough: whether a slow redirector is given up in favour of the known list.
+
+    Returns:
+        The list with repository bases; None: go on waiting. The list page alone is enough, for it is complete.
+    """
+    answers = [arrived[form] for form in FORMS if arrived.get(form) is not None]
+    if arrived.get(PAGE) is not None or len(arrived) == len(FORMS):
+        fresh = merge([answer for answer in answers if answer is not None])
+        if fresh.mirrors:
+            return fresh._replace(mirrors=tuple(mirror._replace(url=mirror.url + path) for mirror in fresh.mirrors))
+    if len(arrived) == len(FORMS) or (waited_enough and known.mirrors):
+        return known._replace(sha256="")  # what the redirector named then is no advice for now
+    return None
+
+
+def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str], rules: ListRules) -> Candidates:
+    """Order the mirrors of a repository for asking.
+
+    Args:
+        repository: its own baseurls count too, if they are no redirector.
+        listed: from ``settled_list``; empty for a repository without redirector.
+        resting: authorities that failed lately.
+        rules: settings.
+
+    Returns:
+        The candidates. An admin's own http baseurl is used whatever require_https says: it was typed on purpose.
+    """
+    own = _own_mirrors(repository, rules.redirectors)
+    if not repository.path:
+        ranked, left_out = rank_candidates(own, rules.prefer, rules.deny, resting, allow_http=True)
+        return Candidates(listed, tuple(ranked), (), tuple(left_out))
+    mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
+    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, resting, allow_http=not rules.require_https)
+    fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
+    fallbacks += [mirror for mirror in listed.mirrors if mirror.source == "origin"]
+    last = merge([MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors
+    origins, denied = rank_candidates(_without(last, ranked), (), rules.deny, (), allow_http=True)
+    return Candidates(listed, tuple(ranked), tuple(origins), tuple(left_out + denied))
+
+
+def _own_mirrors(repository: Repository, redirectors: Sequence[str]) -> List[Mirror]:
+    return [Mirror(url, "baseurl", source="baseurl", rank=rank) for rank, url in enumerate(repository.base_urls, 1)
+            if host_of(url) not in redirectors and authority_of(url) not in redirectors]
+
+
+def _without(mirrors: Sequence[Mirror], others: Sequence[Mirror]) -> List[Mirror]:
+    known = {mirror.url for mirror in others}
+    return [mirror for mirror in mirrors if mirror.url not in known]

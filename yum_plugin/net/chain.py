@@ -1,0 +1,106 @@
+"""The certificate chain exactly as a server sends it, which Python's ssl module hides after a failed handshake.
+
+Up to TLS 1.2 the Certificate message travels in the clear (RFC 5246 section 7.4.2), so a handshake that
+stops there shows it. Used for diagnosis only, never for trust.
+"""
+import socket
+import ssl
+from typing import List, Optional
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+_RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
+_MESSAGE_CERTIFICATE = 11  # section 7.4
+_MAX_FLIGHT_BYTES = 128 * 1024
+_READ_BYTES = 16 * 1024
+
+
+def served_chain(sock: socket.socket, host: str) -> List[bytes]:
+    """Ask a server for its chain without judging it.
+
+    Args:
+        sock: a connected socket with a time-out set; the caller closes it.
+        host: for the server name indication.
+
+    Returns:
+        The DER certificates in the order sent; empty if the server speaks only TLS 1.3 or no TLS.
+
+    Raises:
+        OSError: the connection broke or timed out.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.options |= ssl.OP_NO_TLSv1_3
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    handshake = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    try:
+        handshake.do_handshake()
+    except ssl.SSLWantReadError:
+        sock.sendall(outgoing.read())
+    return _read_certificates(sock)
+
+
+def _read_certificates(sock: socket.socket) -> List[bytes]:
+    flight = b""
+    while len(flight) < _MAX_FLIGHT_BYTES:
+        data = sock.recv(_READ_BYTES)
+        flight += data
+        message = _certificate_message(_handshake_bytes(flight))
+        if message is not None:
+            return _split_certificates(message)
+        if not data:
+            break
+    return []
+
+
+def _handshake_bytes(flight: bytes) -> bytes:
+    """Join the payloads of the complete handshake records at the start of ``flight``."""
+    joined, at = b"", 0
+    while at + 5 <= len(flight) and flight[at] == _RECORD_HANDSHAKE:
+        end = at + 5 + int.from_bytes(flight[at + 3:at + 5], "big")
+        if end > len(flight):
+            break
+        joined += flight[at + 5:end]
+        at = end
+    return joined
+
+
+def _certificate_message(messages: bytes) -> Optional[bytes]:
+    at = 0
+    while at + 4 <= len(messages):
+        end = at + 4 + int.from_bytes(messages[at + 1:at + 4], "big")
+        if end > len(messages):
+            return None
+        if messages[at] == _MESSAGE_CERTIFICATE:
+            return messages[at + 4:end]
+        at = end
+    return None
+
+
+def _split_certificates(message: bytes) -> List[bytes]:
+    chain, at = [], 3  # a 3-byte total length comes first
+    while at + 3 <= len(message):
+        end = at + 3 + int.from_bytes(message[at:at + 3], "big")
+        chain.append(message[at + 3:end])
+        at = end
+    return chain
+
+
+def lacks_intermediates(chain: List[bytes]) -> bool:
+    """Tell an incomplete chain from one whose root is just not trusted here.
+
+    Args:
+        chain: what served_chain gave.
+
+    Returns:
+        True if the server sent only a leaf that somebody else has issued.
+    """
+    if len(chain) != 1:
+        return False
+    try:
+        leaf = x509.load_der_x509_certificate(chain[0])
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+        return False
+    return leaf.issuer != leaf.subject

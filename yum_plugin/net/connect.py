@@ -1,0 +1,108 @@
+"""One TCP connection to a host that may have several addresses, some of them dead.
+
+A host with broken IPv6 must not pay a time-out a mirror, so the next address is tried
+shortly after the previous one, without giving that up (Happy Eyeballs, RFC 8305 section 5).
+"""
+import errno
+import os
+import selectors
+import socket
+import time
+from typing import Any, List, Tuple
+
+ATTEMPT_DELAY_SECONDS = 0.25  # RFC 8305 section 8: recommended Connection Attempt Delay
+MAX_ADDRESSES = 8
+
+_Address = Tuple[Any, Any, int, str, Any]
+
+
+def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> socket.socket:
+    """Open a TCP connection.
+
+    Args:
+        host: a name or an address, IPv6 without brackets.
+        port: the port.
+        timeout_seconds: for all attempts together, name resolution not counted (the system's resolver has its own).
+        ip_resolve: 4 or 6 for that family only, 0 for both.
+
+    Returns:
+        A connected, blocking socket.
+
+    Raises:
+        OSError: no address could be reached (``socket.timeout`` if none answered in time,
+            ``socket.gaierror`` if the name is unknown).
+    """
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_resolve, socket.AF_UNSPEC)
+    addresses = _interleave(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+    race = _Race(addresses, time.monotonic() + timeout_seconds)
+    try:
+        winner = race.run()
+    finally:
+        race.close_losers()
+    winner.setblocking(True)
+    return winner
+
+
+def _interleave(addresses: List[_Address]) -> List[_Address]:
+    """Alternate the families, the resolver's first choice first (RFC 8305 section 4)."""
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    second = [address for address in addresses if address[0] != addresses[0][0]]
+    mixed = []
+    for index in range(max(len(first), len(second))):
+        mixed += first[index:index + 1] + second[index:index + 1]
+    return mixed[:MAX_ADDRESSES]
+
+
+class _Race:
+    """Connection attempts under way at the same time; the first to succeed wins."""
+
+    def __init__(self, addresses: List[_Address], deadline: float) -> None:
+        self._waiting = list(addresses)
+        self._deadline = deadline
+        self._selector = selectors.DefaultSelector()
+        self._attempts: List[socket.socket] = []
+        self._error = OSError(errno.EHOSTUNREACH, "no address to connect to")
+
+    def run(self) -> socket.socket:
+        while self._waiting or self._attempts:
+            if self._waiting:
+                self._start(self._waiting.pop(0))
+            for attempt in self._finished():
+                failure = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                self._drop(attempt)
+                if not failure:
+                    return attempt
+                attempt.close()
+                self._error = OSError(failure, os.strerror(failure))
+            if time.monotonic() >= self._deadline:
+                raise socket.timeout("no address answered in time")
+        raise self._error
+
+    def _start(self, address: _Address) -> None:
+        family, kind, protocol, _, place = address
+        attempt = socket.socket(family, kind, protocol)
+        attempt.setblocking(False)
+        attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._attempts.append(attempt)
+        self._selector.register(attempt, selectors.EVENT_WRITE)
+        failure = attempt.connect_ex(place)
+        if failure not in (0, errno.EINPROGRESS):
+            self._drop(attempt)
+            attempt.close()
+            self._error = OSError(failure, os.strerror(failure))
+
+    def _finished(self) -> List[socket.socket]:
+        if not self._attempts:
+            return []
+        left = max(0.0, self._deadline - time.monotonic())
+        events = self._selector.select(min(left, ATTEMPT_DELAY_SECONDS) if self._waiting else left)
+        return [attempt for attempt in self._attempts if any(key.fileobj is attempt for key, _ in events)]
+
+    def _drop(self, attempt: socket.socket) -> None:
+        self._attempts.remove(attempt)
+        self._selector.unregister(attempt)
+
+    def close_losers(self) -> None:
+        self._selector.close()
+        for attempt in self._attempts:
+            attempt.close()

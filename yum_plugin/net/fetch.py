@@ -1,0 +1,255 @@
+"""The one way bytes come in: ``Client.get``, within a byte cap and a deadline, or a FetchError.
+
+No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
+to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
+"""
+import http.client
+import socket
+import threading
+import time
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+
+import requests
+import urllib3
+
+from .. import __version__
+from ..errors import FetchError
+from ..model import Network
+from .tls import causes_of, find_tls_problem, tls_error
+from .transport import Guard, GuardedAdapter, proxies_for
+
+READ_BYTES = 64 * 1024
+USER_AGENT = "xcpng-mirrors/" + __version__
+
+
+class Limits(NamedTuple):
+    """What one request may cost."""
+
+    max_bytes: int
+    connect_seconds: float = 3.0
+    read_seconds: float = 4.0  # between two arrivals of bytes; the client's deadline bounds the whole
+
+
+class Answer(NamedTuple):
+    """A complete response."""
+
+    status: int
+    headers: Dict[str, str]  # names in lower case; of a repeated one the last
+    links: Tuple[str, ...]  # all Link header lines
+    body: bytes
+    first_byte_seconds: float  # from the call to the end of the headers, connecting included
+    seconds: float
+
+
+class Stream:
+    """A response whose body is still arriving; made by ``Client.open``, a context manager."""
+
+    def __init__(self, response: requests.Response, client: "Client", limits: Limits, started: float) -> None:
+        self._response = response
+        self._client = client
+        self._limits = limits
+        self.status: int = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.links = tuple(response.raw.headers.getlist("Link"))
+        self.first_byte_seconds = time.monotonic() - started
+        self.received_bytes = 0
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it arrives.
+
+        Raises:
+            FetchError: too-large, truncated, timed-out, unreachable, bad-answer.
+        """
+        expected = self._expected_bytes()
+        # read1 hands over what has arrived; urllib3 1.26 (Python 3.6) has only read, which waits for a full buffer
+        read = getattr(self._response.raw, "read1", self._response.raw.read)
+        while True:
+            with self._client.translated(self._response.url):
+                chunk = read(READ_BYTES, decode_content=False)
+            if not chunk:
+                break
+            self.received_bytes += len(chunk)
+            if self.received_bytes > self._limits.max_bytes:
+                raise self._too_large()
+            yield chunk
+        self._client.check_time(self._response.url)
+        if expected is not None and self.received_bytes != expected:
+            raise FetchError("truncated", "{} of {} bytes arrived".format(self.received_bytes, expected),
+                             where=self._response.url)
+
+    def _expected_bytes(self) -> Optional[int]:
+        if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+            raise FetchError("bad-answer", "an encoding that was not asked for", where=self._response.url)
+        length = self.headers.get("content-length")
+        if length is None or "transfer-encoding" in self.headers:
+            return None
+        if not (length.isdigit() and len(length) < 16):
+            raise FetchError("bad-answer", "an invalid Content-Length", where=self._response.url)
+        if int(length) > self._limits.max_bytes:
+            raise self._too_large()
+        return int(length)
+
+    def _too_large(self) -> FetchError:
+        return FetchError("too-large", "more than the {} bytes that are allowed".format(self._limits.max_bytes),
+                          where=self._response.url)
+
+
+class Client:
+    """A conversation with one server, on kept-alive connections, that ends at a deadline whatever the server does.
+
+    Use it as a context manager. ``abort`` may be called from any thread and ends a blocked call at once.
+
+    Args:
+        network: proxy, TLS and credential settings.
+        context: from ``tls.make_context(network)``; shared between clients.
+        seconds: after so long every call fails with timed-out.
+        trusted_hosts: host names that may receive ``network.username``.
+    """
+
+    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> None:
+        self._network = network
+        self._trusted_hosts = trusted_hosts
+        self._guard = Guard()
+        self._ends_at = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._guard.abort)
+        self._timer.daemon = True
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.max_redirects = 0
+        adapter = GuardedAdapter(self._guard, context, network.ip_resolve)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def __enter__(self) -> "Client":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._session.close()
+
+    def abort(self) -> None:
+        """End every call under way with a FetchError; later ones fail at once."""
+        self._guard.abort()
+
+    @property
+    def certificate_expires(self) -> Optional[int]:
+        """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
+        return self._guard.certificate_expires
+
+    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+            accept: Tuple[int, ...] = (200,)) -> Answer:
+        """Fetch a whole (small) response.
+
+        Args:
+            url: http or https.
+            limits: byte cap and time-outs.
+            headers: added to the request.
+            accept: the status codes that are an answer.
+
+        Returns:
+            The answer, status one of ``accept``.
+
+        Raises:
+            FetchError: it could not be had; the reference says why.
+        """
+        started = time.monotonic()
+        with self.open(url, limits, headers, accept) as stream:
+            body = b"".join(stream.chunks())
+        return Answer(stream.status, stream.headers, stream.links, body,
+                      stream.first_byte_seconds, time.monotonic() - started)
+
+    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+             accept: Tuple[int, ...] = (200,)) -> Stream:
+        """Send a request and read the response's headers; arguments and errors as of ``get``."""
+        started = time.monotonic()
+        wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
+        wanted.update(headers or {})
+        with self.translated(url):
+            response = self._session.get(
+                url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
+                timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies_for(self._network, url))
+        if response.status_code not in accept:
+            response.close()
+            raise _status_error(response)
+        return Stream(response, self, limits, started)
+
+    def translated(self, url: str) -> "_Translated":
+        """Guard a block that talks to the server: whatever goes wrong leaves it as a FetchError."""
+        return _Translated(self, url)
+
+    def check_time(self, url: str) -> None:
+        """Raise FetchError timed-out if this client was ended by its deadline or by ``abort``."""
+        if self._guard.aborted:
+            spent = "no complete answer before the deadline" if time.monotonic() >= self._ends_at else "given up"
+            raise FetchError("timed-out", spent, where=url)
+
+    def _credentials(self, url: str) -> Optional[Tuple[str, str]]:
+        host = urllib3.util.parse_url(url).host or ""
+        if self._network.username and host.strip("[]").lower() in self._trusted_hosts:
+            return (self._network.username, self._network.password)
+        return None
+
+
+def _status_error(response: requests.Response) -> FetchError:
+    if 300 <= response.status_code < 400:
+        return FetchError("redirect-refused", "it redirects (HTTP {})".format(response.status_code), where=response.url)
+    return FetchError("http-status", "HTTP {}".format(response.status_code), where=response.url)
+
+
+class _Translated:
+    """Context manager that lets only FetchError out of transport code."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FetchError):
+            self._client.check_time(self._url)
+            raise translate(error, self._url) from error
+
+
+def translate(error: Exception, url: str) -> FetchError:
+    """Say in our terms what requests, urllib3, ssl or the socket said.
+
+    Args:
+        error: any exception of a request.
+        url: what was asked.
+
+    Returns:
+        The FetchError to raise.
+    """
+    problem = find_tls_problem(error)
+    if problem is not None:
+        return tls_error(problem, url)
+    if _has_cause(error, urllib3.exceptions.NewConnectionError):  # before the time-outs: urllib3 1.26 counts it as one
+        return FetchError("unreachable", _shortest_cause(error), where=url)
+    if _has_cause(error, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, socket.timeout):
+        return FetchError("timed-out", "no answer in time", where=url)
+    if _has_cause(error, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead):
+        return FetchError("truncated", "the connection was closed in the middle", where=url)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return FetchError("unreachable", _shortest_cause(error), where=url)
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)):
+        return FetchError("bad-answer", "an address that cannot be used", where=url)
+    return FetchError("bad-answer", _shortest_cause(error), where=url)
+
+
+def _has_cause(error: BaseException, *kinds: Any) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes_of(error))
+
+
+def _shortest_cause(error: BaseException) -> str:
+    """Return the words of the innermost system error, else the exception's name."""
+    words = [cause.strerror for cause in causes_of(error) if isinstance(cause, OSError) and cause.strerror]
+    return words[-1] if words else type(error).__name__

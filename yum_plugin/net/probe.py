@@ -1,0 +1,109 @@
+"""Asking many mirrors at once, each in a thread of its own with a client that can be ended from outside."""
+import queue
+import threading
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from ..errors import FetchError
+from ..model import Network
+from ..urls import host_of, port_of
+from .chain import lacks_intermediates, served_chain
+from .connect import connect
+from .fetch import Client
+from .tls import make_context
+
+Task = Callable[[Client], Any]
+
+
+class Outcome(NamedTuple):
+    """What became of one task: a value or an error."""
+
+    key: Any  # as given to ``Crew.start``
+    value: Any = None
+    error: Optional[Exception] = None
+
+
+class Crew:
+    """Runs tasks side by side and hands over what comes of them in the order of completion.
+
+    Every task gets its own Client. Nothing waits for a thread: an abandoned one ends
+    when its client is aborted, and is a daemon in case a system call holds it longer.
+    """
+
+    def __init__(self) -> None:
+        self._done: "queue.Queue[Outcome]" = queue.Queue()
+        self._clients: List[Client] = []
+        self._contexts: Dict[Network, Any] = {}
+        self._lock = threading.Lock()
+
+    def start(self, key: Any, task: Task, network: Network, seconds: float,
+              trusted_hosts: Tuple[str, ...] = ()) -> None:
+        """Begin a task.
+
+        Args:
+            key: comes back with the outcome.
+            task: called in a new thread with a client; its return value is the outcome's value.
+            network: settings for the client.
+            seconds: the client's deadline.
+            trusted_hosts: see ``Client``.
+
+        Raises:
+            UsageError: the TLS settings of ``network`` cannot be used.
+        """
+        client = Client(network, self._context(network), seconds, trusted_hosts)
+        with self._lock:
+            self._clients.append(client)
+        threading.Thread(target=self._run, args=(key, task, client), daemon=True).start()
+
+    def _context(self, network: Network) -> Any:
+        """One TLS context per settings: loading the system's bundle costs 20 ms."""
+        if network not in self._contexts:
+            self._contexts[network] = make_context(network)
+        return self._contexts[network]
+
+    def _run(self, key: Any, task: Task, client: Client) -> None:
+        try:
+            with client:
+                outcome = Outcome(key, task(client))
+        except Exception as error:  # it is handed over: the crew's owner decides what it means
+            outcome = Outcome(key, None, error)
+        self._done.put(outcome)
+
+    def next(self, timeout_seconds: float) -> Optional[Outcome]:
+        """Wait for the next outcome; None if there is none in time."""
+        try:
+            return self._done.get(timeout=max(0.0, timeout_seconds))
+        except queue.Empty:
+            return None
+
+    def dismiss(self) -> None:
+        """End all tasks that are still under way."""
+        with self._lock:
+            clients, self._clients = self._clients, []
+        for client in clients:
+            client.abort()
+
+
+def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
+    """Refine "issuer not known" by a look at the chain as served: is an intermediate certificate missing?
+
+    Args:
+        error: what a fetch of ``url`` raised; returned as it is unless its reference is tls-untrusted.
+        url: of the server.
+        network: for ip_resolve; through a proxy the chain cannot be seen and nothing is refined.
+        timeout_seconds: for the extra connection.
+
+    Returns:
+        ``error``, or a tls-incomplete one.
+    """
+    if error.reference != "tls-untrusted" or network.proxy:
+        return error
+    try:
+        with connect(host_of(url), port_of(url), timeout_seconds, network.ip_resolve) as sock:
+            sock.settimeout(timeout_seconds)
+            incomplete = lacks_intermediates(served_chain(sock, host_of(url)))
+    except OSError:
+        return error
+    if not incomplete:
+        return error
+    return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+

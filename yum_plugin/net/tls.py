@@ -1,0 +1,117 @@
+"""TLS as a careful client does it, and its failures told apart for the person who must mend them."""
+import ssl
+from typing import Iterator, List, NamedTuple, Optional
+
+from ..errors import FetchError, UsageError
+from ..model import Network
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h
+_CODE_REFERENCES = {
+    9: "tls-expired",  # not yet valid: a clock as wrong as an expired one
+    10: "tls-expired",
+    18: "tls-untrusted",  # self-signed certificate
+    19: "tls-untrusted",  # self-signed certificate in the chain
+    20: "tls-untrusted",  # the issuer is not known here: see net/chain.py for what was served
+    21: "tls-untrusted",
+    62: "tls-hostname",
+    64: "tls-hostname",  # IP address mismatch
+}
+# Python 3.6 gives the words of OpenSSL without the code.
+_WORD_REFERENCES = (
+    ("certificate has expired", "tls-expired"),
+    ("not yet valid", "tls-expired"),
+    ("doesn't match", "tls-hostname"),
+    ("mismatch", "tls-hostname"),
+    ("certificate verify failed", "tls-untrusted"),
+)
+
+
+class TlsProblem(NamedTuple):
+    """A failed handshake in the terms of errors.py."""
+
+    reference: str
+    detail: str
+
+
+def make_context(network: Network) -> ssl.SSLContext:
+    """Build the client context for one repository's network settings.
+
+    VERIFY_X509_TRUSTED_FIRST makes OpenSSL 1.0.2 find the valid path of a Let's Encrypt chain
+    whose served path ends in the expired DST Root CA X3.
+
+    Args:
+        network: ssl_verify, ssl_ca_cert (else the system's bundle), ssl_client_cert and ssl_client_key are used.
+
+    Returns:
+        A context for TLS 1.2 and newer that checks chain and host name, unless ssl_verify is off.
+
+    Raises:
+        UsageError: a file named in the settings cannot be loaded.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_COMPRESSION
+    context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST
+    if not network.ssl_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        _load_files(context, network)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError("configuration", "a TLS file of the repository cannot be loaded: {}".format(error),
+                         where=network.ssl_ca_cert or network.ssl_client_cert,
+                         hint="check sslcacert=, sslclientcert= and sslclientkey=")
+    return context
+
+
+def _load_files(context: ssl.SSLContext, network: Network) -> None:
+    if network.ssl_ca_cert:
+        context.load_verify_locations(cafile=network.ssl_ca_cert)
+    elif network.ssl_verify:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if network.ssl_client_cert:
+        context.load_cert_chain(network.ssl_client_cert, network.ssl_client_key or None)
+
+
+def find_tls_problem(error: BaseException) -> Optional[TlsProblem]:
+    """Look for a TLS failure among an exception and everything that led to it.
+
+    Args:
+        error: what requests or urllib3 raised.
+
+    Returns:
+        The problem, or None if no TLS failure is among its causes.
+    """
+    for cause in causes_of(error):
+        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)):
+            return _classify(cause)
+    return None
+
+
+def _classify(error: BaseException) -> TlsProblem:
+    code = getattr(error, "verify_code", None)
+    words = str(getattr(error, "verify_message", "") or error)
+    if code is not None:
+        return TlsProblem(_CODE_REFERENCES.get(code, "tls-untrusted"), words)
+    for sign, reference in _WORD_REFERENCES:
+        if sign in words:
+            return TlsProblem(reference, words)
+    return TlsProblem("tls-failed", words)
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Walk an exception, its causes, contexts, ``reason`` (urllib3) and exception arguments, each once."""
+    waiting: List[BaseException] = [error]
+    seen: List[BaseException] = []
+    while waiting and len(seen) < 32:
+        current = waiting.pop(0)
+        if any(current is other for other in seen):
+            continue
+        seen.append(current)
+        yield current
+        linked = [current.__cause__, current.__context__, getattr(current, "reason", None)]
+        waiting.extend(item for item in linked + list(current.args) if isinstance(item, BaseException))
+
+
+def tls_error(problem: TlsProblem, where: str) -> FetchError:
+    """Make the error for a failed handshake with ``where`` (a URL)."""
+    return FetchError(problem.reference, "TLS failed: {}".format(problem.detail), where=where)

@@ -1,0 +1,157 @@
+"""How requests is made to keep our promises: own sockets that can be ended, own TLS context, no environment but curl's proxies."""
+import socket
+import ssl
+import threading
+import urllib.request
+from typing import Any, Dict, List, Optional
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import should_bypass_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ..model import Network
+from .connect import connect
+
+
+class Guard:
+    """Knows the open sockets of one client, to end them from outside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: List[socket.socket] = []
+        self.aborted = False
+        self.certificate_expires: Optional[int] = None
+
+    def watch(self, sock: socket.socket) -> None:
+        """Remember a socket; end it at once if the client is already aborted."""
+        with self._lock:
+            self._sockets.append(sock)
+            if self.aborted:
+                _shut(sock)
+
+    def abort(self) -> None:
+        """End all sockets, now and in future: a thread blocked in a read wakes up."""
+        with self._lock:
+            self.aborted = True
+            for sock in self._sockets:
+                _shut(sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it was not connected any more, which is what we want
+
+
+class GuardedAdapter(HTTPAdapter):
+    """Transport for one client: connections under its guard, with our TLS context, no retries.
+
+    Args:
+        guard: watches the sockets.
+        context: the TLS context; requests' own bundle is never loaded.
+        ip_resolve: 4, 6 or 0 for both families.
+    """
+
+    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int) -> None:
+        self._context = context
+        self._pools = _pool_classes(guard, ip_resolve)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Called by requests; adds our context and connection classes."""
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Called by requests; the same for connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Called by requests to load certifi's bundle: our context has its own."""
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Called by requests >= 2.32 for the same purpose: name the server, leave TLS to our context."""
+        parts = urlsplit(request.url)
+        return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
+
+
+def _pool_classes(guard: Guard, ip_resolve: int) -> Dict[str, Any]:
+    """Make connection classes bound to one guard: urllib3 offers no other way to hand it a value."""
+
+    def open_socket(connection: Any) -> socket.socket:
+        if guard.aborted:
+            raise urllib3.exceptions.NewConnectionError(connection, "given up")
+        host = getattr(connection, "_dns_host", connection.host).strip("[]")
+        sock = connect(host, connection.port, connection.timeout, ip_resolve)
+        sock.settimeout(connection.timeout)
+        guard.watch(sock)
+        return sock
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> Any:
+            return _translated_socket(self, open_socket)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> Any:
+            return _translated_socket(self, open_socket)
+
+        def connect(self) -> None:
+            super().connect()
+            guard.watch(self.sock)
+            guard.certificate_expires = _expiry(self.sock)
+
+    return {
+        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
+        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+    }
+
+
+def _translated_socket(connection: Any, open_socket: Any) -> socket.socket:
+    try:
+        return open_socket(connection)  # type: ignore[no-any-return]
+    except socket.timeout as error:
+        raise urllib3.exceptions.ConnectTimeoutError(connection, "connection timed out") from error
+    except OSError as error:
+        raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
+
+
+def _expiry(sock: Any) -> Optional[int]:
+    certificate = sock.getpeercert() if hasattr(sock, "getpeercert") else None
+    return int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
+
+
+def proxies_for(network: Network, url: str) -> Dict[str, str]:
+    """Choose the proxy for a URL.
+
+    Args:
+        network: ``proxy`` decides; where it is None the environment's http_proxy, https_proxy,
+            all_proxy and no_proxy do, as they do for dnf through libcurl.
+        url: what is to be fetched.
+
+    Returns:
+        What requests takes as ``proxies``; empty for a direct connection.
+    """
+    parts = urlsplit(url)
+    if network.proxy is not None:
+        return {parts.scheme: _with_credentials(network)} if network.proxy else {}
+    environment = urllib.request.getproxies_environment()
+    chosen = environment.get(parts.scheme) or environment.get("all")
+    if not chosen or should_bypass_proxies(url, no_proxy=None):
+        return {}
+    return {parts.scheme: chosen}
+
+
+def _with_credentials(network: Network) -> str:
+    """Put proxy_username and proxy_password into the proxy's URL, as requests wants them."""
+    proxy = network.proxy or ""
+    if not network.proxy_username or "@" in proxy:
+        return proxy
+    parts = urlsplit(proxy)
+    user = "{}:{}@{}".format(quote(network.proxy_username, safe=""), quote(network.proxy_password, safe=""), parts.netloc)
+    return urlunsplit(parts._replace(netloc=user))

@@ -1,0 +1,118 @@
+"""Job 1 with its effects: lock, reuse what is fresh, resolve, write. What the engine and ``xcpng-mirrors refresh`` call."""
+import logging
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from .config import Settings
+from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .metalink import render_metalink
+from .model import Repository, Snapshot
+from .resolve import Clock, Options, Resolver
+from .state import State
+from .trust.freshness import duration
+from .verdict import Answer
+
+log = logging.getLogger("xcpng-mirrors")
+
+
+class Refreshed(NamedTuple):
+    """What became of one repository, with its files written."""
+
+    repository: Repository
+    metalink: str = ""  # path; "" if there is an error
+    snapshot: Optional[Snapshot] = None
+    mirrors: Sequence[str] = ()  # base URLs, best first
+    error: Optional[MirrorsError] = None
+    warnings: Sequence[str] = ()
+    answer: Optional[Answer] = None  # None if an earlier resolution was used again
+
+
+def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: Options = Options(),
+            force: bool = False, clock: Clock = Clock()) -> List[Refreshed]:
+    """Bring metalink and memory of each repository up to date.
+
+    Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
+
+    Args:
+        repositories: which.
+        settings: of the .conf.
+        state: where to read and write.
+        options: for the resolver.
+        force: ask again even if a fresh resolution is at hand.
+        clock: the time.
+
+    Returns:
+        One item a repository, in the same order.
+    """
+    called_at = clock.wall()
+    with state.locked(settings.deadline) as held:
+        if not held:
+            busy = UsageError("state", "the state is locked by another process or cannot be written", where=state.folder)
+            return [Refreshed(repository, error=busy) for repository in repositories]
+        done = {} if options.ask_everyone else _reuse(repositories, settings, state, force, called_at, clock.wall())
+        todo = [repository for repository in repositories if repository.id not in done]
+        for answer in Resolver(settings, state, options, clock).run(todo) if todo else []:
+            done[answer.repository.id] = _write(answer, state, options)
+    return [done[repository.id] for repository in repositories]
+
+
+def _reuse(repositories: Sequence[Repository], settings: Settings, state: State, force: bool,
+           called_at: float, now: float) -> Dict[str, Refreshed]:
+    """Find the resolutions that are still good: made while we waited for the lock, or young and accepted since.
+
+    One that the package manager has not accepted is made anew: its mirrors may have failed meanwhile.
+    """
+    found = {}
+    for repository in repositories:
+        memory = state.memory(repository.id)
+        accepted = state.accepted(repository.id)
+        settled = memory.snapshot is not None and accepted is not None and accepted.sha256 == memory.snapshot.sha256
+        young = settled and not force and 0 <= now - memory.resolved_at < settings.refresh_after
+        if memory.snapshot is not None and memory.usable and (young or called_at <= memory.resolved_at <= now):
+            found[repository.id] = Refreshed(repository, state.path(repository.id, "metalink.xml"), memory.snapshot, memory.usable)
+    return found
+
+
+def _write(answer: Answer, state: State, options: Options) -> Refreshed:
+    repository, resolution = answer.repository, answer.resolution
+    warnings = _warnings(answer)
+    try:
+        state.remember(repository.id, answer.memory)
+        if resolution is None:
+            return Refreshed(repository, error=answer.error, warnings=warnings, answer=answer)
+        metalink = state.write_metalink(repository.id, render_metalink(resolution.snapshot, resolution.mirrors))
+        if options.accept_rollback:
+            state.accept(repository.id, resolution.snapshot, allow_rollback=True)
+            log.warning("%s: high-water mark set to revision %d on request", repository.id, resolution.snapshot.revision)
+    except UsageError as error:
+        return Refreshed(repository, error=error, warnings=warnings, answer=answer)
+    mirrors = tuple(mirror.url for mirror in resolution.mirrors)
+    return Refreshed(repository, metalink, resolution.snapshot, mirrors, warnings=warnings, answer=answer)
+
+
+def _warnings(answer: Answer) -> Sequence[str]:
+    """Word what an admin should know although the update goes on: one line for distrusted mirrors, one for a freeze."""
+    resolution = answer.resolution
+    if resolution is None:
+        return ()
+    lines = []
+    distrusted = [rejection for rejection in resolution.rejected if rejection.reference in TrustError.REFERENCES]
+    if distrusted:
+        first = distrusted[0]
+        more = " and {} more".format(len(distrusted) - 1) if len(distrusted) > 1 else ""
+        lines.append(str(TrustError(first.reference, "{}; refused{}, other mirrors are used".format(first.detail, more),
+                                    where=first.mirror.url, hint="see 'xcpng-mirrors mirrors --repo {}'".format(answer.repository.id))))
+    if resolution.note == "freeze":
+        age = duration(int(answer.memory.resolved_at) - resolution.snapshot.timestamp)
+        lines.append("freeze: the newest metadata on all mirrors asked is {} old; see max_age= in the .conf".format(age))
+    return lines
+
+
+def is_refusal(error: MirrorsError, settings: Settings) -> bool:
+    """Whether an error stops the package manager; any other leaves the repository as it was (fail open).
+
+    Args:
+        error: of a Refreshed.
+        settings: on_unreachable decides for what could not be reached.
+    """
+    return isinstance(error, TrustError) or (isinstance(error, FetchError) and settings.on_unreachable == "abort")
+

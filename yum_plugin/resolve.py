@@ -1,0 +1,237 @@
+"""Job 1: from repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
+
+All repositories at once, in one loop over what the crew's threads report:
+    lists      the redirector's list page and selection, or the last known list (listing.py)
+    polls      repomd.xml and its signature from several mirrors (what is asked: ask.py; whom: choose.py)
+    verdicts   which snapshot is current and who serves it (verdict.py, trust/freshness.py)
+Only this thread decides; nothing here writes.
+"""
+import logging
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from .ask import REPOMD, Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
+from .choose import Poll, PollRules
+from .config import Settings
+from .errors import FetchError, MirrorsError
+from .files import read_trusted
+from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
+from .model import Mirror, MirrorList, Probe, Repository
+from .net.fetch import Client
+from .net.probe import Crew, Outcome, explain_tls
+from .state import State, known_list, resting
+from .trust.keys import MAX_KEY_FILE_BYTES, PublicKey, load_pinned_key
+from .urls import host_of
+from .verdict import Answer, Findings, conclude
+
+LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is known
+EVERYONE = 256
+
+log = logging.getLogger("xcpng-mirrors")
+
+
+class Clock(NamedTuple):
+    """Where the time comes from."""
+
+    wall: Callable[[], float] = time.time  # seconds since 1970
+    steady: Callable[[], float] = time.monotonic
+
+
+class Options(NamedTuple):
+    """What a caller may want differently."""
+
+    ask_everyone: bool = False  # for the table of the command: no early stop
+    accept_rollback: bool = False
+    on_candidates: Callable[[Repository, Candidates], None] = lambda repository, found: None
+    on_probe: Callable[[Repository, Probe], None] = lambda repository, probe: None
+
+
+class _Job:
+    """One repository on its way."""
+
+    def __init__(self, findings: Findings, started: float) -> None:
+        self.findings = findings
+        self.repository = findings.repository
+        self.started = started
+        self.lists: Dict[str, Optional[MirrorList]] = {}
+        self.keys: List[PublicKey] = []
+        self.poll: Optional[Poll] = None
+        self.finished = False
+
+    def fail(self, error: MirrorsError) -> None:
+        self.findings.error = error
+        self.finished = True
+
+
+class Resolver:
+    """Resolves repositories.
+
+    Args:
+        settings: of the .conf.
+        state: what the host remembers; only read.
+        options: see Options.
+        clock: the time.
+    """
+
+    def __init__(self, settings: Settings, state: State, options: Options = Options(), clock: Clock = Clock()) -> None:
+        self._settings = settings
+        self._state = state
+        self._options = options
+        self._clock = clock
+        self._crew = Crew()
+        self._patience = Patience(settings.connect_timeout, settings.read_timeout)
+
+    def run(self, repositories: Sequence[Repository]) -> List[Answer]:
+        """Find the proven mirrors of each repository.
+
+        Args:
+            repositories: each with a different id.
+
+        Returns:
+            An answer for each, in the same order, after ``settings.deadline`` seconds at most.
+        """
+        started = self._clock.steady()
+        jobs = {item.id: _Job(self._findings(item), started) for item in repositories}
+        try:
+            for job in jobs.values():
+                self._guarded(job, self._ask_lists)
+            for job in jobs.values():
+                self._guarded(job, self._load_keys)  # while the requests travel: loading PGPy takes 100 ms
+            self._loop(jobs, started + self._settings.deadline)
+        finally:
+            self._crew.dismiss()
+        now = int(self._clock.wall())
+        return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
+
+    def _findings(self, repository: Repository) -> Findings:
+        return Findings(repository, self._state.memory(repository.id), self._state.accepted(repository.id))
+
+    def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
+        """Run a step; an error of ours ends this job and no other."""
+        if job.finished:
+            return
+        try:
+            step(job)
+        except MirrorsError as error:
+            job.fail(error)
+
+    def _ask_lists(self, job: _Job) -> None:
+        roots = redirector_roots(job.repository, self._settings.redirectors)
+        if not roots or not job.repository.path:
+            job.lists = {PAGE: None, SELECTION: None}
+            return
+        for form, ask in ((PAGE, ask_list_page), (SELECTION, ask_selection)):
+            self._start(job, form, _list_task(ask, roots, job.repository.path + REPOMD, self._patience))
+
+    def _start(self, job: _Job, subject: Any, task: Callable[[Client], Any]) -> None:
+        hosts = tuple(host_of(url) for url in job.repository.base_urls)
+        seconds = self._settings.connect_timeout + self._settings.read_timeout
+        self._crew.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
+
+    def _load_keys(self, job: _Job) -> None:
+        job.keys = load_keys(job.repository)
+
+    def _loop(self, jobs: Dict[str, _Job], ends_at: float) -> None:
+        while True:
+            now = self._clock.steady()
+            waits = [self._advance(job, now) for job in jobs.values() if not job.finished]
+            if all(job.finished for job in jobs.values()) or now >= ends_at:
+                return
+            outcome = self._crew.next(min(waits + [ends_at - now]))
+            if outcome is not None:
+                self._take(jobs[outcome.key[0]], outcome)
+
+    def _advance(self, job: _Job, now: float) -> float:
+        """Do what is due for a job; return the seconds after which time alone makes something due."""
+        poll = job.poll or self._begin_poll(job, now)
+        if poll is None:
+            patience_left = job.started + LIST_PATIENCE_SECONDS - now
+            return patience_left if patience_left > 0 else self._settings.deadline
+        for mirror in poll.to_ask(now):
+            job.findings.asked.append(mirror)
+            self._guarded(job, lambda job, mirror=mirror: self._ask_mirror(job, mirror))  # type: ignore[misc]
+        job.finished = job.finished or poll.done(now)
+        return poll.next_look(now)
+
+    def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
+        patient = now - job.started < LIST_PATIENCE_SECONDS
+        memory = job.findings.memory
+        listed = settled_list(job.lists, known_list(memory), job.repository.path, not patient)
+        if listed is None:
+            return None
+        found = candidates(job.repository, listed, resting(memory, int(self._clock.wall())), self._list_rules())
+        job.findings.candidates = found
+        self._options.on_candidates(job.repository, found)
+        if self._options.ask_everyone:
+            job.poll = Poll(found.mirrors + found.origins, (), "", PollRules(EVERYONE, EVERYONE, everyone=True))
+        else:
+            rules = PollRules(self._settings.probe_mirrors, self._settings.enough)
+            job.poll = Poll(found.mirrors, found.origins, listed.sha256, rules)
+        return job.poll
+
+    def _list_rules(self) -> ListRules:
+        settings = self._settings
+        return ListRules(settings.redirectors, settings.fallbacks, settings.prefer, settings.deny, settings.require_https)
+
+    def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
+        now, keys, patience, network = int(self._clock.wall()), job.keys, self._patience, job.repository.network
+
+        def task(client: Client) -> Probe:
+            try:
+                return ask_mirror(client, mirror, keys, now, patience)
+            except FetchError as error:
+                raise explain_tls(error, mirror.url, network, patience.connect_seconds)
+
+        self._start(job, mirror, task)
+
+    def _take(self, job: _Job, outcome: Outcome) -> None:
+        """Record what one thread reports."""
+        subject = outcome.key[1]
+        error = outcome.error
+        if error is not None and not isinstance(error, MirrorsError):
+            log.error("%s: a bug of ours", subject, exc_info=error)
+            error = MirrorsError("internal", "{}: {}".format(type(error).__name__, error), where=str(subject))
+        if not isinstance(subject, Mirror):
+            log.info("%s: %s: %s", job.repository.id, subject, error or "{} mirrors".format(len(outcome.value.mirrors)))
+            job.lists[subject] = outcome.value
+        elif not job.finished and job.poll is not None:
+            self._take_probe(job, subject, outcome.value, error)
+
+    def _take_probe(self, job: _Job, mirror: Mirror, probe: Optional[Probe], error: Optional[MirrorsError]) -> None:
+        now = self._clock.steady()
+        if error is not None:
+            job.findings.errors[mirror.url] = error
+        answer = probe or Probe(mirror, error.reference if error else "internal", error.what if error else "")
+        log.info("%s: %s: %s %s", job.repository.id, mirror.url, answer.outcome, answer.detail)
+        job.findings.probes.append(answer)
+        if job.poll is not None:
+            job.poll.answered(mirror, answer.snapshot, answer.seconds, now)
+        self._options.on_probe(job.repository, answer)
+
+
+def _list_task(ask: Callable[..., MirrorList], roots: Sequence[str], path: str, patience: Patience) -> Callable[[Client], MirrorList]:
+    return lambda client: ask(client, roots, path, patience)
+
+
+def load_keys(repository: Repository) -> List[PublicKey]:
+    """Load the installed keys of a repository that are pinned.
+
+    Args:
+        repository: ``key_paths`` and ``pins``.
+
+    Returns:
+        At least one key.
+
+    Raises:
+        UsageError: no key file is named, or one cannot be trusted.
+        TrustError: no file holds a pinned key (the first file's reason).
+    """
+    keys, refusals = [], []
+    for path in repository.key_paths:
+        try:
+            keys.append(load_pinned_key(read_trusted(path, MAX_KEY_FILE_BYTES), repository.pins))
+        except MirrorsError as error:
+            refusals.append(error)
+    if not keys:
+        raise refusals[0]
+    return keys

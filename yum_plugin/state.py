@@ -1,0 +1,194 @@
+"""What this host remembers, a folder a repository: the metalink, the high-water mark, the mirrors and how they did.
+
+Files of ``<state_dir>/<repository id>/``:
+    metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
+    accepted.json  the high-water mark: the newest metadata that the package manager has accepted
+    mirrors.json   the last list, the last resolution and what became of each mirror
+
+Everything is written whole. A file that cannot be understood counts as missing and is told:
+a damaged memory must not keep a host from its updates.
+"""
+import json
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .errors import UsageError
+from .files import locked, read_capped, write_whole
+from .model import Mirror, MirrorList, Probe, Snapshot
+from .urls import authority_of, clean_base_url, safe_repository_id
+
+SCHEMA = 1
+MAX_FILE_BYTES = 4 * 1024 * 1024
+REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
+MAX_REST_SECONDS = 24 * 3600  # ... up to a day
+
+
+class Record(NamedTuple):
+    """What is remembered of one mirror of one repository."""
+
+    outcome: str  # "ok", "stale" or a reference of errors.py
+    detail: str
+    at: int  # seconds since 1970
+    failures: int  # in a row
+    rests_until: int  # seconds since 1970; 0: not resting
+    seconds: float
+    certificate_expires: Optional[int]
+
+
+class Memory(NamedTuple):
+    """The content of mirrors.json."""
+
+    mirrors: Tuple[Mirror, ...] = ()
+    sha256: str = ""  # the redirector's advice when the list was fetched
+    records: Dict[str, Record] = {}  # by Mirror.url
+    snapshot: Optional[Snapshot] = None  # of the last resolution, without raw
+    usable: Tuple[str, ...] = ()  # Mirror.url of the last resolution, best first
+    resolved_at: float = 0.0  # seconds since 1970
+    note: str = ""
+
+
+class State:
+    """The state folder of a host.
+
+    Args:
+        folder: ``state_dir`` of the .conf, already inside the installroot if there is one.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.problems: List[str] = []
+
+    def path(self, repository_id: str, name: str) -> str:
+        """Return the path of a repository's file; ValueError for an id that is no safe file name."""
+        return os.path.join(self.folder, safe_repository_id(repository_id), name)
+
+    def locked(self, wait_seconds: float) -> Any:
+        """Return the context manager of the one lock of this state; see ``files.locked``."""
+        return locked(os.path.join(self.folder, ".lock"), wait_seconds)
+
+    def accepted(self, repository_id: str) -> Optional[Snapshot]:
+        """Read the high-water mark; None if there is none."""
+        return self._read(repository_id, "accepted.json", _snapshot_of)
+
+    def accept(self, repository_id: str, snapshot: Snapshot, allow_rollback: bool = False) -> None:
+        """Raise the high-water mark; a lower one is not written unless ``allow_rollback``.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        mark = self.accepted(repository_id)
+        if mark is not None and not allow_rollback and snapshot.age_key < mark.age_key:
+            return
+        if mark is not None and snapshot.sha256 == mark.sha256:
+            return
+        self._write(repository_id, "accepted.json", _snapshot_to(snapshot))
+
+    def memory(self, repository_id: str) -> Memory:
+        """Read what is known of the mirrors; empty if nothing is."""
+        return self._read(repository_id, "mirrors.json", _memory_of) or Memory()
+
+    def remember(self, repository_id: str, memory: Memory) -> None:
+        """Write what is known of the mirrors.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        self._write(repository_id, "mirrors.json", _memory_to(memory))
+
+    def write_metalink(self, repository_id: str, data: bytes) -> str:
+        """Write the metalink and return its path.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        path = self.path(repository_id, "metalink.xml")
+        self._write_bytes(path, data)
+        return path
+
+    def _write(self, repository_id: str, name: str, values: Dict[str, Any]) -> None:
+        values["schema"] = SCHEMA
+        self._write_bytes(self.path(repository_id, name), json.dumps(values, indent=1, sort_keys=True).encode())
+
+    def _write_bytes(self, path: str, data: bytes) -> None:
+        try:
+            write_whole(path, data)
+        except OSError as error:
+            raise UsageError("state", "the state cannot be written: {}".format(error.strerror), where=path)
+
+    def _read(self, repository_id: str, name: str, decode: Any) -> Any:
+        path = self.path(repository_id, name)
+        try:
+            values = json.loads(read_capped(path, MAX_FILE_BYTES).decode("utf-8"))
+            return decode(values)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            self.problems.append(str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)))
+            return None
+
+
+def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
+    """Turn a probe into what is remembered of the mirror, and decide how long it rests.
+
+    Args:
+        previous: what was remembered before.
+        probe: what asking it gave; outcome "stale" counts as healthy, for it may catch up any minute.
+        now: seconds since 1970.
+
+    Returns:
+        The new record.
+    """
+    failed = probe.outcome not in ("ok", "stale")
+    failures = (previous.failures if previous else 0) + 1 if failed else 0
+    rest = min(MAX_REST_SECONDS, REST_SECONDS * 2 ** min(failures - 1, 10)) if failed else 0
+    return Record(probe.outcome, probe.detail, now, failures, now + rest if failed else 0,
+                  probe.seconds, probe.certificate_expires)
+
+
+def resting(memory: Memory, now: int) -> Sequence[str]:
+    """Return the authorities (host:port) of the mirrors that rest at ``now``."""
+    return [authority_of(url) for url, record in memory.records.items()
+            if now < record.rests_until <= now + MAX_REST_SECONDS]
+
+
+def known_list(memory: Memory) -> MirrorList:
+    """Return the last known mirror list as a source of its own."""
+    return MirrorList(tuple(mirror._replace(source="known") for mirror in memory.mirrors), memory.sha256)
+
+
+def _snapshot_to(snapshot: Snapshot) -> Dict[str, Any]:
+    values = dict(snapshot._asdict())
+    del values["raw"]
+    return values
+
+
+def _snapshot_of(values: Dict[str, Any]) -> Snapshot:
+    sha256 = values["sha256"]
+    if not (isinstance(sha256, str) and len(sha256) == 64):
+        raise ValueError("no digest")
+    return Snapshot(sha256, int(values["size"]), int(values["revision"]), int(values["timestamp"]), int(values["signed_at"]))
+
+
+def _memory_to(memory: Memory) -> Dict[str, Any]:
+    return {
+        "mirrors": [dict(mirror._asdict()) for mirror in memory.mirrors],
+        "sha256": memory.sha256,
+        "records": {url: dict(record._asdict()) for url, record in memory.records.items()},
+        "snapshot": _snapshot_to(memory.snapshot) if memory.snapshot else None,
+        "usable": list(memory.usable),
+        "resolved_at": memory.resolved_at,
+        "note": memory.note,
+    }
+
+
+def _memory_of(values: Dict[str, Any]) -> Memory:
+    if values["schema"] != SCHEMA:  # the high-water mark is read whatever wrote it, if it has the fields; this is only a memory
+        raise ValueError("written by another version (schema {})".format(values["schema"]))
+    mirrors = tuple(Mirror(**mirror) for mirror in values["mirrors"])
+    for mirror in mirrors:
+        clean_base_url(mirror.url)
+    return Memory(
+        mirrors, str(values["sha256"]),
+        {str(url): Record(**record) for url, record in values["records"].items()},
+        _snapshot_of(values["snapshot"]) if values["snapshot"] else None,
+        tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]))

@@ -1,0 +1,160 @@
+"""Whether a file is signed by a pinned key.
+
+A file is believed only if every signature beside it obeys all of these, in this order:
+    1. The signature file is at most 64 KiB, binary or one armored block, and holds 1 to 4 V4 signature packets
+       and not a byte more (``armor``, ``packets``). V3 is read only inside RPM files.
+    2. Each is of type 0x00, "binary document". A key's other signatures are no statement about a file.
+    3. Its digest is SHA-256, SHA-384 or SHA-512.
+    4. It names at least one issuer, and all that it names are one pinned primary key. Subkeys sign nothing here.
+    5. That key is neither revoked nor expired, and is of the signature's algorithm.
+    6. The digest over the file and the signature's own bytes starts with the 16 bits it says, and the numbers fit.
+    7. It was made between the key's creation and now + 24 h, before the key expired, and has not expired itself.
+Rules 1 to 5 are checked before the file is read, 6 and 7 after; 7 comes last, because a date means
+something only once it is proven who wrote it.
+
+Pure.
+"""
+from typing import NamedTuple, Sequence
+
+from ..errors import TrustError
+from .armor import dearmor
+from .hashing import new_hash, require_strong
+from .keys import PublicKey
+from .mathematics import verify_digest
+from .packets import Signature, names_only, read_signatures
+
+MAX_CLOCK_SKEW_SECONDS = 24 * 3600
+_BINARY_DOCUMENT = 0x00  # RFC 9580 section 5.2.1.1
+
+
+class Verdict(NamedTuple):
+    """A proof: this file is signed by this key."""
+
+    signed_at: int  # seconds since 1970; of the newest one, if several were made
+    fingerprint: str  # of the pinned primary key, 40 upper-case hex digits
+    digest: str  # "sha256", "sha384" or "sha512"
+
+
+class Verifier:
+    """Proves signatures over a document that comes in pieces.
+
+    Call ``update`` with the document's bytes in their order, then ``finish``, whose return is the only proof.
+
+    Args:
+        signatures: as ``packets.read_signatures`` returns them; all must be good.
+        keys: the pinned keys.
+        now: seconds since 1970.
+
+    Raises:
+        TrustError: rules 2 to 5 of this module are broken: "signature-missing", "wrong-signature-type",
+            "weak-digest", "unsupported", "unknown-key", "key-revoked", "key-expired" or "signature-invalid".
+    """
+
+    def __init__(self, signatures: Sequence[Signature], keys: Sequence[PublicKey], now: int) -> None:
+        if not signatures:
+            raise TrustError("signature-missing", "there is no signature")
+        self._now = now
+        self._claims = [(signature, _claimed_key(signature, keys, now)) for signature in signatures]
+        self._hashes = {signature.digest: new_hash(signature.digest) for signature in signatures}
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes of the document, as many as you like."""
+        for running in self._hashes.values():
+            running.update(chunk)
+
+    def finish(self) -> Verdict:
+        """Prove every signature over what ``update`` has taken.
+
+        Returns:
+            The verdict: the document is what the key's owner signed.
+
+        Raises:
+            TrustError: rule 6 or 7 is broken: "signature-invalid", "signature-from-future",
+                "signature-expired", "key-expired" or "unsupported".
+        """
+        verdicts = [self._prove(signature, key) for signature, key in self._claims]
+        return max(verdicts, key=lambda verdict: verdict.signed_at)
+
+    def _prove(self, signature: Signature, key: PublicKey) -> Verdict:
+        running = self._hashes[signature.digest].copy()
+        running.update(signature.trailer)
+        digest = running.digest()
+        if digest[:2] != signature.left16:
+            raise TrustError("signature-invalid", "the signature was made over other bytes", key.fingerprint)
+        verify_digest(key.material, key.algorithm, signature.digest, digest, signature.numbers)
+        _check_dates(signature, key, self._now)
+        return Verdict(signature.made, key.fingerprint, signature.digest)
+
+
+class DetachedVerifier(Verifier):
+    """Proves a detached signature file over a document that comes in pieces.
+
+    Args:
+        signature: the bytes of the .asc or .sig file.
+        keys: the pinned keys.
+        now: seconds since 1970.
+
+    Raises:
+        TrustError: rules 1 to 5 of this module are broken: as ``Verifier``, and "malformed".
+    """
+
+    def __init__(self, signature: bytes, keys: Sequence[PublicKey], now: int) -> None:
+        super().__init__(read_signatures(dearmor(signature)), keys, now)
+
+
+def verify_detached(document: bytes, signature: bytes, keys: Sequence[PublicKey], now: int) -> Verdict:
+    """Prove that a document is signed by a pinned key.
+
+    Args:
+        document: its exact bytes.
+        signature: the bytes of its .asc or .sig file.
+        keys: the pinned keys.
+        now: seconds since 1970.
+
+    Returns:
+        The verdict; there is no other way to learn that a signature is good.
+
+    Raises:
+        TrustError: the first rule of this module that is broken.
+    """
+    verifier = DetachedVerifier(signature, keys, now)
+    verifier.update(document)
+    return verifier.finish()
+
+
+def _claimed_key(signature: Signature, keys: Sequence[PublicKey], now: int) -> PublicKey:
+    """Return the pinned key that the signature names, after rules 2 to 5."""
+    if signature.kind != _BINARY_DOCUMENT:
+        raise TrustError("wrong-signature-type", "a signature of type 0x{:02x} is none over a file".format(signature.kind))
+    require_strong(signature.digest)
+    key = _named_key(signature, keys)
+    if key.revoked:
+        raise TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint)
+    _check_key_expiry(key, now)
+    if key.algorithm != signature.algorithm:
+        raise TrustError("signature-invalid", "a {} signature by a key for {}".format(signature.algorithm, key.algorithm))
+    return key
+
+
+def _named_key(signature: Signature, keys: Sequence[PublicKey]) -> PublicKey:
+    for key in keys:
+        if names_only(signature, key.fingerprint):
+            return key
+    names = ", ".join(sorted(set(signature.issuers))) or "nobody"
+    raise TrustError("unknown-key", "the signature is by another key than the pinned", names)
+
+
+def _check_key_expiry(key: PublicKey, moment: int) -> None:
+    if key.expires is not None and moment >= key.expires:
+        raise TrustError("key-expired", "the key has expired", key.fingerprint)
+
+
+def _check_dates(signature: Signature, key: PublicKey, now: int) -> None:
+    """Check rule 7."""
+    if signature.made < key.created:
+        raise TrustError("signature-invalid", "the signature says it is older than its key", key.fingerprint)
+    if signature.made > now + MAX_CLOCK_SKEW_SECONDS:
+        raise TrustError("signature-from-future", "the signature was made more than 24 h in the future")
+    _check_key_expiry(key, signature.made)
+    if signature.expires_after and now >= signature.made + signature.expires_after:
+        raise TrustError("signature-expired", "the signature has expired", key.fingerprint)

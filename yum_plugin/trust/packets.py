@@ -1,0 +1,280 @@
+"""OpenPGP packets (RFC 9580 sections 4 and 5.2): a strict reader that decides nothing about trust.
+
+Every length is checked against what is left before anything is taken, every byte must belong to something,
+and the cost is linear in the size of the input. RFC 9580 replaces RFC 4880; V3 signatures are only in the latter.
+
+Pure.
+"""
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import TrustError
+
+MAX_SIGNATURES = 4  # in one file
+MAX_SUBPACKETS = 64  # in one signature
+MAX_NUMBER_BITS = 16384  # of one multiprecision integer; the largest RSA key that OpenSSL verifies with
+
+# Packet types, RFC 9580 section 5
+TAG_SIGNATURE = 2
+TAG_SECRET_KEY = 5
+TAG_PUBLIC_KEY = 6
+TAG_USER_ID = 13
+TAG_PUBLIC_SUBKEY = 14
+TAG_USER_ATTRIBUTE = 17
+
+# Signature subpacket types, RFC 9580 section 5.2.3.7
+CREATION_TIME = 2
+SIGNATURE_EXPIRATION = 3
+KEY_EXPIRATION = 9
+ISSUER_KEY_ID = 16
+KEY_FLAGS = 27
+ISSUER_FINGERPRINT = 33
+# Those that may be marked critical: the above are obeyed; the others tell something (preferences, features,
+# policy, who) that changes nothing about a signature's meaning here. A critical notation (20) or
+# intended recipient (35) would, so they are not among them.
+_KNOWN_SUBPACKETS = frozenset(
+    [CREATION_TIME, SIGNATURE_EXPIRATION, KEY_EXPIRATION, ISSUER_KEY_ID, KEY_FLAGS, ISSUER_FINGERPRINT]
+    + [11, 21, 22, 23, 25, 26, 28, 30]
+)
+_CRITICAL = 0x80
+
+ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA"}  # RFC 9580 section 9.1, those that sign
+_NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # multiprecision integers, RFC 9580 section 5.2.3
+# RFC 9580 section 9.5
+_DIGESTS = {1: "md5", 2: "sha1", 3: "ripemd160", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
+
+Subpacket = Tuple[int, bytes]  # type without the critical bit, body
+
+
+class Signature(NamedTuple):
+    """One signature packet, nothing of it proven."""
+
+    kind: int  # signature type, RFC 9580 section 5.2.1
+    algorithm: str  # a value of ALGORITHMS
+    digest: str  # as hashlib names it
+    made: int  # seconds since 1970
+    expires_after: int  # seconds after ``made``; 0 = never
+    issuers: Tuple[str, ...]  # key ids (16) and fingerprints (40 upper-case hex digits), hashed or not
+    hashed: Tuple[Subpacket, ...]  # V3 has none
+    trailer: bytes  # what is hashed after the document, the file's own bytes; RFC 9580 section 5.2.4
+    left16: bytes  # the first two octets that the hash must have
+    numbers: Tuple[int, ...]  # the multiprecision integers
+
+
+class _Reader:
+    """A cursor that cannot leave its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.position = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self.position
+
+    def take(self, count: int) -> bytes:
+        if count > self.left:
+            raise TrustError("malformed", "an OpenPGP packet that ends early")
+        self.position += count
+        return self._data[self.position - count : self.position]
+
+    def number(self, octets: int) -> int:
+        return int.from_bytes(self.take(octets), "big")
+
+
+def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
+    """Walk over packets, old and new format, that fill ``data`` exactly (RFC 9580 section 4.2).
+
+    Yields:
+        Tag and body.
+
+    Raises:
+        TrustError: "malformed": no packet, a partial or indeterminate length, or one that leaves ``data``.
+    """
+    reader = _Reader(data)
+    while reader.left:
+        head = reader.number(1)
+        if not head & 0x80:
+            raise TrustError("malformed", "bytes that are no OpenPGP packet")
+        if head & 0x40:
+            tag, length = head & 0x3F, _read_length(reader, first_partial=224)
+        else:
+            tag, length = (head >> 2) & 0x0F, _read_old_length(reader, head & 0x03)
+        yield tag, reader.take(length)
+
+
+def _read_old_length(reader: _Reader, kind: int) -> int:
+    """RFC 9580 section 4.2.2."""
+    if kind == 3:
+        raise TrustError("malformed", "an OpenPGP packet of indeterminate length")
+    return reader.number(1 << kind)
+
+
+def _read_length(reader: _Reader, first_partial: int) -> int:
+    """A length of one, two or five octets, not necessarily the shortest form (RFC 9580 sections 4.2.1 and 5.2.3.7)."""
+    first = reader.number(1)
+    if first < 192:
+        return first
+    if first == 255:
+        return reader.number(4)
+    if first >= first_partial:
+        raise TrustError("malformed", "an OpenPGP packet of partial length")
+    return ((first - 192) << 8) + reader.number(1) + 192
+
+
+def read_signatures(data: bytes, allow_v3: bool = False) -> Tuple[Signature, ...]:
+    """Read a file of signature packets and nothing else.
+
+    Args:
+        data: the binary packets, as ``armor.dearmor`` returns them.
+        allow_v3: True for the signatures inside RPM files only, where EL7's rpmsign makes them.
+
+    Returns:
+        At most ``MAX_SIGNATURES`` signatures in their order; none if ``data`` is empty.
+
+    Raises:
+        TrustError: "malformed" or "unsupported".
+    """
+    signatures: List[Signature] = []
+    for tag, body in read_packets(data):
+        if tag != TAG_SIGNATURE:
+            raise TrustError("malformed", "a packet of type {} where only signatures belong".format(tag))
+        if len(signatures) == MAX_SIGNATURES:
+            raise TrustError("malformed", "more than {} signatures".format(MAX_SIGNATURES))
+        signatures.append(read_signature(body, allow_v3))
+    return tuple(signatures)
+
+
+def read_signature(body: bytes, allow_v3: bool = False) -> Signature:
+    """Read the body of one signature packet (RFC 9580 section 5.2).
+
+    Args:
+        body: all of it.
+        allow_v3: see ``read_signatures``.
+
+    Returns:
+        The signature.
+
+    Raises:
+        TrustError: "malformed", or "unsupported" for a version, algorithm or digest we do not know.
+    """
+    version = body[:1]
+    if version == b"\x04":
+        return _read_v4(body)
+    if version == b"\x03" and allow_v3:
+        return _read_v3(body)
+    raise TrustError("unsupported", "a signature of version {}".format(version.hex() or "none"))
+
+
+def _read_v4(body: bytes) -> Signature:
+    """RFC 9580 section 5.2.3."""
+    reader = _Reader(body)
+    _, kind, algorithm, digest = reader.take(4)
+    hashed = _read_area(reader, MAX_SUBPACKETS)
+    signed_bytes = reader.position
+    unhashed = _read_area(reader, MAX_SUBPACKETS - len(hashed))
+    made = subpacket_number(hashed, CREATION_TIME)
+    if made is None:
+        raise TrustError("malformed", "a signature without a signed creation time")
+    return Signature(
+        kind=kind,
+        algorithm=_known(ALGORITHMS, algorithm, "public-key algorithm"),
+        digest=_known(_DIGESTS, digest, "digest"),
+        made=made,
+        expires_after=subpacket_number(hashed, SIGNATURE_EXPIRATION) or 0,
+        issuers=_issuers(hashed + unhashed),
+        hashed=hashed,
+        trailer=body[:signed_bytes] + b"\x04\xff" + signed_bytes.to_bytes(4, "big"),
+        left16=reader.take(2),
+        numbers=_read_numbers(reader, ALGORITHMS[algorithm]),
+    )
+
+
+def _read_v3(body: bytes) -> Signature:
+    """RFC 4880 section 5.2.2."""
+    reader = _Reader(body)
+    reader.take(1)
+    if reader.number(1) != 5:
+        raise TrustError("malformed", "a V3 signature whose signed part is not 5 octets long")
+    trailer = reader.take(5)
+    issuer = reader.take(8)
+    algorithm, digest = reader.take(2)
+    return Signature(
+        kind=trailer[0],
+        algorithm=_known(ALGORITHMS, algorithm, "public-key algorithm"),
+        digest=_known(_DIGESTS, digest, "digest"),
+        made=int.from_bytes(trailer[1:], "big"),
+        expires_after=0,
+        issuers=(issuer.hex().upper(),),
+        hashed=(),
+        trailer=trailer,
+        left16=reader.take(2),
+        numbers=_read_numbers(reader, ALGORITHMS[algorithm]),
+    )
+
+
+def _known(table: Mapping[int, str], number: int, what: str) -> str:
+    if number not in table:
+        raise TrustError("unsupported", "{} {}".format(what, number))
+    return table[number]
+
+
+def _read_area(reader: _Reader, most: int) -> Tuple[Subpacket, ...]:
+    """Read one subpacket area, which its subpackets must fill (RFC 9580 section 5.2.3.7)."""
+    area = _Reader(reader.take(reader.number(2)))
+    subpackets: List[Subpacket] = []
+    while area.left:
+        if len(subpackets) == most:
+            raise TrustError("malformed", "more than {} subpackets in a signature".format(MAX_SUBPACKETS))
+        subpacket = _Reader(area.take(_read_length(area, first_partial=255)))
+        kind = subpacket.number(1)
+        if kind & _CRITICAL and kind & ~_CRITICAL not in _KNOWN_SUBPACKETS:
+            raise TrustError("unsupported", "a critical subpacket of unknown type {}".format(kind & ~_CRITICAL))
+        subpackets.append((kind & ~_CRITICAL, subpacket.take(subpacket.left)))
+    return tuple(subpackets)
+
+
+def subpacket_number(area: Sequence[Subpacket], kind: int) -> Optional[int]:
+    """Return the four-octet number of the only subpacket of this type, None if there is none.
+
+    Raises:
+        TrustError: "malformed": there are several, or it is not four octets long.
+    """
+    bodies = [body for found, body in area if found == kind]
+    if len(bodies) > 1 or any(len(body) != 4 for body in bodies):
+        raise TrustError("malformed", "a repeated or misshapen subpacket of type {}".format(kind))
+    return int.from_bytes(bodies[0], "big") if bodies else None
+
+
+def _issuers(subpackets: Sequence[Subpacket]) -> Tuple[str, ...]:
+    """Every key that the signature says it is from (RFC 9580 sections 5.2.3.12 and 5.2.3.35)."""
+    key_ids = [body for kind, body in subpackets if kind == ISSUER_KEY_ID]
+    fingerprints = [body for kind, body in subpackets if kind == ISSUER_FINGERPRINT]
+    if any(len(body) != 8 for body in key_ids) or any(len(body) != 21 or body[0] != 4 for body in fingerprints):
+        raise TrustError("malformed", "an issuer that is no V4 key id or fingerprint")
+    return tuple(name.hex().upper() for name in key_ids + [body[1:] for body in fingerprints])
+
+
+def names_only(signature: Signature, fingerprint: str) -> bool:
+    """Tell whether a signature names an issuer, and no other than this key.
+
+    Args:
+        signature: one that was read.
+        fingerprint: of a V4 key, 40 upper-case hex digits; its last 16 are the key id (RFC 9580 section 5.5.4.2).
+    """
+    return bool(signature.issuers) and set(signature.issuers) <= {fingerprint, fingerprint[-16:]}
+
+
+def _read_numbers(reader: _Reader, algorithm: str) -> Tuple[int, ...]:
+    """Read the multiprecision integers, which must fill the rest of the packet (RFC 9580 section 3.2)."""
+    numbers: List[int] = []
+    for _ in range(_NUMBERS[algorithm]):
+        bits = reader.number(2)
+        if bits > MAX_NUMBER_BITS:
+            raise TrustError("malformed", "a number of more than {} bits in a signature".format(MAX_NUMBER_BITS))
+        number = reader.number((bits + 7) // 8)
+        if number.bit_length() != bits:
+            raise TrustError("malformed", "a number in a signature that is not as long as it says")
+        numbers.append(number)
+    if reader.left:
+        raise TrustError("malformed", "bytes after the end of a signature")
+    return tuple(numbers)

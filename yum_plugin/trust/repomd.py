@@ -1,0 +1,193 @@
+"""repomd.xml, the signed list of a repository's metadata files: read after its signature was proven, never before.
+
+Pure.
+"""
+import re
+from typing import NamedTuple, Optional, Tuple
+
+from lxml import etree
+
+from ..errors import TrustError
+from ..urls import safe_path
+from .hashing import STRONG_DIGESTS, require_strong
+
+MAX_REPOMD_BYTES = 1024 * 1024  # a real one is 2 to 10 KiB
+MAX_FILES = 64
+MAX_ELEMENTS = 2048  # 64 files of about 10 elements each
+MAX_DEPTH = 8  # repomd/data/checksum is 3
+MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; "too far ahead" is for freshness.py to say
+NAMESPACE = "http://linux.duke.edu/metadata/repo"
+_XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
+_TYPE = re.compile(r"[A-Za-z0-9_.+-]{1,64}\Z")
+_COUNT = re.compile(r"[0-9]{1,18}\Z")
+_SECONDS = re.compile(r"([0-9]{1,12})(?:\.[0-9]{1,9})?\Z")  # createrepo of EL5 and EL6 wrote decimals
+_HEX = re.compile(r"[0-9a-f]+\Z")
+
+
+class RepomdFile(NamedTuple):
+    """One ``<data>`` entry."""
+
+    type: str  # "primary", "filelists_db", ...
+    href: str  # relative to the repository, safe
+    checksum_type: str  # "sha256", "sha384" or "sha512"
+    checksum: str  # lower-case hex digits
+    size: Optional[int]  # bytes; None if not told
+    open_checksum_type: str  # of the decompressed file; "" if not told
+    open_checksum: str
+    open_size: Optional[int]
+    timestamp: int  # seconds since 1970; 0 if not told
+
+
+class Repomd(NamedTuple):
+    """A whole repomd.xml."""
+
+    revision: int
+    timestamp: int  # the newest of the files', seconds since 1970
+    files: Tuple[RepomdFile, ...]
+
+
+def parse_repomd(raw: bytes) -> Repomd:
+    """Parse a repomd.xml whose signature was proven, from the very bytes that were hashed.
+
+    The revision is what createrepo_c writes by default: the second it ran at. Its ``--revision`` sets any text;
+    what is missing or no number counts as 0, because yum and dnf order by the timestamps (yumRepo.py,
+    repoMDObject.py:timestamp), of which there must be at least one.
+
+    Args:
+        raw: the file, at most 1 MiB.
+
+    Returns:
+        Its content; a fraction of a timestamp is dropped as yum does.
+
+    Raises:
+        TrustError: "malformed"; "unsafe-path": a file outside the repository, or an xml:base;
+            "weak-digest" or "unsupported": a checksum that is none of SHA-256, SHA-384 and SHA-512.
+    """
+    root = _parse_xml(raw)
+    if root.tag != _tag("repomd"):
+        raise TrustError("malformed", "repomd.xml whose root is not a repomd")
+    entries = root.findall(_tag("data"))
+    if len(entries) > MAX_FILES:
+        raise TrustError("malformed", "repomd.xml with more than {} files".format(MAX_FILES))
+    files = tuple(_read_entry(entry) for entry in entries)
+    if len({file.type for file in files}) != len(files):
+        raise TrustError("malformed", "repomd.xml that lists a type of file twice")
+    newest = max((file.timestamp for file in files), default=0)
+    if not newest:
+        raise TrustError("malformed", "repomd.xml without any timestamp")
+    revision = _text(root, "revision")
+    return Repomd(int(revision) if _COUNT.match(revision) else 0, newest, files)
+
+
+def _tag(name: str) -> str:
+    return "{%s}%s" % (NAMESPACE, name)
+
+
+def _parse_xml(raw: bytes) -> etree._Element:
+    """Parse without entities, network or DTD; the encoding is forced so that the search for DOCTYPE misses none."""
+    if len(raw) > MAX_REPOMD_BYTES:
+        raise TrustError("malformed", "repomd.xml larger than {} bytes".format(MAX_REPOMD_BYTES))
+    if b"<!DOCTYPE" in raw:
+        raise TrustError("malformed", "repomd.xml with a DOCTYPE")
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(raw, parser)
+    except etree.XMLSyntaxError as error:
+        raise TrustError("malformed", "repomd.xml is no well-formed XML: {}".format(error.msg)) from error
+    _check_shape(root)
+    return root
+
+
+def _check_shape(root: etree._Element) -> None:
+    """Limit depth and number of elements, and refuse xml:base, which would move every path."""
+    depth = count = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        count += 1
+        if depth > MAX_DEPTH or count > 2 * MAX_ELEMENTS:
+            raise TrustError("malformed", "repomd.xml that is too deep or has too many elements")
+        if element.get(_XML_BASE) is not None:
+            raise TrustError("unsafe-path", "repomd.xml with an xml:base")
+
+
+def _read_entry(entry: etree._Element) -> RepomdFile:
+    kind = entry.get("type", "")
+    if not _TYPE.match(kind):
+        raise TrustError("malformed", "repomd.xml with a file of no or a strange type")
+    checksum_type, checksum = _checksum(entry, "checksum")
+    if not checksum:
+        raise TrustError("malformed", "repomd.xml without a checksum", kind)
+    open_checksum_type, open_checksum = _checksum(entry, "open-checksum")
+    return RepomdFile(
+        type=kind,
+        href=_href(entry, kind),
+        checksum_type=checksum_type,
+        checksum=checksum,
+        size=_size(entry, "size"),
+        open_checksum_type=open_checksum_type,
+        open_checksum=open_checksum,
+        open_size=_size(entry, "open-size"),
+        timestamp=_timestamp(entry, kind),
+    )
+
+
+def _child(parent: etree._Element, name: str) -> Optional[etree._Element]:
+    """Return the only child of this name: with two of them, readers would differ on which one counts."""
+    found = parent.findall(_tag(name))
+    if len(found) > 1:
+        raise TrustError("malformed", "repomd.xml with a repeated <{}>".format(name))
+    return found[0] if found else None
+
+
+def _text(parent: etree._Element, name: str) -> str:
+    """Return the text of a child, without the white space around it; "" if there is no such child or no text."""
+    child = _child(parent, name)
+    if child is None:
+        return ""
+    if len(child):
+        raise TrustError("malformed", "repomd.xml with elements inside <{}>".format(name))
+    return (child.text or "").strip()
+
+
+def _checksum(entry: etree._Element, name: str) -> Tuple[str, str]:
+    """Return type and digits of a checksum; two empty strings if there is none."""
+    child = _child(entry, name)
+    if child is None:
+        return "", ""
+    kind, digits = child.get("type", ""), _text(entry, name)
+    require_strong(kind)
+    if len(digits) != STRONG_DIGESTS[kind] or not _HEX.match(digits):
+        raise TrustError("malformed", "repomd.xml with a {} that is none".format(kind))
+    return kind, digits
+
+
+def _href(entry: etree._Element, kind: str) -> str:
+    location = _child(entry, "location")
+    href = "" if location is None else location.get("href", "")
+    try:
+        return safe_path(href)
+    except ValueError as error:
+        raise TrustError("unsafe-path", "repomd.xml with {}".format(error), kind) from error
+
+
+def _size(entry: etree._Element, name: str) -> Optional[int]:
+    text = _text(entry, name)
+    if text and not _COUNT.match(text):
+        raise TrustError("malformed", "repomd.xml with a <{}> that is no number of bytes".format(name))
+    return int(text) if text else None
+
+
+def _timestamp(entry: etree._Element, kind: str) -> int:
+    text = _text(entry, "timestamp")
+    match = _SECONDS.match(text)
+    if text and not (match and int(match.group(1)) <= MAX_TIMESTAMP):
+        raise TrustError("malformed", "repomd.xml with a timestamp that is none", kind)
+    return int(match.group(1)) if match else 0

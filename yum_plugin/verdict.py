@@ -1,0 +1,124 @@
+"""What the findings about one repository amount to: a resolution, or the error that stands in its place. Pure."""
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from .choose import order_proven
+from .config import Settings
+from .errors import FetchError, MirrorsError, TrustError
+from .listing import Candidates
+from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
+from .state import Memory, Record, judge_record
+from .trust.freshness import Choice, Offer, choose, duration, note_of
+
+CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
+
+
+class Findings:
+    """What was found out about one repository; filled in by the resolver.
+
+    Args:
+        repository: which.
+        memory: what was known before.
+        accepted: the high-water mark.
+    """
+
+    def __init__(self, repository: Repository, memory: Memory, accepted: Optional[Snapshot]) -> None:
+        self.repository = repository
+        self.memory = memory
+        self.accepted = accepted
+        self.candidates = Candidates(MirrorList(()), (), (), ())
+        self.asked: List[Mirror] = []
+        self.probes: List[Probe] = []  # of those that answered or failed
+        self.errors: Dict[str, MirrorsError] = {}  # by Mirror.url
+        self.error: Optional[MirrorsError] = None  # what ended the job early
+
+
+class Answer(NamedTuple):
+    """What became of one repository: ``resolution`` or ``error``, never both."""
+
+    repository: Repository
+    resolution: Optional[Resolution]
+    error: Optional[MirrorsError]
+    memory: Memory  # to be remembered
+    probes: Tuple[Probe, ...] = ()  # outcome "stale" where the choice says so
+    candidates: Candidates = Candidates(MirrorList(()), (), (), ())
+
+
+def conclude(findings: Findings, settings: Settings, now: int, accept_rollback: bool) -> Answer:
+    """Judge the findings.
+
+    Args:
+        findings: all that is known.
+        settings: prefer and max_age are used.
+        now: seconds since 1970.
+        accept_rollback: the admin says that the repository really went back.
+
+    Returns:
+        The answer.
+    """
+    error, choice = findings.error, None
+    offers = [Offer(probe.mirror, probe.snapshot) for probe in findings.probes if probe.snapshot is not None]
+    if error is None and not offers:
+        error = _nobody(findings)
+    try:
+        if error is None:
+            choice = choose(offers, None if accept_rollback else findings.accepted)
+    except TrustError as refusal:
+        error = refusal
+    probes = [_with_lag(probe, choice) for probe in findings.probes]
+    resolution = _resolution(findings, choice, probes, settings, now) if choice is not None else None
+    memory = _memory(findings, probes, resolution, now)
+    return Answer(findings.repository, resolution, error, memory, tuple(probes), findings.candidates)
+
+
+def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
+    """Call a proven mirror stale that does not serve the current snapshot."""
+    if choice is None:
+        return probe
+    for mirror, behind in choice.stale:
+        if mirror == probe.mirror:
+            return probe._replace(outcome="stale", detail="{} behind".format(duration(max(0, behind))))
+    return probe
+
+
+def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: int) -> Resolution:
+    proven = [(probe.mirror, probe.seconds) for probe in probes if probe.outcome == "ok"]
+    rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in probes if probe.outcome != "ok"]
+    seen = [probe.snapshot.sha256 for probe in probes if probe.snapshot is not None]
+    max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age
+    note = note_of(choice.snapshot, findings.candidates.listed.sha256, seen, max_age, now)
+    return Resolution(findings.repository, choice.snapshot, tuple(order_proven(proven, settings.prefer)), tuple(rejected), note)
+
+
+def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolution], now: int) -> Memory:
+    """Keep the last list that had mirrors, what became of those on it, and the last good resolution."""
+    previous = findings.memory
+    listed = findings.candidates.listed
+    mirrors = listed.mirrors or previous.mirrors
+    records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, now)
+                                  for probe in probes}
+    for mirror in mirrors:
+        if mirror.url in previous.records:
+            records.setdefault(mirror.url, previous.records[mirror.url])
+    if resolution is None:
+        return previous._replace(mirrors=mirrors, records=records)
+    usable = tuple(mirror.url for mirror in resolution.mirrors)
+    return Memory(mirrors, listed.sha256, records, resolution.snapshot._replace(raw=b""), usable, float(now), resolution.note)
+
+
+def _nobody(findings: Findings) -> MirrorsError:
+    """Name why no mirror is proven: the first distrust if any mirror answered at all, else what kept them away."""
+    asked = len(findings.asked)
+    hint = "see 'xcpng-mirrors mirrors --repo {}'".format(findings.repository.id)
+    failures = [findings.errors[mirror.url] for mirror in findings.asked if mirror.url in findings.errors]
+    if failures and all(error.reference in CLOCK_REFERENCES for error in failures):
+        hint = "check this host's clock (timedatectl): every mirror looks wrong in time"
+    distrusted = [error for error in failures if isinstance(error, TrustError)]
+    if distrusted:
+        first = distrusted[0]
+        return TrustError(first.reference, "none of {} mirrors offers metadata that the pinned key has signed: {}".format(
+            asked, first.what), where=first.where, hint=hint)
+    if not failures:
+        return FetchError("timed-out" if asked else "unreachable",
+                          "none of {} mirrors answered in time".format(asked) if asked else "no mirror is known", hint=hint)
+    return FetchError(failures[0].reference if isinstance(failures[0], FetchError) else "unreachable",
+                      "none of {} mirrors can be used: {}".format(asked, failures[0].what), where=failures[0].where, hint=hint)
