@@ -1,0 +1,52 @@
+# Everything a developer, a tester or a packager does. `make` alone lists the targets.
+#
+# PYTHON        the Python of $(VENV)                   (python3)
+# PYTEST_ARGS   e.g. PYTEST_ARGS="-k rollback"
+# STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR: see tools/stage.sh
+PYTHON ?= python3
+VENV ?= .venv
+# Commands that the lab and the package need; tools/need.sh knows their packages.
+TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
+RPM_FLAGS ?= --without bundled
+export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR
+
+.PHONY: help venv tools lint test fuzz demo bench stage rpm clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 16
+
+venv: $(VENV)/.up-to-date ## make .venv with the command and all that the tests need
+
+# compat: a line in a .pth file; setuptools' own way costs every start of the command 20 ms.
+$(VENV)/.up-to-date: setup.py requirements.txt requirements-dev.txt tools/venv.sh
+	PIP_CONFIG_SETTINGS=editable_mode=compat tools/venv.sh $(PYTHON) $(VENV) -r requirements-dev.txt -e .
+	@touch $@
+
+tools: ## install the programs that the lab and the package need, or say which are missing
+	@tools/need.sh $(TOOLS)
+
+lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
+	@if [ -x $(VENV)/bin/mypy ]; then $(VENV)/bin/ruff check . && $(VENV)/bin/mypy; \
+	else echo "lint: left out, $(PYTHON) is too old for ruff and mypy"; fi
+
+test: tools lint ## lint, then every test
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+fuzz: venv ## the hostile and random inputs only, many more of them, new ones each time
+	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest -m "fuzz or hypothesis" $(PYTEST_ARGS)
+
+demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four faults
+	$(VENV)/bin/python -m tests.lab.demo
+
+bench: tools venv ## measure; writes bench/results.json
+	$(VENV)/bin/python -m bench
+
+stage: ## DESTDIR=DIR: lay out in DIR what the RPM installs
+	@tools/stage.sh "$(DESTDIR)"
+
+rpm: tools ## build the packages of HEAD into build/rpm
+	@tools/rpm.sh $(RPM_FLAGS)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find yum_plugin tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""What every test may use."""
+import glob
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=20000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real captures (keys, mirror lists) beside the repository."""
+    folder = REPOSITORY_ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the captures of ../shared/data are not here")
+    return folder
+
+
+def find_interpreter(version):
+    """Return the path of a Python that really runs, "2.7" or "3.6"; None if there is none.
+
+    Looked for on PATH, then among pyenv's (whose shims on PATH may lead nowhere).
+    """
+    name = "python" + version
+    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    for candidate in [name] + sorted(glob.glob("{}/versions/{}.*/bin/{}".format(pyenv, version, name))):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return candidate
+    return None
+
+
+@pytest.fixture(scope="session")
+def interpreter():
+    """A function from a version to a Python of that version; skips the test where there is none."""
+
+    def find_or_skip(version):
+        return find_interpreter(version) or pytest.skip("no Python {} here".format(version))
+
+    return find_or_skip

@@ -1,0 +1,243 @@
+"""The outer walls: which module may know which, what a host gets installed, and the shape of the code."""
+import ast
+import importlib.util
+import os
+import re
+import stat
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY_ROOT
+
+PACKAGE = REPOSITORY_ROOT / "yum_plugin"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
+PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
+
+GROUND = {"errors", "model", "urls"}
+ROOMS = GROUND | {"sources", "trust", "net", "state", "files", "config", "metalink", "choose"}
+JOBS = ROOMS | {"resolve", "packages"}
+# What each part may import of ours beside itself. The arrows point down only (yum_plugin/__init__.py).
+ARROWS = {
+    "errors": set(),
+    "model": set(),
+    "urls": set(),
+    "choose": GROUND,
+    "config": GROUND,
+    "files": GROUND,
+    "metalink": GROUND,
+    "net": GROUND,
+    "sources": GROUND,
+    "state": GROUND | {"files"},
+    "trust": GROUND,
+    "packages": ROOMS,
+    "resolve": ROOMS,
+    "engine": JOBS,
+    "cli": JOBS | {"engine"},
+    "hosts": set(),
+}
+OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
+PYTHON_2_NAMES = {"ConfigParser"}
+
+CONF = "etc/dnf/plugins/xcpng-mirrors.conf"
+SHARE = "usr/share/xcpng-mirrors/"
+
+
+def name(path):
+    """Name a file of the package in a test's id."""
+    return str(path.relative_to(PACKAGE))
+
+
+def tree_of(path):
+    """Parse a module."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(path):
+    """Return the absolute names a module imports, with those taken "from" a package of ours as PACKAGE.NAME."""
+    inside = ("yum_plugin",) + path.relative_to(PACKAGE).parent.parts
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = inside[: len(inside) - node.level + 1] if node.level else ()
+            source = ".".join(above + tuple((node.module or "").split(".") if node.module else ()))
+            for alias in node.names:
+                yield "{}.{}".format(source, alias.name) if source.startswith("yum_plugin") else source
+
+
+def part_of(path):
+    """Return the key of ARROWS that a module belongs to; "" for the package itself."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return "" if first == "__init__.py" else first.replace(".py", "")
+
+
+def parts_imported(path):
+    """Return the parts of ours that a module imports."""
+    ours = (imported.split(".") for imported in imports_of(path))
+    return {words[1] for words in ours if words[0] == "yum_plugin" and len(words) > 1 and not words[1].startswith("__")}
+
+
+def is_standard(module):
+    """Tell whether a top-level module comes with Python."""
+    if module in sys.builtin_module_names or module == "__future__":
+        return True
+    found = importlib.util.find_spec(module)
+    origin = found.origin if found and found.origin else ""
+    return origin == "frozen" or (origin.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in origin)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_arrows_point_down(path):
+    part = part_of(path)
+    if part:
+        assert parts_imported(path) - {part} <= ARROWS[part]
+    else:
+        assert not list(imports_of(path))
+
+
+@pytest.mark.parametrize("path", HOSTS, ids=name)
+def test_plugins_import_the_standard_library_and_their_manager_only(path):
+    foreign = {imported.split(".")[0] for imported in imports_of(path)} - OUTSIDERS_OF_HOSTS - PYTHON_2_NAMES - {"yum_plugin"}
+    assert [module for module in sorted(foreign) if not is_standard(module)] == []
+    assert {imported for imported in imports_of(path) if imported.startswith("yum_plugin")} <= {"yum_plugin.hosts.bridge"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_python_3_6_can_read_it(path):
+    text = path.read_text(encoding="utf-8")
+    assert "from __future__ import annotations" not in text
+    if sys.version_info >= (3, 8):
+        ast.parse(text, feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("version, paths", [("3.6", MODULES), ("2.7", PYTHON_2_HOSTS)], ids=["3.6", "2.7"])
+def test_the_oldest_pythons_compile_it(interpreter, version, paths):
+    check = "import io, sys\nfor path in sys.argv[1:]:\n    compile(io.open(path, 'rb').read(), path, 'exec')"
+    done = subprocess.run([interpreter(version), "-c", check] + [str(path) for path in paths], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_no_check_vanishes_under_python_O(path):
+    assert [node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)] == []
+
+
+def lines_of(function):
+    """Return how many lines the body of a function has, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    numbers = [node.lineno for statement in body for node in ast.walk(statement) if hasattr(node, "lineno")]
+    return max(numbers) - min(numbers) + 1 if numbers else 0
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_shape(path):
+    functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)]
+    assert [function.name for function in functions if lines_of(function) > 60] == []
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_every_folder_of_the_package_is_installed_by_pip():
+    assert [name(path) for path in MODULES if not (path.parent / "__init__.py").exists()] == []
+
+
+def test_the_package_and_the_rpm_have_one_version():
+    spec = (REPOSITORY_ROOT / "rpm" / "xcpng-mirrors.spec").read_text()
+    package = (PACKAGE / "__init__.py").read_text()
+    assert re.search(r"^Version: +(\S+)$", spec, re.M).group(1) == re.search(r'__version__ = "(.+)"', package).group(1)
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+    """A staged tree without the vendored libraries, for the Python that runs the tests."""
+    folder = tmp_path_factory.mktemp("stage")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "MFLAGS"}
+    command = ["make", "-s", "stage", "DESTDIR=" + str(folder), "VENDOR=0", "STAGE_PYTHON=" + sys.executable]
+    subprocess.run(command + ["DNF_PLUGINS=/usr/lib/python3/site-packages/dnf-plugins"], cwd=REPOSITORY_ROOT, env=environment, check=True)
+    return folder
+
+
+def expected_files():
+    """Return what a host gets, without bytecode: path -> octal mode, or the target of a link."""
+    files = {SHARE + str(path.relative_to(REPOSITORY_ROOT)): "644" for path in MODULES}
+    files["usr/bin/xcpng-mirrors"] = "755"
+    files["etc/logrotate.d/xcpng-mirrors"] = "644"
+    files["usr/share/licenses/xcpng-mirrors/LICENSE"] = "644"
+    if (REPOSITORY_ROOT / "README.md").exists():
+        files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
+    hosts = "share/xcpng-mirrors/yum_plugin/hosts/"
+    if (PACKAGE / "hosts" / "dnf.py").exists():
+        files[CONF] = "644"
+        files["usr/lib/python3/site-packages/dnf-plugins/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
+    if (PACKAGE / "hosts" / "yum.py").exists():
+        files["etc/yum/pluginconf.d/xcpng-mirrors.conf"] = "644"
+        files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + hosts + "yum.py"
+    return files
+
+
+def describe(path):
+    """Return the octal mode of a file, or the target of a link."""
+    return os.readlink(str(path)) if path.is_symlink() else "{:o}".format(stat.S_IMODE(path.stat().st_mode))
+
+
+def test_the_staged_tree_is_exactly_what_a_host_gets(staged):
+    found = {str(path.relative_to(staged)): describe(path) for path in staged.rglob("*") if path.is_symlink() or path.is_file()}
+    assert {path: mode for path, mode in found.items() if not path.endswith(".pyc")} == expected_files()
+    folders = [path for path in staged.rglob("*") if path.is_dir()]
+    assert {describe(path) for path in folders} == {"755"}
+    assert list((staged / "var/lib/xcpng-mirrors").iterdir()) == []
+
+
+def test_links_lead_to_files_of_the_same_tree(staged):
+    links = [path for path in staged.rglob("*") if path.is_symlink()]
+    assert [link for link in links if not link.is_file() or staged not in link.resolve().parents] == []
+
+
+def test_every_module_brings_its_bytecode_so_that_root_writes_none(staged):
+    sources = [path for path in staged.rglob("*.py") if "yum-plugins" not in path.parts]
+    assert [path for path in sources if not Path(importlib.util.cache_from_source(str(path))).is_file()] == []
+
+
+def test_no_file_knows_where_it_was_built(staged):
+    places = (str(staged).encode(), str(REPOSITORY_ROOT).encode())
+    files = [path for path in staged.rglob("*") if path.is_file() and path.name != "xcpng-mirrors"]
+    assert [path for path in files if any(place in path.read_bytes() for place in places)] == []
+
+
+def test_the_launcher_finds_its_tree_through_a_link_and_ignores_the_callers_environment(staged, tmp_path):
+    link = tmp_path / "elsewhere"
+    link.symlink_to(staged / "usr/bin/xcpng-mirrors")
+    for trap in ("yum_plugin", "requests"):
+        (tmp_path / (trap + ".py")).write_text("raise SystemExit('trapped')")
+    done = subprocess.run(
+        [str(link), "--version"], cwd=str(tmp_path), env={"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_stage_without_a_folder_is_refused():
+    done = subprocess.run([str(REPOSITORY_ROOT / "tools/stage.sh"), ""], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode != 0 and b"DESTDIR=DIR" in done.stderr
+
+
+def test_what_is_missing_is_told_with_its_package(tmp_path):
+    for command in ("sh", "id", "sort"):
+        (tmp_path / command).symlink_to(subprocess.check_output(["sh", "-c", "command -v " + command]).decode().strip())
+    (tmp_path / "id").unlink()
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "apt-get").write_text("#!/bin/sh\necho installed >&2\n")
+    for command in ("id", "apt-get"):
+        (tmp_path / command).chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(REPOSITORY_ROOT / "tools/need.sh"), "sh", "no-such-tool", "createrepo_c-not"],
+        env={"PATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    text = done.stderr.decode()
+    assert done.returncode == 1
+    assert "no-such-tool (package no-such-tool)" in text and "apt-get install" in text
+    assert "installed\n" not in text.split("Missing")[0]

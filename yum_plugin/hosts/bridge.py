@@ -1,0 +1,249 @@
+"""What the yum and the dnf plugin share: their few settings, the warm check, and the engine as a child process.
+
+Python 2.7 and 3, standard library only. Never imports the engine: yum and dnf run as root
+and must not read the network's bytes in their own process.
+"""
+import errno
+import fnmatch
+import hashlib
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+
+SCHEMA = 1
+GRACE_SECONDS = 4.0  # for starting the engine, beside its own deadline and an equal wait for the lock
+ACCEPT_SECONDS = 5.0
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+MAX_CACHED_BYTES = 1024 * 1024
+
+DEFAULTS = {
+    "command": "/usr/bin/xcpng-mirrors",
+    "state_dir": "/var/lib/xcpng-mirrors",
+    "repos": "xcp-ng-*",
+    "fingerprints": "34AC2EB68248FED6D076838ACD75783A3FD3AC9E",
+    "deadline": "8",
+    "refresh_after": "900",
+    "minrate": "",
+    "timeout": "",
+}
+
+
+class Settings(object):
+    """The settings that a plugin itself needs; the engine reads the whole .conf, and tells what is wrong with it.
+
+    Args:
+        get: function of a key that returns its text in the .conf, or None.
+        root: the installroot; the state lies inside it.
+    """
+
+    def __init__(self, get, root="/"):
+        values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
+        self.command = values["command"]
+        self.state_dir = values["state_dir"]
+        if root != "/":
+            self.state_dir = os.path.join(root, self.state_dir.lstrip("/"))
+        self.repos = values["repos"].replace(",", " ").split()
+        self.fingerprints = values["fingerprints"].upper().replace(",", " ").split()
+        self.deadline = number(values["deadline"], 8.0)
+        self.refresh_after = number(values["refresh_after"], 900.0)
+        self.minrate = int(number(values["minrate"], 0))
+        self.timeout = int(number(values["timeout"], 0))
+
+    def wants(self, repository_id, urls):
+        """Whether a repository is ours to look after: its id matches, and no URL is a proxy's ``http://HTTPS///`` form."""
+        ours = any(fnmatch.fnmatchcase(repository_id, pattern) for pattern in self.repos)
+        return ours and bool(urls) and not any("://HTTPS///" in url.upper() for url in urls)
+
+    def file_of(self, repository_id, name):
+        """Return the path of a repository's file in the state."""
+        return os.path.join(self.state_dir, repository_id, name)
+
+
+def number(text, default):
+    """Return a text as a number, ``default`` if it is none; the engine tells the admin."""
+    try:
+        return float(text)
+    except ValueError:
+        return default
+
+
+def sha256_of(path):
+    """Return the SHA-256 of a small file in hex, None if it cannot be read or is larger than a repomd.xml may be."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_CACHED_BYTES + 1)
+    except (IOError, OSError):
+        return None
+    return hashlib.sha256(data).hexdigest() if len(data) <= MAX_CACHED_BYTES else None
+
+
+def is_pinned(digest, path):
+    """Whether a digest stands in a file of the state: our metalink and our high-water mark hold one digest each."""
+    try:
+        with open(path, "rb") as stream:
+            return digest.encode("ascii") in stream.read(MAX_CACHED_BYTES)
+    except (IOError, OSError):
+        return False
+
+
+def is_warm(settings, repository_id, cached_repomd, now):
+    """Whether the last resolution still holds, so that no engine is needed.
+
+    Args:
+        settings: see Settings.
+        repository_id: which.
+        cached_repomd: path of the repomd.xml in the package manager's cache.
+        now: seconds since 1970.
+
+    Returns:
+        True if the metalink is younger than refresh_after, and the cached file is the one that it pins
+        and the one that was accepted.
+    """
+    metalink = settings.file_of(repository_id, "metalink.xml")
+    try:
+        age = now - os.stat(metalink).st_mtime
+    except OSError:
+        return False
+    if not 0 <= age < settings.refresh_after:
+        return False
+    digest = sha256_of(cached_repomd)
+    return bool(digest) and is_pinned(digest, metalink) and is_pinned(digest, settings.file_of(repository_id, "accepted.json"))
+
+
+class BridgeError(Exception):
+    """The engine gave no usable answer; the repositories stay as they are."""
+
+
+class Engine(object):
+    """The engine as a child process, in a process group of its own, bounded in time.
+
+    Args:
+        command: path of xcpng-mirrors.
+        seconds: after so long the engine is killed, whatever it does.
+    """
+
+    def __init__(self, command, seconds):
+        self._command = command
+        self._ends_at = time.time() + seconds
+        self._child = None
+        self._stderr = None
+        self._buffer = b""
+
+    def ask(self, request):
+        """Send a request and wait for the result.
+
+        Args:
+            request: what goes after "schema" into the JSON line.
+
+        Returns:
+            (repositories, warnings): the result's dictionary by repository id, and the warnings' texts.
+
+        Raises:
+            BridgeError: the engine is missing, died, hung, or answered rubbish.
+        """
+        try:
+            self._start()
+            self._send(dict(request, schema=SCHEMA))
+            return self._collect()
+        except (IOError, OSError, ValueError, KeyError, TypeError, select.error) as error:
+            self.close()
+            raise BridgeError("the engine {0} cannot be used: {1}".format(self._command, error))
+        except BaseException:  # also Ctrl-C: the engine has a process group of its own and would live on
+            self.close()
+            raise
+
+    def _start(self):
+        environment = dict((key, value) for key, value in os.environ.items() if not key.startswith("PYTHON"))
+        self._stderr = tempfile.TemporaryFile()
+        self._child = subprocess.Popen(
+            [self._command, "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
+            close_fds=True, preexec_fn=os.setsid, env=environment)
+
+    def _send(self, message):
+        self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
+        self._child.stdin.flush()
+
+    def _collect(self):
+        warnings = []
+        while True:
+            event = json.loads(self._line().decode("ascii"))
+            if event["event"] == "warning":
+                warnings.append(": ".join(part for part in (event["repository"], event["text"]) if part))
+            elif event["event"] == "result":
+                return event["repositories"], warnings
+
+    def _line(self):
+        """Return the next line of the engine; it arrives within the deadline or not at all."""
+        while b"\n" not in self._buffer:
+            left = self._ends_at - time.time()
+            ready = select.select([self._child.stdout], [], [], max(0.0, left))[0]
+            if not ready:
+                raise BridgeError("the engine gave no answer in time")
+            data = os.read(self._child.stdout.fileno(), 65536)
+            self._buffer += data
+            if not data or len(self._buffer) > MAX_EVENT_BYTES:
+                raise BridgeError("the engine ended without an answer{0}".format(self._last_words()))
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line
+
+    def _last_words(self):
+        self._stderr.seek(0)
+        words = self._stderr.read(MAX_EVENT_BYTES).decode("utf-8", "replace").strip()
+        return ": " + words.splitlines()[-1] if words else ""
+
+    def accept(self, repository_ids):
+        """Tell the engine which metadata the package manager has accepted, and wait until that is written."""
+        if self._child is None or self._child.poll() is not None:
+            return
+        try:
+            self._send({"accepted": sorted(repository_ids)})
+            self._child.stdin.close()
+            self._ends_at = time.time() + ACCEPT_SECONDS
+            select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable when it has ended
+        except (IOError, OSError, select.error):
+            return
+
+    def close(self):
+        """End the engine and everything it started; safe to call twice."""
+        if self._child is None:
+            return
+        child, self._child = self._child, None
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
+        for stream in (child.stdin, child.stdout, self._stderr):
+            try:
+                stream.close()
+            except (IOError, OSError):
+                continue  # unsent bytes of a pipe whose reader is gone
+        child.wait()
+
+
+def resolve(settings, config_path, root, repositories, force):
+    """Start an engine and let it resolve repositories.
+
+    Args:
+        settings: see Settings.
+        config_path: of the .conf, for the engine to read.
+        root: the installroot.
+        repositories: list of dictionaries as the engine's request wants them.
+        force: ask again although a resolution is young.
+
+    Returns:
+        (engine, verdicts, warnings): the engine still runs and waits for ``accept``; a verdict for every id,
+        ``{"status": "resolved" | "left" | "refused", ...}``.
+    """
+    engine = Engine(settings.command, 2 * settings.deadline + GRACE_SECONDS)
+    request = {"action": "resolve", "config": config_path, "installroot": root, "refresh": force, "repositories": repositories}
+    try:
+        answers, warnings = engine.ask(request)
+    except BridgeError as error:
+        answers, warnings = {"": {"status": "left", "text": str(error)}}, []
+    common = answers.get("", {"status": "left", "text": ""})
+    return engine, dict((item["id"], answers.get(item["id"], common)) for item in repositories), warnings

@@ -1,0 +1,230 @@
+"""The dnf 4 plugin: before dnf loads metadata, hand it a metalink of proven mirrors (dnf calls: config, then fill_sack).
+
+dnf has no hook before the metadata load, so ``config`` wraps the public method ``base.fill_sack``.
+dnf swallows every exception of a plugin but ``dnf.exceptions.Error``: refusals are raised as that,
+anything else of ours leaves dnf as it would be without us.
+"""
+from __future__ import absolute_import
+
+import importlib.util
+import logging
+import os
+import time
+from urllib.request import pathname2url
+
+import dnf
+import dnf.exceptions
+import dnf.yum.misc
+
+NAME = "xcpng-mirrors"
+STOCK_TIMEOUT_SECONDS = 30  # dnf.conf(5): timeout
+STOCK_MINRATE = 1000  # dnf.conf(5): minrate, bytes per second
+
+logger = logging.getLogger("dnf.plugin")
+
+
+def _load_bridge():
+    """Load bridge.py from beside this file's real place; our folder must not enter sys.path, it holds a ``dnf.py``."""
+    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bridge.py")
+    spec = importlib.util.spec_from_file_location("xcpng_mirrors_bridge", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bridge = _load_bridge()
+
+
+class XcpngMirrors(dnf.Plugin):
+    """Updates that survive bad mirrors."""
+
+    name = NAME
+
+    def __init__(self, base, cli):
+        super(XcpngMirrors, self).__init__(base, cli)
+        self.base = base
+        self.cli = cli
+        self.settings = None
+
+    def config(self):
+        """Called by dnf once the repositories are read, also for history and clean: prepare, touch nothing."""
+        conf = self.read_config(self.base.conf)
+        self.settings = bridge.Settings(
+            lambda key: conf.get("main", key) if conf.has_option("main", key) else None, self.base.conf.installroot)
+        original = self.base.fill_sack
+
+        def fill_sack(load_system_repo=True, load_available_repos=True):
+            if not load_available_repos or os.geteuid() != 0:
+                return original(load_system_repo, load_available_repos)
+            with Rewiring(self) as rewiring:
+                sack = original(load_system_repo, load_available_repos)
+                rewiring.accepted()
+            return sack
+
+        self.base.fill_sack = fill_sack
+
+    def config_path(self):
+        """Return the path of our .conf, the first of pluginconfpath that has it."""
+        folders = list(self.base.conf.pluginconfpath)
+        paths = [os.path.join(folder, NAME + ".conf") for folder in folders]
+        return next((path for path in paths if os.path.isfile(path)), "")
+
+
+class Rewiring(object):
+    """Points our repositories to proven mirrors for one load of metadata.
+
+    Args:
+        plugin: the plugin, for its base, cli and settings.
+    """
+
+    def __init__(self, plugin):
+        self._plugin = plugin
+        self._base = plugin.base
+        self._settings = plugin.settings
+        self._engine = None
+        self._pinned = {}  # id -> digest handed to dnf
+
+    def __enter__(self):
+        try:
+            self._rewire()
+        except dnf.exceptions.Error:
+            self._close()
+            raise
+        except Exception as error:  # the border: our crash must not cost the admin an update
+            logger.warning("%s: the repositories are left as they are: internal: %s: %s", NAME, type(error).__name__, error)
+            logger.debug("%s", NAME, exc_info=True)
+            self._close()
+        return self
+
+    def __exit__(self, *unused):
+        self._close()
+
+    def _close(self):
+        if self._engine is not None:
+            self._engine.close()
+
+    def _rewire(self):
+        cold = []
+        for repo in self._base.repos.iter_enabled():
+            if self._is_ours(repo) and not self._set_if_warm(repo):
+                cold.append(repo)
+        if cold and not self._base.conf.cacheonly:
+            self._resolve(cold)
+
+    def _is_ours(self, repo):
+        own = self._url_of(repo)
+        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and repo.metalink != own)
+        return not by_user and self._settings.wants(repo.id, list(repo.baseurl))
+
+    def _url_of(self, repo):
+        return "file://" + pathname2url(self._settings.file_of(repo.id, "metalink.xml"))
+
+    def _set_if_warm(self, repo):
+        """Point a repository to its metalink if the cache that goes with it can be used without asking; say whether."""
+        self._point(repo)
+        cached = self._cached_repomd(repo)
+        if self._any_cache_will_do():
+            usable = os.path.isfile(cached) and os.path.isfile(self._settings.file_of(repo.id, "metalink.xml"))
+        else:
+            usable = not self._forced() and bridge.is_warm(self._settings, repo.id, cached, time.time())
+        if usable:
+            self._settle(repo)
+        else:
+            self._unpoint(repo)
+        return usable
+
+    def _point(self, repo):
+        """Set the metalink; the baseurl stays, librepo tries it last and holds it to the same hash."""
+        repo.metalink = self._url_of(repo)
+
+    def _unpoint(self, repo):
+        repo.metalink = ""  # None would be ignored
+
+    def _cached_repomd(self, repo):
+        return os.path.join(repo._repo.getCachedir(), "repodata", "repomd.xml")
+
+    def _any_cache_will_do(self):
+        """-C, and commands like search that dnf answers from whatever cache there is (cli.py:_process_demands)."""
+        lazy = self._plugin.cli is not None and not self._plugin.cli.demands.fresh_metadata and not self._forced()
+        return self._base.conf.cacheonly or lazy
+
+    def _forced(self):
+        return self._plugin.cli is not None and bool(self._plugin.cli.demands.freshest_metadata)
+
+    def _resolve(self, repos):
+        requests = [self._request(repo) for repo in repos]
+        self._engine, verdicts, warnings = bridge.resolve(
+            self._settings, self._plugin.config_path(), self._base.conf.installroot, requests, self._forced())
+        for text in warnings:
+            logger.warning("%s: %s", NAME, text)
+        for repo in repos:
+            self._apply(repo, verdicts[repo.id])
+
+    def _apply(self, repo, verdict):
+        if verdict["status"] == "refused":
+            raise dnf.exceptions.Error("{}: {}: {}".format(NAME, repo.id, verdict["text"]))
+        if verdict["status"] != "resolved":
+            logger.warning("%s: %s is left as it is: %s", NAME, repo.id, verdict["text"])
+            return
+        self._pinned[repo.id] = verdict["sha256"]
+        self._point(repo)
+        self._settle(repo)
+
+    def _settle(self, repo):
+        """Make dnf follow the metalink on every run, at our pace, without asking for a key that the host trusts already."""
+        repo.metadata_expire = 0
+        if self._settings.timeout and repo.timeout == STOCK_TIMEOUT_SECONDS:
+            repo.timeout = self._settings.timeout
+        if self._settings.minrate and repo.minrate == STOCK_MINRATE:
+            repo.minrate = self._settings.minrate
+        repo._set_key_import(TrustedKeyImport(repo._key_import, self._base, self._settings.fingerprints))
+
+    def _request(self, repo):
+        return {
+            "id": repo.id,
+            "base_urls": list(repo.baseurl),
+            "gpgkeys": list(repo.gpgkey),
+            "proxy": repo.proxy or None,  # libdnf: an empty one leaves it to libcurl, which asks the environment
+            "proxy_username": repo.proxy_username,
+            "proxy_password": repo.proxy_password,
+            "username": repo.username,
+            "password": repo.password,
+            "sslverify": bool(repo.sslverify),
+            "sslcacert": repo.sslcacert,
+            "sslclientcert": repo.sslclientcert,
+            "sslclientkey": repo.sslclientkey,
+            "ip_resolve": repo.ip_resolve,
+        }
+
+    def accepted(self):
+        """Called when dnf has loaded the metadata: what it took as it was pinned becomes the high-water mark."""
+        if self._engine is None:
+            return
+        taken = [repo.id for repo in self._base.repos.iter_enabled()
+                 if repo.id in self._pinned and bridge.sha256_of(self._cached_repomd(repo)) == self._pinned[repo.id]]
+        self._engine.accept(taken)
+
+
+class TrustedKeyImport(object):
+    """Answers for the admin when dnf asks to import a repository key that is pinned and already in the rpm database.
+
+    dnf keeps the keys of metadata in the repository's cache folder, which is a new one with our metalink:
+    without this a run without -y would fail where it did not before.
+
+    Args:
+        original: dnf's own callback, asked in every other case.
+        base: for the rpm database.
+        fingerprints: the pinned ones.
+    """
+
+    def __init__(self, original, base, fingerprints):
+        self._original = original
+        self._base = base
+        self._fingerprints = fingerprints
+
+    def _confirm(self, id, userid, fingerprint, url, timestamp):
+        if fingerprint.upper() in self._fingerprints and url.startswith("file://"):
+            short_id = fingerprint[-8:].lower()  # as rpm names its gpg-pubkey packages
+            if dnf.yum.misc.keyInstalled(self._base._rpmconn.readonly_ts, short_id, timestamp) >= 0:
+                return True
+        return self._original._confirm(id, userid, fingerprint, url, timestamp)
