@@ -47,3 +47,22 @@ def interpreter():
         return find_interpreter(version) or pytest.skip("no Python {} here".format(version))
 
     return find_or_skip
+
+
+@pytest.fixture(scope="session")
+def built_lab(tmp_path_factory):
+    """The lab of the whole run, built once; tests use ``lab``."""
+    from .lab.lab import Lab
+    from .lab.tools import missing
+
+    if missing():
+        pytest.skip("not installed: {}".format(", ".join(missing())))
+    with Lab(str(tmp_path_factory.mktemp("lab"))) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(built_lab):
+    """The lab as it was at first: no mirrors, the new state published, an empty access log."""
+    built_lab.reset()
+    return built_lab

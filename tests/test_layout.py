@@ -3,6 +3,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,32 +20,45 @@ HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name !
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
 
 GROUND = {"errors", "model", "urls"}
-ROOMS = GROUND | {"sources", "trust", "net", "state", "files", "config", "metalink", "choose"}
-JOBS = ROOMS | {"resolve", "packages"}
-# What each part may import of ours beside itself. The arrows point down only (yum_plugin/__init__.py).
+ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
+JOB_1 = {"ask", "listing", "resolve", "verdict"}
+# What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
     "choose": GROUND,
-    "config": GROUND,
     "files": GROUND,
+    "inifile": GROUND,
+    "config": GROUND | {"files", "inifile"},
+    "logs": GROUND | {"files"},
     "metalink": GROUND,
+    "repofiles": GROUND | {"config", "files", "inifile"},
     "net": GROUND,
     "sources": GROUND,
     "state": GROUND | {"files"},
     "trust": GROUND,
+    "ask": ROOMS,
+    "listing": GROUND | {"choose", "sources"},
+    "verdict": ROOMS | {"listing"},
+    "resolve": ROOMS | {"ask", "listing", "verdict"},
     "packages": ROOMS,
-    "resolve": ROOMS,
-    "engine": JOBS,
-    "cli": JOBS | {"engine"},
+    "refresh": ROOMS | JOB_1,
+    "engine": ROOMS | JOB_1 | {"packages", "refresh"},
+    "cli": ROOMS | JOB_1 | {"packages", "refresh", "engine"},
+    "__main__": {"cli"},
     "hosts": set(),
 }
 OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
 PYTHON_2_NAMES = {"ConfigParser"}
 
-CONF = "etc/dnf/plugins/xcpng-mirrors.conf"
+DNF_PLUGINS = "usr/lib/python3/site-packages/dnf-plugins"
 SHARE = "usr/share/xcpng-mirrors/"
+
+
+def run(command, **settings):
+    """Run a command to its end and return what it said."""
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **settings)
 
 
 def name(path):
@@ -95,10 +109,13 @@ def is_standard(module):
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_arrows_point_down(path):
     part = part_of(path)
-    if part:
-        assert parts_imported(path) - {part} <= ARROWS[part]
-    else:
-        assert not list(imports_of(path))
+    assert not part or part in ARROWS, "a new part: give it a place in ARROWS"
+    assert parts_imported(path) - {part} <= ARROWS.get(part, set())
+
+
+def test_no_arrow_points_up():
+    above = list(ARROWS)
+    assert [part for place, part in enumerate(above) if not ARROWS[part] <= set(above[:place])] == []
 
 
 @pytest.mark.parametrize("path", HOSTS, ids=name)
@@ -119,8 +136,8 @@ def test_python_3_6_can_read_it(path):
 @pytest.mark.parametrize("version, paths", [("3.6", MODULES), ("2.7", PYTHON_2_HOSTS)], ids=["3.6", "2.7"])
 def test_the_oldest_pythons_compile_it(interpreter, version, paths):
     check = "import io, sys\nfor path in sys.argv[1:]:\n    compile(io.open(path, 'rb').read(), path, 'exec')"
-    done = subprocess.run([interpreter(version), "-c", check] + [str(path) for path in paths], stderr=subprocess.PIPE)
-    assert done.returncode == 0, done.stderr.decode()
+    done = run([interpreter(version), "-c", check] + [str(path) for path in paths])
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -157,8 +174,9 @@ def staged(tmp_path_factory):
     """A staged tree without the vendored libraries, for the Python that runs the tests."""
     folder = tmp_path_factory.mktemp("stage")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "MFLAGS"}
-    command = ["make", "-s", "stage", "DESTDIR=" + str(folder), "VENDOR=0", "STAGE_PYTHON=" + sys.executable]
-    subprocess.run(command + ["DNF_PLUGINS=/usr/lib/python3/site-packages/dnf-plugins"], cwd=REPOSITORY_ROOT, env=environment, check=True)
+    settings = ["VENDOR=0", "STAGE_PYTHON=" + sys.executable, "DNF_PLUGINS=/" + DNF_PLUGINS]
+    done = run(["make", "-s", "stage", "DESTDIR=" + str(folder)] + settings, cwd=str(REPOSITORY_ROOT), env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
     return folder
 
 
@@ -171,9 +189,8 @@ def expected_files():
     if (REPOSITORY_ROOT / "README.md").exists():
         files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
     hosts = "share/xcpng-mirrors/yum_plugin/hosts/"
-    if (PACKAGE / "hosts" / "dnf.py").exists():
-        files[CONF] = "644"
-        files["usr/lib/python3/site-packages/dnf-plugins/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
+    files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
+    files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
     if (PACKAGE / "hosts" / "yum.py").exists():
         files["etc/yum/pluginconf.d/xcpng-mirrors.conf"] = "644"
         files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + hosts + "yum.py"
@@ -214,30 +231,46 @@ def test_the_launcher_finds_its_tree_through_a_link_and_ignores_the_callers_envi
     link.symlink_to(staged / "usr/bin/xcpng-mirrors")
     for trap in ("yum_plugin", "requests"):
         (tmp_path / (trap + ".py")).write_text("raise SystemExit('trapped')")
-    done = subprocess.run(
-        [str(link), "--version"], cwd=str(tmp_path), env={"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = run([str(link), "--version"], cwd=str(tmp_path), env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_stage_without_a_folder_is_refused():
-    done = subprocess.run([str(REPOSITORY_ROOT / "tools/stage.sh"), ""], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert done.returncode != 0 and b"DESTDIR=DIR" in done.stderr
+    done = run([str(REPOSITORY_ROOT / "tools/stage.sh"), ""])
+    assert done.returncode != 0 and "DESTDIR=DIR" in done.stderr
 
 
-def test_what_is_missing_is_told_with_its_package(tmp_path):
-    for command in ("sh", "id", "sort"):
-        (tmp_path / command).symlink_to(subprocess.check_output(["sh", "-c", "command -v " + command]).decode().strip())
-    (tmp_path / "id").unlink()
-    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
-    (tmp_path / "apt-get").write_text("#!/bin/sh\necho installed >&2\n")
-    for command in ("id", "apt-get"):
-        (tmp_path / command).chmod(0o755)
-    done = subprocess.run(
-        ["sh", str(REPOSITORY_ROOT / "tools/need.sh"), "sh", "no-such-tool", "createrepo_c-not"],
-        env={"PATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
-    text = done.stderr.decode()
-    assert done.returncode == 1
-    assert "no-such-tool (package no-such-tool)" in text and "apt-get install" in text
-    assert "installed\n" not in text.split("Missing")[0]
+@pytest.fixture
+def bare_machine(tmp_path):
+    """Run tools/need.sh as a given user where there is hardly a program, and an apt-get that only says what it was asked."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for command in ("sh", "sort"):
+        (tools / command).symlink_to(shutil.which(command))
+
+    def need(user, *commands):
+        for command, line in (("id", "echo {}".format(user)), ("apt-get", 'echo "apt-get $*"')):
+            (tools / command).write_text("#!/bin/sh\n{}\n".format(line))
+            (tools / command).chmod(0o755)
+        script = (REPOSITORY_ROOT / "tools/need.sh").read_text().replace("PATH=$PATH:/usr/sbin:/sbin", "")
+        return run([str(tools / "sh"), "-c", script, "need"] + list(commands), env={"PATH": str(tools)})
+
+    return need
+
+
+def test_nothing_is_installed_where_nothing_is_missing(bare_machine):
+    done = bare_machine(0, "sh", "sort")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_without_root_what_is_missing_is_told_with_its_package(bare_machine):
+    done = bare_machine(1000, "sh", "createrepo_c", "rpmbuild", "rpmsign")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "    createrepo_c (package createrepo-c)\n    rpmbuild (package rpm)\n" in done.stderr
+    assert done.stderr.endswith("As root: apt-get install createrepo-c rpm\n")
+
+
+def test_root_gets_it_installed_and_is_told_if_that_did_not_help(bare_machine):
+    done = bare_machine(0, "createrepo_c")
+    assert done.stdout == "apt-get -q update\napt-get -q -y install createrepo-c\n"
+    assert done.returncode == 1 and "createrepo_c" in done.stderr

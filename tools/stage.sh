@@ -60,11 +60,9 @@ install -d "$root/usr/bin"
 sed -e "s|@PYTHON@|$python|" -e "s|@LIB@|${libdir#/usr/}|" tools/xcpng-mirrors.in >"$root/usr/bin/xcpng-mirrors"
 chmod 0755 "$root/usr/bin/xcpng-mirrors"
 
-if [ -e yum_plugin/hosts/dnf.py ]; then
-    plugin dnf "$dnf_plugins"
-    compile "$root$dnf_plugins" "$dnf_plugins"
-    put etc/xcpng-mirrors.dnf.conf /etc/dnf/plugins/xcpng-mirrors.conf
-fi
+plugin dnf "$dnf_plugins"
+compile "$root$dnf_plugins" "$dnf_plugins"
+put etc/xcpng-mirrors.dnf.conf /etc/dnf/plugins/xcpng-mirrors.conf
 if [ -e yum_plugin/hosts/yum.py ]; then
     plugin yum /usr/lib/yum-plugins
     put etc/xcpng-mirrors.yum.conf /etc/yum/pluginconf.d/xcpng-mirrors.conf

@@ -20,7 +20,8 @@ from .model import Mirror, MirrorList, Probe, Repository
 from .net.fetch import Client
 from .net.probe import Crew, Outcome, explain_tls
 from .state import State, known_list, resting
-from .trust.keys import MAX_KEY_FILE_BYTES, PublicKey, load_pinned_key
+from .trust.armor import MAX_FILE_BYTES
+from .trust.keys import PublicKey, load_pinned_key
 from .urls import host_of
 from .verdict import Answer, Findings, conclude
 
@@ -229,7 +230,7 @@ def load_keys(repository: Repository) -> List[PublicKey]:
     keys, refusals = [], []
     for path in repository.key_paths:
         try:
-            keys.append(load_pinned_key(read_trusted(path, MAX_KEY_FILE_BYTES), repository.pins))
+            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), repository.pins))
         except MirrorsError as error:
             refusals.append(error)
     if not keys:

@@ -107,11 +107,11 @@ def _follow(lab: Lab) -> None:
     """Print each finished or aborted request until Ctrl-C."""
     waiting: List[Entry] = []
 
-    def news() -> bool:
+    def _news() -> bool:
         return bool(lab.log.requests()) or any(entry.ended for entry in waiting)
 
     while True:
-        lab.log.wait(news, 3600.0)
+        lab.log.wait(_news, 3600.0)
         waiting += lab.log.requests()
         lab.log.clear()
         for entry in [entry for entry in waiting if entry.ended]:

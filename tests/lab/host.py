@@ -104,6 +104,12 @@ class Host:
             timeout=timeout_seconds,
         )
 
+    def close(self) -> None:
+        """End the gpg-agents that dnf leaves behind, one for each repository's key ring. The folder stays."""
+        for folder, _, names in os.walk(self.folder):
+            if any(name.startswith("pubring.") for name in names):
+                run(["gpgconf", "--homedir", folder, "--kill", "all"], self.environment)
+
     def version(self, package: str) -> str:
         """Return the installed version of a package, "" if it is not installed."""
         names = self.rpm("-qa", "--queryformat", "%{NAME} %{VERSION}\\n").decode("utf-8").splitlines()

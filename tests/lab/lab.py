@@ -55,6 +55,7 @@ class Lab:
         self.folder = os.path.abspath(folder)
         self.log = AccessLog()
         self.mirrors: Dict[str, Mirror] = {}
+        self._hosts: List[Host] = []
         os.makedirs(self.folder, exist_ok=True)
         with locked(os.path.join(self.folder, "lab.lock")):
             self._prepare(sizes)
@@ -70,15 +71,18 @@ class Lab:
 
     def close(self) -> None:
         """End every server, connection and agent. The folder stays."""
-        self._end_servers()
+        self._end_mirrors_and_hosts()
         self.plain.close()
         self.keys.close()
 
-    def _end_servers(self) -> None:
+    def _end_mirrors_and_hosts(self) -> None:
         for mirror in [self.origin] + list(self.mirrors.values()):
             mirror.close()
         self.redirector.close()
         self.mirrors.clear()
+        for host in self._hosts:
+            host.close()
+        self._hosts.clear()
 
     def _prepare(self, sizes: Mapping[str, Mapping[str, int]]) -> None:
         """Make keys, certificates and the old and the new state, or take those that are there."""
@@ -212,8 +216,8 @@ class Lab:
         self.trees.published = state
 
     def reset(self) -> None:
-        """Remove all mirrors, start redirector and origin afresh, publish the new state, empty the log."""
-        self._end_servers()
+        """Remove mirrors and hosts, start redirector and origin afresh, publish the new state, empty the log."""
+        self._end_mirrors_and_hosts()
         self.trees.published = "new"
         self.origin = self._start("origin", ORIGIN_ADDRESS, tls=self.ca.context(ORIGIN_ADDRESS), plain_too=True)
         self.redirector = self._start_redirector()
@@ -248,4 +252,5 @@ class Lab:
         """
         host = Host(folder, [self.key_file] if import_key else [], extra, plugins)
         self.repo_file(host.repos)
+        self._hosts.append(host)
         return host

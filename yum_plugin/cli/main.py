@@ -1,7 +1,26 @@
-"""The command's entrance. ``engine`` is for the package managers' plugins and must start fast: nothing else is loaded for it."""
+"""The command's entrance: which subcommand, and what becomes of its errors.
+
+Everything is imported late: ``engine``, which the package managers' plugins start, and ``--version`` must be quick.
+"""
 import os
 import sys
-from typing import Optional, Sequence
+from typing import TYPE_CHECKING, NoReturn, Optional, Sequence
+
+from .. import __version__
+from ..errors import EXIT_BUG, EXIT_OK, MirrorsError
+
+if TYPE_CHECKING:
+    import argparse
+
+PROGRAM = "xcpng-mirrors"
+EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
+
+# Name and purpose; the module of the same name has add_arguments(parser) and run(arguments) -> exit code.
+SUBCOMMANDS = (
+    ("mirrors", "ask every mirror and show how it does"),
+    ("refresh", "find the proven mirrors now and remember them"),
+    ("status", "show what this host remembers; asks nobody"),
+)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -11,16 +30,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         argv: the arguments after the program's name; those of this process if left out.
 
     Returns:
-        The exit code, see errors.py.
+        The exit code, see errors.py; argparse ends the process itself for --help and wrong arguments (2).
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments == ["engine"]:
         _run_engine()
-    from .program import run
-    return run(arguments)
+    if arguments == ["--version"]:
+        print(PROGRAM, __version__)
+        return EXIT_OK
+    return _run_subcommand(_parse(arguments))
 
 
-def _run_engine() -> None:
+def _run_engine() -> NoReturn:
     """Serve one request and end this process at once, even if a thread still hangs in a system call.
 
     Events go to a copy of stdout, and stdout becomes stderr: what a library may print cannot get among them.
@@ -30,6 +51,56 @@ def _run_engine() -> None:
     from ..engine import serve
     try:
         code = serve(sys.stdin.buffer, events)
-    except BrokenPipeError:  # the plugin was ended; nobody is left to be told
-        code = 1
+    except BrokenPipeError:  # the plugin has ended; nobody is left to be told
+        code = EXIT_BUG
     os._exit(code)
+
+
+def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
+    import argparse
+    from importlib import import_module
+
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Package updates on XCP-ng hosts that survive bad mirrors.")
+    parser.add_argument("--version", action="version", version="{} {}".format(PROGRAM, __version__))
+    subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND")
+    for name, purpose in SUBCOMMANDS:
+        subparser = subparsers.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
+        if name in arguments:
+            module = import_module("." + name, __package__)
+            module.add_arguments(subparser)  # type: ignore[attr-defined]
+            subparser.set_defaults(run=module.run)  # type: ignore[attr-defined]
+    found = parser.parse_args(arguments)
+    if found.subcommand is None:
+        parser.error("a subcommand is missing")
+    return found
+
+
+def _run_subcommand(arguments: "argparse.Namespace") -> int:
+    """Run a subcommand: each way to end has its exit code, and says at most one line."""
+    try:
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except MirrorsError as error:
+        code = _tell(error)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = EXIT_OK
+    except Exception as error:  # a border: a bug of ours becomes one line, and its traceback goes to the log
+        code = _tell_bug(error, arguments.verbose)
+    return code
+
+
+def _tell(error: MirrorsError) -> int:
+    print("{}: {}".format(PROGRAM, error), file=sys.stderr)
+    return error.exit_code
+
+
+def _tell_bug(error: Exception, verbose: int) -> int:
+    import logging
+    import traceback
+    logging.getLogger(PROGRAM).exception("a bug of ours")
+    if verbose:
+        traceback.print_exc()
+    return _tell(MirrorsError("internal", "{}: {}".format(type(error).__name__, error)))

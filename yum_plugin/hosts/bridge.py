@@ -27,8 +27,8 @@ DEFAULTS = {
     "fingerprints": "34AC2EB68248FED6D076838ACD75783A3FD3AC9E",
     "deadline": "8",
     "refresh_after": "900",
-    "minrate": "",
-    "timeout": "",
+    "minrate": "5000",
+    "timeout": "5",
 }
 
 

@@ -21,6 +21,9 @@ MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client allows t
 MAX_ROWS = 2 * MAX_MIRRORS + 64  # both tables, their headers and the hashes
 MAX_CELLS = 16  # a row; mirrorbits has 7
 MAX_CELL_CHARACTERS = 4096
+FEED_BYTES = 16384
+MAX_TAG_BYTES = 65536  # room for an image as data: URL
+MAX_ATTRIBUTES = 64  # of one tag
 _FALLBACK_WARNING = "Warning: file not served by any mirror"
 _Cell = Tuple[str, str]  # text and link
 
@@ -37,8 +40,10 @@ class _Row(NamedTuple):
 class _PageReader:
     """Takes the events of a lenient HTML parser (lxml's target interface) and keeps the table rows.
 
-    A target is used because a tree costs quadratic time for a tag with many attributes
-    (160,000 attributes: 50 s against 0.1 s) and memory without limit.
+    A target is used because a tree takes memory, and for a tag with many attributes quadratic time
+    (1 MiB of them: 50 s). Before version 2.14 libxml2 itself takes that time, but it waits for the end
+    of a tag before it looks at it: so ``feed`` stops at a tag that does not end, ``start`` at one with
+    too many attributes.
     """
 
     def __init__(self) -> None:
@@ -52,9 +57,32 @@ class _PageReader:
         self._text: List[str] = []
         self._room = 0  # characters that still fit into _text
         self._link = ""
+        self._script = ""  # the script or style element we are in
+        self._silent_bytes = 0  # fed since the parser last told anything
+
+    def feed(self, page: bytes) -> None:
+        """Read a page.
+
+        Raises:
+            ValueError: it is made to exhaust the parser.
+            lxml.etree.LxmlError: there is nothing in it.
+        """
+        target: Any = self  # the type stubs ask for comment(), lxml does not
+        parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=target)
+        for begin in range(0, len(page), FEED_BYTES):
+            parser.feed(page[begin : begin + FEED_BYTES])
+            self._silent_bytes += FEED_BYTES
+            if self._silent_bytes > MAX_TAG_BYTES and not self._script:
+                raise ValueError("a tag or text longer than {} bytes".format(MAX_TAG_BYTES))
+        parser.close()
 
     def start(self, tag: str, attributes: Dict[str, str]) -> None:
-        if tag == "table":
+        self._silent_bytes = 0
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise ValueError("a tag with more than {} attributes".format(MAX_ATTRIBUTES))
+        if tag in ("script", "style"):
+            self._script = tag
+        elif tag == "table":
             self._header = []
         elif tag == "tr":
             self._cells = []
@@ -65,12 +93,16 @@ class _PageReader:
             self._element, self._text, self._room, self._link = tag, [], MAX_CELL_CHARACTERS, ""
 
     def data(self, text: str) -> None:
+        self._silent_bytes = 0
         if self._element and self._room > 0:
             self._text.append(text[: self._room])
             self._room -= len(text)
 
     def end(self, tag: str) -> None:
-        if tag == self._element:
+        self._silent_bytes = 0
+        if tag == self._script:
+            self._script = ""
+        elif tag == self._element:
             self._element = ""
             self._end_text(tag, "".join(self._text).strip())
         elif tag == "tr":
@@ -78,8 +110,8 @@ class _PageReader:
         elif tag == "table":
             self._header = []
 
-    def close(self) -> "_PageReader":
-        return self
+    def close(self) -> None:
+        """Part of lxml's target interface."""
 
     def _end_text(self, tag: str, text: str) -> None:
         if tag == "title":
@@ -128,13 +160,12 @@ def parse_list_page(body: bytes, path: str) -> MirrorList:
 def _read_page(body: bytes, path: str) -> _PageReader:
     # What is no UTF-8, and NUL, would make libxml2 guess another charset or stop.
     text = body.decode("utf-8", "replace").replace("\0", "\ufffd")
-    reader: Any = _PageReader()  # the type stubs ask for comment(), lxml does not
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=reader)
+    page = _PageReader()
     try:
-        page = etree.fromstring(text.encode("utf-8"), parser)
-    except etree.LxmlError:
-        raise FetchError("bad-answer", "the mirror list is no HTML page", where=path) from None
-    if not isinstance(page, _PageReader) or not page.is_mirror_list:
+        page.feed(text.encode("utf-8"))
+    except (etree.LxmlError, ValueError):
+        raise FetchError("bad-answer", "the mirror list is no HTML page that we read", where=path) from None
+    if not page.is_mirror_list:
         raise FetchError("bad-answer", "the page is not a list of mirrors", where=path)
     return page
 

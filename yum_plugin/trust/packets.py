@@ -38,7 +38,7 @@ _KNOWN_SUBPACKETS = frozenset(
 _CRITICAL = 0x80
 
 ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA"}  # RFC 9580 section 9.1, those that sign
-_NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # multiprecision integers, RFC 9580 section 5.2.3
+NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # multiprecision integers, RFC 9580 section 5.2.3
 # RFC 9580 section 9.5
 _DIGESTS = {1: "md5", 2: "sha1", 3: "ripemd160", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
 
@@ -267,7 +267,7 @@ def names_only(signature: Signature, fingerprint: str) -> bool:
 def _read_numbers(reader: _Reader, algorithm: str) -> Tuple[int, ...]:
     """Read the multiprecision integers, which must fill the rest of the packet (RFC 9580 section 3.2)."""
     numbers: List[int] = []
-    for _ in range(_NUMBERS[algorithm]):
+    for _ in range(NUMBERS[algorithm]):
         bits = reader.number(2)
         if bits > MAX_NUMBER_BITS:
             raise TrustError("malformed", "a number of more than {} bits in a signature".format(MAX_NUMBER_BITS))

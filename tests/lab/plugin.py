@@ -1,0 +1,48 @@
+"""Put the dnf plugin of this tree into a host of the lab, or take it from a staged tree."""
+import os
+import sys
+
+from .host import Host
+from .lab import Lab
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NAME = "xcpng-mirrors"
+
+
+def command_path() -> str:
+    """Return the command beside the Python that runs us: make venv puts it there."""
+    return os.path.join(os.path.dirname(sys.executable), NAME)
+
+
+def install_plugin(host: Host, lab: Lab, command: str = "", **settings: object) -> str:
+    """Install the plugin for a host's dnf.
+
+    Args:
+        host: gets ``plugins/xcpng-mirrors.py`` and ``pluginconf/xcpng-mirrors.conf``.
+        lab: names redirector, origin and key.
+        command: of the engine; the one of this environment if left out.
+        settings: more keys of the .conf, or other values.
+
+    Returns:
+        The path of the .conf.
+    """
+    link = os.path.join(host.plugins, NAME + ".py")
+    if not os.path.lexists(link):
+        os.symlink(os.path.join(ROOT, "yum_plugin", "hosts", "dnf.py"), link)
+    values = {
+        "enabled": 1,
+        "command": command or command_path(),
+        "redirectors": lab.redirector.authority,
+        "fallbacks": lab.origin.url,
+        "fingerprints": lab.key_fingerprint,
+    }
+    values.update(settings)
+    path = os.path.join(host.pluginconf, NAME + ".conf")
+    with open(path, "w") as stream:
+        stream.write("[main]\n" + "".join("{}={}\n".format(key, value) for key, value in sorted(values.items())))
+    return path
+
+
+def state_path(host: Host, *parts: str) -> str:
+    """Return a path inside the state of a host."""
+    return os.path.join(host.root, "var", "lib", NAME, *parts)

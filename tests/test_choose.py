@@ -1,0 +1,270 @@
+"""Whom to ask and when to stop: time-lines on a virtual clock. Nothing sleeps, nothing is sent."""
+import heapq
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yum_plugin.choose import HEDGE_SECONDS, PATIENCE_SECONDS, Poll, PollRules, order_proven, rank_candidates
+from yum_plugin.model import Mirror, Snapshot
+
+from .world import mirror, mirrors, snapshot
+
+STARTED = 1000.0
+DEAD_SECONDS = 7.0  # when a client gives up
+DEADLINE_SECONDS = 60.0  # far beyond the real one: a poll must end by itself
+RULES = PollRules(probe_mirrors=6, enough=3)
+OLD, NEW = snapshot(1), snapshot(2)
+ORIGIN = mirror("origin", source="origin")
+
+
+class Behaviour(NamedTuple):
+    """What a mirror does when it is asked."""
+
+    seconds: float
+    snapshot: Optional[Snapshot]
+
+
+def good(seconds: float = 0.02, serves: Snapshot = NEW) -> Behaviour:
+    return Behaviour(seconds, serves)
+
+
+REFUSED = Behaviour(0.001, None)
+DEAD = Behaviour(DEAD_SECONDS, None)
+
+
+class Course(NamedTuple):
+    """What happened."""
+
+    asked: List[Tuple[float, str]]  # seconds after the start, name
+    seconds: float
+    steps: int
+
+    @property
+    def names(self) -> List[str]:
+        return [name for _, name in self.asked]
+
+    def asked_at(self, name: str) -> float:
+        return dict((who, when) for when, who in self.asked)[name]
+
+
+def play(listed: Sequence[Mirror], behaviours: Dict[str, Behaviour], named: str = NEW.sha256, rules: PollRules = RULES,
+         origins: Sequence[Mirror] = (ORIGIN,), accepted: Optional[Snapshot] = None) -> Course:
+    """Let a poll run as resolve.py drives it; mirrors not mentioned are good, in order of their rank."""
+    poll = Poll(listed, origins, named, rules, accepted)
+    now, asked, steps = STARTED, [], 0
+    arrivals: List[Tuple[float, int, Mirror, Behaviour]] = []
+    while now < STARTED + DEADLINE_SECONDS:
+        steps += 1
+        for each in poll.to_ask(now):
+            asked.append((now - STARTED, each.name))
+            does = behaviours.get(each.name, good(0.02 + each.rank / 1000.0))
+            heapq.heappush(arrivals, (now + does.seconds, len(asked), each, does))
+        if poll.done(now):
+            return Course(asked, now - STARTED, steps)
+        wait = poll.next_look(now)
+        assert wait > 0, "a busy loop"
+        assert steps < 5000, "no end"
+        if arrivals and arrivals[0][0] <= now + wait:
+            now, _, each, does = heapq.heappop(arrivals)
+            poll.answered(each, does.snapshot, does.seconds, now)
+        else:
+            now += wait
+    raise AssertionError("the poll did not end by itself")
+
+
+def all_of(listed: Sequence[Mirror], does: Behaviour) -> Dict[str, Behaviour]:
+    return {each.name: does for each in listed}
+
+
+def test_on_a_good_day_no_more_than_probe_mirrors_of_40_are_asked_and_the_third_good_answer_ends_it():
+    course = play(mirrors(40), {})
+    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert course.seconds == pytest.approx(0.023)
+
+
+def test_dead_mirrors_cost_nothing_once_enough_agree():
+    course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m5": DEAD})
+    assert course.seconds == pytest.approx(0.026)
+
+
+def test_two_good_mirrors_among_dead_ones_are_waited_for_no_longer_than_the_hedge_time():
+    course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m3": DEAD, "m4": DEAD})
+    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert course.seconds == pytest.approx(0.025 + HEDGE_SECONDS)
+
+
+def test_a_single_good_mirror_among_dead_ones_gets_company_from_another_round():
+    course = play(mirrors(40), dict(all_of(mirrors(5), DEAD)))
+    assert course.names[6:] == ["m7", "m8", "m9", "m10", "m11", "m12"]
+    assert course.asked_at("m7") == pytest.approx(0.026 + HEDGE_SECONDS)
+    assert course.seconds < 0.35
+
+
+def test_a_single_listed_mirror_is_enough_without_asking_the_origin():
+    course = play(mirrors(1), {})
+    assert course.names == ["m1"] and course.seconds == pytest.approx(0.021)
+
+
+def test_slow_answers_are_waited_for_as_long_as_the_best_one_took():
+    course = play(mirrors(2), {"m1": good(0.8), "m2": DEAD})
+    assert course.seconds == pytest.approx(1.6)
+
+
+def test_without_a_named_digest_the_others_still_get_the_hedge_time_to_show_something_newer():
+    course = play(mirrors(6), {"m6": good(0.2, snapshot(3))}, named="", rules=PollRules(6, 3))
+    assert course.seconds >= 0.2
+    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
+
+
+def test_three_stale_mirrors_that_agree_do_not_end_it_when_the_redirector_names_another_digest():
+    listed = mirrors(8)
+    course = play(listed, dict(all_of(listed[:6], good(0.02, OLD))))
+    assert course.names == [each.name for each in listed], "one more batch, and the origin left in peace"
+    assert course.seconds == pytest.approx(0.047, abs=0.01), "all six had answered: no hedge is due"
+
+
+def test_a_named_digest_that_nobody_serves_costs_one_more_batch_then_the_origin_then_it_stops():
+    course = play(mirrors(40), {}, named="f" * 64)
+    assert course.names == [each.name for each in mirrors(12)] + ["origin"]
+    assert course.seconds < 3 * HEDGE_SECONDS
+
+
+def test_a_named_digest_that_only_the_origin_serves_is_found_there():
+    listed = mirrors(3)
+    course = play(listed, dict(all_of(listed, good(0.02, OLD)), origin=good(0.02, NEW)))
+    assert course.names == ["m1", "m2", "m3", "origin"]
+
+
+def test_when_all_fail_the_next_are_asked_at_once():
+    listed = mirrors(40)
+    course = play(listed, dict(all_of(listed[:20], REFUSED)))
+    assert course.seconds < 0.1
+    assert "origin" not in course.names
+
+
+def test_the_origin_is_asked_when_every_mirror_failed():
+    listed = mirrors(7)
+    course = play(listed, dict(all_of(listed, REFUSED)))
+    assert course.names[-1] == "origin" and course.names.count("origin") == 1
+    assert course.seconds < 0.1
+
+
+def test_without_any_mirror_the_origin_is_asked_at_once():
+    course = play([], {})
+    assert course.asked == [(0.0, "origin")]
+
+
+def test_without_anybody_to_ask_it_ends_at_once():
+    assert play([], {}, origins=()).seconds == 0
+
+
+def test_a_round_of_blackholes_is_followed_by_another_after_the_patience():
+    listed = mirrors(20)
+    course = play(listed, all_of(listed[:12], DEAD))
+    assert course.asked_at("m7") == pytest.approx(PATIENCE_SECONDS)
+    assert course.asked_at("m13") == pytest.approx(2 * PATIENCE_SECONDS)
+    assert course.seconds < 2 * PATIENCE_SECONDS + 0.1
+    assert "origin" not in course.names
+
+
+def test_when_all_are_blackholes_the_origin_saves_the_day():
+    listed = mirrors(6)
+    course = play(listed, all_of(listed, DEAD))
+    assert course.asked_at("origin") == pytest.approx(PATIENCE_SECONDS)
+    assert course.seconds < PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
+
+
+def test_mirrors_rolled_back_behind_the_high_water_mark_do_not_end_it_however_many_agree():
+    """Else three stale mirrors at the head of the list could stop every update with "rollback"."""
+    listed = mirrors(12)
+    course = play(listed, all_of(listed[:8], good(0.02, OLD)), named="", accepted=NEW)
+    assert {"m9", "m10", "m11"} <= set(course.names)
+    assert "origin" not in course.names
+
+
+def test_the_origin_is_heard_before_a_rollback_is_declared():
+    listed = mirrors(4)
+    assert "origin" in play(listed, all_of(listed, good(0.02, OLD)), named="", accepted=NEW).names
+
+
+def test_everyone_is_waited_for_when_everyone_is_to_be_shown():
+    listed = mirrors(40)
+    course = play(listed, {"m1": DEAD}, named="", rules=PollRules(256, 256, everyone=True), origins=())
+    assert len(course.names) == 40
+    assert course.seconds == pytest.approx(DEAD_SECONDS)
+    assert course.steps < 100, "no busy loop while the last ones are awaited"
+
+
+def test_enough_may_be_more_than_are_asked_at_first():
+    course = play(mirrors(40), {}, rules=PollRules(probe_mirrors=1, enough=3))
+    assert course.names[0] == "m1" and len(course.names) <= 6
+
+
+_BEHAVIOURS = st.builds(
+    Behaviour, st.sampled_from([0.0, 0.001, 0.02, 0.3, 0.999, 2.5, DEAD_SECONDS]),
+    st.sampled_from([None, None, snapshot(1), snapshot(2), snapshot(3), snapshot(2)._replace(sha256="e" * 64)]))
+
+
+@given(st.data(), st.integers(0, 30), st.integers(0, 2), st.integers(1, 8), st.integers(1, 5), st.booleans(),
+       st.sampled_from(["", "f" * 64, NEW.sha256]), st.sampled_from([None, OLD, snapshot(9)]))
+def test_every_poll_ends_without_spinning_whatever_mirrors_do(data, count, origins, probe, enough, everyone, named, accepted):
+    listed = mirrors(count)
+    last = [mirror("o{}".format(number), source="origin") for number in range(origins)]
+    behaviours = {each.name: data.draw(_BEHAVIOURS) for each in listed + last}
+    rules = PollRules(256, 256, True) if everyone else PollRules(probe, enough)
+    course = play(listed, behaviours, named, rules, last, accepted)
+    assert len(course.names) == len(set(course.names)), "nobody is asked twice"
+    assert course.steps <= 4 * (count + origins) + 100
+    answered = [name for name in course.names if behaviours[name].snapshot is not None]
+    if not answered:
+        assert len(course.names) == count + origins, "it gave up although somebody was not asked yet"
+
+
+# The order of asking and of handing over.
+
+
+def test_candidates_preferred_first_resting_last_and_the_order_kept_otherwise():
+    listed = [mirror("a"), mirror("b", country="DE"), mirror("c"), mirror("d"), mirror("e", country="DE")]
+    ranked, left_out = rank_candidates(listed, ["de", "D.TEST"], [], ["b.test", "a.test"], allow_http=False)
+    assert [each.name for each in ranked] == ["d", "e", "c", "b", "a"]
+    assert left_out == []
+
+
+@pytest.mark.parametrize("each, deny, allow_http, words", [
+    (mirror("a", country="US"), ["us"], True, "denied by the .conf"),
+    (mirror("a"), ["a.test"], True, "denied by the .conf"),
+    (mirror("a")._replace(url="https://a.test:8443/"), ["A.test:8443"], True, "denied by the .conf"),
+    (mirror("a", excluded="Down"), [], True, "excluded by the redirector: Down"),
+    (mirror("a")._replace(url="http://a.test/"), [], False, "no https"),
+])
+def test_a_mirror_is_left_out_with_the_reason(each, deny, allow_http, words):
+    ranked, left_out = rank_candidates([each], [], deny, [], allow_http)
+    assert ranked == [] and left_out[0][0] == each and words in left_out[0][1]
+
+
+@pytest.mark.parametrize("deny", [["b.test"], ["a.test:8443"], ["test"], ["US"]])
+def test_a_mirror_is_not_denied_by_another_ones_name(deny):
+    assert rank_candidates([mirror("a")], [], deny, [], True)[0] == [mirror("a")]
+
+
+def test_http_mirrors_are_used_where_https_is_not_required():
+    plain = mirror("a")._replace(url="http://a.test/")
+    assert rank_candidates([plain], [], [], [], allow_http=True)[0] == [plain]
+
+
+@pytest.mark.parametrize("proven, prefer, order", [
+    ([("slow", 1, 0.3), ("quick", 2, 0.1)], [], ["quick", "slow"]),
+    ([("near", 1, 0.10), ("far", 9, 0.10)], [], ["near", "far"]),
+    ([("near", 1, 0.15), ("far", 9, 0.10)], [], ["near", "far"]),
+    ([("near", 1, 0.30), ("far", 9, 0.10)], [], ["far", "near"]),
+    ([("quick", 1, 0.01), ("own", 9, 3.0)], ["own.test"], ["own", "quick"]),
+])
+def test_proven_mirrors_are_ordered_by_time_rank_and_favour(proven: Any, prefer: Any, order: Any):
+    pairs = [(mirror(name, rank=rank), seconds) for name, rank, seconds in proven]
+    assert [each.name for each in order_proven(pairs, prefer)] == order
+
+
+def test_the_origin_comes_last_however_quick_it_is():
+    assert order_proven([(ORIGIN, 0.001), (mirror("a", rank=1), 5.0)], ["origin.test"]) == [mirror("a", rank=1), ORIGIN]

@@ -1,0 +1,258 @@
+"""The main job with a real dnf: what an admin sees when he types ``dnf update`` amid bad mirrors."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.lab.faults import FAULTS
+from tests.lab.plugin import install_plugin, state_path
+
+pytestmark = pytest.mark.dnf
+
+# Faults of what every refresh asks for, with the reference that the log and the table give.
+METADATA_FAULTS = {
+    "refused": "unreachable", "blackhole": "", "mute": "", "http-503": "http-status", "drip-500": "", "drip-1k": "",
+    "captive": "signature-missing", "stale": "stale", "rolled-back": "stale", "fast-forward": "fast-forward",
+    "bad-signature": "signature-invalid", "other-key": "unknown-key", "weak-digest": "weak-digest", "no-asc": "signature-missing",
+    "asc-of-another": "signature-invalid", "half-synced": "http-status", "mid-sync": "ok", "endless-repomd": "too-large",
+    "endless-unframed": "too-large", "endless-headers": "", "gzip-bomb": "bad-answer", "redirect-loop": "redirect-refused",
+    "redirect-to-http": "redirect-refused", "crlf-location": "redirect-refused", "expired-certificate": "tls-expired",
+    "wrong-host-certificate": "tls-hostname", "self-signed-certificate": "tls-untrusted", "incomplete-chain": "tls-incomplete",
+}
+# What dnf itself or job 2 deals with: the metadata of such a mirror is fine.
+PACKAGE_FAULTS = ["packages-404", "corrupt-packages", "truncated-packages", "short-packages"]
+TRUST_FAULTS = ["captive", "fast-forward", "bad-signature", "other-key", "weak-digest", "no-asc", "asc-of-another"]
+
+
+@pytest.fixture
+def host(lab, tmp_path):
+    """A host with the plugin, whose rpmdb trusts the key."""
+    made = lab.installroot(str(tmp_path / "host"))
+    install_plugin(made, lab)
+    return made
+
+
+def good_mirrors(lab, *faults):
+    """Mirrors with these faults, then two good ones, in the redirector's order."""
+    for number, fault in enumerate(faults):
+        lab.add_mirror("bad{}".format(number), fault=fault)
+    for name in ("good1", "good2"):
+        lab.add_mirror(name)
+
+
+def own_lines(completed):
+    """What the plugin said."""
+    return [line for line in (completed.stdout + completed.stderr).splitlines() if "xcpng-mirrors" in line]
+
+
+def test_every_fault_of_the_lab_is_in_one_of_these_tables():
+    later = {"stalling-packages", "slow-packages", "other-key-packages", "unsigned-packages"}
+    assert set(METADATA_FAULTS) | set(PACKAGE_FAULTS) | later == set(FAULTS)
+
+
+@pytest.mark.parametrize("fault", sorted(METADATA_FAULTS) + PACKAGE_FAULTS)
+def test_an_update_survives_a_first_mirror_that_is(fault, lab, host):
+    good_mirrors(lab, fault)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stdout + done.stderr
+    said = own_lines(done)
+    if fault in TRUST_FAULTS:
+        assert len(said) == 2 and all(METADATA_FAULTS[fault] in line for line in said)  # one a repository
+        assert all(line in done.stderr for line in said)
+    else:
+        assert said == []
+
+
+@pytest.mark.parametrize("fault", sorted(fault for fault, reference in METADATA_FAULTS.items() if reference))
+def test_the_memory_names_what_was_wrong_with_a_mirror_that_is(fault, lab, host):
+    good_mirrors(lab, fault)
+    lab.set_order(["bad0"])
+    host.dnf("check-update")
+    with open(state_path(host, "xcp-ng-updates", "mirrors.json")) as stream:
+        records = json.load(stream)["records"]
+    assert records[lab.mirrors["bad0"].url + "8/8.3/updates/x86_64/"]["outcome"] == METADATA_FAULTS[fault]
+
+
+def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
+    good_mirrors(lab, "http-503", "bad-signature")
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
+    with open(state_path(host, "xcp-ng-updates", "metalink.xml")) as stream:
+        metalink = stream.read()
+    assert lab.mirrors["good1"].url in metalink and "bad" not in metalink
+    assert lab.mirrors["bad1"].url not in metalink
+
+
+@pytest.mark.parametrize("fault,reference", [("bad-signature", "signature-invalid"), ("no-asc", "signature-missing"),
+                                             ("other-key", "unknown-key"), ("weak-digest", "weak-digest")])
+def test_no_mirror_with_a_good_signature_stops_the_update_by_name(fault, reference, lab, host):
+    for number in range(3):
+        lab.add_mirror("bad{}".format(number), fault=fault)
+    lab.origin.close()
+    done = host.dnf("-y", "install", "lab-agent")
+    assert done.returncode == 1 and host.version("lab-agent") == ""
+    assert "xcpng-mirrors: xcp-ng-" in done.stderr and reference in done.stderr
+
+
+def test_all_unreachable_leaves_stock_behaviour_and_one_warning_a_repository(lab, host):
+    for number in range(3):
+        lab.add_mirror("bad{}".format(number), fault="refused")
+    lab.origin.close()
+    done = host.dnf("-y", "install", "lab-agent")
+    assert len([line for line in own_lines(done) if "is left as it is" in line]) == 2
+    assert host.version("lab-agent") == ""
+
+
+def test_redirector_down_on_the_first_run_uses_the_origin(lab, host):
+    lab.redirector.close()
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+
+
+def test_redirector_down_later_uses_the_list_of_last_time(lab, host):
+    good_mirrors(lab)
+    assert host.dnf("check-update").returncode in (0, 100)
+    lab.redirector.close()
+    lab.log.clear()
+    done = host.dnf("-y", "--refresh", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+    assert {"good1", "good2"} <= lab.log.contacted() and "origin" not in lab.log.contacted()
+
+
+def test_redirector_alternating_between_a_stale_and_a_good_mirror(lab, host):
+    lab.add_mirror("old", fault="stale")
+    lab.add_mirror("new")
+    lab.alternate(["old", "new"])
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+
+
+def test_rollback_after_clean_all_is_refused_even_if_every_mirror_agrees(lab, host):
+    good_mirrors(lab)
+    host.dnf("check-update")
+    lab.publish("old")
+    host.dnf("clean", "all")
+    done = host.dnf("-y", "install", "lab-agent")
+    assert done.returncode == 1 and host.version("lab-agent") == ""
+    assert "rollback" in done.stderr and "--accept-rollback" in done.stderr
+
+
+def test_first_run_without_yes_asks_nothing_if_the_rpmdb_has_the_key(lab, host):
+    good_mirrors(lab)
+    done = host.dnf("check-update")
+    assert done.returncode in (0, 100) and "Importing GPG key" not in done.stdout + done.stderr
+    assert "xcp-ng" in host.dnf("repolist", "-v").stdout
+
+
+def test_first_run_of_a_host_without_the_key_asks_as_stock_dnf_does(lab, tmp_path):
+    good_mirrors(lab)
+    stock = lab.installroot(str(tmp_path / "stock"), import_key=False)
+    ours = lab.installroot(str(tmp_path / "ours"), import_key=False)
+    install_plugin(ours, lab)
+    answers = [host.dnf("makecache") for host in (stock, ours)]
+    assert [answer.returncode for answer in answers] == [1, 1]
+    assert all("Importing GPG key" in answer.stdout + answer.stderr for answer in answers)
+
+
+def test_a_warm_second_run_asks_nobody_and_starts_no_engine(lab, host):
+    good_mirrors(lab)
+    host.dnf("check-update")
+    lab.log.clear()
+    log = os.path.join(host.root, "var", "log", "xcpng-mirrors.log")
+    before = os.stat(log)
+    install_plugin(host, lab, command="/nonexistent")
+    done = host.dnf("check-update")
+    assert done.returncode in (0, 100) and own_lines(done) == []
+    assert lab.log.connections() == [] and os.stat(log).st_mtime_ns == before.st_mtime_ns
+
+
+def requests_of(lab):
+    """What was asked of whom, without what differs from run to run (order is dnf's own, it downloads in parallel)."""
+    return sorted((entry.server, entry.method, entry.target, sorted(entry.headers.items())) for entry in lab.log.requests())
+
+
+@pytest.mark.parametrize("off", ["enabled=0", "--disableplugin", "outside repos=", "user's metalink", "HTTPS proxy form"])
+def test_switched_off_in_any_way_the_requests_are_those_of_stock_dnf(off, lab, tmp_path):
+    good_mirrors(lab)
+    hosts = {name: lab.installroot(str(tmp_path / name), plugins=name == "ours") for name in ("stock", "ours")}
+    settings = {"enabled=0": {"enabled": 0}, "outside repos=": {"repos": "other-*"}}.get(off, {})
+    install_plugin(hosts["ours"], lab, **settings)
+    arguments = ["--disableplugin=xcpng-mirrors"] if off == "--disableplugin" else []
+    for host in hosts.values():
+        if off == "user's metalink":
+            lab.repo_file(host.repos, extra="mirrorlist=file://{}/list\n".format(host.folder))
+            with open(os.path.join(host.folder, "list"), "w") as stream:
+                stream.write(lab.mirrors["good1"].url + "8/8.3/updates/x86_64/\n")
+        if off == "HTTPS proxy form":
+            lab.repo_file(host.repos, extra="")
+            path = os.path.join(host.repos, "xcp-ng.repo")
+            with open(path) as stream:
+                text = stream.read()
+            with open(path, "w") as stream:
+                stream.write(text.replace("baseurl=http://", "baseurl=http://HTTPS///"))
+    seen = {}
+    for name, host in hosts.items():
+        lab.log.clear()
+        done = host.dnf("-y", *(arguments + ["install", "lab-agent"]))
+        seen[name] = (done.returncode, host.version("lab-agent"), requests_of(lab))
+    assert seen["ours"] == seen["stock"]
+    assert not os.path.exists(state_path(hosts["ours"]))
+
+
+@pytest.mark.parametrize("command", [["history"], ["clean", "all"], ["repolist"], ["-C", "check-update"]])
+def test_these_commands_cause_no_request_and_no_change(command, lab, host):
+    good_mirrors(lab)
+    host.dnf(*command)
+    assert lab.log.connections() == [] and not os.path.exists(state_path(host))
+
+
+def test_cache_only_finds_the_cache_that_the_plugin_made(lab, host):
+    good_mirrors(lab)
+    host.dnf("check-update")
+    lab.log.clear()
+    done = host.dnf("-C", "list", "lab-agent")
+    assert done.returncode == 0 and "2.0" in done.stdout and lab.log.connections() == []
+
+
+def test_refresh_asks_again_though_the_last_answer_is_young(lab, host):
+    good_mirrors(lab)
+    lab.publish("old")
+    host.dnf("check-update")
+    lab.publish("new")
+    assert "2.0" not in host.dnf("list", "lab-agent").stdout
+    done = host.dnf("--refresh", "list", "lab-agent")
+    assert "2.0" in done.stdout and own_lines(done) == []
+
+
+@pytest.mark.parametrize("command", ["/nonexistent", "/bin/false", "/bin/cat", "/dev/null"])
+def test_an_engine_that_fails_leaves_stock_behaviour_and_one_warning(command, lab, host):
+    good_mirrors(lab)
+    install_plugin(host, lab, command=command, deadline=1)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
+    said = own_lines(done)
+    assert len(said) == 2 and all("left as it is" in line for line in said)
+
+
+def test_the_high_water_mark_is_raised_only_when_dnf_has_accepted(lab, host):
+    good_mirrors(lab)
+    accepted = state_path(host, "xcp-ng-updates", "accepted.json")
+    host.dnf("history")
+    assert not os.path.exists(accepted)
+    host.dnf("check-update")
+    with open(accepted) as stream:
+        mark = json.load(stream)
+    with open(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/repodata/repomd.xml"), "rb") as stream:
+        raw = stream.read()
+    import hashlib
+    assert mark["sha256"] == hashlib.sha256(raw).hexdigest()
+
+
+def test_two_dnf_at_once_both_succeed(lab, tmp_path, host):
+    good_mirrors(lab, "mute")
+    runs = [subprocess.Popen(host.command("check-update"), env=host.environment, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    outputs = [run.communicate(timeout=60) for run in runs]
+    assert all(run.returncode in (0, 100) for run in runs), outputs
+    assert all(b"xcpng-mirrors" not in stdout + stderr for stdout, stderr in outputs)

@@ -1,0 +1,660 @@
+"""Detached signatures: every rule is broken once, by a signature that is good in everything else."""
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from tests.conftest import REPOSITORY_ROOT
+from tests.craft import (
+    BORN,
+    DAY,
+    DOCUMENT,
+    MADE,
+    NOW,
+    armor,
+    created,
+    dsa_key,
+    ecdsa_key,
+    eddsa_key,
+    encode_numbers,
+    issuer,
+    issuer_fingerprint,
+    key_packets,
+    length,
+    mpi,
+    new_packet,
+    old_packet,
+    revocation,
+    rsa_key,
+    signature,
+    signature_body,
+    subkey_packets,
+    subpacket,
+    u16,
+    u32,
+    v3_signature,
+)
+from yum_plugin.errors import TrustError
+from yum_plugin.trust import hashing, packets
+from yum_plugin.trust.armor import MAX_FILE_BYTES, dearmor
+from yum_plugin.trust.keys import load_pinned_key
+from yum_plugin.trust.openpgp import DetachedVerifier, Verdict, Verifier, verify_detached
+from yum_plugin.trust.packets import read_signatures
+
+KEY = rsa_key()
+OTHER = rsa_key("other")
+
+
+def pinned(key=KEY, **user_id):
+    return load_pinned_key(key_packets(key, **user_id), [key.fingerprint])
+
+
+PINNED = pinned()
+
+
+def refusal(signature_file, document=DOCUMENT, keys=(PINNED,), now=NOW):
+    with pytest.raises(TrustError) as refused:
+        verify_detached(document, signature_file, keys, now)
+    return refused.value.reference
+
+
+def good(**changes):
+    return signature(KEY, **changes)
+
+
+def ids(key=KEY):
+    return created() + issuer_fingerprint(key)
+
+
+# --- good ones ---
+
+GOOD = {
+    "binary, new format": good(),
+    "binary, old format, two octets": old_packet(2, signature_body(KEY)),
+    "binary, old format, four octets": old_packet(2, signature_body(KEY), 4),
+    "binary, new format, five octets": new_packet(2, signature_body(KEY), 5),
+    "armor": armor(good()),
+    "armor without CRC24": armor(good(), crc=False),
+    "armor with headers": armor(good(), headers="Version: GnuPG v2.0.22 (GNU/Linux)\nComment: hello\n"),
+    "armor, Windows line ends": armor(good()).replace(b"\n", b"\r\n"),
+    "armor, white space around": b"\n \n" + armor(good()) + b"\n\n",
+    "armor, white space at line ends": armor(good()).replace(b"\n", b" \t\n"),
+    "armor, 76 characters a line": armor(good(), width=76),
+    "issuer fingerprint only": good(unhashed=b""),
+    "issuer id only, unhashed": good(hashed=created()),
+    "issuer id only, hashed": good(hashed=created() + issuer(KEY), unhashed=b""),
+    "issuer fingerprint only, unhashed": good(hashed=created(), unhashed=issuer_fingerprint(KEY)),
+    "SHA-384": good(digest="sha384"),
+    "SHA-512": good(digest="sha512"),
+    "critical creation time, expiration and issuer": good(
+        hashed=created(critical=True)
+        + subpacket(3, u32(31 * DAY), critical=True)
+        + issuer_fingerprint(KEY, critical=True),
+        unhashed=issuer(KEY, critical=True),
+    ),
+    "critical policy and signer": good(hashed=ids() + subpacket(26, b"x", critical=True) + subpacket(28, b"y", critical=True)),
+    "subpacket lengths of five octets": good(hashed=created(octets=5) + issuer_fingerprint(KEY, octets=5)),
+    "subpacket length of two octets": good(hashed=ids() + subpacket(20, b"n" * 300)),
+    "unknown subpackets, not critical": good(hashed=ids() + subpacket(100, b"?") + subpacket(20, b"note")),
+    "64 subpackets": good(hashed=ids() + subpacket(101) * 61),
+    "another creation time, not signed": good(unhashed=issuer(KEY) + created(BORN)),
+    "an expiration, not signed": good(unhashed=issuer(KEY) + subpacket(3, u32(1))),
+    "never expires": good(hashed=ids() + subpacket(3, u32(0))),
+    "expires tomorrow": good(hashed=ids() + subpacket(3, u32(NOW + 1 - MADE))),
+    "made the second the key was": good(hashed=created(BORN) + issuer(KEY)),
+    "made by a clock 24 h fast": good(hashed=created(NOW + DAY) + issuer(KEY)),
+    "RSA by its old sign-only number": good(algorithm=3),
+    "four signatures": good() * 4,
+    "two signatures, of two digests": good() + good(digest="sha512"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_good_signature_is_proven(name):
+    verdict = verify_detached(DOCUMENT, GOOD[name], [PINNED], NOW)
+    assert verdict.fingerprint == KEY.fingerprint
+    assert verdict.digest in ("sha256", "sha384", "sha512")
+
+
+def test_the_verdict_tells_when_by_whom_and_how():
+    assert verify_detached(DOCUMENT, good(digest="sha512"), [PINNED], NOW) == Verdict(MADE, KEY.fingerprint, "sha512")
+
+
+def test_of_several_signatures_the_newest_time_counts():
+    newer = good(hashed=created(MADE + DAY) + issuer(KEY))
+    assert verify_detached(DOCUMENT, newer + good(), [PINNED], NOW).signed_at == MADE + DAY
+
+
+OTHER_KINDS = [dsa_key(), ecdsa_key(), eddsa_key(), rsa_key("sign-only", algorithm=3)]
+
+
+@pytest.mark.parametrize("key", OTHER_KINDS, ids=lambda key: str(key.algorithm))
+def test_every_kind_of_key_signs_and_none_for_another_file(key):
+    for digest in ("sha256", "sha512"):
+        made = signature(key, digest=digest)
+        assert verify_detached(DOCUMENT, made, [pinned(key, digest="sha256")], NOW).fingerprint == key.fingerprint
+        assert refusal(made, DOCUMENT + b" ", [pinned(key, digest="sha256")]) == "signature-invalid"
+    unlucky = signature(key, numbers=lambda numbers: encode_numbers([0] * len(numbers)))
+    assert refusal(unlucky, keys=[pinned(key, digest="sha256")]) == "signature-invalid"
+
+
+def test_two_pinned_keys_overlap_and_each_may_sign():
+    both = [PINNED, pinned(OTHER)]
+    assert verify_detached(DOCUMENT, signature(OTHER), both, NOW).fingerprint == OTHER.fingerprint
+    assert verify_detached(DOCUMENT, good() + signature(OTHER), both, NOW)
+
+
+def test_a_file_in_pieces_is_the_file_as_a_whole():
+    verifier = DetachedVerifier(good() + good(digest="sha384"), [PINNED], NOW)
+    for octet in DOCUMENT:
+        verifier.update(bytes([octet]))
+    assert verifier.finish() == verifier.finish() == Verdict(MADE, KEY.fingerprint, "sha256")
+    verifier.update(b"more")
+    with pytest.raises(TrustError):
+        verifier.finish()
+
+
+# --- bad ones: reference -> name -> signature file ---
+
+HTML = b"<!DOCTYPE html><html><body>Please log in to the hotel's network</body></html>"
+
+
+def shifted(body, at, value):
+    return body[:at] + value + body[at + len(value) :]
+
+
+def in_two_parts(body):
+    return b"\xc2\xe8" + body[:256] + length(len(body) - 256) + body[256:]
+
+
+def rsa_numbers(change):
+    """An encoder of one number that ``change`` is applied to."""
+    return lambda numbers: change(numbers[0])
+
+
+def armored_line(line):
+    return b"-----BEGIN PGP SIGNATURE-----\n\n" + line + b"\n-----END PGP SIGNATURE-----\n"
+
+
+BAD = {
+    "signature-missing": {
+        "empty": b"",
+        "white space": b" \n\n",
+        "a page of HTML": HTML,
+        "text": b"not found\n",
+        "armor around nothing": armored_line(b"=twTO"),
+    },
+    "signature-invalid": {
+        "of another file": good(document=b"other"),
+        "by another key in the pinned one's name": signature(OTHER, hashed=ids(), unhashed=issuer(KEY)),
+        "left 16 bits wrong": good(left16=b"\0\0"),
+        "number is zero": good(numbers=lambda _: mpi(0)),
+        "number is one": good(numbers=lambda _: mpi(1)),
+        "number is the modulus": good(numbers=lambda _: mpi(PINNED.material.public_numbers().n)),
+        "number plus modulus": good(numbers=rsa_numbers(lambda number: mpi(number + PINNED.material.public_numbers().n))),
+        "number far longer than the key": good(numbers=lambda _: mpi(1 << 4095)),
+        "made before the key": good(hashed=created(BORN - 1) + issuer(KEY)),
+        "another algorithm": good(algorithm=17, numbers=lambda numbers: encode_numbers(numbers * 2)),
+        "SHA-512 in name, SHA-256 in fact": good(digest_id=10),
+        "type 0x01 in fact, 0x00 in name": shifted(good(kind=1), 4, b"\0"),
+        "first of two": good(document=b"other") + good(),
+        "second of two": good() + good(document=b"other"),
+        "last of four": good() * 3 + good(left16=b"\0\0"),
+    },
+    "wrong-signature-type": {
+        "type 0x{:02x}".format(kind): good(kind=kind)
+        for kind in (0x01, 0x02, 0x10, 0x11, 0x12, 0x13, 0x18, 0x19, 0x1F, 0x20, 0x28, 0x30, 0x40, 0x50, 0x60, 0xFF)
+    },
+    "weak-digest": {
+        "MD5": good(digest="md5"),
+        "SHA-1": good(digest="sha1"),
+        "SHA-224": good(digest="sha224"),
+        "RIPEMD-160": good(digest_id=3),
+        "SHA-1 beside SHA-256": good() + good(digest="sha1"),
+    },
+    "unknown-key": {
+        "by another key": signature(OTHER),
+        "by another key, after a good one": good() + signature(OTHER),
+        "no issuer": good(hashed=created(), unhashed=b""),
+        "issuer id of another, hashed": good(hashed=created() + issuer(OTHER), unhashed=b""),
+        "issuer id of another, unhashed": good(hashed=created(), unhashed=issuer(OTHER)),
+        "issuer fingerprint of another, unhashed": good(unhashed=issuer_fingerprint(OTHER)),
+        "issuer fingerprint of another, hashed": good(hashed=ids(OTHER)),
+        "issuer ids of both": good(unhashed=issuer(KEY) + issuer(OTHER)),
+        "the wildcard key id": good(unhashed=subpacket(16, bytes(8))),
+        "a key id as short as gpg shows it": good(unhashed=subpacket(16, bytes(4) + bytes.fromhex(KEY.key_id[8:]))),
+    },
+    "signature-from-future": {
+        "a second more than 24 h": good(hashed=created(NOW + DAY + 1) + issuer(KEY)),
+        "the year 2106": good(hashed=created(0xFFFFFFFF) + issuer(KEY)),
+        "after a good one": good() + good(hashed=created(NOW + DAY + 1) + issuer(KEY)),
+    },
+    "signature-expired": {
+        "now": good(hashed=ids() + subpacket(3, u32(NOW - MADE))),
+        "after a second": good(hashed=ids() + subpacket(3, u32(1))),
+        "critically": good(hashed=ids() + subpacket(3, u32(1), critical=True)),
+    },
+    "unsupported": {
+        "V3": v3_signature(KEY),
+        "V2": good(version=2),
+        "V5": good(version=5),
+        "V6": good(version=6),
+        "an empty packet": new_packet(2, b""),
+        "digest 0": good(digest_id=0),
+        "SHA3-256": good(digest_id=12),
+        "digest 255": good(digest_id=255),
+        "RSA for encryption": good(algorithm=2),
+        "Elgamal": good(algorithm=16),
+        "Ed25519 of RFC 9580": good(algorithm=27),
+        "unknown critical subpacket, hashed": good(hashed=ids() + subpacket(100, critical=True)),
+        "unknown critical subpacket, unhashed": good(unhashed=issuer(KEY) + subpacket(100, critical=True)),
+        "critical notation": good(hashed=ids() + subpacket(20, b"note", critical=True)),
+        "critically for another recipient": good(hashed=ids() + subpacket(35, b"\4" + bytes(20), critical=True)),
+        "critical subpacket of type 0": good(hashed=ids() + subpacket(0, critical=True)),
+    },
+    "malformed": {
+        "no creation time": good(hashed=issuer_fingerprint(KEY)),
+        "creation time only unhashed": good(hashed=issuer_fingerprint(KEY), unhashed=created()),
+        "two creation times": good(hashed=ids() + created()),
+        "two different creation times": good(hashed=ids() + created(MADE + 1)),
+        "creation time of three octets": good(hashed=subpacket(2, b"abc") + issuer(KEY)),
+        "creation time of five octets": good(hashed=subpacket(2, b"abcde") + issuer(KEY)),
+        "two expirations": good(hashed=ids() + subpacket(3, u32(0)) * 2),
+        "expiration of one octet": good(hashed=ids() + subpacket(3, b"\0")),
+        "issuer id of seven octets": good(unhashed=subpacket(16, bytes.fromhex(KEY.key_id)[1:])),
+        "issuer fingerprint cut": good(hashed=created() + subpacket(33, b"\4" + bytes.fromhex(KEY.fingerprint)[1:])),
+        "issuer fingerprint of V5": good(hashed=created() + subpacket(33, b"\5" + bytes.fromhex(KEY.fingerprint))),
+        "issuer fingerprint empty": good(hashed=created() + subpacket(33)),
+        "65 subpackets": good(hashed=ids() + subpacket(101) * 62),
+        "65 subpackets, unhashed": good(unhashed=issuer(KEY) + subpacket(101) * 62),
+        "subpacket without type": good(hashed=ids() + b"\0"),
+        "subpacket beyond its area": good(hashed=ids() + b"\5\x65abc"),
+        "subpacket of 4 GiB": good(hashed=ids() + b"\xff\xff\xff\xff\xff\x65"),
+        "subpacket length cut": good(hashed=ids() + b"\xff\0\0"),
+        "hashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 4, b"\xff\xff")),
+        "hashed area one octet too long": new_packet(2, shifted(signature_body(KEY), 4, u16(len(ids()) + 1))),
+        "hashed area one octet too short": new_packet(2, shifted(signature_body(KEY), 4, u16(len(ids()) - 1))),
+        "unhashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 6 + len(ids()), b"\xff\xff")),
+        "bytes after the number": good(tail=b"\0"),
+        "a second number": good(numbers=lambda numbers: encode_numbers(numbers * 2)),
+        "no number": good(numbers=lambda _: b""),
+        "number cut": new_packet(2, signature_body(KEY)[:-1]),
+        "number says a bit more": good(numbers=rsa_numbers(lambda number: mpi(number, number.bit_length() + 1))),
+        "number says a bit less": good(numbers=rsa_numbers(lambda number: mpi(number, number.bit_length() - 1))),
+        "number with leading zeros": good(
+            numbers=rsa_numbers(lambda number: u16(number.bit_length() + 8) + b"\0" + mpi(number)[2:])
+        ),
+        "number too large": good(numbers=lambda _: mpi(1 << 16384)),
+        "number of 65535 bits": good(numbers=lambda _: b"\xff\xff"),
+        "DSA with one number": good(algorithm=17),
+        "five signatures": good() * 5,
+        "a byte after": good() + b"\n",
+        "zeros after": good() + bytes(8),
+        "text after": good() + b"junk",
+        "cut in the middle": good()[:100],
+        "cut by a byte": good()[:-1],
+        "only a header": good()[:1],
+        "header of two octets cut": b"\xc2\xc1",
+        "partial length": b"\xc2\xe9" + signature_body(KEY),
+        "partial length, properly ended": in_two_parts(signature_body(KEY)),
+        "indeterminate length": b"\x8b" + signature_body(KEY),
+        "length of 4 GiB": b"\xc2\xff\xff\xff\xff\xff" + signature_body(KEY),
+        "length a byte too long": b"\xc2" + length(len(signature_body(KEY)) + 1) + signature_body(KEY),
+        "length a byte too short": b"\xc2" + length(len(signature_body(KEY)) - 1) + signature_body(KEY),
+        "too large": good() + good(hashed=ids() + subpacket(101, bytes(60000))) * 2,
+        "huge HTML": HTML + b" " * MAX_FILE_BYTES,
+        "one-pass packet before": new_packet(4, bytes(13)) + good(),
+        "literal data before": new_packet(11, b"b\0\0\0\0\0" + DOCUMENT) + good(),
+        "compressed": new_packet(8, b"\0" + good()),
+        "marker before": new_packet(10, b"PGP") + good(),
+        "user id after": good() + new_packet(13, b"me"),
+        "a key after": good() + new_packet(6, OTHER.body),
+        "padding after": good() + new_packet(21, bytes(8)),
+        "tag 0 after": good() + new_packet(0, b""),
+        "byte order mark before armor": b"\xef\xbb\xbf" + armor(good()),
+        "armor: wrong CRC24": armor(good(), crc=b"abc"),
+        "armor: CRC24 that is no base64": armor(good()).replace(b"\n=", b"\n=!")[:-1],
+        "armor: CRC24 twice": armor(good()).replace(b"\n-----END", b"\n=AAAA\n-----END"),
+        "armor: two blocks": armor(good()) * 2,
+        "armor: a block in a block": armored_line(armor(good())),
+        "armor: text before": b"hello\n" + armor(good()),
+        "armor: text after": armor(good()) + b"hello\n",
+        "armor: inside a page": HTML + b"\n" + armor(good()),
+        "armor: a key's": armor(good(), label="PUBLIC KEY BLOCK"),
+        "armor: a message's": armor(good(), label="MESSAGE"),
+        "armor: another label at the end": armor(good()).replace(b"END PGP SIGNATURE", b"END PGP MESSAGE"),
+        "armor: four dashes": armor(good()).replace(b"-----BEGIN", b"----BEGIN").replace(b"-----END", b"-----BEGIN PGP -----END"),
+        "armor: no end": armor(good()).split(b"-----END")[0],
+        "armor: begin only": b"-----BEGIN PGP SIGNATURE-----",
+        "armor: begin and end only": b"-----BEGIN PGP SIGNATURE-----\n-----END PGP SIGNATURE-----",
+        "armor: no blank line": armor(good()).replace(b"\n\n", b"\n", 1),
+        "armor: header that is none": armor(good(), headers="Version\n"),
+        "armor: blank line in the body": armor(good()).replace(b"\n=", b"\n\n="),
+        "armor: not base64": armor(good()).replace(b"A", b"*"),
+        "armor: base64 of URLs": armored_line(base64.urlsafe_b64encode(b"\xff\xfe\xfd")),
+        "armor: padding missing": armored_line(b"wsA"),
+        "armor: padding in the middle": armored_line(b"wsA=\nwsA="),
+        "armor: one endless line": armor(good(), width=10000),
+        "armor: 77 characters a line": armor(good(), width=77),
+        "armor: NUL bytes": armor(good()).replace(b"\n", b"\0\n"),
+        "armor: Macintosh line ends": armor(good()).replace(b"\n", b"\r"),
+        "armor: of text": armor(b"hello"),
+        "a signed message": b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n" + DOCUMENT + armor(good(kind=1)),
+    },
+}  # fmt: skip
+CASES = [(reference, name) for reference in sorted(BAD) for name in sorted(BAD[reference])]
+
+
+@pytest.mark.parametrize("reference, name", CASES)
+def test_a_bad_signature_is_refused(reference, name):
+    assert refusal(BAD[reference][name]) == reference
+
+
+BINARY_CASES = [
+    (reference, name)
+    for reference, name in CASES
+    if BAD[reference][name][:1] >= b"\x80" and len(BAD[reference][name]) < MAX_FILE_BYTES // 2
+]
+
+
+@pytest.mark.parametrize("reference, name", BINARY_CASES)
+def test_a_bad_signature_is_refused_in_armor_too(reference, name):
+    assert refusal(armor(BAD[reference][name])) == reference
+
+
+def test_signed_text_or_a_standalone_signature_is_no_statement_about_a_file():
+    """One signature of type 0x02 covers nothing: without its type checked it would verify any file."""
+    assert refusal(signature(KEY, document=b"", kind=0x02), document=b"") == "wrong-signature-type"
+
+
+def test_line_ends_of_the_document_are_signed_as_they_are():
+    assert refusal(good(), DOCUMENT.replace(b"\n", b"\r\n")) == "signature-invalid"
+
+
+@pytest.mark.parametrize("document", [b"", DOCUMENT[:-1], DOCUMENT + b"\n", DOCUMENT * 2])
+def test_a_longer_or_shorter_document_is_refused(document):
+    assert refusal(good(), document) == "signature-invalid"
+
+
+# --- the key's own state ---
+
+
+@pytest.mark.parametrize(
+    "change, reference",
+    [
+        ({"revoked": True}, "key-revoked"),
+        ({"expires": NOW}, "key-expired"),
+        ({"expires": NOW - 1}, "key-expired"),
+        ({"expires": MADE}, "key-expired"),
+        ({"created": MADE + 1}, "signature-invalid"),
+    ],
+)
+def test_a_key_that_may_not_sign_any_more_is_refused(change, reference):
+    assert refusal(good(), keys=[PINNED._replace(**change)]) == reference
+
+
+def test_a_key_that_expires_later_still_signs():
+    assert verify_detached(DOCUMENT, good(), [PINNED._replace(expires=NOW + 1)], NOW)
+
+
+def test_a_signature_dated_after_the_end_of_its_key_is_refused():
+    ahead = good(hashed=created(NOW + 3600) + issuer(KEY))
+    assert refusal(ahead, keys=[PINNED._replace(expires=NOW + 1800)]) == "key-expired"
+
+
+def test_without_a_pinned_key_nothing_is_proven():
+    assert refusal(good(), keys=[]) == "unknown-key"
+
+
+def test_without_a_signature_nothing_is_proven():
+    with pytest.raises(TrustError) as refused:
+        Verifier([], [PINNED], NOW)
+    assert refused.value.reference == "signature-missing"
+
+
+def test_a_date_is_only_spoken_of_once_it_is_proven():
+    """Else anyone could make the reader distrust the clock or the repository's owner."""
+    assert refusal(good(document=b"other", hashed=created(0xFFFFFFFF) + issuer(KEY))) == "signature-invalid"
+    assert refusal(good(document=b"other", hashed=ids() + subpacket(3, u32(1)))) == "signature-invalid"
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_cve_2021_3521_a_subkey_appended_to_the_key_file_signs_nothing(bound):
+    subkey = rsa_key("subkey")
+    key = load_pinned_key(key_packets(KEY, subkey_packets(KEY, subkey, bound)), [KEY.fingerprint])
+    assert refusal(signature(subkey), keys=[key]) == "unknown-key"
+    assert refusal(signature(subkey, hashed=ids(), unhashed=issuer(KEY)), keys=[key]) == "signature-invalid"
+    assert verify_detached(DOCUMENT, good(), [key], NOW)
+
+
+def test_a_revocation_in_the_key_file_ends_every_signature():
+    key = load_pinned_key(key_packets(KEY).replace(KEY.body, KEY.body + revocation(KEY), 1), [KEY.fingerprint])
+    assert refusal(good(), keys=[key]) == "key-revoked"
+
+
+# --- V3: inside RPM files only ---
+
+
+def v3_refusal(signature_packet, document=DOCUMENT):
+    with pytest.raises(TrustError) as refused:
+        verifier = Verifier(read_signatures(signature_packet, allow_v3=True), [PINNED], NOW)
+        verifier.update(document)
+        verifier.finish()
+    return refused.value.reference
+
+
+def test_v3_is_proven_where_the_caller_allows_it():
+    verifier = Verifier(read_signatures(v3_signature(KEY), allow_v3=True), [PINNED], NOW)
+    verifier.update(DOCUMENT)
+    assert verifier.finish() == Verdict(MADE, KEY.fingerprint, "sha256")
+
+
+@pytest.mark.parametrize(
+    "bad, reference",
+    [
+        (v3_signature(KEY, document=b"other"), "signature-invalid"),
+        (v3_signature(KEY, digest="sha1"), "weak-digest"),
+        (v3_signature(KEY, digest="md5"), "weak-digest"),
+        (v3_signature(KEY, kind=1), "wrong-signature-type"),
+        (v3_signature(KEY, made=NOW + DAY + 1), "signature-from-future"),
+        (v3_signature(KEY, made=BORN - 1), "signature-invalid"),
+        (v3_signature(OTHER), "unknown-key"),
+        (v3_signature(KEY, signed_octets=6), "malformed"),
+        (v3_signature(KEY)[:20], "malformed"),
+        (v3_signature(KEY) + b"\0", "malformed"),
+    ],
+)  # fmt: skip
+def test_v3_obeys_the_same_rules(bad, reference):
+    assert v3_refusal(bad) == reference
+
+
+# --- whatever is changed is noticed ---
+
+
+def test_no_bit_of_a_signature_can_be_flipped():
+    """But in the type of the unhashed issuer id: as some other unhashed subpacket it says nothing."""
+    whole, bare = good(), good(unhashed=b"")
+    type_octet = whole.index(issuer(KEY)) + 1
+    assert {bit // 8 for bit in range(8 * len(whole)) if _passes(_flip(whole, bit), DOCUMENT)} == {type_octet}
+    assert not any(_passes(_flip(bare, bit), DOCUMENT) for bit in range(8 * len(bare)))
+
+
+def test_no_bit_of_the_document_can_be_flipped():
+    whole = good()
+    assert not any(_passes(whole, _flip(DOCUMENT, bit)) for bit in range(8 * len(DOCUMENT)))
+
+
+def test_no_character_of_the_armor_can_be_changed_into_another_signature():
+    whole = armor(good())
+    body = whole.index(b"\n\n") + 2
+    for at in range(body, whole.index(b"\n-----END")):
+        for octet in b"A/=\n -":
+            changed = shifted(whole, at, bytes([octet]))
+            if changed != whole and _passes(changed, DOCUMENT):
+                assert dearmor(changed) == good()  # white space only
+
+
+def test_no_signature_can_be_cut_anywhere():
+    whole = good()
+    assert not any(_passes(whole[:end], DOCUMENT) for end in range(len(whole)))
+
+
+def _flip(data, bit):
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+def _passes(signature_file, document):
+    try:
+        verify_detached(document, signature_file, [PINNED], NOW)
+    except TrustError:
+        return False
+    return True
+
+
+# --- linear time ---
+
+
+def filled(start, unit, end=b""):
+    return lambda size: start + unit * ((size - len(start) - len(end)) // len(unit)) + end
+
+
+BEGIN, END = b"-----BEGIN PGP SIGNATURE-----\n", b"\n-----END PGP SIGNATURE-----"
+BOMBS = {
+    "many armor headers": filled(BEGIN, b"a: b\n", b"\n" + END),
+    "headers without end": filled(BEGIN, b"a: "),
+    "dashes": filled(b"-----BEGIN PGP ", b"-"),
+    "begin lines": filled(b"", BEGIN),
+    "blank lines": filled(BEGIN, b"\n", END),
+    "short lines": filled(BEGIN + b"\n", b"A\n", END),
+    "equal signs": filled(BEGIN + b"\n", b"=" * 76 + b"\n", END),
+    "base64 of zeros": filled(BEGIN + b"\n", b"A" * 76 + b"\n", b"=AAAA" + END),
+    "empty packets": filled(b"", b"\xc2\x00"),
+    "empty packets, five octets": filled(b"", b"\xc2\xff\0\0\0\0"),
+    "subpackets": lambda size: new_packet(2, b"\4\0\1\10" + u16(size - 20) + b"\1\x65" * ((size - 20) // 2)),
+    "signatures": lambda size: good() * (size // len(good())),
+    "white space": filled(b"", b" \t\n"),
+    "high bytes": filled(b"", b"\xff"),
+}
+
+
+def _operations(action):
+    """Count calls of Python and C functions: the same on every machine."""
+    count = [0]
+
+    def tick(frame, event, argument):
+        count[0] += event in ("call", "c_call")
+
+    sys.setprofile(tick)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count[0]
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS))
+def test_a_signature_file_made_to_take_long_costs_what_its_size_costs(name):
+    half, whole = BOMBS[name](MAX_FILE_BYTES // 2 - 8), BOMBS[name](MAX_FILE_BYTES - 8)
+    assert len(whole) <= MAX_FILE_BYTES
+    assert _operations(lambda: refusal(whole)) <= 2.2 * _operations(lambda: refusal(half)) + 100
+    assert _operations(lambda: refusal(whole)) <= 3 * MAX_FILE_BYTES
+
+
+# --- the platform ---
+
+
+def test_without_openssl_in_hashlib_cryptography_computes_the_same(monkeypatch):
+    monkeypatch.setattr(hashing, "_HAS_OPENSSL", False)
+    for name in hashing.STRONG_DIGESTS:
+        running = hashing.new_hash(name)
+        running.update(b"ab")
+        branch = running.copy()
+        branch.update(b"c")
+        assert running.hexdigest() == hashlib.new(name, b"ab").hexdigest()
+        assert branch.hexdigest() == branch.digest().hex() == hashlib.new(name, b"abc").hexdigest()
+    assert verify_detached(DOCUMENT, good(), [PINNED], NOW)
+    assert refusal(good(), b"other") == "signature-invalid"
+
+
+def test_a_digest_that_the_platform_lacks_is_told(monkeypatch):
+    def refuse(name, data=b""):
+        raise ValueError(name)
+
+    made = good()
+    monkeypatch.setattr(hashing, "_HAS_OPENSSL", True)
+    monkeypatch.setattr(hashing.hashlib, "new", refuse)
+    assert refusal(made) == "unsupported"
+
+
+def test_importing_the_verifier_loads_neither_pgpy_nor_cryptography():
+    script = "import sys, yum_plugin.trust.openpgp; print({'pgpy', 'cryptography', 'lxml'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", script], cwd=str(REPOSITORY_ROOT), stdout=subprocess.PIPE, check=True)
+    assert found.stdout == b"set()\n"
+
+
+def test_every_algorithm_has_its_count_of_numbers():
+    assert set(packets.ALGORITHMS.values()) == set(packets.NUMBERS)
+
+
+# --- what gpg makes ---
+
+GPG_TIME = 1700000000
+
+
+@pytest.fixture(scope="module")
+def gpg():
+    if not shutil.which("gpg"):
+        pytest.skip("gpg is not installed")
+    home = tempfile.mkdtemp(prefix="gpg")
+
+    def run(*arguments, data=b""):
+        command = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
+        command += ["--faked-system-time", str(GPG_TIME), *arguments]
+        return subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True).stdout
+
+    run("--quick-generate-key", "Test <test@example.org>", "rsa2048", "sign", "1y")
+    fields = run("--list-keys", "--with-colons").decode().partition("\nfpr:")[2].split(":")
+    run.key = load_pinned_key(run("--export", "--armor"), [fields[8]])
+    yield run
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--armor"],
+        [],
+        ["--armor", "--digest-algo", "SHA384"],
+        ["--armor", "--default-sig-expire", "1d"],
+        ["--armor", "--sig-notation", "a@example.org=b"],
+        ["--armor", "--comment", "made for a test"],
+    ],
+    ids=" ".join,
+)
+def test_what_gpg_signs_is_proven(gpg, options):
+    made = gpg("--detach-sign", "--output", "-", *options, data=DOCUMENT)
+    assert verify_detached(DOCUMENT, made, [gpg.key], GPG_TIME + 1).signed_at == GPG_TIME
+    assert refusal(made, DOCUMENT + b"!", [gpg.key], GPG_TIME + 1) == "signature-invalid"
+    assert refusal(made, DOCUMENT, [gpg.key], GPG_TIME + 400 * DAY) == "key-expired"
+
+
+@pytest.mark.parametrize(
+    "options, reference",
+    [
+        (["--detach-sign", "--textmode"], "wrong-signature-type"),
+        (["--detach-sign", "--digest-algo", "SHA1"], "weak-digest"),
+        (["--clear-sign"], "malformed"),
+        (["--sign"], "malformed"),
+        (["--sign", "--armor"], "malformed"),
+        (["--detach-sign", "--sig-notation", "!a@example.org=b"], "unsupported"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_what_gpg_makes_of_another_kind_is_refused(gpg, options, reference):
+    made = gpg("--output", "-", *options, data=DOCUMENT)
+    assert refusal(made, keys=[gpg.key], now=GPG_TIME + 1) == reference

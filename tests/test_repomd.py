@@ -1,0 +1,252 @@
+"""repomd.xml: what a signed one says, and what is refused even if it was signed."""
+import shutil
+import subprocess
+from time import perf_counter
+
+import pytest
+
+from yum_plugin.errors import TrustError
+from yum_plugin.trust.repomd import MAX_REPOMD_BYTES, Repomd, RepomdFile, parse_repomd
+
+SUM = "0123456789abcdef" * 4
+OPEN_SUM = "fedcba9876543210" * 4
+NAMESPACES = 'xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm"'
+
+
+def entry(kind="primary", checksum=None, location=None, timestamp="<timestamp>1700000000</timestamp>", more=""):
+    """One ``<data>``; any of its parts can be replaced by other XML."""
+    checksum = '<checksum type="sha256">{}</checksum>'.format(SUM) if checksum is None else checksum
+    location = '<location href="repodata/{}.xml.gz"/>'.format(kind) if location is None else location
+    return '<data type="{}">{}{}{}{}</data>'.format(kind, checksum, location, timestamp, more)
+
+
+def repomd(*entries, revision="<revision>1700000001</revision>", attributes=NAMESPACES, before='<?xml version="1.0"?>\n'):
+    content = revision + "".join(entries or [entry()])
+    return "{}<repomd {}>{}</repomd>\n".format(before, attributes, content).encode("utf-8")
+
+
+def refusal(raw):
+    with pytest.raises(TrustError) as refused:
+        parse_repomd(raw)
+    return refused.value.reference
+
+
+# What createrepo_c 0.20 writes
+REAL = '''<?xml version="1.0" encoding="UTF-8"?>
+<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
+  <revision>1700000001</revision>
+  <tags><distro cpeid="cpe:/o:xcp-ng">XCP-ng</distro></tags>
+  <data type="primary">
+    <checksum type="sha256">{0}</checksum>
+    <open-checksum type="sha256">{1}</open-checksum>
+    <location href="repodata/{0}-primary.xml.gz"/>
+    <timestamp>1700000000</timestamp>
+    <size>1234</size>
+    <open-size>56789</open-size>
+  </data>
+  <data type="primary_db">
+    <checksum type="sha512">{0}{0}</checksum>
+    <location href="repodata/primary.sqlite.bz2"/>
+    <timestamp>1700000009.75</timestamp>
+    <database_version>10</database_version>
+  </data>
+</repomd>
+'''.format(SUM, OPEN_SUM).encode("utf-8")
+
+
+def test_everything_is_read():
+    primary = RepomdFile(
+        "primary", "repodata/{}-primary.xml.gz".format(SUM), "sha256", SUM, 1234, "sha256", OPEN_SUM, 56789, 1700000000
+    )
+    database = RepomdFile("primary_db", "repodata/primary.sqlite.bz2", "sha512", SUM * 2, None, "", "", None, 1700000009)
+    assert parse_repomd(REAL) == Repomd(1700000001, 1700000009, (primary, database))
+
+
+def test_what_createrepo_makes_is_read(tmp_path):
+    if not shutil.which("createrepo_c"):
+        pytest.skip("createrepo_c is not installed")
+    subprocess.run(["createrepo_c", "--quiet", "--revision", "42", str(tmp_path)], check=True)
+    parsed = parse_repomd((tmp_path / "repodata" / "repomd.xml").read_bytes())
+    assert parsed.revision == 42
+    assert {"primary", "filelists", "other"} <= {file.type for file in parsed.files}
+    for file in parsed.files:
+        assert (tmp_path / file.href).stat().st_size == file.size
+        assert abs((tmp_path / file.href).stat().st_mtime - file.timestamp) <= 1 <= file.open_size
+
+
+REVISIONS = {
+    "<revision>12</revision>": 12,
+    "<revision> 12\n</revision>": 12,
+    "": 0,
+    "<revision/>": 0,
+    "<revision>8.3 updates</revision>": 0,
+    "<revision>-5</revision>": 0,
+    "<revision>1e9</revision>": 0,
+    "<revision>\u0663</revision>": 0,
+    "<revision>{}</revision>".format("9" * 5000): 0,
+}
+
+
+@pytest.mark.parametrize("text", sorted(REVISIONS), ids=lambda text: text[:40])
+def test_a_revision_that_is_no_number_counts_as_zero(text):
+    assert parse_repomd(repomd(revision=text)) == parse_repomd(repomd())._replace(revision=REVISIONS[text])
+
+
+def test_the_newest_timestamp_counts_and_one_is_enough():
+    files = [entry(timestamp=""), entry("other", timestamp="<timestamp>7</timestamp>"), entry("c", timestamp="<timestamp>5</timestamp>")]
+    assert parse_repomd(repomd(*files)).timestamp == 7
+
+
+def test_a_timestamp_of_far_ahead_is_read_because_freshness_judges_it():
+    assert parse_repomd(repomd(entry(timestamp="<timestamp>253402300799</timestamp>"))).timestamp == 253402300799
+
+
+def test_comments_and_instructions_do_not_split_a_value():
+    split = '<checksum type="sha256">{}<!-- x --><?y z?>{}</checksum>'.format(SUM[:10], SUM[10:])
+    assert parse_repomd(repomd(entry(checksum=split))) == parse_repomd(repomd())
+
+
+def test_64_files_are_read():
+    assert len(parse_repomd(repomd(*[entry("t{}".format(number)) for number in range(64)])).files) == 64
+
+
+# --- refused: reference -> name -> file ---
+
+
+def checksum(kind, digits):
+    return repomd(entry(checksum='<checksum type="{}">{}</checksum>'.format(kind, digits)))
+
+
+def moment(text):
+    return repomd(entry(timestamp="<timestamp>{}</timestamp>".format(text)))
+
+
+def href(text):
+    return repomd(entry(location='<location href="{}"/>'.format(text)))
+
+
+def more(text):
+    return repomd(entry(more=text))
+
+
+LAUGHS = '<!DOCTYPE repomd [<!ENTITY a "ha">' + "".join(
+    '<!ENTITY {} "{}">'.format(chr(98 + level), "&{};".format(chr(97 + level)) * 10) for level in range(9)
+) + "]>"
+
+REFUSED = {
+    "malformed": {
+        "empty": b"",
+        "no XML": b"not found",
+        "HTML": b"<html><body>login</body></html>",
+        "another root": repomd().replace(b"repomd ", b"metalink ").replace(b"/repomd>", b"/metalink>"),
+        "no namespace": repomd(attributes=""),
+        "another namespace": repomd(attributes='xmlns="http://linux.duke.edu/metadata/common"'),
+        "cut": repomd()[:-10],
+        "junk after": repomd() + b"<more/>",
+        "too large": repomd() + b" " * MAX_REPOMD_BYTES,
+        "NUL": repomd() + b"\0",
+        "not UTF-8": repomd(entry(more="<x>\xe9</x>")).replace("\xe9".encode("utf-8"), b"\xe9"),
+        "UTF-16": repomd().decode("utf-8").encode("utf-16"),
+        "UTF-16 in name": repomd(entry(more="<x>\xe9\xe9</x>"), before='<?xml version="1.0" encoding="UTF-16"?>')[:-1].replace(b"\xa9", b""),
+        "DOCTYPE": repomd(before="<!DOCTYPE repomd>"),
+        "external DTD": repomd(before='<!DOCTYPE repomd SYSTEM "http://127.0.0.1:9/x.dtd">'),
+        "external entity": repomd(entry(more="<x>&e;</x>"), before='<!DOCTYPE r [<!ENTITY e SYSTEM "file:///etc/passwd">]>'),
+        "billion laughs": repomd(entry(more="<x>&j;</x>"), before=LAUGHS),
+        "billion laughs in an attribute": repomd(entry(more='<x a="&j;"/>'), before=LAUGHS),
+        "undefined entity": repomd(entry(more="<x>&e;</x>")),
+        "nine levels deep": more("<a>" * 7 + "</a>" * 7),
+        "thousands of levels deep": more("<a>" * 5000 + "</a>" * 5000),
+        "too many elements": more("<a/>" * 2048),
+        "65 files": repomd(*[entry("t{}".format(number)) for number in range(65)]),
+        "no file": repomd("<data/>").replace(b"<data/>", b""),
+        "no type": repomd(entry().replace(' type="primary"', "", 1)),
+        "empty type": repomd(entry("")),
+        "type with a slash": repomd(entry("../x")),
+        "type with a line end": repomd(entry("primary&#10;")),
+        "endless type": repomd(entry("x" * 65)),
+        "a type twice": repomd(entry(), entry("other"), entry()),
+        "no checksum": repomd(entry(checksum="")),
+        "two checksums": more('<checksum type="sha256">{}</checksum>'.format(OPEN_SUM)),
+        "two locations": more('<location href="repodata/b"/>'),
+        "two timestamps": more("<timestamp>1</timestamp>"),
+        "two sizes": more("<size>1</size><size>2</size>"),
+        "two revisions": repomd(revision="<revision>1</revision><revision>2</revision>"),
+        "elements inside a checksum": checksum("sha256", SUM + "<b/>"),
+        "elements inside the revision": repomd(revision="<revision>1<b/></revision>"),
+        "empty checksum": checksum("sha256", ""),
+        "checksum too short": checksum("sha256", SUM[1:]),
+        "checksum too long": checksum("sha256", SUM + "0"),
+        "checksum of another length": checksum("sha512", SUM),
+        "checksum in upper case": checksum("sha256", SUM.upper()),
+        "checksum that is no number": checksum("sha256", "g" * 64),
+        "open-checksum too short": more('<open-checksum type="sha256">00</open-checksum>'),
+        "no timestamp": repomd(entry(timestamp="")),
+        "timestamps of zero": moment("0"),
+        "negative timestamp": moment("-1"),
+        "timestamp NaN": moment("nan"),
+        "timestamp infinite": moment("inf"),
+        "timestamp with exponent": moment("1e9"),
+        "timestamp in hexadecimal": moment("0x10"),
+        "timestamp with underscore": moment("1_000"),
+        "timestamp of other digits": moment("\u0661\u0662"),
+        "timestamp after the year 9999": moment("253402300800"),
+        "endless timestamp": moment("1" * 1000),
+        "timestamp with two points": moment("1.2.3"),
+        "negative size": more("<size>-1</size>"),
+        "decimal size": more("<size>1.5</size>"),
+        "endless size": more("<size>{}</size>".format("1" * 19)),
+        "open-size that is none": more("<open-size>many</open-size>"),
+    },
+    "unsafe-path": {
+        "no location": repomd(entry(location="")),
+        "location without href": repomd(entry(location="<location/>")),
+        "empty": href(""),
+        "CVE-2020-14352": href("../../../etc/cron.d/x"),
+        "parent inside": href("repodata/../../x"),
+        "absolute": href("/etc/passwd"),
+        "two slashes": href("//evil.example/x"),
+        "another host": href("http://evil.example/primary.xml.gz"),
+        "encoded parent": href("%2e%2e/x"),
+        "twice encoded parent": href("%252e%252e/x"),
+        "backslash": href("repodata\\..\\x"),
+        "encoded NUL": href("repodata/x%00"),
+        "line end": href("repodata/x&#10;y"),
+        "broken encoding": href("repodata/%ff"),
+        "xml:base of the root": repomd(attributes=NAMESPACES + ' xml:base="http://evil.example/"'),
+        "xml:base of a file": repomd(entry().replace("<data ", '<data xml:base="http://evil.example/" ')),
+        "xml:base of a location": repomd(entry(location='<location xml:base="http://evil.example/" href="repodata/x"/>')),
+    },
+    "weak-digest": {
+        "MD5": checksum("md5", "0" * 32),
+        "SHA-1": checksum("sha1", "0" * 40),
+        "SHA-1 by its old name": checksum("sha", "0" * 40),
+        "SHA-224": checksum("sha224", "0" * 56),
+        "SHA-1 of the content": more('<open-checksum type="sha">{}</open-checksum>'.format("0" * 40)),
+    },
+    "unsupported": {
+        "no type of checksum": repomd(entry(checksum="<checksum>{}</checksum>".format(SUM))),
+        "unknown checksum": checksum("crc32", "0" * 8),
+        "SHA-256 in upper case": checksum("SHA256", SUM),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reference, name", [(reference, name) for reference in sorted(REFUSED) for name in sorted(REFUSED[reference])])
+def test_a_bad_repomd_is_refused(reference, name):
+    assert refusal(REFUSED[reference][name]) == reference
+
+
+def test_a_doctype_cannot_hide_in_another_encoding():
+    text = repomd(before='<?xml version="1.0" encoding="UTF-7"?>+ADwAIQ-DOCTYPE r+AFs-+ADwAIQ-ENTITY e "x"+AD4AXQA+-')
+    assert refusal(text) == "malformed"
+
+
+@pytest.mark.parametrize("unit", ["<a/>", "<!--x-->", "<?x?>", " ", 'a="b" ', "&#65;", "<![CDATA[x]]>", "<a>"])
+def test_a_full_size_file_is_judged_within_seconds(unit):
+    raw = repomd(entry(more=unit * ((MAX_REPOMD_BYTES - 800) // len(unit))))
+    started = perf_counter()
+    try:
+        parse_repomd(raw)
+    except TrustError:
+        pass
+    assert len(raw) <= MAX_REPOMD_BYTES and perf_counter() - started < 5

@@ -1,0 +1,348 @@
+"""The settings of the .conf, and the repositories that a plugin asks us to look after.
+
+One table, KEYS, says what a .conf may hold; etc/*.conf explain the same keys to the admin (tests/test_config.py
+holds both together). Nothing in a .conf stops a package manager: what cannot be used is told, and the default is used.
+"""
+import re
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from urllib.parse import unquote, urlsplit
+
+from .errors import UsageError
+from .inifile import MAX_BYTES, parse_ini
+from .model import Network, Repository
+from .urls import authority_of, clean_base_url, host_of, safe_repository_id
+
+HEDGE_SECONDS = 0.25  # how long the others may still answer after the best answer
+MAX_VALUE_CHARACTERS = 4096
+MAX_WARNINGS = 20
+MAX_URLS = 64  # baseurls of one repository
+MAX_KEYS = 16  # gpgkeys of one repository
+_FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+_FAMILIES = {"": 0, "0": 0, "whatever": 0, "4": 4, "ipv4": 4, "6": 6, "ipv6": 6}
+_FINGERPRINT = re.compile(r"^[0-9A-F]{40}\Z")
+_WORD = re.compile(r"^[A-Za-z0-9_.:*?!\[\]-]{1,255}\Z")
+
+
+class Settings(NamedTuple):
+    """All settings; times are in seconds unless said otherwise."""
+
+    enabled: bool
+    command: str
+    state_dir: str
+    log_file: str
+    repos: Tuple[str, ...]  # patterns of repository ids
+    redirectors: Tuple[str, ...]  # host or host:port, lower case
+    fallbacks: Tuple[str, ...]  # roots of origins, each ending in "/"
+    fingerprints: Tuple[str, ...]  # one or two, 40 upper-case hex digits
+    probe_mirrors: int
+    enough: int
+    connect_timeout: float
+    read_timeout: float
+    deadline: float
+    refresh_after: float
+    require_https: bool
+    prefer: Tuple[str, ...]  # hosts or countries
+    deny: Tuple[str, ...]
+    max_age: int  # seconds, days in the .conf; 0: never too old
+    verify_packages: bool
+    on_unreachable: str  # stock or abort
+    minrate: int  # bytes per second; 0: the package manager's own
+    timeout: int  # 0: the package manager's own
+    log_level: str
+
+
+class Key(NamedTuple):
+    """One key of the .conf."""
+
+    name: str
+    kind: str  # a key of _READERS
+    default: str  # as an admin would write it
+    low: float = 0  # of the number, or of the count of words in a list
+    high: float = 0
+    unit: str = ""  # for the reader of the .conf; of a choice: the words, separated by "|"
+
+
+KEYS = (
+    Key("enabled", "flag", "1", unit="0 or 1"),
+    Key("command", "path", "/usr/bin/xcpng-mirrors", unit="path"),
+    Key("state_dir", "path", "/var/lib/xcpng-mirrors", unit="path"),
+    Key("log_file", "path", "/var/log/xcpng-mirrors.log", unit="path"),
+    Key("repos", "words", "xcp-ng-*", 1, 64, "patterns of repository ids"),
+    Key("redirectors", "hosts", "mirrors.xcp-ng.org", 1, 8, "hosts or host:port"),
+    Key("fallbacks", "urls", "https://updates.xcp-ng.org/", 0, 8, "URLs"),
+    Key("fingerprints", "fingerprints", "34AC2EB68248FED6D076838ACD75783A3FD3AC9E", 1, 2, "40 hex digits each"),
+    Key("probe_mirrors", "count", "6", 1, 64, "mirrors"),
+    Key("enough", "count", "3", 1, 16, "mirrors"),
+    Key("connect_timeout", "seconds", "3", 0.1, 60, "seconds"),
+    Key("read_timeout", "seconds", "4", 0.1, 120, "seconds"),
+    Key("deadline", "seconds", "8", 1, 300, "seconds"),
+    Key("refresh_after", "seconds", "900", 0, 86400, "seconds"),
+    Key("require_https", "flag", "1", unit="0 or 1"),
+    Key("prefer", "words", "", 0, 64, "hosts or country codes"),
+    Key("deny", "words", "", 0, 256, "hosts or country codes"),
+    Key("max_age", "days", "180", 0, 36500, "days"),
+    Key("verify_packages", "flag", "1", unit="0 or 1"),
+    Key("on_unreachable", "choice", "stock", unit="stock|abort"),
+    Key("minrate", "count", "5000", 0, 10**9, "bytes per second"),
+    Key("timeout", "count", "5", 0, 3600, "seconds"),
+    Key("log_level", "choice", "info", unit="debug|info|warning|error"),
+)
+
+
+def read_flag(text: str) -> bool:
+    """Read a truth value as yum and dnf do.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text.lower() not in _FLAGS:
+        raise ValueError("neither 1 nor 0")
+    return _FLAGS[text.lower()]
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or not text.isprintable():
+        raise ValueError("not an absolute path")
+    return text
+
+
+def _choice(text: str, words: str) -> str:
+    if text.lower() not in words.split("|"):
+        raise ValueError("none of {}".format(words))
+    return text.lower()
+
+
+def _word(text: str) -> str:
+    if not _WORD.match(text):
+        raise ValueError("unusable characters or too long")
+    return text
+
+
+def _host(text: str) -> str:
+    if "/" in text:
+        raise ValueError("a host, not a URL, is wanted")
+    return authority_of(clean_base_url("http://" + text))
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.upper()
+    if not _FINGERPRINT.match(digits):
+        raise ValueError("not a fingerprint of 40 hex digits")
+    return digits
+
+
+def _list(text: str, key: Key, read: Callable[[str], str]) -> Tuple[str, ...]:
+    words = split_words(text)
+    if not key.low <= len(words) <= key.high:
+        raise ValueError("{:.0f} to {:.0f} entries are wanted".format(key.low, key.high))
+    return tuple(read(word) for word in words)
+
+
+def split_words(text: str) -> List[str]:
+    """Split a list as yum and dnf do: white space and commas separate."""
+    return text.replace(",", " ").split()
+
+
+def _number(text: str, key: Key, read: Callable[[str], float]) -> float:
+    try:
+        value = read(text)
+    except ValueError:
+        raise ValueError("not a number") from None
+    if not key.low <= value <= key.high:  # refuses NaN too
+        raise ValueError("outside {:.12g} to {:.12g}".format(key.low, key.high))
+    return value
+
+
+_READERS: Dict[str, Callable[[str, Key], Any]] = {
+    "flag": lambda text, key: read_flag(text),
+    "path": lambda text, key: _path(text),
+    "choice": lambda text, key: _choice(text, key.unit),
+    "count": lambda text, key: int(_number(text, key, int)),
+    "seconds": lambda text, key: _number(text, key, float),
+    "days": lambda text, key: int(_number(text, key, int)) * 86400,
+    "words": lambda text, key: _list(text, key, _word),
+    "hosts": lambda text, key: _list(text, key, _host),
+    "urls": lambda text, key: _list(text, key, clean_base_url),
+    "fingerprints": lambda text, key: _list(text, key, _fingerprint),
+}
+
+
+def read_settings(path: str) -> Tuple[Settings, Tuple[str, ...]]:
+    """Read a .conf.
+
+    Args:
+        path: the file; a missing one gives the defaults.
+
+    Returns:
+        The settings, and a warning with file and line for each thing that could not be used.
+    """
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return _convert({}, [])
+    except (OSError, ValueError) as error:
+        return _convert({}, ["{}: cannot be read: {}; the defaults are used".format(path, error)])
+    content = parse_ini(data)
+    warnings = ["{}: {}".format(path, problem) for problem in content.problems]
+    given: Dict[str, Tuple[str, str]] = {}
+    for entry in content.entries:
+        place = "{}: line {}".format(path, entry.line)
+        if entry.section != "main":
+            warnings.append("{}: only [main] is read".format(place))
+            continue
+        if entry.key in given:
+            warnings.append("{}: {!r} is there twice; this one is used".format(place, entry.key[:64]))
+        given[entry.key] = (entry.value, place)
+    return _convert(given, warnings)
+
+
+def settings_from_mapping(values: Mapping[str, str], where: str = "the request") -> Tuple[Settings, Tuple[str, ...]]:
+    """Read settings that come as texts by key.
+
+    Args:
+        values: what is missing is the default.
+        where: for the warnings.
+
+    Returns:
+        As of ``read_settings``.
+    """
+    return _convert({key: (value, where) for key, value in values.items()}, [])
+
+
+def _convert(given: Mapping[str, Tuple[str, str]], warnings: List[str]) -> Tuple[Settings, Tuple[str, ...]]:
+    """Make settings of texts and their places; ``warnings`` are those found on the way here."""
+    warnings = list(warnings)
+    values: Dict[str, Any] = {}
+    for key in KEYS:
+        values[key.name] = _READERS[key.kind](key.default, key)
+        text, place = given.get(key.name, (key.default, ""))
+        try:
+            values[key.name] = _READERS[key.kind](_bounded(text), key)
+        except ValueError as problem:
+            warnings.append("{}: {}: {}; the default, {}, is used".format(place, key.name, problem, key.default or "nothing"))
+    unknown = [name for name in given if name not in values]
+    warnings += ["{}: unknown key {!r}".format(given[name][1], name[:64]) for name in unknown]
+    if len(warnings) > MAX_WARNINGS:
+        warnings[MAX_WARNINGS:] = ["and {} more problems".format(len(warnings) - MAX_WARNINGS)]
+    return Settings(**values), tuple(warnings)
+
+
+def _bounded(text: object) -> str:
+    """Return a text from outside, or raise ValueError: it is none, or longer than any setting."""
+    if not isinstance(text, str) or len(text) > MAX_VALUE_CHARACTERS:
+        raise ValueError("not a text of at most {} characters".format(MAX_VALUE_CHARACTERS))
+    return text
+
+
+def repository_from_request(values: object, settings: Settings) -> Repository:
+    """Check what a plugin says about one repository.
+
+    Args:
+        values: an object with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
+            sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, variables
+            replaced; lists of texts for the first two plurals; sslverify and ip_resolve also as true/false and 4/6.
+            Missing or null is "not set"; ``proxy`` "" or "_none_" is "no proxy, whatever the environment says".
+        settings: for the pins and the redirectors.
+
+    Returns:
+        The repository; baseurls that are neither http nor https and gpgkeys that are no files are left out.
+
+    Raises:
+        UsageError: configuration: it cannot be used, and should be left alone.
+    """
+    if not isinstance(values, dict):
+        raise UsageError("configuration", "a repository that is no JSON object")
+    name = values.get("id")
+    try:
+        base_urls = _base_urls(_texts(values, "base_urls", MAX_URLS))
+        return Repository(
+            id=safe_repository_id(_text(values, "id")),
+            base_urls=base_urls,
+            path=repository_path(base_urls, settings.redirectors),
+            key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
+            pins=settings.fingerprints,
+            network=_network(values),
+        )
+    except ValueError as problem:
+        where = name if isinstance(name, str) else ""
+        raise UsageError("configuration", "the repository is left as it is: {}".format(problem), where=where) from None
+
+
+def repository_path(base_urls: Sequence[str], redirectors: Sequence[str]) -> str:
+    """Return the path of a repository below a mirror's root, as its first baseurl on a redirector has it.
+
+    Args:
+        base_urls: each ending in "/".
+        redirectors: host or host:port, lower case.
+
+    Returns:
+        For example "8/8.3/updates/x86_64/"; "" if no baseurl is on a redirector.
+    """
+    for url in base_urls:
+        if host_of(url) in redirectors or authority_of(url) in redirectors:
+            return urlsplit(url).path.lstrip("/")
+    return ""
+
+
+def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
+    """Clean baseurls; raise ValueError if none is left, or if one is rewritten for a caching proxy."""
+    if any("://HTTPS///" in text.upper() for text in texts):
+        raise ValueError("baseurl= goes through a caching proxy (http://HTTPS///)")
+    usable, reason = [], "there is no baseurl="
+    for text in texts:
+        try:
+            usable.append(clean_base_url(text))
+        except ValueError as problem:
+            reason = "baseurl=: {}".format(problem)
+    if not usable:
+        raise ValueError(reason)
+    return tuple(usable)
+
+
+def _key_paths(texts: Sequence[str]) -> Tuple[str, ...]:
+    """Return the paths of file:// keys; raise ValueError if there is none."""
+    files = [urlsplit(text) for text in texts if text.startswith("file:")]
+    paths = tuple(_path(unquote(url.path)) for url in files if url.netloc in ("", "localhost"))
+    if not paths:
+        raise ValueError("gpgkey= names no file:// key")
+    return paths
+
+
+def _network(values: Mapping[str, Any]) -> Network:
+    proxy = _text(values, "proxy")
+    family = _text(values, "ip_resolve").lower()
+    if family not in _FAMILIES:
+        raise ValueError("ip_resolve= is none of 4, 6 and whatever")
+    return Network(
+        proxy=None if values.get("proxy") is None else "" if proxy == "_none_" else proxy,
+        proxy_username=_text(values, "proxy_username"),
+        proxy_password=_text(values, "proxy_password"),
+        username=_text(values, "username"),
+        password=_text(values, "password"),
+        ssl_verify=read_flag(_text(values, "sslverify") or "1"),
+        ssl_ca_cert=_text(values, "sslcacert"),
+        ssl_client_cert=_text(values, "sslclientcert"),
+        ssl_client_key=_text(values, "sslclientkey"),
+        ip_resolve=_FAMILIES[family],
+    )
+
+
+def _text(values: Mapping[str, Any], key: str) -> str:
+    """Return a text, "" if it is not set; true, false and numbers as they would stand in a file."""
+    value = values.get(key)
+    if value is None:
+        return ""
+    text = _bounded(str(value) if value in (0, 1, 4, 6) else value)
+    if not text.isprintable():
+        raise ValueError("control characters in {}=".format(key))
+    return text.strip()
+
+
+def _texts(values: Mapping[str, Any], key: str, most: int) -> List[str]:
+    found = values.get(key)
+    if found is None:
+        return []
+    if not isinstance(found, (list, tuple)) or len(found) > most or not all(isinstance(text, str) for text in found):
+        raise ValueError("{} is not a list of at most {} texts".format(key, most))
+    return list(found)
