@@ -171,6 +171,13 @@ def in_two_parts(body):
     return b"\xc2\xe8" + body[:256] + length(len(body) - 256) + body[256:]
 
 
+def two_octets_too_long():
+    """A packet of 8384 octets, the first size that the two-octet form cannot say."""
+    rest = len(signature_body(KEY)) + len(subpacket(101, bytes(8000))) - 8000
+    body = signature_body(KEY, hashed=ids() + subpacket(101, bytes(8384 - rest)))
+    return b"\xc2\xe0\x00" + body
+
+
 def rsa_numbers(change):
     """An encoder of one number that ``change`` is applied to."""
     return lambda numbers: change(numbers[0])
@@ -302,6 +309,9 @@ BAD = {
         "partial length": b"\xc2\xe9" + signature_body(KEY),
         "partial length, properly ended": in_two_parts(signature_body(KEY)),
         "indeterminate length": b"\x8b" + signature_body(KEY),
+        "indeterminate length, taken for eight octets": b"\x8b" + bytes(6) + u16(len(signature_body(KEY))) + signature_body(KEY),
+        "partial length, taken for two octets": two_octets_too_long(),
+        "header without bit 7": good() + bytes([good()[0] & 0x7F]) + good()[1:],
         "length of 4 GiB": b"\xc2\xff\xff\xff\xff\xff" + signature_body(KEY),
         "length a byte too long": b"\xc2" + length(len(signature_body(KEY)) + 1) + signature_body(KEY),
         "length a byte too short": b"\xc2" + length(len(signature_body(KEY)) - 1) + signature_body(KEY),

@@ -10,10 +10,11 @@ from yum_plugin.trust.repomd import MAX_REPOMD_BYTES, Repomd, RepomdFile, parse_
 
 SUM = "0123456789abcdef" * 4
 OPEN_SUM = "fedcba9876543210" * 4
+TIMESTAMP = "<timestamp>{}</timestamp>"
 NAMESPACES = 'xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm"'
 
 
-def entry(kind="primary", checksum=None, location=None, timestamp="<timestamp>1700000000</timestamp>", more=""):
+def entry(kind="primary", checksum=None, location=None, timestamp=TIMESTAMP.format(1700000000), more=""):
     """One ``<data>``; any of its parts can be replaced by other XML."""
     checksum = '<checksum type="sha256">{}</checksum>'.format(SUM) if checksum is None else checksum
     location = '<location href="repodata/{}.xml.gz"/>'.format(kind) if location is None else location
@@ -93,12 +94,12 @@ def test_a_revision_that_is_no_number_counts_as_zero(text):
 
 
 def test_the_newest_timestamp_counts_and_one_is_enough():
-    files = [entry(timestamp=""), entry("other", timestamp="<timestamp>7</timestamp>"), entry("c", timestamp="<timestamp>5</timestamp>")]
+    files = [entry("a", timestamp="")] + [entry("t" + second, timestamp=TIMESTAMP.format(second)) for second in "572"]
     assert parse_repomd(repomd(*files)).timestamp == 7
 
 
 def test_a_timestamp_of_far_ahead_is_read_because_freshness_judges_it():
-    assert parse_repomd(repomd(entry(timestamp="<timestamp>253402300799</timestamp>"))).timestamp == 253402300799
+    assert parse_repomd(repomd(entry(timestamp=TIMESTAMP.format(253402300799)))).timestamp == 253402300799
 
 
 def test_comments_and_instructions_do_not_split_a_value():
@@ -118,7 +119,7 @@ def checksum(kind, digits):
 
 
 def moment(text):
-    return repomd(entry(timestamp="<timestamp>{}</timestamp>".format(text)))
+    return repomd(entry(timestamp=TIMESTAMP.format(text)))
 
 
 def href(text):
@@ -147,7 +148,6 @@ REFUSED = {
         "NUL": repomd() + b"\0",
         "not UTF-8": repomd(entry(more="<x>\xe9</x>")).replace("\xe9".encode("utf-8"), b"\xe9"),
         "UTF-16": repomd().decode("utf-8").encode("utf-16"),
-        "UTF-16 in name": repomd(entry(more="<x>\xe9\xe9</x>"), before='<?xml version="1.0" encoding="UTF-16"?>')[:-1].replace(b"\xa9", b""),
         "DOCTYPE": repomd(before="<!DOCTYPE repomd>"),
         "external DTD": repomd(before='<!DOCTYPE repomd SYSTEM "http://127.0.0.1:9/x.dtd">'),
         "external entity": repomd(entry(more="<x>&e;</x>"), before='<!DOCTYPE r [<!ENTITY e SYSTEM "file:///etc/passwd">]>'),
@@ -231,7 +231,10 @@ REFUSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reference, name", [(reference, name) for reference in sorted(REFUSED) for name in sorted(REFUSED[reference])])
+CASES = [(reference, name) for reference in sorted(REFUSED) for name in sorted(REFUSED[reference])]
+
+
+@pytest.mark.parametrize("reference, name", CASES)
 def test_a_bad_repomd_is_refused(reference, name):
     assert refusal(REFUSED[reference][name]) == reference
 

@@ -1,19 +1,21 @@
 """Which mirrors to ask, when to stop asking, and in which order to hand them over. Pure: the time comes in.
 
 Rules of asking, in order:
-    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``.
+    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. An answer that is older than
+       what this host has accepted counts as none: a few stale mirrors must not end in "rollback" what others serve.
     2. Enough: ``enough`` mirrors agree on the newest digest, and somebody served the digest that the redirector
        names. If it names none, the others asked still get the hedge time to show something newer.
     3. Fewer than ``enough`` good or under way: ask more at once.
     4. The hedge time (250 ms, or as long as the best answer took) after the best answer: stop, so that
        dead mirrors cost nothing; but ask another round first if a single mirror is all there is, or if the
-       redirector's digest is still unseen.
+       redirector's digest is still unseen; the origin if it is unseen even then.
     5. No good answer ``PATIENCE_SECONDS`` after the last round: ask another round beside those that hang.
     6. The origin comes last: thousands of hosts must not all knock there.
 """
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from .model import Mirror, Snapshot
+from .trust.freshness import is_rollback
 from .urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
@@ -46,13 +48,16 @@ class Poll:
         origins: asked last.
         named_sha256: the digest that the redirector names; "" if none.
         rules: settings.
+        accepted: the high-water mark of this host, if it has one.
     """
 
-    def __init__(self, candidates: Sequence[Mirror], origins: Sequence[Mirror], named_sha256: str, rules: PollRules) -> None:
+    def __init__(self, candidates: Sequence[Mirror], origins: Sequence[Mirror], named_sha256: str, rules: PollRules,
+                 accepted: Optional[Snapshot] = None) -> None:
         self._waiting = list(candidates)
         self._origins = list(origins)
         self._named = named_sha256
         self._rules = rules
+        self._accepted = accepted
         self._pending: List[Mirror] = []
         self._good: List[_Good] = []
         self._last_round: Optional[float] = None
@@ -68,25 +73,33 @@ class Poll:
             now: monotonic seconds.
         """
         self._pending.remove(mirror)
-        if snapshot is not None:
+        if snapshot is not None and not is_rollback(snapshot, self._accepted):
             self._good.append(_Good(mirror, snapshot, seconds, now))
 
     def to_ask(self, now: float) -> List[Mirror]:
         """Return the mirrors to ask now, which count as under way from here on."""
         wanted = self._wanted(now)
-        batch = self._take(wanted) if wanted else []
+        batch = self._take(wanted, now) if wanted else []
         if batch:
             self._last_round = now
             self._pending += batch
         return batch
 
-    def _take(self, wanted: int) -> List[Mirror]:
-        """Take the next candidates; the origins if there are none and they could tell something new (rule 6)."""
-        batch, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
-        if batch or (self._good and self._named_seen()):
-            return batch
-        batch, self._origins = self._origins, []
+    def _take(self, wanted: int, now: float) -> List[Mirror]:
+        """Take the next candidates; the origins only if none are left, nobody is still expected, and they could help (rule 6)."""
+        batch: List[Mirror] = []
+        if self._widened < MAX_WIDENINGS:
+            batch, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
+        helpful = not self._good or not self._named_seen()
+        if not batch and helpful and (not self._pending or self._overdue(now)):
+            batch, self._origins = self._origins, []
         return batch
+
+    def _overdue(self, now: float) -> bool:
+        """Whether those under way have had their time."""
+        if self._good:
+            return self._hedged(now)
+        return self._last_round is not None and now - self._last_round >= PATIENCE_SECONDS
 
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
@@ -96,8 +109,8 @@ class Poll:
         if agreeing + len(self._pending) < self._rules.enough:
             return self._rules.enough - agreeing
         if not self._good:
-            return self._rules.probe_mirrors if now - self._last_round >= PATIENCE_SECONDS else 0
-        if self._worth_widening() and (not self._pending or self._hedged(now)):
+            return self._rules.probe_mirrors if self._overdue(now) else 0
+        if self._worth_widening() and (not self._pending or self._overdue(now)):
             self._widened += 1
             return self._rules.probe_mirrors
         return 0
@@ -116,10 +129,10 @@ class Poll:
 
     def next_look(self, now: float) -> float:
         """Return the seconds after which time alone may change the answers of ``to_ask`` and ``done``."""
+        if self._rules.everyone or not (self._good or self._waiting or self._origins):
+            return PATIENCE_SECONDS  # only an answer changes anything now
         if self._good:
             return max(0.0, self._hedge_end() - now)
-        if not self._waiting and not self._origins:
-            return PATIENCE_SECONDS  # only an answer changes anything now
         return max(0.0, (self._last_round or now) + PATIENCE_SECONDS - now)
 
     def _satisfied(self) -> bool:

@@ -1,7 +1,7 @@
 """The bridge's other end: one JSON request on stdin, JSON lines on stdout, nothing else printed.
 
 Request, one line:
-    {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH, "refresh": BOOL,
+    {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...}]}
 Events, a line each:
     {"event": "warning", "repository": ID, "text": TEXT}
@@ -93,7 +93,7 @@ def _resolve(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> None:
         emit.warning("", problem)
     state = State(inside(root, settings.state_dir))
     repositories = _repositories(request, settings, emit)
-    found = refresh(repositories, settings, state, force=bool(request.get("refresh")))
+    found = refresh(repositories, settings, state)
     for problem in state.problems:
         emit.warning("", problem)
     for item in found:

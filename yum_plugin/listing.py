@@ -37,14 +37,14 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
         arrived: by form; None for one that failed; a form that is still awaited is missing.
         known: the last known list, already with repository bases.
         path: of the repository, appended to the roots that the sources give.
-        waited_enough: whether a slow redirector is given up in favour of the known list.
+        waited_enough: whether a slow redirector is given up in favour of what is at hand.
 
     Returns:
         The list with repository bases; None: go on waiting. The list page alone is enough, for it is complete.
     """
-    answers = [arrived[form] for form in FORMS if arrived.get(form) is not None]
-    if arrived.get(PAGE) is not None or len(arrived) == len(FORMS):
-        fresh = merge([answer for answer in answers if answer is not None])
+    answers = [arrived.get(form) or MirrorList(()) for form in FORMS]
+    if arrived.get(PAGE) is not None or len(arrived) == len(FORMS) or waited_enough:
+        fresh = merge(answers)
         if fresh.mirrors:
             return fresh._replace(mirrors=tuple(mirror._replace(url=mirror.url + path) for mirror in fresh.mirrors))
     if len(arrived) == len(FORMS) or (waited_enough and known.mirrors):
@@ -72,16 +72,11 @@ def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str
     ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, resting, allow_http=not rules.require_https)
     fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
     fallbacks += [mirror for mirror in listed.mirrors if mirror.source == "origin"]
-    last = merge([MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors
-    origins, denied = rank_candidates(_without(last, ranked), (), rules.deny, (), allow_http=True)
+    everyone = merge([MirrorList(tuple(ranked)), MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors
+    origins, denied = rank_candidates(everyone[len(ranked):], (), rules.deny, (), allow_http=True)
     return Candidates(listed, tuple(ranked), tuple(origins), tuple(left_out + denied))
 
 
 def _own_mirrors(repository: Repository, redirectors: Sequence[str]) -> List[Mirror]:
     return [Mirror(url, "baseurl", source="baseurl", rank=rank) for rank, url in enumerate(repository.base_urls, 1)
             if host_of(url) not in redirectors and authority_of(url) not in redirectors]
-
-
-def _without(mirrors: Sequence[Mirror], others: Sequence[Mirror]) -> List[Mirror]:
-    known = {mirror.url for mirror in others}
-    return [mirror for mirror in mirrors if mirror.url not in known]

@@ -1,4 +1,4 @@
-"""Job 1 with its effects: lock, reuse what is fresh, resolve, write. What the engine and ``xcpng-mirrors refresh`` call."""
+"""Job 1 with its effects: lock, use what another has just written, resolve, write. What the engine and ``xcpng-mirrors refresh`` call."""
 import logging
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
@@ -27,7 +27,7 @@ class Refreshed(NamedTuple):
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: Options = Options(),
-            force: bool = False, clock: Clock = Clock()) -> List[Refreshed]:
+            clock: Clock = Clock()) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -37,7 +37,6 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         settings: of the .conf.
         state: where to read and write.
         options: for the resolver.
-        force: ask again even if a fresh resolution is at hand.
         clock: the time.
 
     Returns:
@@ -48,26 +47,22 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         if not held:
             busy = UsageError("state", "the state is locked by another process or cannot be written", where=state.folder)
             return [Refreshed(repository, error=busy) for repository in repositories]
-        done = {} if options.ask_everyone else _reuse(repositories, settings, state, force, called_at, clock.wall())
+        done = {} if options != Options() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
         for answer in Resolver(settings, state, options, clock).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options)
     return [done[repository.id] for repository in repositories]
 
 
-def _reuse(repositories: Sequence[Repository], settings: Settings, state: State, force: bool,
-           called_at: float, now: float) -> Dict[str, Refreshed]:
-    """Find the resolutions that are still good: made while we waited for the lock, or young and accepted since.
+def _reuse(repositories: Sequence[Repository], state: State, called_at: float, now: float) -> Dict[str, Refreshed]:
+    """Find the resolutions that another process has made while we waited for the lock.
 
-    One that the package manager has not accepted is made anew: its mirrors may have failed meanwhile.
+    An older one is never used again here: who asks has no cache that fits it, so its mirrors may have failed since.
     """
     found = {}
     for repository in repositories:
         memory = state.memory(repository.id)
-        accepted = state.accepted(repository.id)
-        settled = memory.snapshot is not None and accepted is not None and accepted.sha256 == memory.snapshot.sha256
-        young = settled and not force and 0 <= now - memory.resolved_at < settings.refresh_after
-        if memory.snapshot is not None and memory.usable and (young or called_at <= memory.resolved_at <= now):
+        if memory.snapshot is not None and memory.usable and called_at <= memory.resolved_at <= now:
             found[repository.id] = Refreshed(repository, state.path(repository.id, "metalink.xml"), memory.snapshot, memory.usable)
     return found
 

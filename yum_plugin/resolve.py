@@ -101,7 +101,7 @@ class Resolver:
             self._loop(jobs, started + self._settings.deadline)
         finally:
             self._crew.dismiss()
-        now = int(self._clock.wall())
+        now = self._clock.wall()
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
     def _findings(self, repository: Repository) -> Findings:
@@ -167,7 +167,8 @@ class Resolver:
             job.poll = Poll(found.mirrors + found.origins, (), "", PollRules(EVERYONE, EVERYONE, everyone=True))
         else:
             rules = PollRules(self._settings.probe_mirrors, self._settings.enough)
-            job.poll = Poll(found.mirrors, found.origins, listed.sha256, rules)
+            accepted = None if self._options.accept_rollback else job.findings.accepted
+            job.poll = Poll(found.mirrors, found.origins, listed.sha256, rules, accepted)
         return job.poll
 
     def _list_rules(self) -> ListRules:

@@ -153,7 +153,8 @@ def resting(memory: Memory, now: int) -> Sequence[str]:
 
 def known_list(memory: Memory) -> MirrorList:
     """Return the last known mirror list as a source of its own."""
-    return MirrorList(tuple(mirror._replace(source="known") for mirror in memory.mirrors), memory.sha256)
+    mirrors = (mirror if mirror.source == "origin" else mirror._replace(source="known") for mirror in memory.mirrors)
+    return MirrorList(tuple(mirrors), memory.sha256)
 
 
 def _snapshot_to(snapshot: Snapshot) -> Dict[str, Any]:

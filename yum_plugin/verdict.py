@@ -43,7 +43,7 @@ class Answer(NamedTuple):
     candidates: Candidates = Candidates(MirrorList(()), (), (), ())
 
 
-def conclude(findings: Findings, settings: Settings, now: int, accept_rollback: bool) -> Answer:
+def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Answer:
     """Judge the findings.
 
     Args:
@@ -80,21 +80,21 @@ def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
     return probe
 
 
-def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: int) -> Resolution:
+def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: float) -> Resolution:
     proven = [(probe.mirror, probe.seconds) for probe in probes if probe.outcome == "ok"]
     rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in probes if probe.outcome != "ok"]
     seen = [probe.snapshot.sha256 for probe in probes if probe.snapshot is not None]
     max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age
-    note = note_of(choice.snapshot, findings.candidates.listed.sha256, seen, max_age, now)
+    note = note_of(choice.snapshot, findings.candidates.listed.sha256, seen, max_age, int(now))
     return Resolution(findings.repository, choice.snapshot, tuple(order_proven(proven, settings.prefer)), tuple(rejected), note)
 
 
-def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolution], now: int) -> Memory:
+def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolution], now: float) -> Memory:
     """Keep the last list that had mirrors, what became of those on it, and the last good resolution."""
     previous = findings.memory
     listed = findings.candidates.listed
     mirrors = listed.mirrors or previous.mirrors
-    records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, now)
+    records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now))
                                   for probe in probes}
     for mirror in mirrors:
         if mirror.url in previous.records:
@@ -102,7 +102,7 @@ def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolu
     if resolution is None:
         return previous._replace(mirrors=mirrors, records=records)
     usable = tuple(mirror.url for mirror in resolution.mirrors)
-    return Memory(mirrors, listed.sha256, records, resolution.snapshot._replace(raw=b""), usable, float(now), resolution.note)
+    return Memory(mirrors, listed.sha256, records, resolution.snapshot._replace(raw=b""), usable, now, resolution.note)
 
 
 def _nobody(findings: Findings) -> MirrorsError:

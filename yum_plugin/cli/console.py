@@ -4,6 +4,7 @@ Names and reasons come from servers: everything goes through ``printable`` befor
 """
 import os
 import shutil
+import textwrap
 import time
 import unicodedata
 from typing import List, NamedTuple, Sequence, TextIO
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
 def printable(text: str) -> str:
     """Make any text fit for a terminal: one line, no control, formatting or combining characters, not long."""
     composed = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARACTERS])
-    return "".join(character if character.isprintable() and not unicodedata.combining(character) else "?" for character in composed)
+    return "".join(letter if letter.isprintable() and not unicodedata.combining(letter) else "?" for letter in composed)
 
 
 def width_of(text: str) -> int:
@@ -44,13 +45,19 @@ def width_of(text: str) -> int:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text that takes at most ``width`` columns; a shortened one ends in CUT."""
-    if width_of(text) <= width:
+    """Return a printable text that takes at most ``width`` columns (0: any number); a shortened one ends in CUT."""
+    if not width or width_of(text) <= width:
         return text
     kept = text[:width]
     while kept and width_of(kept) > max(0, width - len(CUT)):
         kept = kept[:-1]
     return (kept + CUT)[:width]
+
+
+def wrapped(texts: Sequence[str], width: int) -> List[str]:
+    """Break texts into lines of at most ``width`` columns; 0: each stays a line."""
+    lines = [printable(text) for text in texts]
+    return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")] if width else lines
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int, colour: bool) -> List[str]:

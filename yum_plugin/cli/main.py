@@ -65,10 +65,12 @@ def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
     subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND")
     for name, purpose in SUBCOMMANDS:
         subparser = subparsers.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
+        subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: also what the log gets")
+        subparser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
         if name in arguments:
             module = import_module("." + name, __package__)
-            module.add_arguments(subparser)  # type: ignore[attr-defined]
-            subparser.set_defaults(run=module.run)  # type: ignore[attr-defined]
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
     found = parser.parse_args(arguments)
     if found.subcommand is None:
         parser.error("a subcommand is missing")

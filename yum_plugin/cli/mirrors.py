@@ -13,14 +13,16 @@ from ..trust.freshness import duration
 from ..urls import authority_of, host_of
 from ..verdict import Answer
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
-from .console import Cell, Column, Console, ago, printable, table, utc
+from .console import Cell, Column, Console, ago, shortened, table, utc, wrapped
 
 DAY_SECONDS = 86400
 SOON_SECONDS = 14 * DAY_SECONDS  # a certificate that ends sooner should have been renewed by now
 STYLES = {"ok": "good", "stale": "warning", "refused": "bad", "failed": "bad"}  # any other state: dim
+_ORIGIN = {"origin": "the origin"}
 COLUMNS = (
     Column("#", right=True), Column("CC"), Column("MIRROR", least=20), Column("NAME", least=12, optional=True),
-    Column("STATE"), Column("LAG", right=True), Column("TTFB", right=True), Column("CERT", right=True), Column("REASON", least=17),
+    Column("STATE"), Column("LAG", right=True), Column("TTFB", right=True), Column("CERT", right=True),
+    Column("REASON", least=17),
 )
 
 
@@ -71,7 +73,7 @@ class View:
         found = self.candidates
         if found is None:
             return []
-        asked = sorted(found.mirrors, key=lambda mirror: mirror.rank) + list(found.origins)
+        asked = sorted(found.mirrors, key=lambda mirror: mirror.rank) + [mirror._replace(rank=0) for mirror in found.origins]
         rows = [self._row(mirror) for mirror in asked]
         for mirror, reason in found.left_out:
             rows.append(Row(mirror, "excluded" if mirror.excluded else "denied", detail=mirror.excluded or reason))
@@ -104,8 +106,7 @@ class View:
         rows = self.rows()
         serving = sum(row.state == "ok" for row in rows)
         if self.answer is None:
-            asking = sum(row.state == "asking" for row in rows)
-            return "{} of {} mirrors answered".format(len(rows) - asking, len(rows)) if rows else "asking for the list of mirrors"
+            return progress(rows)
         if self.error is not None or self.current is None:
             return "no mirror of {} can be used; {} cannot be updated".format(len(rows), self.repository.id)
         return "{} of {} mirrors serve revision {} (updated {}); {} can be updated".format(
@@ -124,6 +125,12 @@ class View:
         return remarks
 
 
+def progress(rows: Sequence[Row]) -> str:
+    """Word how far the asking has come."""
+    asking = sum(row.state == "asking" for row in rows)
+    return "{} of {} mirrors answered".format(len(rows) - asking, len(rows)) if rows else "asking for the list of mirrors"
+
+
 def cells_of(row: Row, now: float) -> Tuple[Cell, ...]:
     """Word a row for people; the fields follow COLUMNS."""
     mirror = row.mirror
@@ -131,11 +138,11 @@ def cells_of(row: Row, now: float) -> Tuple[Cell, ...]:
     certificate = "" if rest is None else "{} d".format(int(rest // DAY_SECONDS))
     return (
         Cell(str(mirror.rank or "")), Cell(mirror.country), Cell(_short(mirror.url)), Cell(mirror.name),
-        Cell("asking..." if row.state == "asking" else row.state, STYLES.get(row.state, "dim")),
+        Cell(row.state, STYLES.get(row.state, "dim")),
         Cell("" if row.lag_seconds is None else duration(row.lag_seconds).replace(" days", " d")),
         Cell("" if row.first_byte_seconds is None else "{:.0f} ms".format(row.first_byte_seconds * 1000)),
         Cell(certificate, "warning" if rest is not None and rest < SOON_SECONDS else ""),
-        Cell(": ".join(part for part in (row.reference, row.detail) if part)),
+        Cell(": ".join(part for part in (row.reference, row.detail or _ORIGIN.get(mirror.source, "")) if part)),
     )
 
 
@@ -146,17 +153,10 @@ def _short(url: str) -> str:
 
 def lines_of(view: View, console: Console, now: float) -> List[str]:
     """Return what is shown of a repository."""
-    heading = "{}: {}".format(view.repository.id, view.summary(now))
     rows = [cells_of(row, now) for row in view.rows()]
     lines = table(COLUMNS, rows, console.width, console.colour) if rows else []
-    return _wrapped([heading] + view.remarks(), console) + lines + [""]
-
-
-def _wrapped(texts: Sequence[str], console: Console) -> List[str]:
-    import textwrap
-    if not console.width:
-        return list(texts)
-    return [line for text in texts for line in textwrap.wrap(printable(text), console.width, subsequent_indent="  ")]
+    texts = [view.summary(now)] + view.remarks()
+    return [shortened(view.repository.id, console.width)] + lines + wrapped(texts, console.width) + [""]
 
 
 class Display:
@@ -191,8 +191,7 @@ class Display:
             self.out.draw(self._lines())
         elif self._count_is_live:
             rows = [row for view in self._views.values() for row in view.rows()]
-            asking = sum(row.state == "asking" for row in rows)
-            self._count.write("\r{} of {} mirrors answered\x1b[K".format(len(rows) - asking, len(rows)))
+            self._count.write("\r{}\x1b[K".format(progress(rows)))
 
     def _lines(self) -> List[str]:
         now = time.time()
@@ -236,7 +235,7 @@ def run(arguments: argparse.Namespace) -> int:
         view.answer = answer
     if arguments.json:
         display.out.line(json.dumps(_values(views, host), indent=1, sort_keys=True))
-    else:
+    elif not arguments.quiet:
         display.finish()
     _tell(views, host, arguments.verbose)
     return max(_exit_code(view) for view in views)

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,7 @@ import time
 SCHEMA = 1
 GRACE_SECONDS = 4.0  # for starting the engine, beside its own deadline and an equal wait for the lock
 ACCEPT_SECONDS = 5.0
+MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
 
@@ -130,6 +132,7 @@ class Engine(object):
         self._command = command
         self._ends_at = time.time() + seconds
         self._child = None
+        self._requests = None
         self._stderr = None
         self._buffer = b""
 
@@ -149,7 +152,7 @@ class Engine(object):
             self._start()
             self._send(dict(request, schema=SCHEMA))
             return self._collect()
-        except (IOError, OSError, ValueError, KeyError, TypeError, select.error) as error:
+        except (EnvironmentError, ValueError, KeyError, TypeError, select.error) as error:
             self.close()
             raise BridgeError("the engine {0} cannot be used: {1}".format(self._command, error))
         except BaseException:  # also Ctrl-C: the engine has a process group of its own and would live on
@@ -159,13 +162,20 @@ class Engine(object):
     def _start(self):
         environment = dict((key, value) for key, value in os.environ.items() if not key.startswith("PYTHON"))
         self._stderr = tempfile.TemporaryFile()
-        self._child = subprocess.Popen(
-            [self._command, "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-            close_fds=True, preexec_fn=os.setsid, env=environment)
+        # A socket and no pipe: dnf lets SIGPIPE kill it, and an engine may die before it has read its request.
+        self._requests, theirs = socket.socketpair()
+        try:
+            self._child = subprocess.Popen(
+                [self._command, "engine"], stdin=theirs, stdout=subprocess.PIPE, stderr=self._stderr,
+                close_fds=True, preexec_fn=os.setsid, env=environment)
+        finally:
+            theirs.close()
 
     def _send(self, message):
-        self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
-        self._child.stdin.flush()
+        data = json.dumps(message).encode("ascii") + b"\n"
+        self._requests.settimeout(max(0.0, self._ends_at - time.time()))
+        while data:
+            data = data[self._requests.send(data, MSG_NOSIGNAL):]
 
     def _collect(self):
         warnings = []
@@ -200,32 +210,31 @@ class Engine(object):
         if self._child is None or self._child.poll() is not None:
             return
         try:
-            self._send({"accepted": sorted(repository_ids)})
-            self._child.stdin.close()
             self._ends_at = time.time() + ACCEPT_SECONDS
+            self._send({"accepted": sorted(repository_ids)})
+            self._requests.shutdown(socket.SHUT_WR)
             select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable when it has ended
         except (IOError, OSError, select.error):
             return
 
     def close(self):
         """End the engine and everything it started; safe to call twice."""
-        if self._child is None:
-            return
         child, self._child = self._child, None
+        for stream in (self._requests, self._stderr):
+            if stream is not None:
+                stream.close()
+        if child is None:
+            return
         try:
             os.killpg(child.pid, signal.SIGKILL)
         except OSError as error:
-            if error.errno != errno.ESRCH:
+            if error.errno != errno.ESRCH:  # it has ended already
                 raise
-        for stream in (child.stdin, child.stdout, self._stderr):
-            try:
-                stream.close()
-            except (IOError, OSError):
-                continue  # unsent bytes of a pipe whose reader is gone
+        child.stdout.close()
         child.wait()
 
 
-def resolve(settings, config_path, root, repositories, force):
+def resolve(settings, config_path, root, repositories):
     """Start an engine and let it resolve repositories.
 
     Args:
@@ -233,14 +242,13 @@ def resolve(settings, config_path, root, repositories, force):
         config_path: of the .conf, for the engine to read.
         root: the installroot.
         repositories: list of dictionaries as the engine's request wants them.
-        force: ask again although a resolution is young.
 
     Returns:
         (engine, verdicts, warnings): the engine still runs and waits for ``accept``; a verdict for every id,
         ``{"status": "resolved" | "left" | "refused", ...}``.
     """
     engine = Engine(settings.command, 2 * settings.deadline + GRACE_SECONDS)
-    request = {"action": "resolve", "config": config_path, "installroot": root, "refresh": force, "repositories": repositories}
+    request = {"action": "resolve", "config": config_path, "installroot": root, "repositories": repositories}
     try:
         answers, warnings = engine.ask(request)
     except BridgeError as error:

@@ -154,7 +154,7 @@ class Rewiring(object):
     def _resolve(self, repos):
         requests = [self._request(repo) for repo in repos]
         self._engine, verdicts, warnings = bridge.resolve(
-            self._settings, self._plugin.config_path(), self._base.conf.installroot, requests, self._forced())
+            self._settings, self._plugin.config_path(), self._base.conf.installroot, requests)
         for text in warnings:
             logger.warning("%s: %s", NAME, text)
         for repo in repos:

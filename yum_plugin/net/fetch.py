@@ -100,6 +100,13 @@ class Stream:
                           where=self._response.url)
 
 
+class _Session(requests.Session):
+    """A session that does not even look where a redirect leads."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Called by requests also when redirects are not followed, to prepare the next request."""
+
+
 class Client:
     """A conversation with one server, on kept-alive connections, that ends at a deadline whatever the server does.
 
@@ -119,9 +126,8 @@ class Client:
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
-        self._session.max_redirects = 0
         adapter = GuardedAdapter(self._guard, context, network.ip_resolve)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)

@@ -61,7 +61,7 @@ class _PageReader:
         self._silent_bytes = 0  # fed since the parser last told anything
 
     def feed(self, page: bytes) -> None:
-        """Read a page.
+        """Read a page, or of an endless one as much as is used.
 
         Raises:
             ValueError: it is made to exhaust the parser.
@@ -70,6 +70,8 @@ class _PageReader:
         target: Any = self  # the type stubs ask for comment(), lxml does not
         parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=target)
         for begin in range(0, len(page), FEED_BYTES):
+            if len(self.rows) >= MAX_ROWS:
+                break
             parser.feed(page[begin : begin + FEED_BYTES])
             self._silent_bytes += FEED_BYTES
             if self._silent_bytes > MAX_TAG_BYTES and not self._script:

@@ -77,8 +77,13 @@ def newest(offers: Sequence[Offer]) -> Snapshot:
     return max((offer.snapshot for offer in offers), key=lambda snapshot: snapshot.age_key)
 
 
+def is_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> bool:
+    """Rule 3: whether a snapshot is older than what this host has accepted, and not that itself."""
+    return accepted is not None and current.sha256 != accepted.sha256 and current.age_key < accepted.age_key
+
+
 def _refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
-    if accepted is None or current.sha256 == accepted.sha256 or current.age_key >= accepted.age_key:
+    if accepted is None or not is_rollback(current, accepted):
         return
     behind = accepted.timestamp - current.timestamp
     raise TrustError(

@@ -1,0 +1,130 @@
+"""Who is asked: the redirector's list, what is remembered, the .repo file's own baseurls and the fallbacks."""
+import pytest
+
+from yum_plugin.listing import PAGE, SELECTION, ListRules, candidates, settled_list
+from yum_plugin.model import Mirror, MirrorList, Repository
+from yum_plugin.state import Memory, known_list
+
+from .world import mirror
+
+PATH = "8/8.3/updates/x86_64/"
+RULES = ListRules(("mirrors.test", "mirrors.test:8080"), ("https://origin.test/",), (), (), True)
+
+
+def listed(*names, sha256="", **values):
+    return MirrorList(tuple(mirror(name, **values) for name in names), sha256)
+
+
+def urls(mirrors):
+    return [each.url for each in mirrors]
+
+
+def based(*names):
+    return ["https://{}.test/{}".format(name, PATH) for name in names]
+
+
+KNOWN = MirrorList(tuple(Mirror(url, source="known") for url in based("k")), "d" * 64)
+
+
+@pytest.mark.parametrize("arrived, waited, expected", [
+    ({}, False, None),
+    ({}, True, based("k")),
+    ({PAGE: listed("p")}, False, based("p")),
+    ({SELECTION: listed("s")}, False, None),
+    ({SELECTION: listed("s")}, True, based("s")),  # a fresh answer in hand is better than a memory
+    ({PAGE: None}, False, None),
+    ({PAGE: None, SELECTION: listed("s")}, False, based("s")),
+    ({PAGE: listed("p", "q"), SELECTION: listed("q", "s")}, False, based("p", "q", "s")),
+    ({SELECTION: listed("s"), PAGE: listed("p")}, False, based("p", "s")),
+    ({PAGE: None, SELECTION: None}, False, based("k")),
+    ({PAGE: MirrorList(()), SELECTION: None}, False, based("k")),
+])
+def test_a_list_is_settled_on(arrived, waited, expected):
+    found = settled_list(arrived, KNOWN, PATH, waited)
+    assert (found and urls(found.mirrors)) == expected
+
+
+def test_without_any_known_list_a_slow_redirector_is_waited_for():
+    assert settled_list({}, MirrorList(()), PATH, True) is None
+    assert settled_list({PAGE: None, SELECTION: None}, MirrorList(()), PATH, True) == MirrorList(())
+
+
+def test_the_digest_that_a_fresh_list_names_counts_and_a_remembered_one_does_not():
+    assert settled_list({PAGE: listed("p", sha256="a" * 64)}, KNOWN, PATH, False).sha256 == "a" * 64
+    assert settled_list({PAGE: None, SELECTION: None}, KNOWN, PATH, False).sha256 == ""
+
+
+def test_http_and_https_twins_of_the_sources_are_one_mirror_asked_by_https():
+    page = MirrorList((Mirror("http://twin.test/", rank=1),))
+    selection = MirrorList((Mirror("https://twin.test/", rank=1),))
+    found = settled_list({PAGE: page, SELECTION: selection}, KNOWN, PATH, False)
+    assert urls(found.mirrors) == based("twin")
+
+
+def repository(*base_urls, path=PATH):
+    return Repository("xcp-ng-updates", base_urls, path, ("/key",), ())
+
+
+STOCK = repository("http://mirrors.test/" + PATH, "http://origin.test/" + PATH)
+
+
+def based_list(*names, **values):
+    return MirrorList(tuple(mirror(name, **values)._replace(url="https://{}.test/{}".format(name, PATH)) for name in names))
+
+
+def test_the_stock_repo_file_asks_the_list_first_and_the_origin_once_and_by_https():
+    found = candidates(STOCK, based_list("a", "b"), [], RULES)
+    assert urls(found.mirrors) == based("a", "b")
+    assert urls(found.origins) == based("origin") and found.origins[0].source == "origin"
+
+
+def test_a_redirector_with_a_port_is_no_mirror_either():
+    found = candidates(repository("http://mirrors.test:8080/" + PATH), based_list("a"), [], RULES)
+    assert urls(found.mirrors + found.origins) == based("a", "origin")
+
+
+def test_an_own_http_baseurl_is_used_whatever_require_https_says_for_it_was_typed_on_purpose():
+    own = "http://10.0.0.1/" + PATH
+    assert own in urls(candidates(repository("http://mirrors.test/" + PATH, own), based_list("a"), [], RULES).origins)
+    alone = candidates(repository(own, path=""), MirrorList(()), [], RULES)
+    assert urls(alone.mirrors) == [own] and alone.origins == (), "no redirector: no fallback either"
+
+
+def test_a_listed_http_mirror_is_left_out_unless_require_https_is_off():
+    plain = MirrorList((Mirror("http://a.test/" + PATH),))
+    assert candidates(STOCK, plain, [], RULES).mirrors == ()
+    assert "https" in candidates(STOCK, plain, [], RULES).left_out[0][1]
+    assert urls(candidates(STOCK, plain, [], RULES._replace(require_https=False)).mirrors) == ["http://a.test/" + PATH]
+
+
+def test_preferred_denied_and_resting_mirrors():
+    rules = RULES._replace(prefer=("c.test",), deny=("b.test", "DE"))
+    entries = based_list("a", "b", "c").mirrors + based_list("d", country="DE").mirrors
+    found = candidates(STOCK, MirrorList(entries), ["a.test"], rules)
+    assert urls(found.mirrors) == based("c", "a")
+    assert [each.name for each, _ in found.left_out] == ["b", "d"]
+
+
+def test_a_denied_origin_is_not_asked():
+    assert candidates(STOCK, based_list("a"), [], RULES._replace(deny=("origin.test",))).origins == ()
+
+
+def test_a_list_of_fallbacks_only_is_the_origin_not_mirrors():
+    found = candidates(STOCK, based_list("origin", "second", source="origin"), [], RULES)
+    assert found.mirrors == () and urls(found.origins) == based("origin", "second")
+
+
+def test_a_fallback_stays_an_origin_when_the_list_is_remembered():
+    memory = Memory(mirrors=based_list("origin", source="origin").mirrors + based_list("a", source="list-page").mirrors)
+    assert [each.source for each in known_list(memory).mirrors] == ["origin", "known"]
+
+
+def test_an_origin_that_is_listed_as_a_mirror_is_asked_once():
+    found = candidates(STOCK, based_list("origin", "a"), [], RULES)
+    assert urls(found.mirrors) == based("origin", "a") and found.origins == ()
+
+
+def test_an_own_baseurl_by_http_is_not_asked_beside_the_same_mirror_listed_by_https():
+    twin = repository("http://mirrors.test/" + PATH, "http://a.test/" + PATH)
+    found = candidates(twin, based_list("a"), [], RULES)
+    assert urls(found.mirrors + found.origins) == based("a", "origin")

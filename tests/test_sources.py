@@ -1,0 +1,583 @@
+"""Where mirrors come from: every form of a redirector's answer, real captures and hostile ones."""
+import json
+import time
+
+import pytest
+
+from yum_plugin.errors import FetchError
+from yum_plugin.model import Mirror, MirrorList
+from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, merge, metalink, mirrorbits, plain
+
+PATH = "8/8.3/updates/x86_64/repodata/repomd.xml"
+ORIGIN_PATH = "only/origin.txt"
+DIGEST = "92b1fc7b34b24722c692f6abacf2a0dfc7b7f1bda4ac31f36351f324e30c5064"
+SPONSOR = 'Université de "Düsseldorf" & <Söhne>'
+LIMIT_SECONDS = 20  # far above what linear code needs for 2 MiB, far below what quadratic code needs
+TWO_MIB = 2 * 1024 * 1024
+
+
+def capture(folder, name):
+    return (folder / "mirrorbits" / name).read_bytes()
+
+
+def page(rows="", excluded="", head="<title>Mirrorlist /{}</title>".format(PATH), before=""):
+    """Build a page as mirrorbits does, its unclosed <td> of the excluded rows included."""
+    table = "<table><thead><tr><th>Rank</th><th>Mirror Name</th><th>URL</th><th>Country</th></tr></thead><tbody>{}</tbody></table>"
+    second = "<h3>Excluded Mirrors</h3><table><tr><th>Mirror Name</th><th>URL</th><th>Country</th><th>Exclude Reason</th></tr>{}</table>"
+    text = "<html><head>{}</head><body>{}{}{}</body></html>"
+    return text.format(head, before, table.format(rows) if rows else "", second.format(excluded) if excluded else "").encode("utf-8")
+
+
+def row(base, rank=1, name="m", country="FR"):
+    cells = "<tr><td>{}.</td><td>{}</td><td><a href='{}{}'>{}</a></td><td>{}</td></tr>"
+    return cells.format(rank, name, base, PATH, base, country)
+
+
+def selection(mirrors, excluded=None, **more):
+    """Build mirrorbits' JSON; mirrors are AbsoluteURLs or whole entries."""
+    def entries(values):
+        return values if values is None else [{"AbsoluteURL": value} if isinstance(value, str) else value for value in values]
+
+    answer = {"FileInfo": {"Path": "/" + PATH, "Sha256": DIGEST}, "MirrorList": entries(mirrors), "ExcludedList": entries(excluded)}
+    answer.update(more)
+    return json.dumps(answer).encode("utf-8")
+
+
+def links_document(urls, digest=DIGEST, name="repomd.xml"):
+    """Build a metalink of version 3; urls are pairs of attributes and text."""
+    lines = "".join("<url {}>{}</url>".format(attributes, text) for attributes, text in urls)
+    head = '<metalink xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager"><files><file name="{}">'
+    body = "<size>1</size><verification><hash type='md5'>00</hash><hash type='sha256'>{}</hash></verification>"
+    alternates = "<mm0:alternates><mm0:alternate><verification><hash type='sha256'>{}</hash></verification></mm0:alternate></mm0:alternates>"
+    text = head.format(name) + alternates.format("f" * 64) + body.format(digest) + "<resources>{}</resources></file></files></metalink>"
+    return text.format(lines).encode("utf-8")
+
+
+def urls(found):
+    return [mirror.url for mirror in found.mirrors]
+
+
+# The real thing
+
+
+def test_the_list_page_names_every_mirror_in_rank_order(shared_data):
+    found = mirrorbits.parse_list_page(capture(shared_data, "mirrorlist.html"), PATH)
+    assert found.mirrors == (
+        Mirror("https://127.0.1.5/pub/xcp-ng/", SPONSOR, "FR", "list-page", 1),
+        Mirror("https://127.0.1.7/pub/xcp-ng/", "Both schemes", "FR", "list-page", 2),
+        Mirror("https://127.0.1.8/pub/xcp-ng/", "Country only", "FR", "list-page", 3),
+        Mirror("http://127.0.1.1/", "Mirror 1", "FR", "list-page", 4),
+        Mirror("http://127.0.1.2/", "Mirror 2", "DE", "list-page", 5),
+        Mirror("http://127.0.1.3/", "Mirror 3", "US", "list-page", 6),
+        Mirror("http://127.0.1.4/", "Mirror 4", "GB", "list-page", 0, "File size mismatch"),
+        Mirror("https://127.0.1.9/pub/xcp-ng/", "Nobody listens", "FR", "list-page", 0, "Not HTTP / Unreachable"),
+    )
+    assert found.sha256 == DIGEST and found.dropped == ()
+
+
+def test_the_https_list_page_tells_who_is_left_out(shared_data):
+    found = mirrorbits.parse_list_page(capture(shared_data, "mirrorlist-https.html"), PATH)
+    assert [mirror.rank for mirror in found.mirrors] == [1, 2, 3, 0, 0, 0, 0, 0]
+    assert [mirror.excluded for mirror in found.mirrors[3:]] == ["Not HTTPS"] * 4 + ["Unreachable"]
+
+
+@pytest.mark.parametrize(
+    "name, parse",
+    [("mirrorlist-fallback.html", mirrorbits.parse_list_page), ("fallback.json", mirrorbits.parse_selection_json)],
+)
+def test_fallbacks_of_the_redirector_are_the_origin(shared_data, name, parse):
+    found = parse(capture(shared_data, name), ORIGIN_PATH)
+    assert found.mirrors == (Mirror("http://127.0.0.1:17081/", "fallback0", "FR", "origin", 1),)
+    assert found.sha256.startswith("2d711642")
+
+
+def test_the_json_selection_keeps_its_order_and_its_exclusions(shared_data):
+    found = mirrorbits.parse_selection_json(capture(shared_data, "selection.json"), PATH)
+    assert [(mirror.url, mirror.rank, mirror.excluded) for mirror in found.mirrors] == [
+        ("https://127.0.1.5/pub/xcp-ng/", 1, ""),
+        ("http://127.0.1.1/", 2, ""),
+        ("https://127.0.1.7/pub/xcp-ng/", 3, ""),  # its HttpURL has no scheme, its AbsoluteURL has
+        ("https://127.0.1.8/pub/xcp-ng/", 4, ""),
+        ("http://127.0.1.2/", 5, ""),
+        ("http://127.0.1.4/", 0, "File size mismatch"),
+        ("https://127.0.1.9/pub/xcp-ng/", 0, "Not HTTP / Unreachable"),
+    ]
+    assert found.mirrors[0] == Mirror("https://127.0.1.5/pub/xcp-ng/", SPONSOR, "FR", "json", 1)
+    assert found.mirrors[4].country == "DE" and found.sha256 == DIGEST
+
+
+def headers(folder, name):
+    lines = [line.split(": ", 1) for line in capture(folder, name).decode("ascii").splitlines() if ": " in line]
+    return [[value for key, value in lines if key == wanted] for wanted in ("Location", "Link")]
+
+
+@pytest.mark.parametrize(
+    "name, hosts",
+    [
+        ("redirect.txt", ["http://127.0.1.1/", "https 8", "https 7", "https 5", "http://127.0.1.2/"]),
+        ("redirect-https.txt", ["https 7", "https 8", "https 5"]),
+    ],
+)
+def test_the_redirect_gives_location_first_then_its_links(shared_data, name, hosts):
+    (location,), links = headers(shared_data, name)
+    expected = ["https://127.0.1.{}/pub/xcp-ng/".format(host[-1]) if host.startswith("https ") else host for host in hosts]
+    found = mirrorbits.parse_redirect(location, links, PATH)
+    assert urls(found) == expected
+    assert found.mirrors[0].country == "" and found.mirrors[1].country == "FR"
+    assert mirrorbits.parse_redirect(location, [", ".join(links)], PATH) == found
+
+
+def test_the_three_forms_merge_to_the_complete_list(shared_data):
+    complete = mirrorbits.parse_list_page(capture(shared_data, "mirrorlist.html"), PATH)
+    chosen = mirrorbits.parse_selection_json(capture(shared_data, "selection.json"), PATH)
+    (location,), links = headers(shared_data, "redirect.txt")
+    assert merge([complete, chosen, mirrorbits.parse_redirect(location, links, PATH)]) == complete
+
+
+def test_the_statistics_page_is_no_mirror_list(shared_data):
+    with pytest.raises(FetchError) as refusal:
+        mirrorbits.parse_list_page(capture(shared_data, "mirrorstats.html"), PATH)
+    assert refusal.value.reference == "bad-answer"
+
+
+# Pages
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0",
+        b"<",
+        b"<!--",
+        b"not html",
+        b"\xff\xfe\x00<",
+        b"<html><head><title>Welcome to Hotel WiFi</title></head><body><table><tr><td>URL</td></tr></table></body></html>",
+        b"<html><body>Please <a href='https://m.example/" + PATH.encode() + b"'>log in</a></body></html>",
+        b'{"MirrorList": []}',
+        b"https://m.example/\n",
+    ],
+)
+def test_a_captive_portal_is_no_mirror_list(body):
+    with pytest.raises(FetchError) as refusal:
+        mirrorbits.parse_list_page(body, PATH)
+    assert refusal.value.reference == "bad-answer" and refusal.value.where == PATH
+
+
+def test_an_empty_list_is_believed_on_a_page_that_is_recognisably_one():
+    assert mirrorbits.parse_list_page(page(before="<h3>Mirrors</h3>"), PATH) == MirrorList(())
+
+
+def test_columns_are_found_by_their_names_whatever_their_order():
+    table = "<table><tr><th>URL</th><th>More</th><th>Country</th><th>Mirror Name</th></tr><tr><td><a href='https://a.example/{}'>x</a></td>"
+    body = table.format(PATH) + "<td>?</td><td>it</td><td><p>Ay</p></td></tr></table>"
+    assert mirrorbits.parse_list_page(body.encode(), PATH).mirrors == (Mirror("https://a.example/", "Ay", "IT", "list-page", 1),)
+
+
+def test_rows_are_ordered_by_their_rank_and_numbers_that_are_none_do_no_harm():
+    rows = row("https://c.example/", 3) + row("https://a.example/", 1) + row("https://x.example/", "²") + row("https://b.example/", 2)
+    found = mirrorbits.parse_list_page(page(rows + row("https://y.example/", "9" * 5000)), PATH)
+    assert urls(found)[:3] == ["https://a.example/", "https://b.example/", "https://c.example/"]
+    assert len(found.mirrors) == 5
+
+
+def test_a_page_of_another_file_gives_no_mirror_and_says_why():
+    found = mirrorbits.parse_list_page(page(row("https://a.example/")), "8/8.3/base/x86_64/repodata/repomd.xml")
+    assert found.mirrors == () and "not the file that was asked for" in found.dropped[0]
+
+
+@pytest.mark.parametrize("digest, expected", [("N/A", ""), (DIGEST.upper(), DIGEST), ("zz" * 32, ""), (DIGEST + "0", ""), ("", "")])
+def test_the_hash_is_taken_only_if_it_is_one(digest, expected):
+    table = "<table class='alt'><tr><td>MD5</td><td>N/A</td></tr><tr><td>SHA256</td><td>{}</td></tr></table>".format(digest)
+    assert mirrorbits.parse_list_page(page(before=table), PATH).sha256 == expected
+    body = selection([], FileInfo={"Path": "/" + PATH, "Sha256": digest})
+    assert mirrorbits.parse_selection_json(body, PATH).sha256 == expected
+
+
+def test_an_exclusion_without_a_reason_stays_an_exclusion():
+    gone = "<tr><td>gone<td><a href='https://gone.example/'>x</a></td><td>FR</td><td></td></tr>"
+    assert mirrorbits.parse_list_page(page(excluded=gone), PATH).mirrors[0].excluded == "excluded"
+    assert mirrorbits.parse_selection_json(selection([], ["https://gone.example/"]), PATH).mirrors[0].excluded == "excluded"
+
+
+def test_excluded_mirrors_beside_fallbacks_are_not_the_origin():
+    warning = "<p>Warning: file not served by any mirror, fallbacks to the rescue.</p>"
+    gone = "<tr><td>gone<td><a href='https://gone.example/'>x</a></td><td>FR</td><td>Down</td></tr>"
+    found = mirrorbits.parse_list_page(page(row("https://a.example/"), gone, before=warning), PATH)
+    assert [mirror.source for mirror in found.mirrors] == ["origin", "list-page"]
+
+
+def test_words_of_strangers_are_made_printable_and_short():
+    body = page(row("https://a.example/", name="\x1b[31m" + "long" * 1000 + "\u202e"))
+    name = mirrorbits.parse_list_page(body, PATH).mirrors[0].name
+    assert name.isprintable() and len(name) <= 100 and name.startswith("?[31mlong")
+
+
+# Addresses that are not used, whichever source names them
+
+BAD_BASES = [
+    "ftp://a.example/",
+    "javascript:alert(1)//",
+    "file:///",
+    "//a.example/",
+    "/",
+    "https:///",
+    "https://user:secret@a.example/",
+    "https://a.example:0/",
+    "https://a.example:99999/",
+    "https://a.example/../",
+    "https://a.example/%2e%2e/",
+    "https://bücher.example/",
+    "https://a.example/x?y=/",
+    "https://a.example/#/",
+    "https://a.example\\b/",
+    "https://a.example/\u2028/",
+    "https://" + "a" * 3000 + ".example/",
+]
+
+
+@pytest.mark.parametrize("base", BAD_BASES)
+def test_an_address_that_is_no_plain_web_address_is_dropped_and_told(base):
+    good = "https://good.example/"
+    link = '<{}{}>; rel=duplicate; pri=1'.format(base, PATH)
+    answers = [
+        mirrorbits.parse_list_page(page(row(base) + row(good, 2)), PATH),
+        mirrorbits.parse_selection_json(selection([base, good]), PATH),
+        plain.parse_mirrorlist("{}\n{}\n".format(base, good).encode("utf-8"), PATH),
+        metalink.parse_metalink(links_document([("", base + PATH), ("", good + PATH)]), PATH),
+    ]
+    if link.isprintable():
+        answers.append(mirrorbits.parse_redirect(good + PATH, [link], PATH))
+    for found in answers:
+        assert urls(found) == [good]
+        assert len(found.dropped) == 1 and found.dropped[0].isprintable() and "secret" not in found.dropped[0]
+
+
+@pytest.mark.parametrize("url", ["https://a.example/x" + PATH, "https://a.example/" + PATH + "?x", PATH, "", "https://a.example/"])
+def test_a_link_that_is_not_the_file_names_no_mirror(url):
+    with pytest.raises(ValueError):
+        base_of(url, PATH)
+
+
+@pytest.mark.parametrize("text, code", [("fr", "FR"), ("DE AT", "DE"), ("de,at", "DE"), ("", ""), ("FRA", ""), ("1a", ""), ("ßß", ""), (" ", "")])
+def test_countries_are_iso_codes_or_unknown(text, code):
+    assert clean_country(text) == code
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff",
+        b"<html>",
+        b"{" * 100000,
+        b"[" * 1000000,
+        b'{"a":' * 400000,
+        b'{"MirrorList": []}',
+        selection(["https://a.example/"], FileInfo={"Path": "/another/file"}),
+        selection(["https://a.example/"], FileInfo=[]),
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_json_that_is_not_about_the_mirrors_of_this_file_is_a_bad_answer(body):
+    with pytest.raises(FetchError) as refusal:
+        mirrorbits.parse_selection_json(body, PATH)
+    assert refusal.value.reference == "bad-answer"
+
+
+@pytest.mark.parametrize("mirrors", [None, {}, "https://a.example/", 7, float("nan"), [None, [], 1, "x", {}, {"AbsoluteURL": 5}]])
+def test_json_of_wrong_types_names_no_mirror(mirrors):
+    body = json.dumps({"FileInfo": {"Path": "/" + PATH, "Size": float("inf")}, "MirrorList": mirrors, "ExcludedList": mirrors})
+    assert mirrorbits.parse_selection_json(body.encode(), PATH).mirrors == ()
+
+
+def test_json_names_that_are_half_a_character_do_not_break_the_log():
+    body = selection([{"AbsoluteURL": "https://a.example/", "Name": "x\ud800", "CountryCodes": 1, "SponsorName": None}])
+    found = mirrorbits.parse_selection_json(body, PATH).mirrors[0]
+    assert found.name.encode("utf-8") == b"x?" and found.country == ""
+
+
+# Headers
+
+
+@pytest.mark.parametrize("break_", ["\r\n", "\n", "\r", "\0", "\x85", "\u2028"])
+def test_line_breaks_in_redirect_headers_are_refused_cve_2019_3462(break_):
+    for location, links in [
+        ("https://a.example/{}{}X: y".format(PATH, break_), []),
+        ("https://a.example/" + PATH, ["<https://b.example/{}>; rel=duplicate{}".format(PATH, break_)]),
+    ]:
+        with pytest.raises(FetchError) as refusal:
+            mirrorbits.parse_redirect(location, links, PATH)
+        assert refusal.value.reference == "bad-answer"
+
+
+@pytest.mark.parametrize("location", ["", "https://portal.example/login", "/" + PATH, "https://a.example/" + "x" * 70000])
+def test_a_redirect_to_somewhere_else_is_a_bad_answer(location):
+    with pytest.raises(FetchError):
+        mirrorbits.parse_redirect(location, ["<https://b.example/{}>; rel=next".format(PATH)], PATH)
+
+
+def test_links_count_only_as_duplicates_and_by_their_priority():
+    links = [
+        "<https://c.example/{}>; REL=\"Duplicate\"; pri=30; geo=us, <https://b.example/{}>; rel=duplicate; pri=2".format(PATH, PATH),
+        "<https://sig.example/{}>; rel=describedby, <https://last.example/{}>; rel=duplicate; pri=²".format(PATH, PATH),
+        "<https://broken.example/{}; rel=duplicate, <<>>;;==, ;".format(PATH),
+    ]
+    found = mirrorbits.parse_redirect("https://a.example/" + PATH, links, PATH)
+    assert urls(found)[:4] == ["https://{}.example/".format(name) for name in ("a", "b", "c", "last")]
+    assert "https://sig.example/" not in urls(found)
+
+
+def test_at_most_64_links_are_read():
+    links = ["<https://m{}.example/{}>; rel=duplicate".format(number, PATH) for number in range(300)]
+    assert len(mirrorbits.parse_redirect("https://a.example/" + PATH, links, PATH).mirrors) == 1 + mirrorbits.MAX_LINKS
+
+
+# Plain text and metalinks
+
+
+def test_a_plain_mirrorlist_names_repository_bases_which_stay_as_they_are():
+    body = b"\xef\xbb\xbf# comment\r\n\r\nhttps://a.example/8/updates\r\n  http://b.example/pub/ \n# https://c.example/\n"
+    assert urls(plain.parse_mirrorlist(body.replace(b"\xef\xbb\xbf", b""), "repodata/repomd.xml")) == [
+        "https://a.example/8/updates/",
+        "http://b.example/pub/",
+    ]
+
+
+def test_a_line_that_names_the_file_stands_for_its_base():
+    assert urls(plain.parse_mirrorlist(b"https://a.example/8/repodata/repomd.xml", "repodata/repomd.xml")) == ["https://a.example/8/"]
+
+
+@pytest.mark.parametrize("body", [b"", b"# nothing\n", b"<html><body>log in</body></html>", b"\0" * 5000, b"ftp://a.example/\n"])
+def test_text_without_any_address_is_a_bad_answer(body):
+    with pytest.raises(FetchError) as refusal:
+        plain.parse_mirrorlist(body, PATH)
+    assert refusal.value.reference == "bad-answer"
+
+
+def test_a_version_3_metalink_is_ordered_by_preference():
+    found = metalink.parse_metalink(
+        links_document(
+            [
+                ('preference="9" location="us"', "https://c.example/" + PATH),
+                ("", "https://last.example/" + PATH),
+                ('preference="100" location="fr"', "https://a.example/pub/" + PATH),
+                ('preference="98"', "rsync://r.example/" + PATH),
+                ('preference="10"', "http://b.example/" + PATH),
+            ]
+        ),
+        PATH,
+    )
+    assert found.mirrors[0] == Mirror("https://a.example/pub/", "", "FR", "metalink", 1)
+    assert urls(found) == ["https://a.example/pub/", "http://b.example/", "https://c.example/", "https://last.example/"]
+    assert found.sha256 == DIGEST  # not that of the alternate, which stands before it
+    assert len(found.dropped) == 1
+
+
+def test_an_rfc_5854_metalink_is_ordered_by_priority():
+    document = """<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="other"><url>https://x.example/{0}</url>
+    </file><file name="repomd.xml"><hash type="sha-1">00</hash><hash type="sha-256">{1}</hash>
+    <url priority="2" location="de"> https://b.example/{0}
+    </url><url priority="1">https://a.example/{0}</url><metaurl mediatype="torrent">https://t.example/{0}</metaurl></file></metalink>"""
+    found = metalink.parse_metalink(document.format(PATH, DIGEST).encode(), PATH)
+    assert urls(found) == ["https://a.example/", "https://b.example/"] and found.sha256 == DIGEST
+
+
+BOMB = '<!DOCTYPE m [<!ENTITY a "aaaaaaaaaa">' + "".join(
+    '<!ENTITY {} "{}">'.format(chr(98 + level), "&{};".format(chr(97 + level)) * 10) for level in range(9)
+) + "]><m>&j;</m>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<",
+        b"<metalink/>",
+        b"<html><title>log in</title></html>",
+        BOMB.encode(),
+        BOMB.encode("utf-16"),
+        b'<!DOCTYPE m SYSTEM "file:///etc/passwd">' + links_document([]),
+        b"<a>" * 5000 + b"</a>" * 5000,
+        b"<a>" * 500000,
+        b"<a " + b" ".join(b"x%d='%d'" % (number, number) for number in range(100000)) + b"/>",
+        links_document([], name="primary.xml.gz"),
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_xml_bombs_and_other_xml_are_a_bad_answer(body):
+    with pytest.raises(FetchError) as refusal:
+        metalink.parse_metalink(body, PATH)
+    assert refusal.value.reference == "bad-answer"
+
+
+# Too much
+
+
+def many(number):
+    return "https://m{}.example/".format(number)
+
+
+MANY = range(12000)
+
+
+@pytest.mark.parametrize(
+    "parse, body",
+    [
+        (mirrorbits.parse_list_page, page("".join(row(many(number), number) for number in MANY))),
+        (mirrorbits.parse_selection_json, selection([many(number) for number in MANY])),
+        (plain.parse_mirrorlist, "\n".join(many(number) for number in MANY).encode()),
+        (metalink.parse_metalink, links_document([("", many(number) + PATH) for number in range(5000)])),
+    ],
+    ids=["page", "json", "plain", "metalink"],
+)
+def test_of_a_list_without_end_256_mirrors_are_taken(parse, body):
+    found = parse(body, PATH)
+    assert len(found.mirrors) == MAX_MIRRORS and urls(found)[0] == "https://m0.example/"
+    assert 0 < len(found.dropped) <= MAX_DROPPED
+
+
+def filled(begin, piece, end=b"", size=TWO_MIB):
+    return begin + piece * ((size - len(begin) - len(end)) // len(piece)) + end
+
+
+def attributes(size):
+    return b" ".join(b"a%x" % number for number in range(size // 6))
+
+
+TITLE = b"<title>Mirrorlist x</title>"
+HEAVY_PAGES = [
+    filled(TITLE + b"<table>", b"<tr><td>a"),
+    filled(TITLE + b"<table>", b"<tr><td>"),
+    filled(TITLE + b"<table>", b"<table><tr><th>url<th>country<td>"),
+    filled(TITLE, b"<div>"),
+    filled(TITLE, b"<b><i>"),
+    filled(TITLE + b"<i>" * 200, b"</x>"),
+    filled(TITLE, b"<"),
+    filled(TITLE, b"&a"),
+    filled(TITLE, b"<!--"),
+    filled(TITLE, b"<p><td><th>"),
+    filled(TITLE + b"<table><tr><td>", b"<a href=x>y"),
+    filled(TITLE + b"<script>", b"</"),
+    filled(TITLE + b"<script>", b"<!--", b"</script>"),
+    filled(TITLE + b"<td>", b"x"),
+    filled(TITLE, b"\xff"),
+    TITLE + b"<a " + attributes(TWO_MIB) + b">",  # quadratic in libxml2 itself
+    TITLE + (b"<a " + attributes(60000) + b">") * 34,
+    TITLE + b"<a " + attributes(TWO_MIB).replace(b" ", b"='>' ") + b">",
+    TITLE + b"</a " + attributes(TWO_MIB) + b">",
+]
+
+
+@pytest.mark.parametrize("body", HEAVY_PAGES, ids=lambda body: repr(body[len(TITLE) : len(TITLE) + 24]))
+def test_two_mib_of_anything_takes_linear_time_in_the_page_reader(body):
+    begin = time.process_time()
+    try:
+        mirrorbits.parse_list_page(body, PATH)
+    except FetchError as refusal:
+        assert refusal.reference == "bad-answer"
+    assert time.process_time() - begin < LIMIT_SECONDS
+
+
+def test_of_a_million_rows_only_the_first_are_read():
+    body = page("<tr><td>1.<td>x<td>y</tr>" * 1000000)
+    begin = time.process_time()
+    assert mirrorbits.parse_list_page(body, PATH).mirrors == ()
+    assert time.process_time() - begin < LIMIT_SECONDS
+
+
+def test_an_inline_script_and_picture_as_large_as_real_ones_are_no_attack():
+    head = TITLE.decode() + "<script>{}</script><style>{}</style>".format("var x = [1 < 2];\n" * 20000, "p {}\n" * 20000)
+    picture = "<img src='data:image/png;base64,{}'>".format("AAAA" * 8000)
+    assert len(mirrorbits.parse_list_page(page(row("https://a.example/"), head=head, before=picture), PATH).mirrors) == 1
+
+
+@pytest.mark.parametrize(
+    "parse, body",
+    [
+        (mirrorbits.parse_selection_json, b'{"FileInfo":{"Path":"/%s"},"MirrorList":%s}' % (PATH.encode(), b"9" * TWO_MIB)),
+        (mirrorbits.parse_selection_json, b'{"FileInfo":{"Path":"/%s"},"MirrorList":[%s1]}' % (PATH.encode(), b"[]," * 700000)),
+        (mirrorbits.parse_selection_json, b'{"FileInfo":{"Path":"/%s"},"MirrorList":[{"AbsoluteURL":"%s"}]}' % (PATH.encode(), b"h" * TWO_MIB)),
+        (plain.parse_mirrorlist, b"\n" * TWO_MIB),
+        (plain.parse_mirrorlist, b" " * TWO_MIB),
+        (plain.parse_mirrorlist, b"http://a" * (TWO_MIB // 8)),
+        (metalink.parse_metalink, b"<a>" + b"&lt;" * (TWO_MIB // 4) + b"</a>"),
+        (metalink.parse_metalink, links_document([("", "x" * TWO_MIB)])),
+        (lambda body, path: mirrorbits.parse_redirect("", [body.decode()], path), b"<>," * 21000),
+        (lambda body, path: mirrorbits.parse_redirect("", [body.decode()], path), b", " * 32000),
+        (lambda body, path: mirrorbits.parse_redirect("", [body.decode()], path), b"<x>" + b";" * 65000),
+        (lambda body, path: mirrorbits.parse_redirect("", [body.decode()], path), b"," + b" " * 65000),
+    ],
+    ids=["long number", "many lists", "long url", "lines", "spaces", "line", "entities", "url", "links", "commas", "semicolons", "blanks"],
+)
+def test_huge_values_take_linear_time(parse, body):
+    begin = time.process_time()
+    try:
+        assert parse(body, PATH).mirrors == ()
+    except FetchError as refusal:
+        assert refusal.reference == "bad-answer"
+    assert time.process_time() - begin < LIMIT_SECONDS
+
+
+# Merging
+
+
+def test_merging_keeps_the_first_order_and_numbers_anew():
+    complete = MirrorList((Mirror("https://a/", "A", "", "list-page", 3), Mirror("https://b/", "", "", "list-page", 9)), "", ("x: why",))
+    selected = MirrorList((Mirror("https://c/", "", "", "json", 1), Mirror("https://b/", "B", "DE", "json", 2)), DIGEST, ("y: why",))
+    other = MirrorList((), "f" * 64)
+    assert merge([complete, selected, other]) == MirrorList(
+        (
+            Mirror("https://a/", "A", "", "list-page", 1),
+            Mirror("https://b/", "B", "DE", "list-page", 2),
+            Mirror("https://c/", "", "", "json", 3),
+        ),
+        DIGEST,
+        ("x: why", "y: why"),
+    )
+
+
+@pytest.mark.parametrize(
+    "first, second, kept",
+    [
+        ("http://a.example/x/", "https://a.example/x/", "https://a.example/x/"),
+        ("https://a.example/x/", "http://a.example/x/", "https://a.example/x/"),
+        ("http://A.example:80/x/", "https://a.example:443/x/", "https://a.example:443/x/"),
+        ("http://a.example/x/", "http://a.example:80/x/", "http://a.example/x/"),
+    ],
+)
+def test_of_http_and_https_twins_https_is_kept(first, second, kept):
+    assert urls(merge([MirrorList((Mirror(first),)), MirrorList((Mirror(second),))])) == [kept]
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        ("http://a.example/x/", "https://a.example/y/"),
+        ("http://a.example:8080/", "https://a.example:8443/"),
+        ("http://a.example:443/", "https://a.example/"),
+        ("https://a.example/x/", "https://a.example/X/"),
+    ],
+)
+def test_other_ports_and_paths_are_other_mirrors(first, second):
+    assert len(merge([MirrorList((Mirror(first), Mirror(second)))]).mirrors) == 2
+
+
+def test_who_is_excluded_is_said_by_the_first_list():
+    complete = MirrorList((Mirror("https://a/", rank=1), Mirror("https://b/", excluded="Down")))
+    selected = MirrorList((Mirror("https://b/", rank=1), Mirror("https://a/", excluded="Down"), Mirror("https://c/", excluded="Old")))
+    assert [(mirror.url, mirror.rank, mirror.excluded) for mirror in merge([complete, selected]).mirrors] == [
+        ("https://a/", 1, ""),
+        ("https://b/", 0, "Down"),
+        ("https://c/", 0, "Old"),
+    ]
+
+
+def test_merging_nothing_gives_nothing():
+    assert merge([]) == MirrorList(())

@@ -1,0 +1,151 @@
+"""What the findings amount to: a resolution, or the error that names the attack."""
+import pytest
+
+from yum_plugin.config import settings_from_mapping
+from yum_plugin.errors import FetchError, TrustError, UsageError
+from yum_plugin.listing import Candidates
+from yum_plugin.model import MirrorList, Probe, Repository
+from yum_plugin.state import Memory, Record
+from yum_plugin.verdict import Findings, conclude
+
+from .world import DAY, NOW, mirror, snapshot
+
+SETTINGS = settings_from_mapping({})[0]
+OLD, NEW = snapshot(98), snapshot(99)
+A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))
+
+
+def found(*results, accepted=None, memory=Memory(), repository_id="xcp-ng-updates", named="", listed=(A, B, C, D)):
+    """Findings from (mirror, snapshot or error or None for no answer)."""
+    findings = Findings(Repository(repository_id, ("https://r.test/x/",), "x/", ("/key",), ()), memory, accepted)
+    findings.candidates = Candidates(MirrorList(listed, named), listed, (), ())
+    for each, result in results:
+        findings.asked.append(each)
+        if isinstance(result, (TrustError, FetchError)):
+            findings.errors[each.url] = result
+            findings.probes.append(Probe(each, result.reference, result.what))
+        elif result is not None:
+            findings.probes.append(Probe(each, "ok", seconds=0.1, snapshot=result))
+    return findings
+
+
+def judged(*results, accept_rollback=False, now=NOW, settings=SETTINGS, **rest):
+    return conclude(found(*results, **rest), settings, now, accept_rollback)
+
+
+def trust(reference, where=""):
+    return TrustError(reference, "what is wrong with it", where=where)
+
+
+def fetch(reference):
+    return FetchError(reference, "why it could not be had", where="https://a.test/")
+
+
+def test_bad_mirrors_before_and_after_good_ones_are_rejected_with_their_reasons():
+    answer = judged((A, trust("signature-invalid")), (B, NEW), (C, fetch("timed-out")), (D, NEW))
+    assert answer.error is None
+    assert answer.resolution.mirrors == (B, D)
+    assert [(each.mirror, each.reference) for each in answer.resolution.rejected] == [(A, "signature-invalid"), (C, "timed-out")]
+
+
+def test_a_stale_mirror_is_rejected_and_its_lag_told():
+    answer = judged((A, OLD), (B, NEW))
+    assert answer.resolution.mirrors == (B,)
+    assert [(each.mirror, each.reference, each.detail) for each in answer.resolution.rejected] == [(A, "stale", "24 h behind")]
+    assert answer.memory.records[A.url].outcome == "stale" and answer.memory.records[A.url].rests_until == 0
+
+
+def test_rollback_is_refused_even_if_every_mirror_agrees():
+    answer = judged((A, OLD), (B, OLD), (C, OLD), accepted=NEW)
+    assert answer.resolution is None and answer.error.reference == "rollback"
+
+
+def test_rollback_is_let_through_when_the_admin_says_so():
+    answer = judged((A, OLD), (B, OLD), accepted=NEW, accept_rollback=True)
+    assert answer.error is None and answer.resolution.snapshot == OLD
+
+
+def test_a_refused_rollback_does_not_replace_what_is_remembered_as_resolved():
+    memory = Memory(snapshot=NEW, usable=(A.url,), resolved_at=5.0)
+    answer = judged((A, OLD), accepted=NEW, memory=memory)
+    assert (answer.memory.snapshot, answer.memory.usable, answer.memory.resolved_at) == (NEW, (A.url,), 5.0)
+
+
+@pytest.mark.parametrize("results, reference", [
+    ([(A, trust("signature-missing")), (B, trust("unknown-key"))], "signature-missing"),
+    ([(A, fetch("timed-out")), (B, trust("unknown-key")), (C, trust("rollback"))], "unknown-key"),
+])
+def test_all_bad_the_first_distrust_in_the_order_of_asking_is_named(results, reference):
+    error = judged(*results).error
+    assert isinstance(error, TrustError) and error.reference == reference
+    assert "none of {} mirrors".format(len(results)) in error.what and "what is wrong with it" in error.what
+
+
+def test_all_bad_the_order_of_asking_counts_not_that_of_the_answers():
+    findings = found((A, trust("signature-missing")), (B, trust("unknown-key")))
+    findings.probes.reverse()
+    findings.errors = dict(reversed(list(findings.errors.items())))
+    assert conclude(findings, SETTINGS, NOW, False).error.reference == "signature-missing"
+
+
+def test_all_unreachable_is_no_refusal():
+    error = judged((A, fetch("http-status")), (B, fetch("timed-out"))).error
+    assert isinstance(error, FetchError) and error.reference == "http-status"
+
+
+def test_no_answer_in_time_and_no_mirror_at_all_are_told_apart():
+    assert judged((A, None), (B, None)).error.reference == "timed-out"
+    assert judged().error.reference == "unreachable"
+
+
+@pytest.mark.parametrize("results", [
+    [(A, fetch("tls-expired")), (B, fetch("tls-expired"))],
+    [(A, trust("signature-from-future")), (B, trust("fast-forward"))],
+    [(A, fetch("tls-expired")), (B, trust("key-expired"))],
+])
+def test_a_clock_far_off_is_suggested_when_every_mirror_looks_wrong_in_time(results):
+    assert "timedatectl" in str(judged(*results).error)
+
+
+def test_a_clock_is_not_blamed_when_one_mirror_is_wrong_in_another_way():
+    error = judged((A, fetch("tls-expired")), (B, fetch("timed-out"))).error
+    assert "every mirror looks wrong in time" not in error.hint
+
+
+@pytest.mark.parametrize("repository_id, note", [("xcp-ng-updates", "freeze"), ("xcp-ng-base", "")])
+def test_freeze_is_told_but_never_for_the_base_repository_that_does_not_change(repository_id, note):
+    later = NEW.timestamp + SETTINGS.max_age + DAY
+    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id).resolution.note == note
+
+
+def test_a_digest_that_the_redirector_names_and_nobody_serves_is_propagating():
+    answer = judged((A, NEW), (B, NEW), named="f" * 64)
+    assert answer.resolution.note == "propagating" and answer.memory.note == "propagating"
+
+
+def test_the_list_and_the_records_of_mirrors_not_asked_are_remembered_and_the_bytes_are_not():
+    old = Record("timed-out", "", NOW - 60, 2, NOW + 3600, 0.0, None)
+    gone = "https://gone.test/"
+    memory = Memory(mirrors=(D,), records={D.url: old, gone: old})
+    answer = judged((A, NEW._replace(raw=b"x" * 3000)), (B, fetch("timed-out")), memory=memory)
+    assert answer.memory.mirrors == (A, B, C, D)
+    assert answer.memory.records[D.url] == old and gone not in answer.memory.records
+    assert answer.memory.records[B.url].failures == 1
+    assert answer.memory.snapshot.raw == b"" and answer.memory.usable == (A.url,)
+
+
+def test_the_time_of_a_resolution_is_kept_to_the_fraction():
+    """Else who waited for the lock takes it for older than his call, and asks the mirrors again."""
+    assert judged((A, NEW), now=NOW + 0.75).memory.resolved_at == NOW + 0.75
+
+
+def test_an_empty_list_does_not_replace_the_known_one():
+    answer = judged((A, NEW), memory=Memory(mirrors=(B, C)), listed=())
+    assert answer.memory.mirrors == (B, C)
+
+
+def test_what_ended_the_job_early_is_the_answer():
+    findings = found((A, NEW))
+    findings.error = UsageError("key-file", "the key cannot be read")
+    answer = conclude(findings, SETTINGS, NOW, False)
+    assert answer.error is findings.error and answer.resolution is None

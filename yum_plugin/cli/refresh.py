@@ -1,0 +1,82 @@
+"""``xcpng-mirrors refresh``: find the proven mirrors now, and write metalink and memory. The next update starts from them."""
+import argparse
+import json
+import sys
+import time
+from typing import Any, Dict, Optional, Sequence
+
+from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
+from ..model import Snapshot
+from ..refresh import Refreshed, refresh
+from ..resolve import Options
+from ..urls import authority_of
+from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
+from .console import Console, ago, printable, utc
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_host_arguments(parser)
+    parser.add_argument("--accept-rollback", action="store_true", help="believe that a repository really went back: lower "
+                        "this host's high-water mark to what the mirrors offer now (needs --repo)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Refresh and return the exit code of the worst repository.
+
+    0: done. 1: done, but a mirror was refused or nothing new came for too long. 2: the state cannot be written,
+    or the key not be read. 3: no mirror could be reached. 4: what the mirrors offer is refused.
+    """
+    if arguments.accept_rollback and not arguments.repo:
+        raise UsageError("usage", "--accept-rollback needs --repo", hint="name the repository that went back")
+    host = open_host(arguments)
+    before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
+    options = Options(accept_rollback=arguments.accept_rollback)
+    found = refresh(host.repositories, host.settings, host.state, options)
+    out = Console(sys.stdout)
+    if arguments.json:
+        out.line(json.dumps(_values(found, host), indent=1, sort_keys=True))
+    for item in found:
+        _tell(item, host)
+        if item.snapshot is not None:
+            if not (arguments.quiet or arguments.json):
+                out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
+            if arguments.accept_rollback:
+                host.tell(item.repository.id, _mark(before[item.repository.id], item.snapshot))
+    return max(_exit_code(item) for item in found)
+
+
+def _tell(item: Refreshed, host: Host) -> None:
+    for text in list(item.warnings) + ([str(item.error)] if item.error else []):
+        host.tell(item.repository.id, text)
+
+
+def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[str]) -> str:
+    hosts = ", ".join(authority_of(url) for url in mirrors)
+    return "{}: revision {} (updated {}), best first: {}".format(
+        repository_id, snapshot.revision, ago(time.time() - snapshot.timestamp), hosts)
+
+
+def _mark(before: Optional[Snapshot], after: Snapshot) -> str:
+    """Word what --accept-rollback did to the high-water mark."""
+    if before is None or before.sha256 == after.sha256:
+        return "the high-water mark is revision {}".format(after.revision)
+    direction = "lowered" if after.age_key < before.age_key else "raised"
+    return "the high-water mark was {} from revision {} to {}".format(direction, before.revision, after.revision)
+
+
+def _exit_code(item: Refreshed) -> int:
+    if item.error is not None:
+        return item.error.exit_code
+    return EXIT_PROBLEM if item.warnings else EXIT_OK
+
+
+def _values(found: Sequence[Refreshed], host: Host) -> Dict[str, Any]:
+    now = time.time()
+    return {"schema": SCHEMA, "command": "refresh", "refreshed_at": utc(now), "warnings": list(host.warnings),
+            "repositories": [_repository_values(item, now) for item in found]}
+
+
+def _repository_values(item: Refreshed, now: float) -> Dict[str, Any]:
+    return {"id": item.repository.id, "error": describe_error(item.error), "warnings": list(item.warnings),
+            "current": snapshot_values(item.snapshot, now), "metalink": item.metalink or None, "usable": list(item.mirrors)}

@@ -1,0 +1,156 @@
+"""``xcpng-mirrors status``: what this host remembers. Reads files, asks nobody.
+
+Something is wrong (exit code 1) if
+    the plugin is switched off in the .conf;
+    a repository was never resolved, or not within STALE_SECONDS, or by a clock ahead of now;
+    the last attempt found no mirror to use;
+    every mirror of the last resolution rests;
+    the metalink is missing or pins something else than the last resolution;
+    a file of the state is damaged.
+"""
+import argparse
+import json
+import platform
+import sys
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .. import __version__
+from ..errors import EXIT_OK, EXIT_PROBLEM
+from ..files import read_capped
+from ..model import Repository, Snapshot
+from ..state import MAX_FILE_BYTES, Memory, Record, State, resting
+from ..trust.freshness import duration
+from ..urls import authority_of
+from .common import SCHEMA, Host, add_host_arguments, open_host, snapshot_values
+from .console import Console, ago, utc, wrapped
+
+STALE_SECONDS = 24 * 3600  # whoever updates a host, or a timer, resolves at least daily
+
+
+class Status(NamedTuple):
+    """What is remembered of one repository."""
+
+    repository: Repository
+    accepted: Optional[Snapshot]
+    memory: Memory
+    resting: Sequence[Tuple[str, Record]]  # Mirror.url and why
+    problems: Sequence[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_host_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what is remembered and return the exit code: 0 fine, 1 something is wrong."""
+    host, now = open_host(arguments), time.time()
+    found = [status_of(repository, host.state, now) for repository in host.repositories]
+    general = [] if host.settings.enabled else ["the plugin is switched off: enabled=0 ({})".format(host.config)]
+    general += host.state.problems
+    out = Console(sys.stdout)
+    if arguments.json:
+        out.line(json.dumps(_values(found, general, host, now), indent=1, sort_keys=True))
+    elif not arguments.quiet:
+        lines = _host_lines(host) + [line for item in found for line in _lines(item, now)]
+        out.write("".join(line + "\n" for line in wrapped(lines, out.width)))
+    for problem in general:
+        host.tell("state", problem)
+    for item in found:
+        for problem in item.problems:
+            host.tell(item.repository.id, problem)
+    return EXIT_PROBLEM if general or any(item.problems for item in found) else EXIT_OK
+
+
+def status_of(repository: Repository, state: State, now: float) -> Status:
+    """Look at the memory of a repository.
+
+    Args:
+        repository: which.
+        state: the host's.
+        now: seconds since 1970.
+
+    Returns:
+        The status; its problems are in words.
+    """
+    memory, accepted = state.memory(repository.id), state.accepted(repository.id)
+    authorities = resting(memory, int(now))
+    rest = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
+    problems = _problems_of_memory(memory, authorities, now)
+    if memory.snapshot is not None and not _is_pinned(state.path(repository.id, "metalink.xml"), memory.snapshot.sha256):
+        problems.append("the metalink is missing or pins something else than the last resolution; run 'xcpng-mirrors refresh'")
+    return Status(repository, accepted, memory, rest, problems)
+
+
+def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) -> List[str]:
+    last_attempt = max([record.at for record in memory.records.values()] or [0])
+    if memory.snapshot is None:
+        return ["never resolved; run 'xcpng-mirrors refresh'"]
+    problems = []
+    if memory.resolved_at > now:
+        problems.append("resolved {}; check this host's clock: timedatectl".format(ago(now - memory.resolved_at)))
+    if now - memory.resolved_at > STALE_SECONDS:
+        problems.append("not resolved for {}; run 'xcpng-mirrors refresh'".format(duration(int(now - memory.resolved_at))))
+    if last_attempt > memory.resolved_at:
+        when = ago(now - last_attempt)
+        problems.append("the last attempt, {}, found no mirror to use; see 'xcpng-mirrors mirrors'".format(when))
+    if all(authority_of(url) in authorities for url in memory.usable):
+        problems.append("all mirrors of the last resolution rest; see 'xcpng-mirrors mirrors'")
+    return problems
+
+
+def _is_pinned(metalink: str, sha256: str) -> bool:
+    """Whether a metalink of ours holds a digest; it holds one."""
+    try:
+        return sha256.encode("ascii") in read_capped(metalink, MAX_FILE_BYTES)
+    except OSError:
+        return False
+
+
+def _host_lines(host: Host) -> List[str]:
+    switched = "enabled" if host.settings.enabled else "switched off"
+    where = "plugin {} in {}".format(switched, host.config) if host.config else "no .conf here: defaults"
+    return ["xcpng-mirrors {}, Python {}; {}".format(__version__, platform.python_version(), where)]
+
+
+def _lines(item: Status, now: float) -> List[str]:
+    memory = item.memory
+    lines = ["", item.repository.id]
+    lines.append("  accepted: " + (_words(item.accepted, now) if item.accepted else "nothing yet"))
+    if memory.snapshot is not None:
+        note = " ({})".format(memory.note) if memory.note else ""
+        lines.append("  resolved: {}: {}{}".format(ago(now - memory.resolved_at), _words(memory.snapshot, now), note))
+        lines.append("  usable:   " + ", ".join(authority_of(url) for url in memory.usable))
+    for url, record in item.resting:
+        left = duration(max(0, int(record.rests_until - now)))
+        lines.append("  resting:  {} for {} more: {}: {}".format(authority_of(url), left, record.outcome, record.detail))
+    return lines
+
+
+def _words(snapshot: Snapshot, now: float) -> str:
+    return "revision {} (updated {})".format(snapshot.revision, ago(now - snapshot.timestamp))
+
+
+def _values(found: Sequence[Status], general: Sequence[str], host: Host, now: float) -> Dict[str, Any]:
+    return {
+        "schema": SCHEMA, "command": "status", "version": __version__, "python": platform.python_version(), "now": utc(now),
+        "config": host.config or None, "enabled": host.settings.enabled, "state_dir": host.state.folder,
+        "problems": list(general), "warnings": list(host.warnings),
+        "repositories": [_repository_values(item, now) for item in found],
+    }
+
+
+def _repository_values(item: Status, now: float) -> Dict[str, Any]:
+    memory = item.memory
+    return {
+        "id": item.repository.id,
+        "accepted": snapshot_values(item.accepted, now),
+        "resolved": snapshot_values(memory.snapshot, now),
+        "resolved_at": utc(memory.resolved_at) if memory.snapshot else None,
+        "note": memory.note,
+        "usable": list(memory.usable),
+        "resting": [{"url": url, "reference": record.outcome, "detail": record.detail, "failures": record.failures,
+                     "until": utc(record.rests_until)} for url, record in item.resting],
+        "problems": list(item.problems),
+    }
