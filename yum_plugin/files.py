@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import stat
-import tempfile
 import time
 from typing import Iterator, Optional
 
@@ -17,16 +16,19 @@ def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that readers see the old one or the new one, never a part, even after a crash.
 
     Args:
-        path: the file; its folder is made if missing.
+        path: the file; its folder is made if missing. One writer at a time: callers hold a lock.
         data: the content.
         mode: permission bits.
 
     Raises:
         OSError: no space, no permission; the old file is still there.
     """
-    folder = os.path.dirname(path)
+    folder, name = os.path.split(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=folder)
+    temporary = os.path.join(folder, ".{}.new".format(name))  # a constant name: what a killed writer leaves is removed here
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -62,11 +64,13 @@ def read_capped(path: str, max_bytes: int) -> bytes:
         OSError: missing, no permission, a link, no regular file, or too large (``EFBIG``).
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        data = stream.read(max_bytes + 1)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            data = stream.read(max_bytes + 1)
+    finally:
+        os.close(handle)
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, "larger than {} bytes".format(max_bytes), path)
     return data

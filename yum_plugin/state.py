@@ -10,7 +10,7 @@ a damaged memory must not keep a host from its updates.
 """
 import json
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .errors import UsageError
 from .files import locked, read_capped, write_whole
@@ -21,6 +21,10 @@ SCHEMA = 1
 MAX_FILE_BYTES = 4 * 1024 * 1024
 REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day
+# What a damaged file may do to the code that reads it.
+_DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
+_Values = TypeVar("_Values")
 
 
 class Record(NamedTuple):
@@ -33,6 +37,9 @@ class Record(NamedTuple):
     rests_until: int  # seconds since 1970; 0: not resting
     seconds: float
     certificate_expires: Optional[int]
+
+
+_NO_RECORD = Record("", "", 0, 0, 0, 0.0, 0)
 
 
 class Memory(NamedTuple):
@@ -115,14 +122,13 @@ class State:
         except OSError as error:
             raise UsageError("state", "the state cannot be written: {}".format(error.strerror), where=path)
 
-    def _read(self, repository_id: str, name: str, decode: Any) -> Any:
+    def _read(self, repository_id: str, name: str, decode: Callable[[Any], _Values]) -> Optional[_Values]:
         path = self.path(repository_id, name)
         try:
-            values = json.loads(read_capped(path, MAX_FILE_BYTES).decode("utf-8"))
-            return decode(values)
+            return decode(json.loads(read_capped(path, MAX_FILE_BYTES).decode("utf-8")))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except _DAMAGE as error:
             self.problems.append(str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)))
             return None
 
@@ -182,14 +188,23 @@ def _memory_to(memory: Memory) -> Dict[str, Any]:
     }
 
 
+def _typed(sample: Any, values: Dict[str, Any]) -> Any:
+    """Fill in a NamedTuple; raise TypeError for a value of another type than the sample's."""
+    made = sample._replace(**values)
+    for name, expected, value in zip(made._fields, sample, made):
+        if type(value) is not type(expected) and not (value is None and name == "certificate_expires"):
+            raise TypeError("{} is no {}".format(name, type(expected).__name__))
+    return made
+
+
 def _memory_of(values: Dict[str, Any]) -> Memory:
     if values["schema"] != SCHEMA:  # the high-water mark is read whatever wrote it, if it has the fields; this is only a memory
         raise ValueError("written by another version (schema {})".format(values["schema"]))
-    mirrors = tuple(Mirror(**mirror) for mirror in values["mirrors"])
+    mirrors = tuple(_typed(Mirror(""), mirror) for mirror in values["mirrors"])
     for mirror in mirrors:
         clean_base_url(mirror.url)
     return Memory(
         mirrors, str(values["sha256"]),
-        {str(url): Record(**record) for url, record in values["records"].items()},
+        {str(url): _typed(_NO_RECORD, record) for url, record in values["records"].items()},
         _snapshot_of(values["snapshot"]) if values["snapshot"] else None,
         tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]))

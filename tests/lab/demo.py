@@ -52,13 +52,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="xcpng-mirrors-demo-") as folder, Lab(os.path.join(folder, "lab")) as lab:
         for fault, _ in FAULTS:
             for kind in ("stock", "with plugin"):
-                result = _case(lab, os.path.join(folder, fault + kind[:5]), fault, kind != "stock")
-                good = good and (kind == "stock" or result[:2] == ("ok", "2.0"))
+                plugin = kind != "stock"
+                result = _case(lab, os.path.join(folder, "{}-{:d}".format(fault, plugin)), fault, plugin)
+                good = good and (not plugin or result[:2] == ("ok", "2.0"))
                 print(COLUMNS.format(fault, kind, result.outcome, result.version, "{:.1f}".format(result.seconds),
                                      result.received_bytes // 1024), flush=True)
-    print("\nThe faults: " + "; ".join("{} = {}".format(*fault) for fault in FAULTS) + ".")
-    print("Stock dnf was stopped after {:.0f} s where it hung. Play with it: {} -m tests.lab --help".format(
-        STOP_SECONDS, os.path.relpath(sys.executable)))
+    print()
+    for fault, words in FAULTS:
+        print("{:<15} {}".format(fault, words))
+    print("\nWhere stock dnf hung it was stopped after {:.0f} s. To play with the lab yourself:".format(STOP_SECONDS))
+    print("    {} -m tests.lab --help".format(os.path.relpath(sys.executable)))
     return 0 if good else 1
 
 

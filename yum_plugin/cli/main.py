@@ -38,7 +38,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments == ["--version"]:
         print(PROGRAM, __version__)
         return EXIT_OK
-    return _run_subcommand(_parse(arguments))
+    try:
+        return _run_subcommand(_parse(arguments))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _run_engine() -> NoReturn:
@@ -84,8 +87,6 @@ def _run_subcommand(arguments: "argparse.Namespace") -> int:
         sys.stdout.flush()
     except MirrorsError as error:
         code = _tell(error)
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_OK

@@ -234,7 +234,7 @@ def run(arguments: argparse.Namespace) -> int:
     for view, answer in zip(views, answers):
         view.answer = answer
     if arguments.json:
-        display.out.line(json.dumps(_values(views, host), indent=1, sort_keys=True))
+        display.out.line(json.dumps(_values(views, host), indent=1))
     elif not arguments.quiet:
         display.finish()
     _tell(views, host, arguments.verbose)

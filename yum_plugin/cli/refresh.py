@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = refresh(host.repositories, host.settings, host.state, options)
     out = Console(sys.stdout)
     if arguments.json:
-        out.line(json.dumps(_values(found, host), indent=1, sort_keys=True))
+        out.line(json.dumps(_values(found, host), indent=1))
     for item in found:
         _tell(item, host)
         if item.snapshot is not None:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     general += host.state.problems
     out = Console(sys.stdout)
     if arguments.json:
-        out.line(json.dumps(_values(found, general, host, now), indent=1, sort_keys=True))
+        out.line(json.dumps(_values(found, general, host, now), indent=1))
     elif not arguments.quiet:
         lines = _host_lines(host) + [line for item in found for line in _lines(item, now)]
         out.write("".join(line + "\n" for line in wrapped(lines, out.width)))

@@ -90,7 +90,7 @@ class _PageReader:
             self._cells = []
             self._cells_are_header = False
         elif tag == "a":
-            self._link = self._link or attributes.get("href", "")
+            self._link = self._link or attributes.get("href") or ""
         elif tag in ("title", "th", "td") or tag == "p" and not self._element:
             self._element, self._text, self._room, self._link = tag, [], MAX_CELL_CHARACTERS, ""
 

@@ -30,17 +30,21 @@ class _CryptographyHash:
         self._hash = hashes.Hash(getattr(hashes, name.upper())())
 
     def update(self, data: bytes) -> None:
+        """As hashlib's."""
         self._hash.update(data)
 
     def copy(self) -> "_CryptographyHash":
+        """As hashlib's."""
         twin = _CryptographyHash.__new__(_CryptographyHash)
         twin._hash = self._hash.copy()
         return twin
 
     def digest(self) -> bytes:
+        """As hashlib's: may be asked for more than once."""
         return self._hash.copy().finalize()
 
     def hexdigest(self) -> str:
+        """As hashlib's."""
         return self.digest().hex()
 
 

@@ -69,15 +69,18 @@ class _Reader:
 
     @property
     def left(self) -> int:
+        """How many bytes were not taken yet."""
         return len(self._data) - self.position
 
     def take(self, count: int) -> bytes:
+        """Return the next bytes; "malformed" if there are not so many."""
         if count > self.left:
             raise TrustError("malformed", "an OpenPGP packet that ends early")
         self.position += count
         return self._data[self.position - count : self.position]
 
     def number(self, octets: int) -> int:
+        """Take so many octets as a big-endian number."""
         return int.from_bytes(self.take(octets), "big")
 
 

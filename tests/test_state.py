@@ -1,0 +1,224 @@
+"""What a host remembers, on good days and bad ones. The high-water mark is never lowered."""
+import json
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yum_plugin.errors import UsageError
+from yum_plugin.model import Mirror, Probe
+from yum_plugin.state import MAX_REST_SECONDS, Memory, Record, State, judge_record, resting
+
+from .test_files import in_child, killed_at, plant
+from .world import NOW, mirror, snapshot
+
+ID = "xcp-ng-updates"
+RECORD = Record("timed-out", "no answer in time", NOW, 2, NOW + 7200, 0.25, NOW + 99)
+MEMORY = Memory((mirror("a", rank=1, country="FR"), mirror("b", excluded="Down")), "a" * 64, {"https://a.test/": RECORD},
+                snapshot(3), ("https://a.test/",), NOW + 0.5, "propagating")
+FILES = ("accepted.json", "mirrors.json")
+
+
+@pytest.fixture
+def state(tmp_path):
+    return State(str(tmp_path / "state"))
+
+
+def test_what_was_written_is_read_again(state):
+    state.remember(ID, MEMORY)
+    state.accept(ID, snapshot(3))
+    again = State(state.folder)
+    assert again.memory(ID) == MEMORY and again.accepted(ID) == snapshot(3) and again.problems == []
+
+
+def test_a_new_host_remembers_nothing_and_that_is_no_problem(state):
+    assert state.memory(ID) == Memory() and state.accepted(ID) is None and state.problems == []
+
+
+def test_repositories_are_kept_apart(state):
+    state.accept("xcp-ng-base", snapshot(5))
+    assert state.accepted(ID) is None
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", "", ".hidden", "a\x00b"])
+def test_a_repository_id_never_leads_out_of_the_state(state, name):
+    with pytest.raises(ValueError):
+        state.path(name, "accepted.json")
+
+
+# The high-water mark.
+
+
+def test_the_mark_is_not_lowered(state):
+    state.accept(ID, snapshot(3))
+    state.accept(ID, snapshot(2))
+    assert state.accepted(ID) == snapshot(3)
+
+
+def test_the_mark_is_lowered_only_when_the_admin_says_so(state):
+    state.accept(ID, snapshot(3))
+    state.accept(ID, snapshot(2), allow_rollback=True)
+    assert state.accepted(ID) == snapshot(2)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=1, max_size=12))
+def test_the_mark_is_always_the_newest_ever_accepted(tmp_path, accepted):
+    state = State(str(tmp_path / "state-{}".format(len(os.listdir(str(tmp_path))))))
+    given_so_far = []
+    for version, later in accepted:
+        given_so_far.append(snapshot(version * 3 + later)._replace(timestamp=version))
+        state.accept(ID, given_so_far[-1])
+        assert state.accepted(ID).age_key == max(each.age_key for each in given_so_far)
+
+
+def test_the_mark_of_another_version_of_this_program_counts(state):
+    state.accept(ID, snapshot(3))
+    path = state.path(ID, "accepted.json")
+    values = json.load(open(path))
+    values.update(schema=99, more="fields")
+    json.dump(values, open(path, "w"))
+    assert state.accepted(ID) == snapshot(3) and state.problems == []
+
+
+# Damage.
+
+_GOOD = {"mirrors": [dict(Mirror("https://a.test/")._asdict())], "sha256": "", "records": {"https://a.test/": dict(RECORD._asdict())},
+         "snapshot": None, "usable": [], "resolved_at": 0, "note": "", "schema": 1}
+
+
+def _changed(**values):
+    return json.dumps(dict(_GOOD, **values)).encode()
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"null", b"[]", b"5", b"\"x\"", b"\xff\xfe", b"[" * 100000, b"{}", b'{"schema": 1}', b"\x00" * 4096,
+    _changed(schema=2), _changed(schema=None), _changed(records=[]), _changed(records=None), _changed(records={"a": 5}),
+    _changed(records={"https://a.test/": dict(RECORD._asdict(), failures="many")}),
+    _changed(records={"https://a.test/": dict(RECORD._asdict(), rests_until=None)}),
+    _changed(records={"https://a.test/": dict(RECORD._asdict(), extra=1)}),
+    _changed(mirrors=5), _changed(mirrors=[5]), _changed(mirrors=[{}]), _changed(mirrors=[{"url": 5}]),
+    _changed(mirrors=[{"url": "file:///etc/passwd"}]), _changed(mirrors=[{"url": "https://a.test/", "rank": "first"}]),
+    _changed(mirrors=[{"url": "https://a.test/", "country": None}]), _changed(resolved_at="yesterday"),
+    _changed(resolved_at=10**400), _changed(usable=5), _changed(snapshot=5), _changed(snapshot={"sha256": "a" * 64}),
+    _changed(snapshot={"sha256": "a" * 64, "size": float("inf"), "revision": 1, "timestamp": 1, "signed_at": 1}),
+])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_counts_as_missing_and_is_told(state, name, content):
+    path = state.path(ID, name)
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as stream:
+        stream.write(content)
+    missing = state.accepted(ID) if name == "accepted.json" else state.memory(ID)
+    assert missing == (None if name == "accepted.json" else Memory())
+    assert len(state.problems) == 1 and path in state.problems[0] and "\n" not in state.problems[0]
+    state.remember(ID, MEMORY)
+    state.accept(ID, snapshot(3))
+    assert State(state.folder).memory(ID) == MEMORY and State(state.folder).accepted(ID) == snapshot(3)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "directory", "huge"])
+def test_something_else_in_the_place_of_a_file_counts_as_missing_and_is_told(state, tmp_path, name, kind):
+    os.makedirs(os.path.join(state.folder, ID))
+    plant(tmp_path / "state" / ID / name, kind)
+    assert state.accepted(ID) is None and state.memory(ID) == Memory()
+    assert len(state.problems) == 1 and name in state.problems[0]
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                        st.sampled_from(sorted(_GOOD) + list(RECORD._fields) + list(Mirror._fields)), inner, max_size=8), max_leaves=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_json_at_all_makes_reading_crash(tmp_path, values):
+    state = State(str(tmp_path))
+    os.makedirs(os.path.join(state.folder, ID), exist_ok=True)
+    merged = dict(_GOOD, **values) if isinstance(values, dict) else values
+    for name in FILES:
+        with open(state.path(ID, name), "w") as stream:
+            json.dump(merged, stream)
+    state.accepted(ID)
+    memory = state.memory(ID)
+    resting(memory, NOW)
+    for each in memory.mirrors:
+        judge_record(memory.records.get(each.url), Probe(each, "timed-out"), NOW)
+
+
+# Places that cannot be written.
+
+
+def test_a_state_that_cannot_be_made_is_told_with_its_path(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UsageError) as refusal:
+        State(str(tmp_path / "file" / "state")).accept(ID, snapshot(1))
+    assert refusal.value.reference == "state" and "accepted.json" in refusal.value.where
+
+
+def test_a_read_only_state_is_told_and_still_read(state):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    state.accept(ID, snapshot(3))
+    os.chmod(os.path.join(state.folder, ID), 0o755)
+
+    def as_nobody():
+        os.setuid(65534)
+        state.accept(ID, snapshot(4))
+
+    folder = state.folder
+    while folder != "/":
+        os.chmod(folder, 0o755)
+        folder = os.path.dirname(folder) if folder.count("/") > 2 else "/"
+    assert in_child(as_nobody) == 200, "a UsageError"
+    assert state.accepted(ID) == snapshot(3)
+
+
+# Kills.
+
+
+def test_fifty_kills_in_a_row_at_varying_moments_lose_nothing_and_stop_nothing(state):
+    """SIGKILL before the k-th call of the system, for every k: the mark only rises, the next run works."""
+    state.accept(ID, snapshot(1))
+    mark, finished = 1, 0
+    for version in range(2, 52):
+        def write(version=version):
+            state.remember(ID, MEMORY._replace(resolved_at=float(version)))
+            state.write_metalink(ID, b"<metalink/>" * version)
+            state.accept(ID, snapshot(version))
+
+        finished += not killed_at(version % 30 + 1, write)
+        survivor = State(state.folder)
+        now = survivor.accepted(ID)
+        assert now in (snapshot(mark), snapshot(version)), "lost or lowered"
+        mark = mark if now == snapshot(mark) else version
+        survivor.memory(ID)
+        assert survivor.problems == []
+    assert 0 < finished < 50, "kills before, between and after all steps"
+    state.remember(ID, MEMORY)
+    state.write_metalink(ID, b"x")
+    state.accept(ID, snapshot(99))
+    assert sorted(os.listdir(os.path.join(state.folder, ID))) == ["accepted.json", "metalink.xml", "mirrors.json"]
+
+
+# Quarantine.
+
+
+def test_a_failed_mirror_rests_an_hour_doubling_to_a_day_and_one_good_answer_ends_it():
+    record, hours = None, []
+    for _ in range(8):
+        record = judge_record(record, Probe(mirror("a"), "timed-out"), NOW)
+        hours.append((record.rests_until - NOW) / 3600)
+    assert hours == [1, 2, 4, 8, 16, 24, 24, 24]
+    assert judge_record(record, Probe(mirror("a"), "ok"), NOW)[3:5] == (0, 0)
+
+
+@pytest.mark.parametrize("outcome, rests", [("ok", False), ("stale", False), ("timed-out", True), ("signature-invalid", True)])
+def test_a_stale_mirror_does_not_rest_for_it_may_catch_up_any_minute(outcome, rests):
+    assert (judge_record(None, Probe(mirror("a"), outcome), NOW).rests_until > NOW) == rests
+
+
+@pytest.mark.parametrize("until, rests", [(NOW, False), (NOW + 1, True), (NOW + MAX_REST_SECONDS, True),
+                                          (NOW + MAX_REST_SECONDS + 1, False), (0, False)])
+def test_a_mirror_does_not_rest_for_years_because_the_clock_once_was_far_ahead(until, rests):
+    memory = Memory(records={"https://a.test:8443/x/": RECORD._replace(rests_until=until)})
+    assert list(resting(memory, NOW)) == (["a.test:8443"] if rests else [])
