@@ -183,4 +183,5 @@ def _sample(client: Client, mirror: Mirror, content: Repomd, patience: Patience)
             next(stream.chunks(), b"")
             return stream.first_byte_seconds
     except FetchError as error:
-        raise FetchError(error.reference, "repomd.xml is there, the files it names are not: {}".format(error.what), where=mirror.url)
+        what = "repomd.xml is there, the files it names are not: {}".format(error.what)
+        raise FetchError(error.reference, what, where=mirror.url)

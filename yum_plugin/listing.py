@@ -30,7 +30,8 @@ class ListRules(NamedTuple):
     require_https: bool
 
 
-def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, path: str, waited_enough: bool) -> Optional[MirrorList]:
+def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, path: str,
+                 waited_enough: bool) -> Optional[MirrorList]:
     """Decide whether there is a list to work with.
 
     Args:

@@ -1,4 +1,7 @@
-"""Job 1 with its effects: lock, use what another has just written, resolve, write. What the engine and ``xcpng-mirrors refresh`` call."""
+"""Job 1 with its effects: lock, use what another has just written, resolve, write.
+
+What the engine and ``xcpng-mirrors refresh`` call.
+"""
 import logging
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
@@ -63,7 +66,8 @@ def _reuse(repositories: Sequence[Repository], state: State, called_at: float, n
     for repository in repositories:
         memory = state.memory(repository.id)
         if memory.snapshot is not None and memory.usable and called_at <= memory.resolved_at <= now:
-            found[repository.id] = Refreshed(repository, state.path(repository.id, "metalink.xml"), memory.snapshot, memory.usable)
+            metalink = state.path(repository.id, "metalink.xml")
+            found[repository.id] = Refreshed(repository, metalink, memory.snapshot, memory.usable)
     return found
 
 
@@ -94,8 +98,9 @@ def _warnings(answer: Answer) -> Sequence[str]:
     if distrusted:
         first = distrusted[0]
         more = " and {} more".format(len(distrusted) - 1) if len(distrusted) > 1 else ""
-        lines.append(str(TrustError(first.reference, "{}; refused{}, other mirrors are used".format(first.detail, more),
-                                    where=first.mirror.url, hint="see 'xcpng-mirrors mirrors --repo {}'".format(answer.repository.id))))
+        what = "{}; refused{}, other mirrors are used".format(first.detail, more)
+        hint = "see 'xcpng-mirrors mirrors --repo {}'".format(answer.repository.id)
+        lines.append(str(TrustError(first.reference, what, where=first.mirror.url, hint=hint)))
     if resolution.note == "freeze":
         age = duration(int(answer.memory.resolved_at) - resolution.snapshot.timestamp)
         lines.append("freeze: the newest metadata on all mirrors asked is {} old; see max_age= in the .conf".format(age))

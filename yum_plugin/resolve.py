@@ -211,7 +211,8 @@ class Resolver:
         self._options.on_probe(job.repository, answer)
 
 
-def _list_task(ask: Callable[..., MirrorList], roots: Sequence[str], path: str, patience: Patience) -> Callable[[Client], MirrorList]:
+def _list_task(ask: Callable[..., MirrorList], roots: Sequence[str], path: str,
+               patience: Patience) -> Callable[[Client], MirrorList]:
     return lambda client: ask(client, roots, path, patience)
 
 

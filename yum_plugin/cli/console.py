@@ -146,7 +146,7 @@ class Console:
         room = shutil.get_terminal_size().lines - 1
         shown = list(lines) if is_last else list(lines[:room])
         back = "\x1b[{}A".format(self._drawn) if self._drawn else ""
-        self.write(back + "\r" + "".join("{}\x1b[K\n".format(line) for line in shown) + "\x1b[J")
+        self.write(back + "\r" + "".join("\x1b[K{}\n".format(line) for line in shown) + "\x1b[J")
         self._drawn = 0 if is_last else len(shown)
 
 

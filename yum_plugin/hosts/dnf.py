@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import os
 import time
-from urllib.request import pathname2url
+from urllib.parse import quote
 
 import dnf
 import dnf.exceptions
@@ -117,7 +117,7 @@ class Rewiring(object):
         return not by_user and self._settings.wants(repo.id, list(repo.baseurl))
 
     def _url_of(self, repo):
-        return "file://" + pathname2url(self._settings.file_of(repo.id, "metalink.xml"))
+        return "file://" + quote(self._settings.file_of(repo.id, "metalink.xml"))
 
     def _set_if_warm(self, repo):
         """Point a repository to its metalink if the cache that goes with it can be used without asking; say whether."""

@@ -1,4 +1,7 @@
-"""How requests is made to keep our promises: own sockets that can be ended, own TLS context, no environment but curl's proxies."""
+"""How requests is made to keep our promises.
+
+Own sockets that can be ended from outside, our own TLS context, nothing of the environment but the proxies that curl knows.
+"""
 import socket
 import ssl
 import threading

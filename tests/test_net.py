@@ -1,0 +1,501 @@
+"""How bytes come in: caps, deadlines, TLS, proxies and credentials, against real sockets that misbehave."""
+import base64
+import ssl
+import threading
+import time
+
+import pytest
+import trustme
+
+from yum_plugin.errors import FetchError, UsageError
+from yum_plugin.model import Network
+from yum_plugin.net import connect as connecting
+from yum_plugin.net.fetch import Client, Limits
+from yum_plugin.net.probe import Crew, explain_tls
+from yum_plugin.net.tls import make_context
+from yum_plugin.net.transport import proxies_for
+
+from .rawserver import (Blackhole, RawServer, addresses, authority, drips, never_speaks, ok, proxies, says, says_for_ever,
+                        stays_silent_after)
+
+DIRECT = Network(proxy="")
+SMALL = Limits(1000)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNFRAMED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+AT_ONCE_SECONDS = 1.0  # "at once", on a busy machine
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def fetch(url, network=DIRECT, limits=SMALL, seconds=10.0, trusted_hosts=(), **options):
+    with Client(network, make_context(network), seconds, trusted_hosts) as client:
+        return client.get(url, limits, **options)
+
+
+def refusal(url, *arguments, **options):
+    with pytest.raises(FetchError) as error:
+        fetch(url, *arguments, **options)
+    return error.value
+
+
+# What a server may send.
+
+
+def test_a_whole_answer_arrives_with_its_headers():
+    answer = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: 1\r\nLink: <a>\r\nLink: <b>\r\n\r\nhello")
+    with RawServer(says(answer)) as server:
+        found = fetch(server.url)
+    assert (found.status, found.body, found.headers["x-one"], found.links) == (200, b"hello", "1", ("<a>", "<b>"))
+
+
+@pytest.mark.parametrize("behave, reference", [
+    (says_for_ever(UNFRAMED, b"x" * 65536), "too-large"),
+    (says_for_ever(CHUNKED, b"400\r\n" + b"x" * 1024 + b"\r\n"), "too-large"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n"), "too-large"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n"), "too-large"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx"), "bad-answer"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour"), "truncated"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nfour"), "bad-answer"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nfour"), "bad-answer"),
+    (says(CHUNKED + b"400\r\nfour"), "truncated"),
+    (says(CHUNKED + b"what?\r\nfour\r\n"), ("bad-answer", "truncated")),
+    (says_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Flood: yes\r\n" * 100), "bad-answer"),
+    (says_for_ever(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 65536), "bad-answer"),
+    (says_for_ever(b"", b"x" * 65536), "bad-answer"),
+    (says(ok(b"\x1f\x8b", "Content-Encoding: gzip")), "bad-answer"),
+    (says(ok(b"\x1f\x8b", "Content-Encoding: identity, br")), "bad-answer"),
+    (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "bad-answer"),
+    (says(b"220 smtp.test ESMTP\r\n\r\n"), "bad-answer"),
+    (says(b""), "unreachable"),
+    (says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "http-status"),
+    (says(b"HTTP/1.1 503 \r\n\r\n"), "http-status"),
+    (says(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\n\r\nx"), "http-status"),
+    (says(b"HTTP/1.1 204 No Content\r\n\r\n"), "http-status"),
+])
+def test_an_answer_that_is_none_or_costs_too_much_is_refused_by_its_name(behave, reference):
+    started = time.monotonic()
+    with RawServer(behave) as server:
+        error = refusal(server.url)
+    assert error.reference in reference and server.url.rstrip("/") in error.where
+    assert time.monotonic() - started < 2 * AT_ONCE_SECONDS
+
+
+def test_an_answer_longer_than_it_says_is_cut_where_it_says():
+    with RawServer(says(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour and more")) as server:
+        assert fetch(server.url).body == b"four"
+
+
+def test_an_endless_run_of_interim_answers_ends_at_the_deadline():
+    with RawServer(drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+        assert refusal(server.url, seconds=0.4).reference == "timed-out"
+
+
+@pytest.mark.parametrize("location", [b"/again", b"http://127.0.0.9/", b"//127.0.0.9/", b"/x\r\nLocation: http://127.0.0.9/",
+                                      b"/x%0d%0aSet-Cookie:%20a=b", b"", b"\xff\xfe", b"http://[::1"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed_whatever_it_says(status, location):
+    head = "HTTP/1.1 {} Moved\r\nContent-Length: 0\r\nLocation: ".format(status).encode() + location
+    with RawServer(says(head + b"\r\n\r\n")) as server:
+        assert refusal(server.url).reference == "redirect-refused"
+    assert len(server.heads) == 1
+
+
+def test_no_cookie_is_kept():
+    def behave(connection, server):
+        for _ in range(2):
+            server.read_head(connection)
+            connection.sendall(ok(b"x", "Set-Cookie: a=b"))
+
+    with RawServer(behave) as server, Client(DIRECT, make_context(DIRECT), 5) as client:
+        for _ in range(2):
+            client.get(server.url, SMALL)
+    assert len(server.heads) == 2 and not any(b"cookie" in head.lower() for head in server.heads)
+
+
+def test_requests_ask_for_bytes_as_they_are_and_say_who_asks():
+    with RawServer(says(ok(b"x"))) as server:
+        fetch(server.url + "a?b=c", headers={"Range": "bytes=0-9"})
+    head = server.heads[0].lower()
+    assert head.startswith(b"get /a?b=c http/1.1\r\n")
+    assert b"accept-encoding: identity\r\n" in head and b"user-agent: xcpng-mirrors/" in head and b"range: bytes=0-9\r\n" in head
+
+
+# Time.
+
+
+@pytest.mark.parametrize("behave", [
+    never_speaks,
+    stays_silent_after(b""),
+    stays_silent_after(b"HTTP/1.1 200 OK\r\n"),
+    stays_silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nfour"),
+    drips(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+    drips(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"x"),
+    drips(CHUNKED, b"1\r\nx\r\n"),
+    drips(CHUNKED, b"0"),
+])
+def test_the_deadline_ends_a_request_whatever_the_server_does(behave):
+    started = time.monotonic()
+    with RawServer(behave) as server:
+        assert refusal(server.url, seconds=0.3).reference == "timed-out"
+    assert 0.25 < time.monotonic() - started < 0.3 + AT_ONCE_SECONDS
+
+
+def test_a_pause_longer_than_the_read_timeout_ends_a_request():
+    with RawServer(stays_silent_after(b"HTTP/1.1 200 OK\r\n")) as server:
+        assert refusal(server.url, limits=Limits(1000, read_seconds=0.1)).reference == "timed-out"
+
+
+def test_a_tls_handshake_that_never_ends_is_bounded_by_the_connect_timeout():
+    with RawServer(never_speaks) as server:
+        error = refusal("https://127.0.0.1:{}/".format(server.port), limits=Limits(1000, connect_seconds=0.2))
+    assert error.reference == "timed-out"
+
+
+def test_a_connection_that_nobody_answers_is_bounded_by_the_connect_timeout():
+    with Blackhole() as hole:
+        error = refusal("http://127.0.0.1:{}/".format(hole.port), limits=Limits(1000, connect_seconds=0.2))
+    assert error.reference == "timed-out"
+
+
+def test_a_refused_connection_is_told_at_once():
+    with Blackhole() as hole:
+        port = hole.port
+    error = refusal("http://127.0.0.1:{}/".format(port))
+    assert (error.reference, error.what) == ("unreachable", "Connection refused")
+
+
+def test_an_unknown_name_is_unreachable():
+    assert refusal("http://no-such-host.invalid/").reference == "unreachable"
+
+
+@pytest.mark.parametrize("scheme, proxied, behave", [
+    ("http", False, stays_silent_after(b"")),
+    ("http", False, stays_silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")),
+    ("https", False, never_speaks),
+    ("https", True, stays_silent_after(b"")),
+    ("https", True, stays_silent_after(b"HTTP/1.1 200 OK\r\nX-Half: ")),
+    ("https", True, stays_silent_after(b"HTTP/1.1 200 OK\r\n\r\n")),
+])
+def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied, behave):
+    """In the headers, in the body, in the TLS handshake, in a proxy's answer, in the handshake beyond a proxy."""
+    with RawServer(behave) as server:
+        place = "127.0.0.1:{}".format(server.port)
+        network = Network(proxy="http://" + place if proxied else "")
+        client = Client(network, make_context(network), 30)
+        outcome = []
+
+        def ask():
+            try:
+                with client:
+                    client.get("{}://{}/".format(scheme, place), Limits(1000, 30, 30))
+            except FetchError as error:
+                outcome.append(error.reference)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        if scheme == "http" or proxied:
+            assert server.asked.wait(5)
+        assert server.connected.wait(5)
+        started = time.monotonic()
+        client.abort()
+        thread.join(5)
+        assert outcome == ["timed-out"] and time.monotonic() - started < AT_ONCE_SECONDS
+
+
+def test_after_an_abort_nothing_is_asked_any_more():
+    with RawServer(says(ok(b"x"))) as server, Client(DIRECT, make_context(DIRECT), 5) as client:
+        client.abort()
+        with pytest.raises(FetchError) as error:
+            client.get(server.url, SMALL)
+    assert error.value.reference == "timed-out" and server.heads == []
+
+
+def test_a_client_leaves_no_descriptor_and_no_thread_behind():
+    import os
+    with RawServer(says(ok(b"x"))) as server:
+        fetch(server.url)
+        before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        for _ in range(5):
+            fetch(server.url)
+        assert len(os.listdir("/proc/self/fd")) <= before + 5, "the server's own ends may be open still"
+        assert threading.active_count() <= threads + 5
+
+
+def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
+    with RawServer(stays_silent_after(b"")) as hanging, RawServer(says(ok(b"quick"))) as quick:
+        crew = Crew()
+        for key, server in (("hanging", hanging), ("quick", quick)):
+            crew.start(key, lambda client, url=server.url: client.get(url, SMALL).body, DIRECT, 30)
+        first = crew.next(5)
+        assert (first.key, first.value, first.error) == ("quick", b"quick", None)
+        assert hanging.asked.wait(5)
+        crew.dismiss()
+        second = crew.next(5)
+        assert second.key == "hanging" and second.error.reference == "timed-out"
+        assert crew.next(0) is None
+
+
+# TLS.
+
+
+@pytest.mark.parametrize("fault, reference", [
+    ("", ""),
+    ("expired-certificate", "tls-expired"),
+    ("wrong-host-certificate", "tls-hostname"),
+    ("self-signed-certificate", "tls-untrusted"),
+    ("incomplete-chain", "tls-untrusted"),
+])
+def test_tls_failures_are_told_apart(lab, fault, reference):
+    network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
+    url = lab.add_mirror("m", fault).url + "8/8.3/base/x86_64/repodata/repomd.xml"
+    if not reference:
+        assert fetch(url, network, Limits(100000)).body.startswith(b"<?xml")
+        return
+    assert refusal(url, network).reference == reference
+    assert lab.log.requests() == [], "nothing was asked over a connection that is not trusted"
+
+
+@pytest.mark.parametrize("fault, reference", [("incomplete-chain", "tls-incomplete"), ("self-signed-certificate", "tls-untrusted")])
+def test_a_missing_intermediate_certificate_is_recognised(lab, fault, reference):
+    url = lab.add_mirror("m", fault).url
+    network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
+    refined = explain_tls(refusal(url, network), url, network, 3)
+    assert refined.reference == reference
+    if fault == "incomplete-chain":
+        assert "fullchain" in str(refined)
+
+
+def test_the_chain_is_not_looked_at_past_a_proxy_of_the_environment(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with RawServer(never_speaks) as server:
+        error = FetchError("tls-untrusted", "x")
+        url = "https://127.0.0.1:{}/".format(server.port)
+        assert explain_tls(error, url, Network(), 0.2) is error
+        assert not server.connected.is_set()
+
+
+@pytest.mark.parametrize("behave", [never_speaks, drips(b"", b"\x16"), says(b"\x16\x03\x03\xff\xff"), says(b"\x16\x03\x03\x00\x04\x0b\xff\xff\xff")])
+def test_a_chain_that_is_not_shown_changes_nothing_and_costs_no_more_than_the_timeout(behave):
+    def reads_first(connection, server):
+        connection.recv(65536)
+        server.heads.append(b"")
+        behave(connection, type("Fake", (), {"read_head": lambda self, _: b"", "stopped": server.stopped})())
+
+    with RawServer(reads_first) as server:
+        error = FetchError("tls-untrusted", "x")
+        started = time.monotonic()
+        assert explain_tls(error, "https://127.0.0.1:{}/".format(server.port), DIRECT, 0.3) is error
+        assert time.monotonic() - started < 0.3 + AT_ONCE_SECONDS
+
+
+def test_without_the_labs_authority_its_mirrors_are_not_trusted(lab):
+    assert refusal(lab.add_mirror("m").url).reference == "tls-untrusted"
+
+
+def test_sslverify_0_is_obeyed(lab):
+    url = lab.add_mirror("m", "self-signed-certificate+wrong-host-certificate").url + "8/8.3/base/x86_64/repodata/repomd.xml"
+    assert fetch(url, DIRECT._replace(ssl_verify=False), Limits(100000)).status == 200
+
+
+def test_the_end_of_a_certificate_is_seen(lab):
+    network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
+    with Client(network, make_context(network), 5) as client:
+        client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", Limits(100000))
+        assert 80 * 86400 < client.certificate_expires - time.time() < 91 * 86400
+
+
+def test_a_client_certificate_is_shown_to_a_server_that_wants_one(tmp_path):
+    authority_, other = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority_.issue_cert("127.0.0.1").configure_cert(context)
+    authority_.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority_.cert_pem.write_to_path(str(tmp_path / "ca"))
+    network = DIRECT._replace(ssl_ca_cert=str(tmp_path / "ca"))
+    with RawServer(says(ok(b"x")), tls=context) as server:
+        for name, issuer in (("good", authority_), ("bad", other)):
+            leaf = issuer.issue_cert("client.test")
+            leaf.private_key_pem.write_to_path(str(tmp_path / (name + ".key")))
+            leaf.cert_chain_pems[0].write_to_path(str(tmp_path / (name + ".pem")))
+
+        def shown(name):
+            return network._replace(ssl_client_cert=str(tmp_path / (name + ".pem")), ssl_client_key=str(tmp_path / (name + ".key")))
+
+        assert fetch(server.url, shown("good")).body == b"x"
+        assert refusal(server.url, shown("bad")).reference in ("tls-failed", "unreachable")
+        assert refusal(server.url, network).reference in ("tls-failed", "unreachable")
+
+
+@pytest.mark.parametrize("changes", [{"ssl_ca_cert": "/nowhere"}, {"ssl_client_cert": "/nowhere"}])
+def test_a_tls_file_that_cannot_be_loaded_is_a_problem_of_the_configuration(changes):
+    with pytest.raises(UsageError) as error:
+        make_context(Network(**changes))
+    assert (error.value.reference, error.value.where) == ("configuration", "/nowhere")
+
+
+# Credentials.
+
+
+def head_of(url, network=DIRECT, **options):
+    with RawServer(says(ok(b"x"))) as server:
+        fetch(url.format(server.port), network, **options)
+    return server.heads[0].lower()
+
+
+def test_netrc_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("default login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    assert b"authorization" not in head_of("http://127.0.0.1:{}/")
+
+
+SECRET = Network(proxy="", username="user", password="secret")
+BASIC = b"authorization: basic " + base64.b64encode(b"user:secret").lower()
+
+
+@pytest.mark.parametrize("hosts, sent", [(("127.0.0.1",), True), ((), False), (("127.0.0.2", "0.0.1"), False), (("",), False)])
+def test_the_password_is_sent_to_the_hosts_of_the_repo_file_and_no_other(hosts, sent):
+    assert (BASIC in head_of("http://127.0.0.1:{}/", SECRET, trusted_hosts=hosts)) == sent
+
+
+def test_the_password_is_not_sent_to_another_host_through_a_proxy():
+    with RawServer(proxies) as proxy:
+        network = SECRET._replace(proxy=proxy.url)
+        fetch("http://own.test/", network, trusted_hosts=("own.test",))
+        fetch("http://other.test/", network, trusted_hosts=("own.test",))
+    own, other = (head.lower() for head in proxy.heads)
+    assert BASIC in own and b"authorization" not in other
+
+
+def test_a_user_in_the_url_gets_no_say(lab):
+    assert b"authorization" not in head_of("http://127.0.0.1:{}/")
+
+
+# Proxies.
+
+
+def test_a_proxy_with_user_and_password_makes_a_tunnel_and_the_mirror_sees_neither(lab):
+    with RawServer(proxies) as proxy:
+        network = Network(proxy=proxy.url, proxy_username="us er", proxy_password="p@ss:w/rd", ssl_ca_cert=lab.ca_bundle,
+                          username="user", password="secret")
+        answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, Limits(100000))
+    assert answer.status == 200 and len(proxy.heads) == 1
+    head = proxy.heads[0].decode()
+    assert head.startswith("CONNECT {}:{} ".format(*authority(lab.mirrors["m"].url)))
+    assert "roxy-Authorization: Basic " + base64.b64encode(b"us er:p@ss:w/rd").decode() in head.replace("proxy-a", "Proxy-A")
+    assert base64.b64encode(b"user:secret").decode() not in head
+    seen = lab.log.requests("m")[0].headers
+    assert "proxy-authorization" not in seen and "authorization" not in seen
+
+
+def test_a_proxy_that_refuses_is_unreachable_and_the_password_is_not_in_the_message():
+    with RawServer(says(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")) as proxy:
+        network = Network(proxy=proxy.url, proxy_username="user", proxy_password="hidden")
+        error = refusal("https://127.0.0.1:1/", network)
+    assert error.reference == "unreachable" and "hidden" not in str(error)
+
+
+@pytest.mark.parametrize("environment, url, proxied", [
+    ({}, "http://m.test/", None),
+    ({"http_proxy": "http://p.test:1"}, "http://m.test/", "http://p.test:1"),
+    ({"http_proxy": "http://p.test:1"}, "https://m.test/", None),
+    ({"https_proxy": "http://p.test:1"}, "https://m.test/", "http://p.test:1"),
+    ({"HTTPS_PROXY": "http://p.test:1"}, "https://m.test/", "http://p.test:1"),
+    ({"HTTP_PROXY": "http://p.test:1"}, "http://m.test/", None),  # curl takes it in lower case only: a CGI would let a client set it
+    ({"all_proxy": "http://p.test:1"}, "https://m.test/", "http://p.test:1"),
+    ({"ALL_PROXY": "http://p.test:1"}, "http://m.test/", "http://p.test:1"),
+    ({"all_proxy": "http://a.test:1", "https_proxy": "http://p.test:1"}, "https://m.test/", "http://p.test:1"),
+    ({"https_proxy": "http://p.test:1", "no_proxy": "m.test"}, "https://m.test/", None),
+    ({"https_proxy": "http://p.test:1", "no_proxy": "x.test, .test"}, "https://m.test/", None),
+    ({"https_proxy": "http://p.test:1", "NO_PROXY": "*"}, "https://m.test/", None),
+    ({"https_proxy": "http://p.test:1", "no_proxy": "est"}, "https://m.test/", "http://p.test:1"),
+    ({"https_proxy": "http://p.test:1", "no_proxy": "127.0.0.1"}, "https://127.0.0.1:8443/", None),
+    ({"https_proxy": "http://p.test:1", "no_proxy": "127.0.0.0/8"}, "https://127.0.0.1:8443/", None),
+])
+def test_the_environments_proxies_are_used_as_curl_uses_them(monkeypatch, environment, url, proxied):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert list(proxies_for(Network(), url).values()) == ([proxied] if proxied else [])
+    assert proxies_for(Network(proxy=""), url) == {}, "proxy=_none_ in the .repo file"
+    own = Network(proxy="http://own.test:2")
+    assert list(proxies_for(own, url).values()) == ["http://own.test:2"], "no_proxy is not for the .repo file's own proxy"
+
+
+def test_a_proxy_of_the_environment_is_really_used_and_no_proxy_really_not(monkeypatch):
+    with RawServer(proxies) as proxy, RawServer(says(ok(b"direct"))) as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert fetch(server.url, Network()).body == b"by the proxy"
+        assert fetch(server.url, DIRECT).body == b"direct"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert fetch(server.url, Network()).body == b"direct"
+
+
+# Addresses.
+
+
+def test_ip_resolve_4_and_6_ask_for_that_family_only(monkeypatch):
+    try:
+        six = RawServer(says(ok(b"six")), "::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with six, RawServer(says(ok(b"four"))) as four:
+        places = addresses(("::1", six.port), ("127.0.0.1", four.port))
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", places)
+        for family, body in ((4, b"four"), (6, b"six"), (0, b"six")):
+            assert fetch("http://both.test/", DIRECT._replace(ip_resolve=family)).body == body
+
+
+def test_an_ipv6_address_in_a_url_is_reached():
+    try:
+        server = RawServer(says(ok(b"six")), "::1")
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    with server:
+        assert fetch(server.url).body == b"six"
+
+
+def test_a_dead_first_address_costs_a_quarter_of_a_second_not_the_whole_timeout(monkeypatch):
+    """Happy Eyeballs, RFC 8305."""
+    with Blackhole() as hole, RawServer(says(ok(b"x"))) as server:
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.1", hole.port), ("127.0.0.1", server.port)))
+        started = time.monotonic()
+        fetch("http://both.test/")
+        assert 0.2 < time.monotonic() - started < 0.25 + AT_ONCE_SECONDS
+
+
+def test_a_refused_first_address_costs_nothing(monkeypatch):
+    with RawServer(says(ok(b"x"))) as server:
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.1", 1), ("127.0.0.1", server.port)))
+        started = time.monotonic()
+        fetch("http://both.test/")
+        assert time.monotonic() - started < 0.2
+
+
+def test_a_family_that_this_kernel_lacks_does_not_hide_the_other(monkeypatch):
+    """getaddrinfo may name IPv6 addresses where IPv6 is switched off: socket() fails then, not connect()."""
+    real = connecting.socket.socket
+
+    def without_ipv6(family, *arguments):
+        if family == connecting.socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, *arguments)
+
+    with RawServer(says(ok(b"x"))) as server:
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("::1", 1), ("127.0.0.1", server.port)))
+        monkeypatch.setattr(connecting.socket, "socket", without_ipv6)
+        assert connecting.connect("both.test", 1, 3.0).getpeername() == ("127.0.0.1", server.port)
+
+
+def test_all_addresses_together_take_no_longer_than_the_timeout(monkeypatch):
+    with Blackhole() as hole:
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(*[("127.0.0.1", hole.port)] * 20))
+        started = time.monotonic()
+        with pytest.raises(connecting.socket.timeout):
+            connecting.connect("dead.test", 1, 0.4)
+        assert time.monotonic() - started < 0.4 + AT_ONCE_SECONDS
