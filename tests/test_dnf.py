@@ -1,7 +1,10 @@
 """The main job with a real dnf: what an admin sees when he types ``dnf update`` amid bad mirrors."""
+import hashlib
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -245,7 +248,6 @@ def test_the_high_water_mark_is_raised_only_when_dnf_has_accepted(lab, host):
         mark = json.load(stream)
     with open(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/repodata/repomd.xml"), "rb") as stream:
         raw = stream.read()
-    import hashlib
     assert mark["sha256"] == hashlib.sha256(raw).hexdigest()
 
 
@@ -256,3 +258,64 @@ def test_two_dnf_at_once_both_succeed(lab, tmp_path, host):
     outputs = [run.communicate(timeout=60) for run in runs]
     assert all(run.returncode in (0, 100) for run in runs), outputs
     assert all(b"xcpng-mirrors" not in stdout + stderr for stdout, stderr in outputs)
+
+
+def test_a_repository_whose_file_turns_repo_gpgcheck_off_is_proven_all_the_same_and_told(lab, host):
+    good_mirrors(lab, "bad-signature")
+    path = os.path.join(host.repos, "xcp-ng.repo")
+    with open(path) as stream:
+        text = stream.read()
+    with open(path, "w") as stream:
+        stream.write(text.replace("repo_gpgcheck=1", "repo_gpgcheck=0"))
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
+    assert done.stderr.count("repo_gpgcheck=0 in its .repo file") == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_who_is_not_root_starts_no_engine_and_changes_no_state(lab):
+    good_mirrors(lab)
+    folder = tempfile.mkdtemp(prefix="lab-user-")
+    try:
+        os.chmod(folder, 0o755)
+        host = lab.installroot(os.path.join(folder, "host"))
+        install_plugin(host, lab)
+        own = ["--setopt=cachedir={}/cache".format(folder), "--setopt=logdir={}/log".format(folder)]
+        for name in ("cache", "log"):
+            os.mkdir(os.path.join(folder, name), 0o777)
+            os.chmod(os.path.join(folder, name), 0o777)
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + host.command(*own, "repolist", "-v"),
+                              env=dict(host.environment, HOME=folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert all("Loaded plugins" in line for line in own_lines(done))
+        assert not any("mirrorlist" in entry.target for entry in lab.log.requests())
+        assert not os.path.exists(state_path(host))
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("damage", ["missing", "read-only", "half-written", "another version"])
+def test_the_next_update_works_with_a_state_that_is(damage, lab, host):
+    good_mirrors(lab)
+    state = state_path(host)
+    if damage != "missing":
+        host.dnf("check-update")
+        for repository in ("xcp-ng-base", "xcp-ng-updates"):
+            for name in ("mirrors.json", "accepted.json"):
+                path = os.path.join(state, repository, name)
+                if damage == "half-written":
+                    os.truncate(path, os.path.getsize(path) // 2)
+                if damage == "another version":
+                    with open(path) as stream:
+                        text = stream.read()
+                    with open(path, "w") as stream:
+                        stream.write(text.replace('"schema": 1', '"schema": 99'))
+    if damage == "read-only":  # also for root: a file where the folder should be
+        shutil.rmtree(state)
+        with open(state, "w"):
+            pass
+    done = host.dnf("-y", "--refresh", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+    assert bool(own_lines(done)) == (damage != "missing")
+    assert all(": state: " in line for line in own_lines(done))

@@ -1,6 +1,7 @@
 """The installed key file: which key may sign, and what is not believed about it."""
 import subprocess
 import sys
+from unittest.mock import ANY
 
 import pytest
 
@@ -233,6 +234,16 @@ def test_the_newest_self_signature_counts_wherever_it_stands():
 def test_the_lifetime_counts_from_the_making_of_the_key():
     assert load(key_packets(KEY, made=MADE, lifetime=DAY)).expires == BORN + DAY
     assert load(key_packets(KEY, lifetime=0)).expires is None
+
+
+@pytest.mark.parametrize("lifetime, expires", [(None, MADE + DAY), (1, BORN + 1), (1000 * DAY, MADE + DAY)])
+def test_a_key_ends_with_its_self_signature_or_its_own_lifetime_whichever_is_first(lifetime, expires):
+    assert load(key_packets(KEY, made=MADE, lifetime=lifetime, extra=subpacket(3, u32(DAY)))).expires == expires
+
+
+def test_two_self_signatures_of_one_second_are_no_puzzle():
+    packets = [user_id_packets(KEY, lifetime=lifetime) for lifetime in (None, DAY)]
+    assert load(BARE + packets[0] + packets[1]) == load(BARE + packets[1] + packets[0])._replace(material=ANY)
 
 
 def test_an_expired_or_revoked_key_is_loaded_for_the_verifier_to_judge():

@@ -166,6 +166,9 @@ class Rewiring(object):
         if verdict["status"] != "resolved":
             logger.warning("%s: %s is left as it is: %s", NAME, repo.id, verdict["text"])
             return
+        if not repo.repo_gpgcheck:
+            logger.warning("%s: %s: repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
+                           "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
         self._pinned[repo.id] = verdict["sha256"]
         self._point(repo)
         self._settle(repo)

@@ -50,7 +50,7 @@ class _SelfSignature(NamedTuple):
     made: int  # seconds since 1970; first, so that the newest is the largest
     revokes: bool
     may_sign: bool
-    lifetime: int  # seconds after the key's creation; 0 = for ever
+    expires: int  # the key's end or this signature's own, seconds since 1970; 0 = never
     user_id: bytes
 
 
@@ -142,8 +142,7 @@ def _describe(primary: bytes, others: Sequence[Tuple[int, bytes]]) -> PublicKey:
     said = _newest_statement(key, primary, others)
     if said is None:
         return key
-    expires = created + said.lifetime if said.lifetime else None
-    return key._replace(expires=expires, user_id=_printable(said.user_id), may_sign=said.may_sign)
+    return key._replace(expires=said.expires or None, user_id=_printable(said.user_id), may_sign=said.may_sign)
 
 
 def _load_material(primary: bytes) -> Any:
@@ -193,7 +192,9 @@ def _read_self_signature(key: PublicKey, primary: bytes, user_id: bytes, body: b
         return None
     flags = [value for kind, value in signature.hashed if kind == packets.KEY_FLAGS]
     may_sign = len(flags) == 1 and bool(flags[0][:1]) and bool(flags[0][0] & _MAY_SIGN)
-    return _SelfSignature(signature.made, signature.kind == _CERTIFICATION_REVOCATION, may_sign, lifetime, user_id)
+    spans = ((key.created, lifetime), (signature.made, signature.expires_after))
+    expires = min((start + seconds for start, seconds in spans if seconds), default=0)
+    return _SelfSignature(signature.made, signature.kind == _CERTIFICATION_REVOCATION, may_sign, expires, user_id)
 
 
 def _prove_self_signature(key: PublicKey, primary: bytes, user_id: bytes, signature: Signature) -> None:
