@@ -250,7 +250,8 @@ def test_rows_fill_in_live_and_fit_80_columns(admin):
     assert terminal.end()[0] == 1
     assert "\x1b[2masking" in terminal.text and "\x1b[32mok" in terminal.text
     lines = terminal.screen()
-    assert max(width_of(line) for line in lines) <= 80
+    assert max(width_of(line) for line in lines) == 80
+    assert any(len(line) == 80 and line.endswith("..") for line in lines), "a shortened reason, its last character still there"
     assert lines[0] == "xcp-ng-updates" and "asking" not in "".join(lines)
     assert sum(": " in line and "of 9" not in line for line in lines if line.startswith(tuple("123456789"))) >= 3
     assert "can be updated" in " ".join(line.strip() for line in lines[-5:])
@@ -412,11 +413,13 @@ def test_exit_code_5_a_bug_is_one_line_and_its_traceback_is_in_the_log(verbose, 
 
 def test_head_closing_the_pipe_is_no_error(admin):
     admin.lab.add_mirror("good")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(admin.words("mirrors", *UPDATES), cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=30)
+    for words in (admin.words("mirrors", *UPDATES), COMMAND + ["--version"]):
+        done = subprocess.run(words, cwd=ROOT, env=environment, stdout=writer, stderr=subprocess.PIPE, timeout=30)
+        assert (done.returncode, done.stderr) == (0, b"")
     os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # JSON.
@@ -611,6 +614,12 @@ def test_what_a_library_prints_does_not_get_among_the_events():
                       "e.serve = lambda *io: (print('stray'), os.system('echo child'), s(*io))[2]")
     assert len(done.stdout.splitlines()) == 1 and json.loads(done.stdout.decode("ascii"))
     assert b"child" in done.stderr
+
+
+def test_what_libraries_tell_developers_is_not_shown():
+    done = run_engine("import warnings, yum_plugin.engine as e; s = e.serve; "
+                      "e.serve = lambda *io: (warnings.warn('old Python'), s(*io))[1]")
+    assert (done.returncode, done.stderr) == (2, b"")
 
 
 def test_the_engine_ends_although_a_thread_hangs():

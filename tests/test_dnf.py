@@ -280,15 +280,12 @@ def test_a_user_who_is_not_root_starts_no_engine_and_changes_no_state(lab):
         os.chmod(folder, 0o755)
         host = lab.installroot(os.path.join(folder, "host"))
         install_plugin(host, lab)
-        own = ["--setopt=cachedir={}/cache".format(folder), "--setopt=logdir={}/log".format(folder)]
-        for name in ("cache", "log"):
-            os.mkdir(os.path.join(folder, name), 0o777)
-            os.chmod(os.path.join(folder, name), 0o777)
-        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + host.command(*own, "repolist", "-v"),
+        subprocess.run(["chmod", "-R", "a+rwX", host.folder], check=True)
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + host.command("-y", "repolist", "-v"),
                               env=dict(host.environment, HOME=folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        assert all("Loaded plugins" in line for line in own_lines(done))
+        assert all("Loaded plugins" in line for line in own_lines(done)) and own_lines(done)
+        assert "redirector" in lab.log.contacted()  # dnf itself went on as stock dnf does, from its own cache folder
         assert not any("mirrorlist" in entry.target for entry in lab.log.requests())
         assert not os.path.exists(state_path(host))
     finally:

@@ -22,8 +22,10 @@ DEFAULTS = settings_from_mapping({})[0]
 
 def soup(*pieces):
     """Texts made of a format's own pieces, of addresses and of noise: far deeper into a parser than random bytes get."""
-    address = ["https://a.example/", "http://b.example:80/", PATH, "/", "user:secret@", "..", "\r\n", "\0", "é", "\ud800", "²", "9" * 30]
-    return strategies.lists(strategies.sampled_from(list(pieces) + address) | strategies.text(max_size=8), max_size=40).map("".join)
+    address = ["https://a.example/", "http://b.example:80/", PATH, "/", "user:secret@", ".."]
+    noise = ["\r\n", "\0", "é", "\ud800", "²", "9" * 30]
+    piece = strategies.sampled_from(list(pieces) + address + noise) | strategies.text(max_size=8)
+    return strategies.lists(piece, max_size=40).map("".join)
 
 
 def encoded(texts):
@@ -31,25 +33,30 @@ def encoded(texts):
 
 
 PAGES = soup(
-    "<title>Mirrorlist x</title>", "<table>", "</table>", "<tr>", "</tr>", "<td>", "</td>", "<th>", "<th>URL", "<th>Country", "<th>Rank",
-    "<th>Mirror Name", "<th>Exclude Reason", "<a href='https://a.example/" + PATH + "'>", "<a href='", "'>", "<p>", "SHA256", "f" * 64,
-    "Warning: file not served by any mirror", "<script>", "</script>", "<!--", "-->", "<![CDATA[", "&#0;", "&#x110000;", "<a href>", "<",
+    "<title>Mirrorlist x</title>", "<table>", "</table>", "<tr>", "</tr>", "<td>", "</td>", "<th>", "<th>URL", "<th>Country",
+    "<th>Rank", "<th>Mirror Name", "<th>Exclude Reason", "<a href='https://a.example/" + PATH + "'>", "<a href='", "'>", "<p>",
+    "SHA256", "f" * 64, "Warning: file not served by any mirror", "<script>", "</script>", "<!--", "-->", "<![CDATA[", "&#0;",
+    "&#x110000;", "<a href>", "<",
 )  # fmt: skip
 LINKS = soup("<", ">", "<https://a.example/" + PATH + ">", "; rel=duplicate", "; pri=", "; geo=", ",", ", ", ";", "=", '"', "\\")
 XML = soup(
-    '<metalink xmlns="http://www.metalinker.org/">', '<metalink xmlns="urn:ietf:params:xml:ns:metalink">', "<files>", "</files>", "</file>",
-    '<file name="repomd.xml">', "<resources>", "</resources>", '<url preference="', '<url priority="1" location="', '">', "<url>", "</url>",
-    "</metalink>", "<hash type='sha256'>", "</hash>", "<verification>", "</verification>", "<!DOCTYPE x>", "&lt;", "&x;", "<?x?>", "<!---->",
+    '<metalink xmlns="http://www.metalinker.org/"><files>', '<metalink xmlns="urn:ietf:params:xml:ns:metalink">', "</files>",
+    '<file name="repomd.xml">', "</file>", "<resources>", "</resources>", '<url preference="', '<url priority="1" location="',
+    '">', "<url>", "</url>", "</metalink>", "<hash type='sha256'>", "</hash>", "<verification>", "</verification>",
+    "<!DOCTYPE x>", "&lt;", "&x;", "<?x?>", "<!---->",
 )  # fmt: skip
 LINES = soup("\n", "# ", " ", "\t")
-INI = soup("[main]", "[xcp-ng-x]", "\n", "=", ":", "#", ";", " ", "baseurl=", "gpgkey=file:///k", "enabled=", "deadline=", "$x", "${", "\ufeff")
-VALUES = strategies.recursive(
-    strategies.none() | strategies.booleans() | strategies.floats() | strategies.integers() | strategies.text(max_size=20)
-    | strategies.sampled_from(["https://a.example/", "/" + PATH, "f" * 64, "file:///key", "_none_"]),
-    lambda inner: strategies.lists(inner, max_size=4) | strategies.dictionaries(strategies.sampled_from(
-        "FileInfo Path Sha256 MirrorList ExcludedList AbsoluteURL Name SponsorName CountryCodes ExcludeReason Fallback".split()), inner),
-    max_leaves=20,
+INI = soup(
+    "[main]", "[xcp-ng-x]", "\n", "=", ":", "#", ";", " ", "baseurl=", "gpgkey=file:///k", "enabled=", "deadline=", "$x", "${", "\ufeff"
 )  # fmt: skip
+NAMES = "FileInfo Path Sha256 MirrorList ExcludedList AbsoluteURL Name SponsorName CountryCodes ExcludeReason Fallback".split()
+SCALARS = [strategies.none(), strategies.booleans(), strategies.floats(), strategies.integers(), strategies.text(max_size=20)]
+KNOWN = strategies.sampled_from(["https://a.example/", "/" + PATH, "f" * 64, "file:///key", "_none_"])
+VALUES = strategies.recursive(
+    strategies.one_of(SCALARS + [KNOWN]),
+    lambda inner: strategies.lists(inner, max_size=4) | strategies.dictionaries(strategies.sampled_from(NAMES), inner),
+    max_leaves=20,
+)
 ANSWERS = strategies.fixed_dictionaries(
     {"FileInfo": strategies.just({"Path": "/" + PATH}) | VALUES, "MirrorList": VALUES, "ExcludedList": VALUES, "Fallback": VALUES}
 )

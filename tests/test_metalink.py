@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
 import threading
@@ -120,6 +121,12 @@ print(repo._repo.getCachedir())
 """
 
 
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    """http.server.ThreadingHTTPServer, which Python 3.6 lacks."""
+
+    daemon_threads = True
+
+
 @contextlib.contextmanager
 def served(folder):
     """Serve a folder on a free port of 127.0.0.1; yields its base URL and the list of paths asked for."""
@@ -133,7 +140,7 @@ def served(folder):
         def log_message(self, *arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield "http://127.0.0.1:{}/".format(server.server_address[1]), asked

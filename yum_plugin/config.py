@@ -12,7 +12,6 @@ from .inifile import MAX_BYTES, parse_ini
 from .model import Network, Repository
 from .urls import authority_of, clean_base_url, host_of, safe_repository_id
 
-HEDGE_SECONDS = 0.25  # how long the others may still answer after the best answer
 MAX_VALUE_CHARACTERS = 4096
 MAX_WARNINGS = 20
 MAX_URLS = 64  # baseurls of one repository

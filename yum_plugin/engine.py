@@ -1,13 +1,34 @@
 """The bridge's other end: one JSON request on stdin, JSON lines on stdout, nothing else printed.
 
-Request, one line:
+Every request is one line of at most 16 MiB, every event a line:
+    {"event": "warning", "repository": ID, "text": TEXT}      ID is "" for what concerns no repository or all
+    {"event": "result", "repositories": {ID: {...}}}          the last one; an ID of "" stands for all of the request
+
+"resolve", job 1:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...}]}
-Events, a line each:
-    {"event": "warning", "repository": ID, "text": TEXT}
-    {"event": "result", "repositories": {ID: {"status": "resolved" | "left" | "refused", ...}}}
-After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
-repositories has been accepted by the package manager, and the high-water mark is raised.
+    result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
+    After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
+    repositories has been accepted by the package manager, and the high-water mark is raised.
+
+"packages", job 2:
+    {"schema": 1, "action": "packages", "mode": "fetch" | "verify", "config": PATH, "installroot": PATH,
+     "repositories": [{... as above ..., "packages": [
+         {"name": TEXT, "epoch": NUMBER, "version": TEXT, "release": TEXT, "arch": TEXT,
+          "location": TEXT,                                  path below the repository, as in the signed metadata
+          "size": BYTES or null, "checksum_type": "sha256" | ... or "", "checksum": HEX or "",
+          "target": PATH}]}]}                                absolute: where the package manager expects the file
+    mode "fetch": a target that is there and good is left as it is, any other is fetched from the proven mirrors and
+    verified before it gets its name. mode "verify": nothing is fetched; a missing target is "unavailable".
+    A file that is refused is taken away from its target in both modes and kept aside under the state directory.
+    {"event": "progress", "repository": ID, "package": INDEX, "bytes": TOTAL SO FAR}
+        at most ten a second and package; goes back to 0 where a package is fetched again; while anything is
+        under way there is an event at least every 2 seconds
+    {"event": "package", "repository": ID, "package": INDEX, "status": "verified" | "refused" | "unavailable",
+     "reference": REFERENCE, "text": TEXT}                   exactly one a package; both texts are "" if it is verified
+    result: {ID: {"status": "verified" | "refused" | "unavailable", "reference": REFERENCE, "text": TEXT}}: of the worst
+    package (refused before unavailable); or "left" | "refused" as for "resolve" if no package of it was looked at.
+    INDEX counts from 0 in the repository's "packages".
 """
 import json
 import logging

@@ -4,6 +4,7 @@ Everything is imported late: ``engine``, which the package managers' plugins sta
 """
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, NoReturn, Optional, Sequence
 
 from .. import __version__
@@ -33,15 +34,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         The exit code, see errors.py; argparse ends the process itself for --help and wrong arguments (2).
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if not sys.warnoptions:  # what libraries tell developers, e.g. cryptography on Python 3.6, is nothing to an admin
+        warnings.simplefilter("ignore")
     if arguments == ["engine"]:
         _run_engine()
-    if arguments == ["--version"]:
-        print(PROGRAM, __version__)
-        return EXIT_OK
     try:
+        if arguments == ["--version"]:
+            print(PROGRAM, __version__, flush=True)
+            return EXIT_OK
         return _run_subcommand(_parse(arguments))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
 
 
 def _run_engine() -> NoReturn:
@@ -87,9 +93,8 @@ def _run_subcommand(arguments: "argparse.Namespace") -> int:
         sys.stdout.flush()
     except MirrorsError as error:
         code = _tell(error)
-    except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = EXIT_OK
+    except BrokenPipeError:
+        raise
     except Exception as error:  # a border: a bug of ours becomes one line, and its traceback goes to the log
         code = _tell_bug(error, arguments.verbose)
     return code

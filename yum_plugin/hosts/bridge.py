@@ -18,6 +18,7 @@ import time
 SCHEMA = 1
 GRACE_SECONDS = 4.0  # for starting the engine, beside its own deadline and an equal wait for the lock
 ACCEPT_SECONDS = 5.0
+IDLE_SECONDS = 60.0  # job 2: the engine says something at least every 2 seconds while anything is under way
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
@@ -31,6 +32,7 @@ DEFAULTS = {
     "refresh_after": "900",
     "minrate": "5000",
     "timeout": "5",
+    "verify_packages": "1",
 }
 
 
@@ -53,6 +55,7 @@ class Settings(object):
         self.deadline = number(values["deadline"], 8.0)
         self.refresh_after = number(values["refresh_after"], 900.0)
         self.minrate = int(number(values["minrate"], 0))
+        self.verify_packages = values["verify_packages"].lower() not in ("0", "no", "false", "off")
         self.timeout = int(number(values["timeout"], 0))
 
     def wants(self, repository_id, urls):
@@ -125,22 +128,24 @@ class Engine(object):
 
     Args:
         command: path of xcpng-mirrors.
-        seconds: after so long the engine is killed, whatever it does.
+        seconds: after so long the engine is killed, whatever it does; each event that is told to ``on_event`` begins anew.
     """
 
     def __init__(self, command, seconds):
         self._command = command
+        self._seconds = seconds
         self._ends_at = time.time() + seconds
         self._child = None
         self._requests = None
         self._stderr = None
         self._buffer = b""
 
-    def ask(self, request):
+    def ask(self, request, on_event=None):
         """Send a request and wait for the result.
 
         Args:
             request: what goes after "schema" into the JSON line.
+            on_event: called with every event but warnings and the result.
 
         Returns:
             (repositories, warnings): the result's dictionary by repository id, and the warnings' texts.
@@ -151,7 +156,7 @@ class Engine(object):
         try:
             self._start()
             self._send(dict(request, schema=SCHEMA))
-            return self._collect()
+            return self._collect(on_event)
         except (EnvironmentError, ValueError, KeyError, TypeError, select.error) as error:
             self.close()
             raise BridgeError("the engine {0} cannot be used: {1}".format(self._command, error))
@@ -177,7 +182,7 @@ class Engine(object):
         while data:
             data = data[self._requests.send(data, MSG_NOSIGNAL):]
 
-    def _collect(self):
+    def _collect(self, on_event):
         warnings = []
         while True:
             event = json.loads(self._line().decode("ascii"))
@@ -185,6 +190,9 @@ class Engine(object):
                 warnings.append(": ".join(part for part in (event["repository"], event["text"]) if part))
             elif event["event"] == "result":
                 return event["repositories"], warnings
+            elif on_event is not None:
+                on_event(event)
+                self._ends_at = time.time() + self._seconds
 
     def _line(self):
         """Return the next line of the engine; it arrives within the deadline or not at all."""
@@ -255,3 +263,28 @@ def resolve(settings, config_path, root, repositories):
         answers, warnings = {"": {"status": "left", "text": str(error)}}, []
     common = answers.get("", {"status": "left", "text": ""})
     return engine, dict((item["id"], answers.get(item["id"], common)) for item in repositories), warnings
+
+
+def packages(settings, config_path, root, mode, repositories, on_event):
+    """Let an engine fetch or verify packages (job 2; the protocol stands in engine.py).
+
+    Args:
+        settings: see Settings.
+        config_path: of the .conf.
+        root: the installroot.
+        mode: "fetch" or "verify".
+        repositories: as for ``resolve``, each with "packages".
+        on_event: called with each "progress" and "package" event.
+
+    Returns:
+        (verdicts by repository id, warnings).
+
+    Raises:
+        BridgeError: the engine gave no usable answer.
+    """
+    engine = Engine(settings.command, IDLE_SECONDS)
+    try:
+        return engine.ask({"action": "packages", "mode": mode, "config": config_path, "installroot": root,
+                           "repositories": repositories}, on_event)
+    finally:
+        engine.close()

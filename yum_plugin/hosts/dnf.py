@@ -13,7 +13,9 @@ import time
 from urllib.parse import quote
 
 import dnf
+import dnf.callback
 import dnf.exceptions
+import dnf.lock
 import dnf.yum.misc
 
 NAME = "xcpng-mirrors"
@@ -62,6 +64,49 @@ class XcpngMirrors(dnf.Plugin):
             return sack
 
         self.base.fill_sack = fill_sack
+        if self.settings.verify_packages and False:
+            self._wrap_download()
+
+    def _wrap_download(self):
+        original = self.base.download_packages
+
+        def download_packages(pkglist, progress=None, callback_total=None):
+            job = PackageJob(self, pkglist, progress or dnf.callback.NullDownloadProgress())
+            if os.geteuid() != 0 or not job.fetch():
+                return original(pkglist, progress, callback_total)
+            original(pkglist, *((None, None) if job.complete() else (progress, callback_total)))
+            job.verify_rest()
+            if callback_total is not None:
+                callback_total(job.received_bytes, job.started)
+
+        self.base.download_packages = download_packages
+
+    def is_ours(self, repo):
+        """Whether a repository is one that we look after, pointed to our metalink or not yet."""
+        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and repo.metalink != self.url_of(repo))
+        return not by_user and self.settings.wants(repo.id, list(repo.baseurl))
+
+    def url_of(self, repo):
+        """Return the URL of our metalink for a repository: a constant, dnf names its cache folder after it."""
+        return "file://" + quote(self.settings.file_of(repo.id, "metalink.xml"))
+
+    def request_of(self, repo):
+        """Describe a repository as the engine's requests want it."""
+        return {
+            "id": repo.id,
+            "base_urls": list(repo.baseurl),
+            "gpgkeys": list(repo.gpgkey),
+            "proxy": repo.proxy or None,  # libdnf: an empty one leaves it to libcurl, which asks the environment
+            "proxy_username": repo.proxy_username,
+            "proxy_password": repo.proxy_password,
+            "username": repo.username,
+            "password": repo.password,
+            "sslverify": bool(repo.sslverify),
+            "sslcacert": repo.sslcacert,
+            "sslclientcert": repo.sslclientcert,
+            "sslclientkey": repo.sslclientkey,
+            "ip_resolve": repo.ip_resolve,
+        }
 
     def config_path(self):
         """Return the path of our .conf, the first of pluginconfpath that has it."""
@@ -106,18 +151,10 @@ class Rewiring(object):
     def _rewire(self):
         cold = []
         for repo in self._base.repos.iter_enabled():
-            if self._is_ours(repo) and not self._set_if_warm(repo):
+            if self._plugin.is_ours(repo) and not self._set_if_warm(repo):
                 cold.append(repo)
         if cold and not self._base.conf.cacheonly:
             self._resolve(cold)
-
-    def _is_ours(self, repo):
-        own = self._url_of(repo)
-        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and repo.metalink != own)
-        return not by_user and self._settings.wants(repo.id, list(repo.baseurl))
-
-    def _url_of(self, repo):
-        return "file://" + quote(self._settings.file_of(repo.id, "metalink.xml"))
 
     def _set_if_warm(self, repo):
         """Point a repository to its metalink if the cache that goes with it can be used without asking; say whether."""
@@ -135,7 +172,7 @@ class Rewiring(object):
 
     def _point(self, repo):
         """Set the metalink; the baseurl stays, librepo tries it last and holds it to the same hash."""
-        repo.metalink = self._url_of(repo)
+        repo.metalink = self._plugin.url_of(repo)
 
     def _unpoint(self, repo):
         repo.metalink = ""  # None would be ignored
@@ -152,7 +189,7 @@ class Rewiring(object):
         return self._plugin.cli is not None and bool(self._plugin.cli.demands.freshest_metadata)
 
     def _resolve(self, repos):
-        requests = [self._request(repo) for repo in repos]
+        requests = [self._plugin.request_of(repo) for repo in repos]
         self._engine, verdicts, warnings = bridge.resolve(
             self._settings, self._plugin.config_path(), self._base.conf.installroot, requests)
         for text in warnings:
@@ -182,23 +219,6 @@ class Rewiring(object):
             repo.minrate = self._settings.minrate
         repo._set_key_import(TrustedKeyImport(repo._key_import, self._base, self._settings.fingerprints))
 
-    def _request(self, repo):
-        return {
-            "id": repo.id,
-            "base_urls": list(repo.baseurl),
-            "gpgkeys": list(repo.gpgkey),
-            "proxy": repo.proxy or None,  # libdnf: an empty one leaves it to libcurl, which asks the environment
-            "proxy_username": repo.proxy_username,
-            "proxy_password": repo.proxy_password,
-            "username": repo.username,
-            "password": repo.password,
-            "sslverify": bool(repo.sslverify),
-            "sslcacert": repo.sslcacert,
-            "sslclientcert": repo.sslclientcert,
-            "sslclientkey": repo.sslclientkey,
-            "ip_resolve": repo.ip_resolve,
-        }
-
     def accepted(self):
         """Called when dnf has loaded the metadata: what it took as it was pinned becomes the high-water mark."""
         if self._engine is None:
@@ -206,6 +226,133 @@ class Rewiring(object):
         taken = [repo.id for repo in self._base.repos.iter_enabled()
                  if repo.id in self._pinned and bridge.sha256_of(self._cached_repomd(repo)) == self._pinned[repo.id]]
         self._engine.accept(taken)
+
+
+class Payload(dnf.callback.Payload):
+    """A package in dnf's progress display."""
+
+    def __init__(self, pkg):
+        self.download_size = pkg.downloadsize
+        self.seen = False  # whether bytes of it were shown to arrive
+        self._name = os.path.basename(pkg.location)
+
+    def __str__(self):
+        return self._name
+
+
+class PackageJob(object):
+    """Gets the packages of our repositories into dnf's cache, verified, before dnf looks for them there.
+
+    Args:
+        plugin: the plugin.
+        pkglist: what dnf is about to download.
+        progress: dnf's own display.
+    """
+
+    def __init__(self, plugin, pkglist, progress):
+        self._plugin = plugin
+        self._progress = progress
+        self._packages = {}  # repository id -> packages of it
+        self._results = {}  # (repository id, index) -> the engine's last "package" event
+        self._payloads = {}
+        self.started = time.time()
+        self.received_bytes = 0
+        for pkg in pkglist:
+            if not pkg._is_local_pkg() and plugin.is_ours(pkg.repo) and not pkg.baseurl:
+                self._packages.setdefault(pkg.repo.id, []).append(pkg)
+
+    def fetch(self):
+        """Let the engine fetch; say whether it could be asked at all."""
+        if not self._packages:
+            return False
+        everything = [pkg for packages in self._packages.values() for pkg in packages]
+        self._payloads = dict((key, Payload(pkg)) for key, pkg in self._keyed())
+        self._progress.start(len(everything), sum(pkg.downloadsize for pkg in everything))
+        try:
+            with dnf.lock.build_download_lock(self._plugin.base.conf.cachedir, self._plugin.base.conf.exit_on_lock):
+                self._ask("fetch", self._packages)
+        except bridge.BridgeError as error:
+            logger.warning("%s: packages are left to dnf: %s", NAME, error)
+            return False
+        return True
+
+    def complete(self):
+        """Whether every package is verified."""
+        return all(self._is_verified(key) for key, _ in self._keyed())
+
+    def verify_rest(self):
+        """Verify what dnf fetched because we could not; raise for what stays bad.
+
+        Raises:
+            dnf.exceptions.Error: a package is refused or its verification could not be finished.
+        """
+        rest = {}
+        for key, pkg in self._keyed():
+            if not self._is_verified(key):
+                rest.setdefault(key[0], []).append(pkg)
+        if not rest:
+            return
+        self._packages, self._results = rest, {}
+        try:
+            self._ask("verify", rest)
+        except bridge.BridgeError as error:
+            raise dnf.exceptions.Error("{}: packages could not be verified: {}".format(NAME, error))
+        bad = [(pkg, self._results.get(key, {})) for key, pkg in self._keyed() if not self._is_verified(key)]
+        if bad:
+            raise dnf.exceptions.Error("\n".join(
+                "{}: {}: {}".format(NAME, pkg, result.get("text") or "not verified") for pkg, result in bad))
+
+    def _keyed(self):
+        return [((name, index), pkg) for name, packages in sorted(self._packages.items())
+                for index, pkg in enumerate(packages)]
+
+    def _is_verified(self, key):
+        return self._results.get(key, {}).get("status") == "verified"
+
+    def _ask(self, mode, packages):
+        requests = []
+        for name in sorted(packages):
+            request = self._plugin.request_of(packages[name][0].repo)
+            request["packages"] = [_description(pkg) for pkg in packages[name]]
+            requests.append(request)
+        on_event = self._show if mode == "fetch" else self._note
+        verdicts, warnings = bridge.packages(
+            self._plugin.settings, self._plugin.config_path(), self._plugin.base.conf.installroot, mode, requests, on_event)
+        for text in warnings:
+            logger.warning("%s: %s", NAME, text)
+        for name in sorted(packages):
+            verdict = verdicts.get(name) or verdicts.get("") or {"status": "left", "text": "no verdict"}
+            if verdict["status"] == "left" and mode == "fetch":
+                raise bridge.BridgeError(verdict["text"])
+
+    def _note(self, event):
+        if event["event"] == "package":
+            self._results[(event["repository"], event["package"])] = event
+
+    def _show(self, event):
+        """Drive dnf's progress display."""
+        self._note(event)
+        key = (event["repository"], event["package"])
+        payload = self._payloads[key]
+        if event["event"] == "progress":
+            payload.seen = True
+            self._progress.progress(payload, event["bytes"])
+        elif event["status"] == "verified" and not payload.seen:
+            self._progress.end(payload, dnf.callback.STATUS_ALREADY_EXISTS, "Already downloaded")
+        elif event["status"] == "verified":
+            self.received_bytes += payload.download_size
+            self._progress.progress(payload, payload.download_size)
+            self._progress.end(payload, dnf.callback.STATUS_OK, None)
+        else:
+            self._progress.end(payload, dnf.callback.STATUS_FAILED, event["text"])
+
+
+def _description(pkg):
+    """Describe a package as the engine's requests want it, from the signed metadata that dnf has loaded."""
+    kind, checksum = pkg.returnIdSum()
+    return {"name": pkg.name, "epoch": pkg.epoch, "version": pkg.version, "release": pkg.release, "arch": pkg.arch,
+            "location": pkg.location, "size": pkg.downloadsize, "checksum_type": kind or "", "checksum": checksum or "",
+            "target": pkg.localPkg()}
 
 
 class TrustedKeyImport(object):

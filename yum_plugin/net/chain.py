@@ -5,6 +5,7 @@ stops there shows it. Used for diagnosis only, never for trust.
 """
 import socket
 import ssl
+import time
 from typing import List, Optional
 
 from cryptography import x509
@@ -16,12 +17,13 @@ _MAX_FLIGHT_BYTES = 128 * 1024
 _READ_BYTES = 16 * 1024
 
 
-def served_chain(sock: socket.socket, host: str) -> List[bytes]:
+def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
     """Ask a server for its chain without judging it.
 
     Args:
-        sock: a connected socket with a time-out set; the caller closes it.
+        sock: a connected socket; the caller closes it.
         host: for the server name indication.
+        timeout_seconds: for the whole.
 
     Returns:
         The DER certificates in the order sent; empty if the server speaks only TLS 1.3 or no TLS.
@@ -35,16 +37,18 @@ def served_chain(sock: socket.socket, host: str) -> List[bytes]:
     context.options |= ssl.OP_NO_TLSv1_3
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     handshake = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    ends_at = time.monotonic() + timeout_seconds
+    sock.settimeout(timeout_seconds)
     try:
         handshake.do_handshake()
     except ssl.SSLWantReadError:
         sock.sendall(outgoing.read())
-    return _read_certificates(sock)
+    return _read_certificates(sock, ends_at)
 
 
-def _read_certificates(sock: socket.socket) -> List[bytes]:
+def _read_certificates(sock: socket.socket, ends_at: float) -> List[bytes]:
     flight = b""
-    while len(flight) < _MAX_FLIGHT_BYTES:
+    while len(flight) < _MAX_FLIGHT_BYTES and time.monotonic() < ends_at:
         data = sock.recv(_READ_BYTES)
         flight += data
         message = _certificate_message(_handshake_bytes(flight))

@@ -80,7 +80,11 @@ class _Race:
 
     def _start(self, address: _Address) -> None:
         family, kind, protocol, _, place = address
-        attempt = socket.socket(family, kind, protocol)
+        try:
+            attempt = socket.socket(family, kind, protocol)
+        except OSError as error:  # a name may have IPv6 addresses where the kernel has no IPv6
+            self._error = error
+            return
         attempt.setblocking(False)
         attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._attempts.append(attempt)

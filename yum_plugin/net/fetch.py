@@ -4,6 +4,7 @@ No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no
 to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
 """
 import http.client
+import http.cookiejar
 import socket
 import threading
 import time
@@ -128,6 +129,7 @@ class Client:
         self._timer.daemon = True
         self._session = _Session()
         self._session.trust_env = False
+        self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         adapter = GuardedAdapter(self._guard, context, network.ip_resolve)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -139,6 +141,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._session.close()
+        self._guard.release()
 
     def abort(self) -> None:
         """End every call under way with a FetchError; later ones fail at once."""
@@ -244,6 +247,8 @@ def translate(error: Exception, url: str) -> FetchError:
         return FetchError("timed-out", "no answer in time", where=url)
     if _has_cause(error, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead):
         return FetchError("truncated", "the connection was closed in the middle", where=url)
+    if _has_cause(error, http.client.HTTPException) and not _has_cause(error, http.client.RemoteDisconnected):
+        return FetchError("bad-answer", "what came is no HTTP", where=url)
     if isinstance(error, requests.exceptions.ConnectionError):
         return FetchError("unreachable", _shortest_cause(error), where=url)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)):

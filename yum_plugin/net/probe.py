@@ -10,6 +10,7 @@ from .chain import lacks_intermediates, served_chain
 from .connect import connect
 from .fetch import Client
 from .tls import make_context
+from .transport import proxies_for
 
 Task = Callable[[Client], Any]
 
@@ -95,12 +96,11 @@ def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: 
     Returns:
         ``error``, or a tls-incomplete one.
     """
-    if error.reference != "tls-untrusted" or network.proxy:
+    if error.reference != "tls-untrusted" or proxies_for(network, url):
         return error
     try:
         with connect(host_of(url), port_of(url), timeout_seconds, network.ip_resolve) as sock:
-            sock.settimeout(timeout_seconds)
-            incomplete = lacks_intermediates(served_chain(sock, host_of(url)))
+            incomplete = lacks_intermediates(served_chain(sock, host_of(url), timeout_seconds))
     except OSError:
         return error
     if not incomplete:

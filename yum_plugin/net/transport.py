@@ -2,6 +2,7 @@
 
 Own sockets that can be ended from outside, our own TLS context, nothing of the environment but the proxies that curl knows.
 """
+import os
 import socket
 import ssl
 import threading
@@ -20,7 +21,10 @@ from .connect import connect
 
 
 class Guard:
-    """Knows the open sockets of one client, to end them from outside."""
+    """Holds a second handle of each socket of one client, to end them from outside.
+
+    The first one is of no use for that: ssl takes it away for the time of the handshake.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,9 +33,9 @@ class Guard:
         self.certificate_expires: Optional[int] = None
 
     def watch(self, sock: socket.socket) -> None:
-        """Remember a socket; end it at once if the client is already aborted."""
+        """Remember a connection; end it at once if the client is already aborted."""
         with self._lock:
-            self._sockets.append(sock)
+            self._sockets.append(sock.dup())
             if self.aborted:
                 _shut(sock)
 
@@ -41,6 +45,13 @@ class Guard:
             self.aborted = True
             for sock in self._sockets:
                 _shut(sock)
+
+    def release(self) -> None:
+        """Let go of all sockets; called once, when nothing more is asked."""
+        with self._lock:
+            for sock in self._sockets:
+                sock.close()
+            self._sockets = []
 
 
 def _shut(sock: socket.socket) -> None:
@@ -106,7 +117,6 @@ def _pool_classes(guard: Guard, ip_resolve: int) -> Dict[str, Any]:
 
         def connect(self) -> None:
             super().connect()
-            guard.watch(self.sock)
             guard.certificate_expires = _expiry(self.sock)
 
     return {
@@ -144,6 +154,8 @@ def proxies_for(network: Network, url: str) -> Dict[str, str]:
     if network.proxy is not None:
         return {parts.scheme: _with_credentials(network)} if network.proxy else {}
     environment = urllib.request.getproxies_environment()
+    if parts.scheme == "http":  # curl(1): only in lower case, for HTTP_PROXY is a client's header to a CGI program
+        environment["http"] = os.environ.get("http_proxy", "")
     chosen = environment.get(parts.scheme) or environment.get("all")
     if not chosen or should_bypass_proxies(url, no_proxy=None):
         return {}

@@ -34,6 +34,7 @@ class _Row(NamedTuple):
     cells: Dict[str, _Cell]
 
     def text(self, column: str) -> str:
+        """Return the text of a cell, "" if the row has no such column."""
         return self.cells.get(column, ("", ""))[0]
 
 
@@ -79,6 +80,7 @@ class _PageReader:
         parser.close()
 
     def start(self, tag: str, attributes: Dict[str, str]) -> None:
+        """Take a start tag; lxml's target interface, as ``data``, ``end`` and ``close``."""
         self._silent_bytes = 0
         if len(attributes) > MAX_ATTRIBUTES:
             raise ValueError("a tag with more than {} attributes".format(MAX_ATTRIBUTES))
@@ -95,12 +97,14 @@ class _PageReader:
             self._element, self._text, self._room, self._link = tag, [], MAX_CELL_CHARACTERS, ""
 
     def data(self, text: str) -> None:
+        """Take a piece of text."""
         self._silent_bytes = 0
         if self._element and self._room > 0:
             self._text.append(text[: self._room])
             self._room -= len(text)
 
     def end(self, tag: str) -> None:
+        """Take an end tag, written or implied."""
         self._silent_bytes = 0
         if tag == self._script:
             self._script = ""
@@ -113,7 +117,7 @@ class _PageReader:
             self._header = []
 
     def close(self) -> None:
-        """Part of lxml's target interface."""
+        """Take the end of the page; what was read stays in the fields."""
 
     def _end_text(self, tag: str, text: str) -> None:
         if tag == "title":

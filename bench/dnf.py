@@ -1,0 +1,98 @@
+"""Measures of a whole dnf in an installroot, with the plugin and without."""
+from statistics import median
+from typing import Dict, List, Sequence, Tuple
+
+from tests.lab.faults import FAULTS
+
+from .measure import Goal, Measure, Quantity, Samples, differences, in_turn, ratios
+from .stage import MeasureError, Stage
+
+GOOD = ("",) * 6
+INSTALL_MIRRORS = ("", "", "")
+# "rolled-back" is the same mirror as "stale"; the other mirrors are fine until packages are asked for.
+METADATA_FAULTS = tuple(name for name in FAULTS if "packages" not in name and name != "rolled-back")
+CHECK = ("-y", "check-update")  # without -y stock dnf would ask about the key, and get no answer
+TOGETHER = 4  # faults between two installs from good mirrors
+RATIO = "dnf.install_ratio."
+INSTALL_GOOD = "dnf.install_good_s"
+INSTALL_STOCK = "dnf.install_stock_s"
+
+
+def take_warm(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
+    """``dnf check-update`` when all is cached: nobody is asked, with the plugin or without."""
+    stage.set_mirrors(GOOD)
+    stock, ours = stage.host(plugin=False), stage.host(plugin=True)
+    for host in (stock, ours, stock, ours):  # twice: fill the cache, then compile what only a warm run loads
+        stage.dnf(host, *CHECK)
+    stage.lab.log.clear()
+    base, plugin = in_turn(runs, lambda: stage.dnf(stock, *CHECK), lambda: stage.dnf(ours, *CHECK))
+    if stage.lab.log.connections():
+        raise MeasureError("a warm check-update asked {}".format(sorted(stage.lab.log.contacted())))
+    return {"dnf.warm_stock_s": base, "dnf.warm_plugin_s": plugin, "dnf.warm_ratio": ratios(plugin, base)}
+
+
+def take_cold(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
+    """``dnf check-update`` with neither metadata nor any memory of mirrors, all mirrors good."""
+    stage.set_mirrors(GOOD)
+    hosts = {plugin: stage.host(plugin) for plugin in (False, True)}
+
+    def seconds(plugin: bool) -> float:
+        stage.make_cold(hosts[plugin])
+        return stage.dnf(hosts[plugin], *CHECK)
+
+    seconds(False), seconds(True)  # the first start compiles and fills the disk's cache
+    stock, plugin = in_turn(runs, lambda: seconds(False), lambda: seconds(True))
+    return {"dnf.cold_stock_s": stock, "dnf.cold_plugin_s": plugin, "dnf.cold_extra_s": differences(plugin, stock)}
+
+
+def take_installs(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
+    """A full install with each fault at the first of three mirrors; every few faults one from good mirrors, and one by stock dnf."""
+    faults = [fault for fault in METADATA_FAULTS if RATIO + fault in wanted] or [""]
+    samples: Samples = {INSTALL_GOOD: [], INSTALL_STOCK: []}
+    _install(stage, "")  # the first one fills the disk's cache
+    for begin in range(0, len(faults), TOGETHER):
+        group = faults[begin : begin + TOGETHER]
+        stage.note("install: " + ", ".join(group))
+        stock, good, faulty = _install_group(stage, runs, [fault for fault in group if fault])
+        samples[INSTALL_STOCK] += stock
+        samples[INSTALL_GOOD] += good
+        samples.update((RATIO + fault, ratios(seconds, [median(good)] * runs)) for fault, seconds in faulty.items())
+    return samples
+
+
+def _install_group(stage: Stage, runs: int, faults: Sequence[str]) -> Tuple[List[float], List[float], Dict[str, List[float]]]:
+    """Return the seconds of stock dnf, of good mirrors, and by fault; all in turn."""
+    stock: List[float] = []
+    good: List[float] = []
+    faulty: Dict[str, List[float]] = {fault: [] for fault in faults}
+    for _ in range(runs):
+        stock.append(_install(stage, "", plugin=False))
+        good.append(_install(stage, ""))
+        for fault in faults:
+            faulty[fault].append(_install(stage, fault))
+    return stock, good, faulty
+
+
+def _install(stage: Stage, fault: str, plugin: bool = True) -> float:
+    stage.set_mirrors((fault,) + INSTALL_MIRRORS[1:])
+    return stage.install(stage.host(plugin))
+
+
+MEASURES = (
+    Measure(take_warm, (
+        Quantity("dnf.warm_stock_s", "s", "stock dnf check-update, warm", why_no_goal="stock"),
+        Quantity("dnf.warm_plugin_s", "s", "the same with the plugin", why_no_goal="the next is bounded"),
+        Quantity("dnf.warm_ratio", "", "with the plugin / stock", Goal(1.10)),
+    ), runs=15),
+    Measure(take_cold, (
+        Quantity("dnf.cold_stock_s", "s", "stock dnf check-update, cold, 6 good mirrors", why_no_goal="stock"),
+        Quantity("dnf.cold_plugin_s", "s", "the same with the plugin", why_no_goal="the next is bounded"),
+        Quantity("dnf.cold_extra_s", "s", "with the plugin - stock", Goal(0.35)),
+    ), runs=11),
+    Measure(take_installs, (
+        Quantity(INSTALL_STOCK, "s", "stock dnf install of 30 MB, 3 good mirrors", why_no_goal="stock"),
+        Quantity(INSTALL_GOOD, "s", "the same with the plugin", why_no_goal="base of the ratios below"),
+    ) + tuple(
+        Quantity(RATIO + fault, "", "first mirror {} / only good mirrors".format(fault), Goal(1.25)) for fault in METADATA_FAULTS
+    ), runs=3),
+)

@@ -1,0 +1,153 @@
+"""What measures act on: a running lab with the mirrors they want, hosts, and the engine as the plugin runs it."""
+import os
+import shutil
+import sys
+import time
+from typing import Callable, Dict, NamedTuple, Sequence
+
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.plugin import command_path, install_plugin, state_path
+from yum_plugin.hosts import bridge
+
+REPOSITORIES = ("base", "updates")
+PACKAGES = ("lab-agent", "lab-data", "lab-tools")
+RUN_SECONDS = 120.0  # no run that works takes a tenth of it
+
+# A command that runs ours and notes its peak memory. It is small itself, which matters: a process begins
+# with the peak of the one that it was forked from (Linux, fs/exec.c: exec_mmap).
+_WATCHER = """\
+#!{python} -IS
+import os, sys
+child = os.spawnv(os.P_NOWAIT, {command!r}, [{command!r}] + sys.argv[1:])
+status, usage = os.wait4(child, 0)[1:]
+with open({report!r}, "w") as stream:
+    stream.write(str(usage.ru_maxrss))
+sys.exit(os.WEXITSTATUS(status))
+"""
+
+
+class MeasureError(Exception):
+    """What was to be measured did not work."""
+
+
+class Resolved(NamedTuple):
+    """One run of the engine."""
+
+    seconds: float  # from the start of the process to its result
+    peak_mib: float  # 0 if not watched
+
+
+def package_sizes(total_bytes: int) -> Dict[str, Dict[str, int]]:
+    """Return the lab's ``sizes`` for an install of about ``total_bytes``."""
+    return {"base": {"lab-base": 2000}, "updates": dict.fromkeys(PACKAGES, total_bytes // len(PACKAGES))}
+
+
+class Stage:
+    """The lab and its hosts.
+
+    Args:
+        lab: running; its packages are PACKAGES.
+        folder: for hosts; each ``set_mirrors`` removes them.
+        note: told what is going on.
+    """
+
+    def __init__(self, lab: Lab, folder: str, note: Callable[[str], None]) -> None:
+        self.lab = lab
+        self.note = note
+        self._hosts = os.path.join(folder, "hosts")
+        self._made = 0
+
+    def set_mirrors(self, faults: Sequence[str]) -> None:
+        """Begin afresh: no hosts, and mirrors with these faults ("": none) in the redirector's order."""
+        self.lab.reset()
+        shutil.rmtree(self._hosts, ignore_errors=True)
+        for number, fault in enumerate(faults, 1):
+            self.lab.add_mirror("mirror{}".format(number), fault)
+
+    def host(self, plugin: bool) -> Host:
+        """Make a host. Stock is the same dnf, with plugins enabled and none there."""
+        self._made += 1
+        made = self.lab.installroot(os.path.join(self._hosts, str(self._made)))
+        if plugin:
+            install_plugin(made, self.lab)
+        return made
+
+    def make_cold(self, host: Host) -> None:
+        """Let a host forget all metadata and all we know about mirrors."""
+        host.close()
+        for path in (os.path.join(host.root, "var", "cache", "dnf"), state_path(host)):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def dnf(self, host: Host, *arguments: str) -> float:
+        """Run dnf and return the seconds it took.
+
+        Raises:
+            MeasureError: it failed.
+            subprocess.TimeoutExpired: it took longer than RUN_SECONDS.
+        """
+        started = time.monotonic()
+        done = host.dnf(*arguments, timeout_seconds=RUN_SECONDS)
+        seconds = time.monotonic() - started
+        if done.returncode not in (0, 100):  # 100: check-update has found updates
+            words = (done.stderr or done.stdout).strip().splitlines()
+            raise MeasureError("dnf {}: exit {}: {}".format(" ".join(arguments), done.returncode, words[-1] if words else ""))
+        return seconds
+
+    def install(self, host: Host) -> float:
+        """Install all packages on a host that has none; return the seconds."""
+        seconds = self.dnf(host, "-y", "install", *PACKAGES)
+        if host.version(PACKAGES[0]) != "2.0":
+            raise MeasureError("dnf install brought version {!r}".format(host.version(PACKAGES[0])))
+        return seconds
+
+    def resolve(self, host: Host, repositories: Sequence[str] = REPOSITORIES, watched: bool = False) -> Resolved:
+        """Let the engine resolve repositories as the plugin does.
+
+        Args:
+            host: has the plugin.
+            repositories: of REPOSITORIES.
+            watched: measure the peak memory; costs the start of another Python.
+
+        Raises:
+            MeasureError: a repository was not resolved.
+        """
+        report = os.path.join(host.folder, "peak")
+        values = {"command": self._watcher(host, report) if watched else command_path()}
+        settings = bridge.Settings(values.get, host.root)
+        config = os.path.join(host.pluginconf, "xcpng-mirrors.conf")
+        requests = [self._request(name) for name in repositories]
+        started = time.monotonic()
+        engine, verdicts, _ = bridge.resolve(settings, config, host.root, requests)
+        seconds = time.monotonic() - started
+        engine.accept(list(verdicts))
+        engine.close()
+        for name, verdict in verdicts.items():
+            if verdict["status"] != "resolved":
+                raise MeasureError("the engine: {}: {}".format(name, verdict["text"]))
+        return Resolved(seconds, _kib_in(report) / 1024 if watched else 0.0)
+
+    def _request(self, name: str) -> Dict[str, object]:
+        lab = self.lab
+        return {"id": "xcp-ng-" + name, "base_urls": lab.base_urls(name), "gpgkeys": ["file://" + lab.key_file],
+                "sslcacert": lab.ca_bundle, "proxy": ""}
+
+    def _watcher(self, host: Host, report: str) -> str:
+        path = os.path.join(host.folder, "watcher")
+        with open(path, "w") as stream:
+            stream.write(_WATCHER.format(python=sys.executable, command=command_path(), report=report))
+        os.chmod(path, 0o755)
+        return path
+
+
+def _kib_in(report: str) -> float:
+    """Read what the watcher wrote.
+
+    Raises:
+        MeasureError: it wrote nothing.
+    """
+    try:
+        with open(report) as stream:
+            return float(stream.read())
+    except (OSError, ValueError):
+        raise MeasureError("the engine did not end by itself, its peak memory is not known") from None

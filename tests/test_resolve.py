@@ -1,0 +1,400 @@
+"""Job 1 against the lab: bad mirrors, bad redirectors, and what is asked of whom."""
+import threading
+import time
+
+import pytest
+
+from yum_plugin import ask, resolve
+from yum_plugin.errors import TrustError
+from yum_plugin.model import Mirror
+from yum_plugin.refresh import is_refusal, refresh
+from yum_plugin.resolve import Options, Resolver
+from yum_plugin.state import Memory, State
+
+from .lab.wire import SILENCE, document
+from .test_dnf import METADATA_FAULTS, TRUST_FAULTS
+from .world import NOW, lab_repository, lab_settings
+
+WAITED_FOR = {"blackhole": "timed-out", "mute": "timed-out", "drip-500": "timed-out", "drip-1k": "timed-out", "endless-headers": "bad-answer"}
+
+
+class World:
+    """One host of the lab."""
+
+    def __init__(self, lab, folder):
+        self.lab = lab
+        self.settings = lab_settings(lab, folder)
+        self.state = State(self.settings.state_dir)
+
+    def mirrors(self, **faults):
+        """Add mirrors in this order; the value is the fault."""
+        for name, fault in faults.items():
+            self.lab.add_mirror(name, fault)
+
+    def refresh(self, *repositories, options=Options(), **network):
+        wanted = [lab_repository(self.lab, name, **network) for name in repositories or ("updates",)]
+        return refresh(wanted, self.settings, self.state, options)
+
+    def one(self, **options):
+        return self.refresh(**options)[0]
+
+    def names(self, item):
+        """The mirrors of a result by their names in the lab, sorted."""
+        places = dict((each.url, name) for name, each in self.lab.mirrors.items())
+        places[self.lab.origin.url] = "origin"
+        path = item.repository.path
+        return sorted(places[url[:-len(path)].replace("http://" + self.lab.origin.server.authority,
+                                                      "https://" + self.lab.origin.server.authority)] for url in item.mirrors)
+
+    def outcomes(self, item):
+        places = dict((each.url, name) for name, each in self.lab.mirrors.items())
+        return dict((places[probe.mirror.url[:-len(item.repository.path)]], probe.outcome) for probe in item.answer.probes
+                    if probe.mirror.url[:-len(item.repository.path)] in places)
+
+    def only_mirrors(self):
+        """No origin to fall back to."""
+        self.settings = self.settings._replace(fallbacks=(), deny=(self.lab.origin.server.authority,))
+
+
+@pytest.fixture
+def world(lab, tmp_path):
+    return World(lab, tmp_path)
+
+
+@pytest.mark.parametrize("fault", sorted(METADATA_FAULTS))
+def test_two_good_mirrors_behind_a_first_one_that_is(fault, world):
+    world.mirrors(bad=fault, good1="", good2="")
+    item = world.one()
+    assert item.error is None
+    assert item.snapshot.timestamp == world.lab.trees.stamp("new")
+    good = ["bad", "good1", "good2"] if fault == "mid-sync" else ["good1", "good2"]
+    assert world.names(item) in (good, ["good1", "good2"])
+    with open(item.metalink) as stream:
+        text = stream.read()
+    assert item.snapshot.sha256 in text and (world.lab.mirrors["bad"].server.authority in text) == ("bad" in world.names(item))
+    assert len(item.warnings) == int(fault in TRUST_FAULTS), "a word for distrust, and for nothing else"
+
+
+def test_every_bad_mirror_is_rejected_by_its_own_reference(world):
+    """All of them at once; nobody is waited for longer than the time-outs say."""
+    world.settings = world.settings._replace(connect_timeout=2.0, read_timeout=2.0, deadline=20.0)
+    world.mirrors(good="", **dict((name.replace("-", "_"), name) for name in METADATA_FAULTS))
+    started = time.monotonic()
+    item = world.one(options=Options(ask_everyone=True))
+    expected = dict((name.replace("-", "_"), WAITED_FOR.get(name) or reference) for name, reference in METADATA_FAULTS.items())
+    assert world.outcomes(item) == dict(expected, good="ok")
+    assert sorted(each.reference for each in item.answer.resolution.rejected) == sorted(
+        reference for reference in expected.values() if reference != "ok")
+    assert world.names(item) == ["good", "mid_sync", "origin"]
+    assert time.monotonic() - started < 10
+
+
+def test_cve_2018_0501_a_forged_second_mirror_after_a_bad_first_one_is_proven_too(world):
+    world.mirrors(dead="refused", forged="other-key", good="")
+    item = world.one()
+    assert world.names(item) == ["good"] and "unknown-key" in item.warnings[0]
+
+
+def test_two_mirrors_that_agree_on_a_forgery_are_not_a_majority(world):
+    world.mirrors(a="other-key", b="other-key", c="other-key", good="")
+    assert world.names(world.one()) == ["good"]
+
+
+@pytest.mark.parametrize("faults, reference, refused", [
+    (("bad-signature", "no-asc"), "signature-invalid", True),
+    (("refused", "other-key"), "unknown-key", True),
+    (("fast-forward", "fast-forward"), "fast-forward", True),
+    (("refused", "http-503"), "unreachable", False),
+    (("half-synced",), "http-status", False),
+    (("expired-certificate", "expired-certificate"), "tls-expired", False),
+])
+def test_all_bad_the_answer_is_the_first_distrust_else_what_kept_them_away(faults, reference, refused, world):
+    world.only_mirrors()
+    world.mirrors(**dict(("bad{}".format(number), fault) for number, fault in enumerate(faults)))
+    item = world.one()
+    assert (item.error.reference, item.metalink, item.mirrors) == (reference, "", ())
+    assert is_refusal(item.error, world.settings) == refused
+    assert is_refusal(item.error, world.settings._replace(on_unreachable="abort"))
+
+
+def test_all_mirrors_bad_the_origin_saves_the_day(world):
+    world.mirrors(a="bad-signature", b="http-503")
+    assert world.names(world.one()) == ["origin"]
+
+
+def test_all_mirrors_dead_the_origin_is_found_within_the_deadline(world):
+    world.mirrors(a="blackhole", b="mute")
+    started = time.monotonic()
+    assert world.names(world.one()) == ["origin"]
+    assert time.monotonic() - started < 4
+
+
+def test_rollback_after_yum_clean_is_refused_even_if_every_mirror_and_the_origin_agree(world):
+    world.mirrors(a="", b="", c="")
+    first = world.one()
+    world.state.accept("xcp-ng-updates", first.snapshot)
+    world.lab.publish("old")
+    item = world.one()
+    assert item.error.reference == "rollback" and isinstance(item.error, TrustError)
+    assert world.state.accepted("xcp-ng-updates").sha256 == first.snapshot.sha256
+    world.lab.publish("new")
+    assert world.one().error is None, "nothing of it sticks"
+
+
+def test_six_rolled_back_mirrors_at_the_head_of_the_list_do_not_stop_an_update(world):
+    world.lab.redirector.list_page = world.lab.redirector.json = False  # so that no digest is named
+    world.mirrors(**dict(("stale{}".format(number), "rolled-back") for number in range(6)), good1="", good2="")
+    world.state.accept("xcp-ng-updates", Resolver(world.settings, world.state, Options(ask_everyone=True)).run(
+        [lab_repository(world.lab)])[0].resolution.snapshot)
+    world.lab.log.clear()
+    assert world.names(world.one()) == ["good1", "good2"]
+    assert world.lab.log.requests("origin") == []
+
+
+def test_an_admin_may_go_back_and_the_mark_follows(world):
+    world.mirrors(a="", b="")
+    world.state.accept("xcp-ng-updates", world.one().snapshot)
+    world.lab.publish("old")
+    item = world.one(options=Options(accept_rollback=True))
+    assert item.error is None and world.state.accepted("xcp-ng-updates").sha256 == item.snapshot.sha256
+
+
+def test_a_refresh_alone_does_not_raise_the_mark(world):
+    world.mirrors(a="")
+    assert world.one().error is None and world.state.accepted("xcp-ng-updates") is None
+
+
+def test_stale_mirrors_in_the_majority_lose_against_one_that_serves_what_the_redirector_names(world):
+    world.mirrors(a="stale", b="stale", c="stale", d="stale", e="stale", f="stale", good="")
+    item = world.one()
+    assert world.names(item) == ["good"] and item.warnings == (), "staleness is no distrust"
+    rejected = [(each.reference, each.detail) for each in item.answer.resolution.rejected]
+    assert ("stale", "4 days behind") in rejected
+
+
+def test_a_mid_sync_mirror_is_asked_once_more_and_used(world):
+    world.only_mirrors()
+    world.mirrors(m="mid-sync")
+    assert world.names(world.one()) == ["m"]
+    assert len(world.lab.log.requests("m", "repomd.xml")) == 2
+
+
+def test_a_tampered_mirror_is_asked_once_more_and_no_more(world):
+    world.only_mirrors()
+    world.mirrors(m="bad-signature")
+    assert world.one().error.reference == "signature-invalid"
+    assert len(world.lab.log.requests("m", "repomd.xml")) == 2
+
+
+# The redirector's bad days.
+
+
+def sources(item):
+    return set(probe.mirror.source for probe in item.answer.probes)
+
+
+@pytest.mark.parametrize("changes, source", [
+    ({}, "list-page"), ({"list_page": False}, "json"), ({"list_page": False, "json": False, "mode": "redirect"}, "redirect"),
+    ({"list_page": False, "mode": "redirect"}, "redirect")])
+def test_each_form_of_the_redirectors_answer_is_enough(changes, source, world):
+    world.mirrors(a="", b="", c="")
+    for name, value in changes.items():
+        setattr(world.lab.redirector, name, value)
+    item = world.one()
+    assert world.names(item) == ["a", "b", "c"] and sources(item) == {source}
+
+
+def test_a_redirect_without_links_names_one_mirror_and_that_is_used(world):
+    world.mirrors(a="", b="")
+    redirector = world.lab.redirector
+    redirector.list_page = redirector.json = redirector.links = False
+    redirector.mode = "redirect"
+    assert world.names(world.one()) == ["a"]
+
+
+@pytest.mark.parametrize("trouble", ["down", "captive", "mute", "http-503"])
+def test_a_redirector_in_trouble_the_last_known_list_is_used_then_the_baseurls(trouble, world):
+    world.mirrors(a="", b="", c="")
+
+    def break_it():
+        if trouble == "down":
+            world.lab.redirector.down()
+        else:
+            world.lab.redirector.behaviour = trouble
+
+    assert world.one().error is None
+    break_it()
+    started = time.monotonic()
+    item = world.one()
+    assert world.names(item) == ["a", "b", "c"] and sources(item) == {"known"}
+    assert time.monotonic() - started < 3
+    world.state.remember("xcp-ng-updates", Memory())
+    started = time.monotonic()
+    assert world.names(world.one()) == ["origin"]
+    assert time.monotonic() - started < 6, "well before the deadline, for the origin may be slow too"
+
+
+def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(world):
+    world.mirrors(a="", b="", c="")
+    world.lab.redirector.override = lambda request: SILENCE if "mirrorlist" in request.query else None
+    started = time.monotonic()
+    item = world.one()
+    assert sources(item) == {"json"} and time.monotonic() - started < 3
+
+
+def test_a_redirector_whose_digest_is_stale_changes_nothing(world):
+    world.mirrors(a="", b="", c="")
+    old = world.lab.trees
+    world.lab.redirector.override = None
+    for each in world.lab.mirrors.values():
+        each.state = "new"
+    old.published = "old"  # what the redirector and the origin have
+    item = world.one()
+    assert world.names(item) == ["a", "b", "c"] and item.snapshot.timestamp == old.stamp("new")
+    assert item.warnings == ()
+
+
+def test_a_redirector_that_alternates_between_stale_and_good_mirrors_ends_with_the_good_ones(world):
+    world.mirrors(old="stale", good="")
+    redirector = world.lab.redirector
+    redirector.list_page = redirector.json = False
+    redirector.mode = "redirect"
+    world.lab.alternate(["old", "good"])
+    for _ in range(3):
+        assert world.names(world.one()) in (["good"], ["origin"])
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\x00" * 10000, b"<html><title>Mirrorlist x</title>" + b"<tr>" * 10000])
+def test_rubbish_for_a_list_leads_to_the_baseurls(body, world):
+    world.lab.redirector.override = lambda request: document(body, "text/html")
+    assert world.names(world.one()) == ["origin"]
+
+
+# Who is asked what.
+
+
+def test_of_40_listed_mirrors_no_more_than_probe_mirrors_are_asked_and_the_origin_is_left_in_peace(world):
+    world.mirrors(**dict(("m{}".format(number), "") for number in range(40)))
+    items = world.refresh("base", "updates")
+    assert all(item.error is None for item in items)
+    asked = set(entry.server for entry in world.lab.log.requests())
+    assert len(asked - {"redirector"}) <= world.settings.probe_mirrors and "origin" not in world.lab.log.contacted()
+
+
+def test_requests_are_few_small_and_carry_nothing_of_the_host(world):
+    world.mirrors(a="", b="", c="", d="", e="", f="")
+    world.one(username="user", password="secret")
+    log = world.lab.log
+    assert log.wait(lambda: all(entry.ended for entry in log.requests()))
+    for entry in log.requests():
+        assert entry.headers["accept-encoding"] == "identity" and "cookie" not in entry.headers
+        assert ("authorization" in entry.headers) == (entry.server == "redirector"), "the .repo file names it, not the mirrors"
+    assert sum(entry.bytes for entry in log.requests() if entry.server != "redirector") < 64 * 1024
+    assert all(len(log.requests(name)) <= 3 for name in "abcdef")
+
+
+def test_http_mirrors_are_asked_only_where_https_is_not_required(world):
+    world.lab.add_mirror("plain", scheme="http")
+    world.lab.add_mirror("good")
+    assert world.names(world.one()) == ["good"] and "plain" not in world.lab.log.contacted()
+    world.settings = world.settings._replace(require_https=False)
+    assert world.names(world.one()) == ["good", "plain"]
+
+
+def test_a_failed_mirror_is_asked_last_the_next_time(world):
+    world.settings = world.settings._replace(probe_mirrors=3)
+    world.mirrors(bad="http-503", a="", b="", c="")
+    world.refresh(options=Options(ask_everyone=True))
+    world.lab.log.clear()
+    assert world.one().error is None and "bad" not in world.lab.log.contacted()
+
+
+def test_preferred_mirrors_come_first_and_denied_ones_are_not_touched(world):
+    world.mirrors(a="", b="", c="")
+    world.settings = world.settings._replace(prefer=(world.lab.mirrors["c"].server.authority,), deny=(world.lab.mirrors["a"].server.authority,))
+    item = world.one()
+    assert item.mirrors[0].startswith(world.lab.mirrors["c"].url) and "a" not in world.lab.log.contacted()
+
+
+def test_one_repository_in_trouble_leaves_the_other_alone(world):
+    world.mirrors(a="", b="")
+    good = lab_repository(world.lab, "base")
+    bad = lab_repository(world.lab)._replace(key_paths=("/nowhere",))
+    items = refresh([bad, good], world.settings, world.state)
+    assert items[0].error.reference == "key-file" and items[1].error is None
+
+
+def test_tls_files_that_cannot_be_read_end_one_repository_only(world):
+    world.mirrors(a="", b="")
+    items = refresh([lab_repository(world.lab, "base", ssl_ca_cert="/nowhere"), lab_repository(world.lab)], world.settings, world.state)
+    assert items[0].error.reference == "configuration" and items[1].error is None
+
+
+@pytest.mark.parametrize("pins, keys, reference", [
+    (("A" * 40,), ["key_file"], "key-mismatch"), (None, ["other_key_file"], "key-mismatch"), (None, ["ca_bundle"], "key-invalid"),
+    (None, ["other_key_file", "key_file"], ""), (None, [], "key-file")])
+def test_only_the_pinned_key_counts_whatever_files_are_named(pins, keys, reference, world):
+    world.mirrors(a="")
+    repository = lab_repository(world.lab)
+    repository = repository._replace(pins=pins or repository.pins, key_paths=tuple(getattr(world.lab, name) for name in keys))
+    error = refresh([repository], world.settings, world.state)[0].error
+    assert (error.reference if error else "") == reference
+
+
+def test_a_bug_in_a_probe_is_that_mirrors_problem_and_logged(world, monkeypatch, caplog):
+    world.mirrors(a="", b="", c="")
+    real = ask.ask_mirror
+
+    def buggy(client, mirror: Mirror, *rest):
+        if world.lab.mirrors["a"].url in mirror.url:
+            raise ZeroDivisionError("a bug")
+        return real(client, mirror, *rest)
+
+    monkeypatch.setattr(resolve, "ask_mirror", buggy)
+    assert world.names(world.one()) == ["b", "c"]
+    assert "a bug of ours" in caplog.text
+
+
+# Two at once, and places that cannot be written.
+
+
+def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(world):
+    world.mirrors(a="", b="", c="")
+    results, started = [], threading.Barrier(2)
+
+    def run():
+        started.wait(5)
+        results.append(refresh([lab_repository(world.lab)], world.settings, State(world.state.folder))[0])
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [item.error for item in results] == [None, None]
+    assert results[0].snapshot.sha256 == results[1].snapshot.sha256
+    assert [item.answer is None for item in results] == [False, True]
+    assert len(world.lab.log.requests("redirector")) == 2, "the list page and the selection, once"
+
+
+def test_a_state_that_cannot_be_written_leaves_the_repositories_alone(world, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    world.settings = world.settings._replace(state_dir=str(tmp_path / "file" / "state"))
+    item = refresh([lab_repository(world.lab)], world.settings, State(world.settings.state_dir))[0]
+    assert item.error.reference == "state" and not is_refusal(item.error, world.settings)
+    assert world.lab.log.connections() == []
+
+
+def test_a_clock_years_behind_is_named(world):
+    world.only_mirrors()
+    world.mirrors(a="", b="")
+    clock = resolve.Clock(wall=lambda: NOW - 40 * 365 * 86400.0)
+    item = refresh([lab_repository(world.lab)], world.settings, world.state, clock=clock)[0]
+    assert "timedatectl" in str(item.error)
+
+
+def test_a_freeze_is_told(world):
+    world.mirrors(a="", b="")
+    world.settings = world.settings._replace(max_age=86400)
+    items = world.refresh("base", "updates")
+    assert [len(item.warnings) for item in items] == [0, 1] and items[1].warnings[0].startswith("freeze: ")

@@ -1,0 +1,188 @@
+"""The file that bytes arrive in: beside its target, under another name until everything is proven.
+
+``.NAME.part`` is opened without following links, belongs to one process at a time (flock), and is renamed
+only when complete and on disk. What an interrupted run left is used again by whoever hashes it anew.
+"""
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, Optional, Tuple
+
+from ..errors import UsageError
+
+READ_BYTES = 256 * 1024
+FINAL_MODE = 0o644
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class _Told:
+    """Context manager: a failing disk leaves the block as a UsageError."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, OSError):
+            raise disk_error(error, self._path) from error
+
+
+def disk_error(error: OSError, path: str) -> UsageError:
+    """Say what the disk said, with the free space where it is about space.
+
+    Args:
+        error: of the system call.
+        path: of the file that is to be written.
+
+    Returns:
+        The UsageError to raise.
+    """
+    what = "the file cannot be written: {}".format(error.strerror or error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _no_space(what, path)
+    return UsageError("state", what, where=path, hint="check the permissions of its folder")
+
+
+def _no_space(what: str, path: str) -> UsageError:
+    return UsageError("state", what, where=path, hint="free some space: see 'df -h {}'".format(os.path.dirname(path)))
+
+
+def require_space(files: Iterable[Tuple[str, Optional[int]]]) -> None:
+    """Refuse to begin what cannot end well.
+
+    Args:
+        files: target and size in bytes (None: unknown) of each file to come.
+
+    Raises:
+        UsageError: state: a file system has less free space than its files need.
+    """
+    needed: Dict[int, int] = {}
+    for target, size in files:
+        with _Told(target):
+            folder = _existing_folder(target)
+            device = os.stat(folder).st_dev
+            needed[device] = needed.get(device, 0) + (size or 0)
+            free = shutil.disk_usage(folder).free
+        if needed[device] > free:
+            raise _no_space("not enough free space: {} bytes and more are needed, {} are free".format(needed[device], free), target)
+
+
+def _existing_folder(path: str) -> str:
+    folder = os.path.dirname(path)
+    while folder != "/" and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+class Spool:
+    """One file on its way.
+
+    Args:
+        target: absolute path of the file to be; its folder is made if missing.
+    """
+
+    def __init__(self, target: str) -> None:
+        folder, name = os.path.split(target)
+        self.target = target
+        self.path = os.path.join(folder, ".{}.part".format(name))
+        self._stream: Optional[BinaryIO] = None
+
+    @property
+    def stream(self) -> BinaryIO:
+        """The open file; opened on first use."""
+        if self._stream is None:
+            with _Told(self.path):
+                os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+                self._stream = self._open()
+        return self._stream
+
+    def _open(self) -> BinaryIO:
+        """Open and lock the file; one that we could not have made is removed first."""
+        while True:
+            if os.path.islink(self.path):
+                os.unlink(self.path)
+            stream = os.fdopen(os.open(self.path, _OPEN_FLAGS, 0o600), "r+b", buffering=0)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                status = os.fstat(stream.fileno())
+                if _is_named(status, self.path):
+                    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid():
+                        return stream
+                    os.unlink(self.path)
+            except BlockingIOError:
+                stream.close()
+                raise UsageError("state", "another process is fetching this file", where=self.target, hint="wait for it to end")
+            except BaseException:
+                stream.close()
+                raise
+            stream.close()
+
+    def size(self) -> int:
+        """Return the bytes that are there, from an earlier run if nothing was written yet."""
+        with _Told(self.path):
+            return os.fstat(self.stream.fileno()).st_size
+
+    def read_back(self) -> Iterator[bytes]:
+        """Yield what is there, from the start; afterwards the next write goes to the end."""
+        with _Told(self.path):
+            self.stream.seek(0)
+            while True:
+                chunk = self.stream.read(READ_BYTES)
+                if not chunk:
+                    return
+                yield chunk
+
+    def write(self, data: bytes) -> None:
+        """Append.
+
+        Raises:
+            UsageError: state: no space, no permission.
+        """
+        view = memoryview(data)
+        with _Told(self.path):
+            while view:
+                view = view[self.stream.write(view):]
+
+    def restart(self) -> None:
+        """Throw away what is there and begin at byte 0."""
+        with _Told(self.path):
+            self.stream.seek(0)
+            self.stream.truncate()
+
+    def commit(self) -> None:
+        """Bring everything to the disk, then give it its final name.
+
+        Raises:
+            UsageError: state: it could not be done; there is no file of the final name, or still the old one.
+        """
+        with _Told(self.path):
+            os.fchmod(self.stream.fileno(), FINAL_MODE)
+            os.fsync(self.stream.fileno())
+            os.rename(self.path, self.target)
+        self._close()
+
+    def end(self, keep: bool) -> None:
+        """Close the file; what has arrived stays for a later run if ``keep``, else nothing is left."""
+        if self._stream is None:
+            return
+        with _Told(self.path):
+            if not keep or os.fstat(self._stream.fileno()).st_size == 0:
+                os.unlink(self.path)
+        self._close()
+
+    def _close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+
+def _is_named(status: os.stat_result, path: str) -> bool:
+    """Whether a path still names the opened file: another process may have renamed or removed it meanwhile."""
+    try:
+        return os.path.samestat(status, os.lstat(path))
+    except FileNotFoundError:
+        return False
