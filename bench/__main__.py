@@ -13,7 +13,7 @@ from tests.lab.lab import Lab
 from tests.lab.tools import ToolError, missing
 
 from . import dnf, report, resolve
-from .measure import Figure, Measure, figure
+from .measure import Figure, Measure, Samples, figure
 from .stage import MeasureError, Stage, package_sizes
 
 MODULES = (resolve, dnf)
@@ -67,21 +67,26 @@ def _measure_all(chosen: Sequence[Tuple[Measure, List[str]]], options: argparse.
     with tempfile.TemporaryDirectory(prefix="xcpng-mirrors-bench-") as folder, Lab(os.path.join(folder, "lab"), sizes) as lab:
         stage = Stage(lab, folder, _note)
         for measure, names in chosen:
-            try:
-                figures += _measure(stage, measure, names, options)
-            except (MeasureError, ToolError, subprocess.TimeoutExpired) as problem:
-                _note("could not measure {}: {}".format(", ".join(names), problem))
+            samples = _samples(stage, measure, names, options)
+            figures += [figure(item, samples[item.name]) for item in measure.quantities if item.name in names and item.name in samples]
+            absent = [name for name in names if name not in samples]
+            if absent:
+                _note("could not measure " + ", ".join(absent))
                 complete = False
     return figures, complete
 
 
-def _measure(stage: Stage, measure: Measure, names: Sequence[str], options: argparse.Namespace) -> List[Figure]:
+def _samples(stage: Stage, measure: Measure, names: Sequence[str], options: argparse.Namespace) -> Samples:
     runs = options.runs or (1 if options.quick else measure.runs)
     _note("{}{}, runs: {}".format(names[0], " and {} more".format(len(names) - 1) if names[1:] else "", runs))
     started = time.monotonic()
-    samples = measure.take(stage, runs, names)
-    _note("  {:.0f} s".format(time.monotonic() - started))
-    return [figure(item, samples[item.name]) for item in measure.quantities if item.name in names]
+    try:
+        return measure.take(stage, runs, names)
+    except (MeasureError, ToolError, subprocess.TimeoutExpired) as problem:
+        _note("  {}".format(problem))
+        return {}
+    finally:
+        _note("  {:.0f} s".format(time.monotonic() - started))
 
 
 def _write(figures: Sequence[Figure], path: str) -> None:

@@ -127,6 +127,7 @@ BROKEN = {
     "a secret key": new_packet(5, KEY.body) + user_id_packets(KEY),
     "a secret subkey": key_packets(KEY, new_packet(7, OTHER.body)),
     "a user id first": user_id_packets(KEY) + BARE,
+    "the key as a user id": new_packet(13, KEY.body) + user_id_packets(KEY) + new_packet(6, OTHER.body),
     "a subkey first": new_packet(14, KEY.body) + user_id_packets(KEY),
     "a literal packet after": key_packets(KEY, new_packet(11, b"b\0\0\0\0\0")),
     "bytes after": key_packets(KEY) + b"\n",

@@ -27,7 +27,7 @@ ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
-    "choose": GROUND,
+    "choose": GROUND | {"trust"},
     "files": GROUND,
     "inifile": GROUND,
     "config": GROUND | {"files", "inifile"},

@@ -44,8 +44,9 @@ def test_a_list_is_settled_on(arrived, waited, expected):
     assert (found and urls(found.mirrors)) == expected
 
 
-def test_without_any_known_list_a_slow_redirector_is_waited_for():
-    assert settled_list({}, MirrorList(()), PATH, True) is None
+def test_without_any_list_at_all_there_are_still_the_baseurls():
+    assert settled_list({}, MirrorList(()), PATH, False) is None
+    assert settled_list({}, MirrorList(()), PATH, True) == MirrorList(())
     assert settled_list({PAGE: None, SELECTION: None}, MirrorList(()), PATH, True) == MirrorList(())
 
 

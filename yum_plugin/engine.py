@@ -32,11 +32,11 @@ Every request is one line of at most 16 MiB, every event a line:
 """
 import json
 import logging
-import os
 from typing import Any, BinaryIO, Dict, List, Sequence
 
 from .config import Settings, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
+from .files import inside
 from .logs import open_log
 from .model import Repository, Snapshot
 from .refresh import Refreshed, is_refusal, refresh
@@ -122,11 +122,6 @@ def _resolve(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> None:
             emit.warning(item.repository.id, text)
     emit.event("result", repositories={item.repository.id: _verdict(item, settings) for item in found})
     _await_acceptance(stdin, found, state, settings)
-
-
-def inside(root: str, path: str) -> str:
-    """Return a path of the host as seen through an installroot."""
-    return path if root == "/" else os.path.join(root, path.lstrip("/"))
 
 
 def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -> List[Repository]:

@@ -12,6 +12,11 @@ from .errors import UsageError
 LOCK_POLL_SECONDS = 0.05
 
 
+def inside(root: str, path: str) -> str:
+    """Return a path of the host as seen through an installroot."""
+    return path if root == "/" else os.path.join(root, path.lstrip("/"))
+
+
 def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that readers see the old one or the new one, never a part, even after a crash.
 

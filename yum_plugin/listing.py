@@ -41,14 +41,15 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
         waited_enough: whether a slow redirector is given up in favour of what is at hand.
 
     Returns:
-        The list with repository bases; None: go on waiting. The list page alone is enough, for it is complete.
+        The list with repository bases, empty if there is none at all; None: go on waiting.
+        The list page alone is enough, for it is complete.
     """
     answers = [arrived.get(form) or MirrorList(()) for form in FORMS]
     if arrived.get(PAGE) is not None or len(arrived) == len(FORMS) or waited_enough:
         fresh = merge(answers)
         if fresh.mirrors:
             return fresh._replace(mirrors=tuple(mirror._replace(url=mirror.url + path) for mirror in fresh.mirrors))
-    if len(arrived) == len(FORMS) or (waited_enough and known.mirrors):
+    if len(arrived) == len(FORMS) or waited_enough:
         return known._replace(sha256="")  # what the redirector named then is no advice for now
     return None
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from .ask import REPOMD, Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
 from .choose import Poll, PollRules
 from .config import Settings
-from .errors import FetchError, MirrorsError
+from .errors import FetchError, MirrorsError, UsageError
 from .files import read_trusted
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
 from .model import Mirror, MirrorList, Probe, Repository
@@ -25,7 +25,8 @@ from .trust.keys import PublicKey, load_pinned_key
 from .urls import host_of
 from .verdict import Answer, Findings, conclude
 
-LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is known
+LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is at hand
+NO_LIST_PATIENCE_SECONDS = 3.0  # without any: then the .repo file's other baseurls and the origin still have time
 EVERYONE = 256
 
 log = logging.getLogger("xcpng-mirrors")
@@ -146,8 +147,7 @@ class Resolver:
         """Do what is due for a job; return the seconds after which time alone makes something due."""
         poll = job.poll or self._begin_poll(job, now)
         if poll is None:
-            patience_left = job.started + LIST_PATIENCE_SECONDS - now
-            return patience_left if patience_left > 0 else self._settings.deadline
+            return job.started + self._list_patience(job) - now
         for mirror in poll.to_ask(now):
             job.findings.asked.append(mirror)
             self._guarded(job, lambda job, mirror=mirror: self._ask_mirror(job, mirror))  # type: ignore[misc]
@@ -155,9 +155,9 @@ class Resolver:
         return poll.next_look(now)
 
     def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
-        patient = now - job.started < LIST_PATIENCE_SECONDS
         memory = job.findings.memory
-        listed = settled_list(job.lists, known_list(memory), job.repository.path, not patient)
+        waited_enough = now >= job.started + self._list_patience(job)
+        listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
         found = candidates(job.repository, listed, resting(memory, int(self._clock.wall())), self._list_rules())
@@ -170,6 +170,10 @@ class Resolver:
             accepted = None if self._options.accept_rollback else job.findings.accepted
             job.poll = Poll(found.mirrors, found.origins, listed.sha256, rules, accepted)
         return job.poll
+
+    def _list_patience(self, job: _Job) -> float:
+        at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
+        return LIST_PATIENCE_SECONDS if at_hand else NO_LIST_PATIENCE_SECONDS
 
     def _list_rules(self) -> ListRules:
         settings = self._settings
@@ -226,15 +230,18 @@ def load_keys(repository: Repository) -> List[PublicKey]:
         At least one key.
 
     Raises:
-        UsageError: no key file is named, or one cannot be trusted.
+        UsageError: no key file is named, or none can be trusted.
         TrustError: no file holds a pinned key (the first file's reason).
     """
-    keys, refusals = [], []
+    keys: List[PublicKey] = []
+    refusals: List[MirrorsError] = []
     for path in repository.key_paths:
         try:
             keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), repository.pins))
         except MirrorsError as error:
             refusals.append(error)
+    if not repository.key_paths:
+        raise UsageError("key-file", "gpgkey= names no key file", where=repository.id)
     if not keys:
         raise refusals[0]
     return keys

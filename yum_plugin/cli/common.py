@@ -6,8 +6,8 @@ import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import Settings, read_settings
-from ..engine import inside
 from ..errors import MirrorsError, UsageError
+from ..files import inside
 from ..logs import FORMAT, open_log
 from ..model import Repository, Snapshot
 from ..repofiles import host_variables, main_options, read_repositories

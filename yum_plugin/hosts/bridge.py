@@ -119,6 +119,27 @@ def is_warm(settings, repository_id, cached_repomd, now):
     return bool(digest) and is_pinned(digest, metalink) and is_pinned(digest, settings.file_of(repository_id, "accepted.json"))
 
 
+def describe(repo, proxy):
+    """Return a repository of yum or dnf as the engine's request wants it; they name these options alike.
+
+    Args:
+        repo: the package manager's object.
+        proxy: URL, "_none_" for none at all, None for what the environment says.
+    """
+    options = ("username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey", "ip_resolve")
+    values = dict((name, getattr(repo, name)) for name in options)
+    values.update(id=repo.id, base_urls=list(repo.baseurl), gpgkeys=list(repo.gpgkey), proxy=proxy, sslverify=bool(repo.sslverify))
+    return values
+
+
+def copy_whole(source, target):
+    """Copy a small file so that a reader of the target finds all of it, the old or the new one."""
+    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target))
+    with open(source, "rb") as data, os.fdopen(descriptor, "wb") as stream:
+        stream.write(data.read(MAX_CACHED_BYTES))
+    os.rename(beside, target)
+
+
 class BridgeError(Exception):
     """The engine gave no usable answer; the repositories stay as they are."""
 

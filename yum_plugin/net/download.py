@@ -105,6 +105,7 @@ class _Workers:
         self._wrong_lock = threading.Lock()
         self._clients: Dict[threading.Thread, Client] = {}
         self._threads: List[threading.Thread] = []
+        self._dismissed = False
 
     def hire(self) -> None:
         """Add a thread."""
@@ -118,6 +119,7 @@ class _Workers:
 
     def dismiss(self) -> None:
         """End all threads: those at rest by themselves, those in a read because their connection ends."""
+        self._dismissed = True
         for _ in self._threads:
             self._jobs.put(None)
         for client in list(self._clients.values()):
@@ -140,7 +142,7 @@ class _Workers:
         """Run transfers until one fails, for its connection is spoilt then; return True when there are no more."""
         while True:
             transfer = self._jobs.get()
-            if transfer is None:
+            if transfer is None or self._dismissed:
                 return True
             error = self._run(transfer, client)
             if transfer.disowned:
@@ -162,10 +164,13 @@ class _Workers:
 
     def _throw_away(self, transfer: Transfer, wrong: TrustError) -> Exception:
         file = transfer.file
+        transfer.wrong_origins = tuple(file.origins)
         try:
-            with self._wrong_lock:
-                self._events.wrong(file.index, file.spool.path, tuple(url for url in file.origins if url != EARLIER), wrong)
-        except Exception as error:  # a callback that fails must not save the wrong bytes
+            if EARLIER not in file.origins:
+                with self._wrong_lock:
+                    self._events.wrong(file.index, file.spool.path, transfer.wrong_origins, wrong)
+            file.throw_away()
+        except Exception as error:  # as in _run
             return error
         return wrong
 
@@ -205,9 +210,12 @@ class _Download:
 
     def _fill(self) -> None:
         """Start what can be started; give up what nobody is left for."""
+        busy = False  # what is true of one file that was not tried yet is true of all of them
         for file in list(self._pending):
             if len(self._active) >= OVERALL:
                 return
+            if busy and not file.tries:
+                continue
             candidates = self._candidates(file)
             free = [source for source in candidates if self._load(source) < PER_MIRROR]
             if not candidates:
@@ -216,6 +224,8 @@ class _Download:
             elif free:
                 self._pending.remove(file)
                 self._start(file, free[0])
+            else:
+                busy = busy or not file.tries
 
     def _may_be_asked(self, file: File) -> List[Source]:
         return [source for source in self._sources if source.url not in file.out and file.tries.get(source.url, 0) < ROUNDS]
@@ -283,6 +293,10 @@ class _Download:
         file = transfer.file
         if error is not None and not isinstance(error, MirrorsError):
             raise error
+        if isinstance(error, TrustError) and EARLIER in transfer.wrong_origins:
+            file.tries[transfer.source.url] -= 1  # what an earlier run left was wrong, or did not fit: nobody's fault, once
+            self._pending.insert(0, file)
+            return
         file.attempts.append(Attempt(transfer.source.url, error.reference if error else "ok", error.what if error else "",
                                      transfer.received))
         if error is None:
@@ -305,11 +319,10 @@ class _Download:
         """Draw the consequences of a failure for the file."""
         file, mirror = transfer.file, transfer.source.url
         if isinstance(error, TrustError):
-            if [url for url in file.origins if url != mirror]:
-                file.alone = EARLIER not in file.origins
+            if len(transfer.wrong_origins) > 1:
+                file.alone = True
             else:
                 file.out.add(mirror)
-            file.restart()
             file.error = error
             return
         if not isinstance(file.error, TrustError):

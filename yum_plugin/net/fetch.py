@@ -251,7 +251,7 @@ def translate(error: Exception, url: str) -> FetchError:
         return FetchError("bad-answer", "what came is no HTTP", where=url)
     if isinstance(error, requests.exceptions.ConnectionError):
         return FetchError("unreachable", _shortest_cause(error), where=url)
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)):
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         return FetchError("bad-answer", "an address that cannot be used", where=url)
     return FetchError("bad-answer", _shortest_cause(error), where=url)
 

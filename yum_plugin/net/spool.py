@@ -3,6 +3,7 @@
 ``.NAME.part`` is opened without following links, belongs to one process at a time (flock), and is renamed
 only when complete and on disk. What an interrupted run left is used again by whoever hashes it anew.
 """
+import contextlib
 import errno
 import fcntl
 import os
@@ -171,7 +172,8 @@ class Spool:
             return
         with _Told(self.path):
             if not keep or os.fstat(self._stream.fileno()).st_size == 0:
-                os.unlink(self.path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
         self._close()
 
     def _close(self) -> None:

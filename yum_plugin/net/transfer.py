@@ -75,10 +75,10 @@ class File:
         """Start checking; hash what an earlier run left: where it came from is unknown, the end will tell."""
         if self.checker is not None:
             return
-        self.checker = self.item.make_checker()
         if not 0 < self.spool.size() <= self.cap:
             self.restart()
             return
+        self.checker = self.item.make_checker()
         try:
             for chunk in self.spool.read_back():
                 self.checker.update(chunk)
@@ -88,12 +88,17 @@ class File:
         else:
             self.origins = [EARLIER]
 
-    def restart(self) -> None:
-        """Throw away what has arrived."""
+    def throw_away(self) -> None:
+        """Forget what has arrived."""
         self.spool.restart()
-        self.checker = self.item.make_checker()
+        self.checker = None
         self.received = 0
         self.origins = []
+
+    def restart(self) -> None:
+        """Begin at byte 0."""
+        self.throw_away()
+        self.checker = self.item.make_checker()
 
     def take(self, chunk: bytes) -> None:
         """Store and check what has arrived; raises TrustError, UsageError, or FetchError for endless data."""
@@ -126,6 +131,7 @@ class Transfer:
         self.answered_at: Optional[float] = None
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
         self.restarted = False
+        self.wrong_origins: Tuple[str, ...] = ()  # File.origins when the checker refused
         self.received = 0
         self.meters: Tuple[Meter, ...] = ()
         self._limits = limits._replace(max_bytes=file.cap)
@@ -206,6 +212,11 @@ class Transfer:
             if self._client is not None:
                 self._client.abort()
             return self.disowned
+
+    @property
+    def stopped(self) -> bool:
+        """Whether ``stop`` has ended the client's connections."""
+        return self._leave is not None
 
     def _reason(self, error: FetchError) -> FetchError:
         """Put the reason of ``stop`` in place of what the broken connection said."""

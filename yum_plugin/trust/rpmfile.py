@@ -107,7 +107,7 @@ class RpmVerifier:
         """
         try:
             if self._refusal is None:
-                self._take(memoryview(chunk))
+                self._take(chunk)
         except TrustError as error:
             self._refusal = self._located(error)
         if self._refusal is not None:
@@ -139,46 +139,48 @@ class RpmVerifier:
     def _prove(self) -> Verdict:
         if self._cover is None:
             if self._awaited == len(rpmheader.MAGIC):
-                rpmheader.check_magic(self._held)
+                rpmheader.check_magic(bytes(self._held))
             raise TrustError("malformed", "an RPM that ends before its payload begins")
         return self._cover.finish()
 
     def _located(self, error: TrustError) -> TrustError:
         return TrustError(error.reference, error.what, ", ".join(filter(None, (self._where, error.where))))
 
-    def _take(self, chunk: memoryview) -> None:
+    def _take(self, chunk: bytes) -> None:
         if self._file:
             self._file.update(chunk)
-        while self._cover is None and chunk:
-            missing = self._awaited - len(self._held)
-            self._held += chunk[:missing]
-            chunk = chunk[missing:]
+        taken = 0
+        while self._cover is None and taken < len(chunk):
+            piece = chunk[taken : taken + self._awaited - len(self._held)]
+            taken += len(piece)
+            self._held += piece
             if len(self._held) == self._awaited:
-                piece, self._held = self._held, bytearray()
-                self._awaited = self._reader.send(piece)
+                wanted, self._held = bytes(self._held), bytearray()
+                self._awaited = self._reader.send(wanted)
         if self._cover is not None:
-            self._cover.update(chunk)
+            self._cover.update(chunk[taken:] if taken else chunk)
 
-    def _read_headers(self) -> Generator[int, bytearray, None]:
+    def _read_headers(self) -> Generator[int, bytes, None]:
         """Read all before the payload: yields how many bytes it wants, and is sent exactly those."""
-        rpmheader.check_magic((yield len(rpmheader.MAGIC)))
-        is_source = rpmheader.read_lead((yield rpmheader.LEAD_BYTES - len(rpmheader.MAGIC)))
+        magic = yield len(rpmheader.MAGIC)
+        rpmheader.check_magic(magic)
+        lead = yield rpmheader.LEAD_BYTES - len(magic)
+        is_source = rpmheader.read_lead(magic + lead)
         introduction = yield rpmheader.INTRODUCTION_BYTES
         body = yield rpmheader.body_bytes(introduction, rpmheader.SIGNATURE)
-        claims = rpmheader.read_header(introduction, body, rpmheader.SIGNATURE)
+        claims = rpmheader.read_header(introduction + body, rpmheader.SIGNATURE)
         over_header = self._verifier(claims, rpmheader.HEADER_SIGNATURES)
         over_all = self._verifier(claims, rpmheader.PAYLOAD_SIGNATURES)
         if over_header is None and over_all is None:
             raise TrustError("unsigned", "an RPM without a signature")
         introduction = yield rpmheader.INTRODUCTION_BYTES
         body = yield rpmheader.body_bytes(introduction, rpmheader.MAIN)
-        digest = new_hash("sha256")
-        for running in filter(None, (over_header, over_all, digest)):
-            running.update(introduction)
-            running.update(body)
+        header = introduction + body
+        for verifier in filter(None, (over_header, over_all)):
+            verifier.update(header)
         proof = over_header.finish() if over_header else None
-        _check_header_digest(claims, digest.hexdigest())
-        main = rpmheader.read_header(introduction, body, rpmheader.MAIN)
+        _check_header_digest(claims, header)
+        main = rpmheader.read_header(header, rpmheader.MAIN)
         self._identity = _identify(main, is_source)
         self._cover = _choose_cover(main, over_all, proof)
         yield 0
@@ -201,10 +203,13 @@ def _read_signature(tag: int, value: bytes) -> Signature:
     return signatures[0]
 
 
-def _check_header_digest(claims: Header, digest: str) -> None:
+def _check_header_digest(claims: Header, header: bytes) -> None:
     """Check rule 4."""
-    if claims.get(rpmheader.HEADER_SHA256, (digest.encode("ascii"),)) != (digest.encode("ascii"),):
-        raise TrustError("payload-mismatch", "the header is not the one that its SHA-256 (tag 273) was made of")
+    running = new_hash("sha256")
+    running.update(header)
+    digest = running.hexdigest().encode("ascii")
+    if claims.get(rpmheader.HEADER_SHA256, (digest,)) != (digest,):
+        raise TrustError("payload-mismatch", "the main header is not the one that its SHA-256 (tag 273) was made of")
 
 
 def _identify(main: Header, is_source: bool) -> _Identity:

@@ -30,11 +30,11 @@ _HEADER_MAGIC = b"\x8e\xad\xe8\x01\0\0\0\0"
 _INDEX_BYTES = 16  # of one tag
 _HEADER_STYLE_SIGNATURE = 5  # the only signature type that rpm reads since 1998 (rpmlead.c)
 
-BINARY_MD5 = 1004
+MD5 = 1004
 HEADER_SHA1 = 269
 HEADER_SHA256 = 273
 SIGNATURE_LIST = 278  # rpm 6: base64 of signatures over the main header
-HEADER_SIGNATURES = (267, 268)  # DSA and its like, RSA; over the main header
+HEADER_SIGNATURES = (267, 268, SIGNATURE_LIST)  # DSA and its like, RSA, all; over the main header
 PAYLOAD_SIGNATURES = (1005, 1002)  # the same two, over main header and payload
 NAME, VERSION, RELEASE, EPOCH, ARCH = 1000, 1001, 1002, 1003, 1022
 SOURCE_RPM = 1044  # which source package it was built from; a source package has none
@@ -72,7 +72,7 @@ SIGNATURE = Kind(
     max_data_bytes=1024 * 1024,  # EL7's rpm takes 8 KiB, newer ones more: they put signatures of files in it
     alignment=8,
     types={
-        **dict.fromkeys(HEADER_SIGNATURES + PAYLOAD_SIGNATURES + (BINARY_MD5,), _BINARY),
+        **dict.fromkeys(HEADER_SIGNATURES + PAYLOAD_SIGNATURES + (MD5,), _BINARY),
         HEADER_SHA1: _STRING,
         HEADER_SHA256: _STRING,
         SIGNATURE_LIST: _STRINGS,
@@ -98,12 +98,12 @@ _WORD = re.compile(rb"[!-.0-~]{1,255}\Z")  # visible ASCII without the slash
 _DIGEST = re.compile(rb"[0-9a-f]{64}\Z")
 # What the values must look like
 _SHAPES = {
-    BINARY_MD5: re.compile(rb".{16}\Z", re.DOTALL),
+    MD5: re.compile(rb".{16}\Z", re.DOTALL),
     HEADER_SHA1: re.compile(rb"[0-9a-f]{40}\Z"),
     **dict.fromkeys((HEADER_SHA256, PAYLOAD_SHA256), _DIGEST),
     **dict.fromkeys((NAME, VERSION, RELEASE, ARCH), _WORD),
 }
-# One line of the index: tag, type, offset in the header's body, count
+# One line of the index: tag, type, offset from the header's start, count
 _Entry = Tuple[int, int, int, int]
 
 
@@ -168,12 +168,11 @@ def _lengths(introduction: bytes) -> Tuple[int, int]:
     return tags, data_bytes
 
 
-def read_header(introduction: bytes, body: bytes, kind: Kind) -> Header:
+def read_header(raw: bytes, kind: Kind) -> Header:
     """Read a header, after all of it was found to be sound.
 
     Args:
-        introduction: as in ``body_bytes``.
-        body: the bytes that follow it, as many as ``body_bytes`` said.
+        raw: the introduction and what ``body_bytes`` said that follows it.
         kind: ``SIGNATURE`` or ``MAIN``.
 
     Returns:
@@ -182,29 +181,30 @@ def read_header(introduction: bytes, body: bytes, kind: Kind) -> Header:
     Raises:
         TrustError: "malformed", or "unsupported": an unknown tag in the signature header.
     """
-    tags, data_bytes = _lengths(introduction)
-    start = tags * _INDEX_BYTES  # a multiple of every alignment, so that offsets in the body are aligned as in the data
+    tags, data_bytes = _lengths(raw)
+    # A multiple of every alignment, so that an offset in the file's bytes is aligned where one in the data is
+    start = INTRODUCTION_BYTES + tags * _INDEX_BYTES
     end = start + data_bytes
-    if any(body[end:]):
+    if any(raw[end:]):
         raise TrustError("malformed", "an RPM whose padding is not zero")
-    index = struct.iter_unpack(">4I", memoryview(body)[:start])
-    entries = _order_by_data([(tag, kind_, start + offset, count) for tag, kind_, offset, count in index], body, end, kind)
+    index = struct.iter_unpack(">4I", memoryview(raw)[INTRODUCTION_BYTES:start])
+    entries = _order_by_data([(tag, kind_, start + offset, count) for tag, kind_, offset, count in index], raw, end, kind)
     _check_tags([entry[0] for entry in entries], kind)
     header: Header = {}
     for entry, boundary in zip(entries, [entry[2] for entry in entries[1:]] + [end]):
-        if not _is_sound(entry, body, boundary):
+        if not _is_sound(entry, raw, boundary):
             raise TrustError("malformed", "an RPM whose {} has a damaged tag {}".format(kind.title, entry[0]))
         if entry[0] in kind.types:
-            header[entry[0]] = _read_values(entry, body, boundary, kind)
+            header[entry[0]] = _read_values(entry, raw, boundary, kind)
     return header
 
 
-def _order_by_data(entries: List[_Entry], body: bytes, end: int, kind: Kind) -> List[_Entry]:
+def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> List[_Entry]:
     """Check rule 2, and put the region behind the tags in it, which is where its data is: the trailer."""
     tag, kind_, offset, count = entries[0]
     if (tag, kind_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
         raise TrustError("malformed", "an RPM whose {} has no region".format(kind.title))
-    trailer = struct.unpack_from(">2IiI", body, offset)
+    trailer = struct.unpack_from(">2IiI", raw, offset)
     inside = -trailer[2] // _INDEX_BYTES
     if trailer != (kind.region, _BINARY, -inside * _INDEX_BYTES, _REGION_BYTES) or not 1 <= inside <= len(entries):
         raise TrustError("malformed", "an RPM whose {} has a damaged region".format(kind.title))
@@ -222,22 +222,22 @@ def _check_tags(tags: Sequence[int], kind: Kind) -> None:
         raise TrustError("unsupported", "an RPM whose {} has an unknown tag {}".format(kind.title, min(unknown)))
 
 
-def _is_sound(entry: _Entry, body: bytes, boundary: int) -> bool:
+def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
     """Tell whether a tag obeys rule 3; ``boundary`` is where the next one's data, or nothing, begins."""
     _, kind, offset, count = entry
     if kind in _STRING_TYPES:
-        return 1 <= count <= body.count(0, offset, boundary) and (kind != _STRING or count == 1)
+        return 1 <= count <= raw.count(0, offset, boundary) and (kind != _STRING or count == 1)
     size = _SIZES.get(kind, 0)
     return count >= 1 and size > 0 and offset % size == 0 and offset + count * size <= boundary
 
 
-def _read_values(entry: _Entry, body: bytes, boundary: int, kind: Kind) -> Tuple[bytes, ...]:
+def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: Kind) -> Tuple[bytes, ...]:
     """Check rule 4, and take a tag's data apart."""
     tag, found, offset, count = entry
     most = {_BINARY: MAX_VALUE_BYTES, _STRINGS: MAX_SIGNATURES if tag == SIGNATURE_LIST else 1}.get(found, 1)
     if found != kind.types[tag] or count > most or boundary - offset > MAX_VALUE_BYTES:
         raise TrustError("malformed", "an RPM whose tag {} is not what it must be".format(tag))
-    data = bytes(body[offset:boundary])
+    data = bytes(raw[offset:boundary])
     if found in _STRING_TYPES:
         values = tuple(data.split(b"\0", count)[:count])
     else:
