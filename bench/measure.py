@@ -52,7 +52,7 @@ class Figure(NamedTuple):
     median: float
     low: float
     high: float
-    count: int
+    n: int
 
     @property
     def met(self) -> Optional[bool]:

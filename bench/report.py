@@ -19,14 +19,15 @@ def as_json(figures: Sequence[Figure], date: str) -> Dict[str, Any]:
         ``schema``, ``date``, ``machine`` and ``figures`` by stable name, each with unit, median, min, max, n,
         goal ({"at_most": number}, {"at_least": number} or null) and met (null without a goal).
     """
-    return {"schema": SCHEMA, "date": date, "machine": machine(), "figures": {item.quantity.name: _entry(item) for item in figures}}
+    entries = {item.quantity.name: _entry(item) for item in figures}
+    return {"schema": SCHEMA, "date": date, "machine": machine(), "figures": entries}
 
 
 def _entry(item: Figure) -> Dict[str, Any]:
     goal = item.quantity.goal
     numbers = {"median": item.median, "min": item.low, "max": item.high}
     entry: Dict[str, Any] = {name: round(value, 4) for name, value in numbers.items()}
-    entry.update(n=item.count, unit=item.quantity.unit, goal={goal.words: goal.number} if goal else None, met=item.met)
+    entry.update(n=item.n, unit=item.quantity.unit, goal={goal.words: goal.number} if goal else None, met=item.met)
     return entry
 
 
@@ -48,7 +49,7 @@ def _row(item: Figure) -> str:
     median = "{} {}".format(number(item.median), quantity.unit).strip()
     bound = "{} {}".format("&ge;" if quantity.goal.least else "&le;", number(quantity.goal.number)) if quantity.goal else ""
     met = {True: "yes", False: "**no**", None: ""}[item.met]
-    return "| {} |".format(" | ".join([quantity.name, quantity.says, median, spread, str(item.count), bound, met]))
+    return "| {} |".format(" | ".join([quantity.name, quantity.says, median, spread, str(item.n), bound, met]))
 
 
 def number(value: float) -> str:

@@ -1,4 +1,5 @@
 """What every test may use."""
+import functools
 import glob
 import os
 import subprocess
@@ -23,6 +24,7 @@ def shared_data():
     return folder
 
 
+@functools.lru_cache(maxsize=None)
 def find_interpreter(version):
     """Return the path of a Python that really runs, "2.7" or "3.6"; None if there is none.
 

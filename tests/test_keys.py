@@ -14,6 +14,7 @@ from tests.craft import (
     dsa_key,
     ecdsa_key,
     eddsa_key,
+    encode_numbers,
     issuer,
     key_packets,
     mpi,
@@ -196,6 +197,7 @@ NOT_FOR_SIGNING = {
     "self-signature on another user id": BARE + new_packet(13, b"me") + SELF_SIGNATURE,
     "self-signature with MD5": key_packets(KEY, digest="md5"),
     "self-signature with SHA-224": key_packets(KEY, digest="sha224"),
+    "self-signature of another algorithm": key_packets(KEY, algorithm=17, numbers=lambda numbers: encode_numbers(numbers * 2)),
     "self-signature of V3": BARE + new_packet(13, b"me") + v3_signature(KEY, kind=0x13),
     "self-signature of type 0x00": key_packets(KEY, kind=0),
     "self-signature damaged": key_packets(KEY, tail=b"\0"),
@@ -317,6 +319,15 @@ def test_a_sha1_self_signature_is_tolerated_where_the_platform_refuses_sha1(requ
     assert load(mine).expires == BORN + DAY
     assert refusal(forged) == "key-invalid"
     assert load_pinned_key((shared_data / "RPM-GPG-KEY-xcpng").read_bytes(), [XCP_NG_FINGERPRINT]).may_sign
+
+
+def test_only_sha1_may_be_refused_by_the_platform(monkeypatch):
+    def refuse(material, algorithm, digest_name, digest, numbers):
+        raise TrustError("unsupported", "this host verifies nothing")
+
+    monkeypatch.setattr(keys, "verify_digest", refuse)
+    assert load(key_packets(KEY)).may_sign
+    assert refusal(key_packets(KEY, digest="sha256")) == "key-invalid"
 
 
 def test_cryptography_that_refuses_a_digest_is_reported_as_unsupported(monkeypatch):

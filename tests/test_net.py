@@ -15,8 +15,19 @@ from yum_plugin.net.probe import Crew, explain_tls
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
 
-from .rawserver import (Blackhole, RawServer, addresses, authority, drips, never_speaks, ok, proxies, says, says_for_ever,
-                        stays_silent_after)
+from .rawserver import (
+    Blackhole,
+    RawServer,
+    addresses,
+    authority,
+    drips,
+    never_speaks,
+    ok,
+    proxies,
+    says,
+    says_for_ever,
+    stays_silent_after,
+)
 
 DIRECT = Network(proxy="")
 SMALL = Limits(1000)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from yum_plugin import ask, resolve
+from yum_plugin import ask, choose, resolve
 from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.refresh import is_refusal, refresh
@@ -58,7 +58,9 @@ class World:
 
 
 @pytest.fixture
-def world(lab, tmp_path):
+def world(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
+    monkeypatch.setattr(choose, "PATIENCE_SECONDS", 2.0)  # tests/test_choose.py holds the real times on a virtual clock
     lab.trees.path("future")  # built on first use, which takes longer than mirrors are waited for
     faults._bomb()
     return World(lab, tmp_path)
@@ -139,7 +141,7 @@ def test_all_mirrors_dead_the_origin_is_found_within_the_deadline(world):
     world.mirrors(a="blackhole", b="mute")
     started = time.monotonic()
     assert world.names(world.one()) == ["origin"]
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 5
 
 
 def test_rollback_after_yum_clean_is_refused_even_if_every_mirror_and_the_origin_agree(world):

@@ -1,6 +1,7 @@
 """Where mirrors come from: every form of a redirector's answer, real captures and hostile ones."""
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -183,6 +184,16 @@ def test_rows_are_ordered_by_their_rank_and_numbers_that_are_none_do_no_harm():
     assert len(found.mirrors) == 5
 
 
+def test_a_mirror_that_is_named_twice_counts_once():
+    rows = row("https://a.example/", 2, "first") + row("https://a.example/", 1, "again")
+    assert [mirror.name for mirror in mirrorbits.parse_list_page(page(rows), PATH).mirrors] == ["first"]
+
+
+def test_a_nul_byte_does_not_end_the_page():
+    rows = row("https://a.example/", 1, "a\0b") + row("https://b.example/", 2)
+    assert urls(mirrorbits.parse_list_page(page(rows, before="\0"), PATH)) == ["https://a.example/", "https://b.example/"]
+
+
 def test_a_page_of_another_file_gives_no_mirror_and_says_why():
     found = mirrorbits.parse_list_page(page(row("https://a.example/")), "8/8.3/base/x86_64/repodata/repomd.xml")
     assert found.mirrors == () and "not the file that was asked for" in found.dropped[0]
@@ -303,6 +314,11 @@ def test_json_of_wrong_types_names_no_mirror(mirrors):
     assert mirrorbits.parse_selection_json(body.encode(), PATH).mirrors == ()
 
 
+def test_a_number_of_5000_digits_does_no_harm():
+    body = selection([]).replace(b'"MirrorList": []', b'"MirrorList": ' + b"9" * 5000)
+    assert mirrorbits.parse_selection_json(body, PATH).sha256 == DIGEST
+
+
 def test_json_names_that_are_half_a_character_do_not_break_the_log():
     body = selection([{"AbsoluteURL": "https://a.example/", "Name": "x\ud800", "CountryCodes": 1, "SponsorName": None}])
     found = mirrorbits.parse_selection_json(body, PATH).mirrors[0]
@@ -333,10 +349,11 @@ def test_links_count_only_as_duplicates_and_by_their_priority():
     links = [
         '<https://c.example/{}>; REL="Duplicate"; pri=30; geo=us, <https://b.example/{}>; rel=duplicate; pri=2'.format(PATH, PATH),
         "<https://sig.example/{}>; rel=describedby, <https://last.example/{}>; rel=duplicate; pri=²".format(PATH, PATH),
+        "<https://long.example/{}>; rel=duplicate; pri={}".format(PATH, "9" * 10000),
         "<https://broken.example/{}; rel=duplicate, <<>>;;==, ;".format(PATH),
     ]
     found = mirrorbits.parse_redirect("https://a.example/" + PATH, links, PATH)
-    assert urls(found)[:4] == ["https://{}.example/".format(name) for name in ("a", "b", "c", "last")]
+    assert urls(found)[:5] == ["https://{}.example/".format(name) for name in ("a", "b", "c", "last", "long")]
     assert "https://sig.example/" not in urls(found)
 
 
@@ -410,6 +427,7 @@ BOMB = '<!DOCTYPE m [<!ENTITY a "aaaaaaaaaa">' + "".join(
         BOMB.encode(),
         BOMB.encode("utf-16"),
         b'<!DOCTYPE m SYSTEM "file:///etc/passwd">' + links_document([]),
+        ("<!DOCTYPE metalink>" + links_document([]).decode()).encode("utf-16"),
         b"<a>" * 5000 + b"</a>" * 5000,
         b"<a>" * 500000,
         b"<a " + b" ".join(b"x%d='%d'" % (number, number) for number in range(100000)) + b"/>",
@@ -495,7 +513,18 @@ def test_of_a_million_rows_only_the_first_are_read():
     body = page("<tr><td>1.<td>x<td>y</tr>" * 1000000)
     begin = time.process_time()
     assert mirrorbits.parse_list_page(body, PATH).mirrors == ()
-    assert time.process_time() - begin < LIMIT_SECONDS
+    assert time.process_time() - begin < LIMIT_SECONDS / 4
+
+
+@pytest.mark.parametrize("piece", [b"<td>x", b"<th>x", b"<tr><td>x", b"<b>", b"<td><a href=x>"])
+def test_two_mib_of_anything_take_little_memory(piece):
+    body = filled(TITLE + b"<table><tr>", piece)
+    tracemalloc.start()
+    try:
+        assert mirrorbits.parse_list_page(body, PATH).mirrors == ()
+        assert tracemalloc.get_traced_memory()[1] < 5 * TWO_MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_inline_script_and_picture_as_large_as_real_ones_are_no_attack():
@@ -587,6 +616,10 @@ def test_who_is_excluded_is_said_by_the_first_list():
         ("https://b/", 0, "Down"),
         ("https://c/", 0, "Old"),
     ]
+
+
+def test_merging_keeps_no_more_reasons_than_one_list_may_have():
+    assert len(merge([MirrorList((), "", ("x: why",) * MAX_DROPPED)] * 3).dropped) == MAX_DROPPED
 
 
 def test_merging_nothing_gives_nothing():

@@ -32,18 +32,20 @@ Every request is one line of at most 16 MiB, every event a line:
 """
 import json
 import logging
-from typing import Any, BinaryIO, Dict, List, Sequence
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
 
+from . import packages
 from .config import Settings, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .files import inside
 from .logs import open_log
 from .model import Repository, Snapshot
 from .refresh import Refreshed, is_refusal, refresh
+from .resolve import Clock, load_keys
 from .state import State
 
 SCHEMA = 1
-MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
 MAX_REPOSITORIES = 64
 
 log = logging.getLogger("xcpng-mirrors")
@@ -62,9 +64,10 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> int:
     emit = _Emitter(stdout)
     try:
         request = _read_line(stdin)
-        if request.get("schema") != SCHEMA or request.get("action") != "resolve":
+        act = _ACTIONS.get(str(request.get("action")))
+        if request.get("schema") != SCHEMA or act is None:
             raise UsageError("usage", "a request that this version does not know")
-        _resolve(request, emit, stdin)
+        act(_prepare(request, emit, stdin))
     except MirrorsError as error:
         emit.left({"": str(error)})
         return error.exit_code
@@ -106,22 +109,74 @@ def _read_line(stdin: BinaryIO) -> Dict[str, Any]:
     return request
 
 
-def _resolve(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> None:
+class _Call(NamedTuple):
+    """One request and what its answer needs."""
+
+    request: Dict[str, Any]
+    settings: Settings
+    state: State
+    repositories: Sequence[Repository]
+    emit: _Emitter
+    stdin: BinaryIO
+
+
+def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> _Call:
     settings, problems = read_settings(str(request.get("config", "")))
     root = str(request.get("installroot") or "/")
     open_log(inside(root, settings.log_file), settings.log_level)
     for problem in problems:
         emit.warning("", problem)
-    state = State(inside(root, settings.state_dir))
     repositories = _repositories(request, settings, emit)
-    found = refresh(repositories, settings, state)
-    for problem in state.problems:
-        emit.warning("", problem)
+    return _Call(request, settings, State(inside(root, settings.state_dir)), repositories, emit, stdin)
+
+
+def _resolve(call: _Call) -> None:
+    found = refresh(call.repositories, call.settings, call.state)
+    for problem in call.state.problems:
+        call.emit.warning("", problem)
     for item in found:
         for text in item.warnings:
-            emit.warning(item.repository.id, text)
-    emit.event("result", repositories={item.repository.id: _verdict(item, settings) for item in found})
-    _await_acceptance(stdin, found, state, settings)
+            call.emit.warning(item.repository.id, text)
+    call.emit.event("result", repositories={item.repository.id: _verdict(item, call.settings) for item in found})
+    _await_acceptance(call.stdin, found, call.state, call.settings)
+
+
+def _packages(call: _Call) -> None:
+    act = {"fetch": packages.fetch_packages, "verify": packages.verify_packages}.get(str(call.request.get("mode")))
+    if act is None:
+        raise UsageError("usage", "a request for packages with another mode than fetch and verify")
+    asked = {str(values.get("id")): values.get("packages") for values in call.request["repositories"] if isinstance(values, dict)}
+    verdicts = {}
+    for repository in call.repositories:
+        try:
+            verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act)
+        except MirrorsError as error:
+            verdicts[repository.id] = _failure(repository, error, call.settings)
+    call.emit.event("result", repositories=verdicts)
+
+
+def _prove_packages(call: _Call, repository: Repository, asked: object,
+                    act: Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]) -> Dict[str, str]:
+    now = int(Clock().wall())
+    sources = packages.sources_of(repository, call.state.memory(repository.id), call.settings, now)
+    job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository), now,
+                              call.state.path(repository.id, "refused"), packages.rules_of(call.settings), sources)
+    watch = packages.Watch(
+        lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
+        lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
+    results = act(job, watch)
+    with call.state.locked(call.settings.deadline) as held:
+        try:
+            if held:
+                packages.remember_failures(call.state, repository.id, results, now)
+        except UsageError as error:
+            call.emit.warning(repository.id, str(error))
+    return _words(packages.worst(results))
+
+
+def _words(result: packages.PackageResult) -> Dict[str, str]:
+    error = result.error
+    return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 
 
 def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -> List[Repository]:
@@ -139,21 +194,29 @@ def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -
 
 def _verdict(item: Refreshed, settings: Settings) -> Dict[str, Any]:
     if item.error is not None:
-        log.warning("%s: %s", item.repository.id, item.error)
-        status = "refused" if is_refusal(item.error, settings) else "left"
-        return {"status": status, "reference": item.error.reference, "text": str(item.error)}
+        return _failure(item.repository, item.error, settings)
     snapshot = item.snapshot or Snapshot("", 0, 0, 0, 0)
     return {"status": "resolved", "metalink": item.metalink, "sha256": snapshot.sha256, "size": snapshot.size,
             "timestamp": snapshot.timestamp, "revision": snapshot.revision, "mirrors": list(item.mirrors)}
 
 
+def _failure(repository: Repository, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
+    log.warning("%s: %s", repository.id, error)
+    return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error)}
+
+
 def _await_acceptance(stdin: BinaryIO, found: Sequence[Refreshed], state: State, settings: Settings) -> None:
     """Raise the high-water mark of what the package manager says it has accepted; nothing said, nothing raised."""
-    line = stdin.readline(MAX_REQUEST_BYTES)
-    if not line.strip():
+    try:
+        accepted = _read_line(stdin).get("accepted")
+    except UsageError:  # mostly the end of the stream: it did not accept, or is gone
         return
-    accepted = json.loads(line.decode("utf-8")).get("accepted", [])
+    if not isinstance(accepted, list):
+        return
     with state.locked(settings.deadline) as held:
         for item in found:
             if held and item.snapshot is not None and item.repository.id in accepted:
                 state.accept(item.repository.id, item.snapshot)
+
+
+_ACTIONS: Dict[str, Callable[[_Call], None]] = {"resolve": _resolve, "packages": _packages}

@@ -129,7 +129,9 @@ class State:
         except FileNotFoundError:
             return None
         except _DAMAGE as error:
-            self.problems.append(str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)))
+            problem = str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
+            if problem not in self.problems:  # a file may be read more than once
+                self.problems.append(problem)
             return None
 
 

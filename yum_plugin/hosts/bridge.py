@@ -22,6 +22,12 @@ IDLE_SECONDS = 60.0  # job 2: the engine says something at least every 2 seconds
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
+MAX_WARNINGS = 1000
+MAX_NUMBER = 1e9
+# What a verdict of each status must hold beside it.
+NEEDED = {"resolved": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
+
+clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no clock that nobody sets
 
 DEFAULTS = {
     "command": "/usr/bin/xcpng-mirrors",
@@ -71,9 +77,10 @@ class Settings(object):
 def number(text, default):
     """Return a text as a number, ``default`` if it is none; the engine tells the admin."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return default
+    return value if 0 <= value < MAX_NUMBER else default  # also for "nan" and "inf"
 
 
 def sha256_of(path):
@@ -126,10 +133,10 @@ def describe(repo, proxy):
         repo: the package manager's object.
         proxy: URL, "_none_" for none at all, None for what the environment says.
     """
-    options = ("username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey", "ip_resolve")
-    values = dict((name, getattr(repo, name)) for name in options)
-    values.update(id=repo.id, base_urls=list(repo.baseurl), gpgkeys=list(repo.gpgkey), proxy=proxy, sslverify=bool(repo.sslverify))
-    return values
+    same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
+            "ip_resolve")
+    return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
+                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify))
 
 
 def copy_whole(source, target):
@@ -155,7 +162,7 @@ class Engine(object):
     def __init__(self, command, seconds):
         self._command = command
         self._seconds = seconds
-        self._ends_at = time.time() + seconds
+        self._ends_at = clock() + seconds
         self._child = None
         self._requests = None
         self._stderr = None
@@ -178,9 +185,10 @@ class Engine(object):
             self._start()
             self._send(dict(request, schema=SCHEMA))
             return self._collect(on_event)
-        except (EnvironmentError, ValueError, KeyError, TypeError, select.error) as error:
+        except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error) as error:
+            words = self._last_words()
             self.close()
-            raise BridgeError("the engine {0} cannot be used: {1}".format(self._command, error))
+            raise BridgeError("the engine {0} cannot be used: {1}{2}".format(self._command, error, words))
         except BaseException:  # also Ctrl-C: the engine has a process group of its own and would live on
             self.close()
             raise
@@ -199,7 +207,7 @@ class Engine(object):
 
     def _send(self, message):
         data = json.dumps(message).encode("ascii") + b"\n"
-        self._requests.settimeout(max(0.0, self._ends_at - time.time()))
+        self._requests.settimeout(max(0.0, self._ends_at - clock()))
         while data:
             data = data[self._requests.send(data, MSG_NOSIGNAL):]
 
@@ -209,18 +217,19 @@ class Engine(object):
             event = json.loads(self._line().decode("ascii"))
             if event["event"] == "warning":
                 warnings.append(": ".join(part for part in (event["repository"], event["text"]) if part))
+                if len(warnings) > MAX_WARNINGS:
+                    raise BridgeError("the engine does not stop warning")
             elif event["event"] == "result":
-                return event["repositories"], warnings
+                return checked(event["repositories"]), warnings
             elif on_event is not None:
                 on_event(event)
-                self._ends_at = time.time() + self._seconds
+                self._ends_at = clock() + self._seconds
 
     def _line(self):
         """Return the next line of the engine; it arrives within the deadline or not at all."""
         while b"\n" not in self._buffer:
-            left = self._ends_at - time.time()
-            ready = select.select([self._child.stdout], [], [], max(0.0, left))[0]
-            if not ready:
+            left = self._ends_at - clock()
+            if left <= 0 or not select.select([self._child.stdout], [], [], left)[0]:
                 raise BridgeError("the engine gave no answer in time")
             data = os.read(self._child.stdout.fileno(), 65536)
             self._buffer += data
@@ -230,6 +239,8 @@ class Engine(object):
         return line
 
     def _last_words(self):
+        if self._stderr is None:
+            return ""
         self._stderr.seek(0)
         words = self._stderr.read(MAX_EVENT_BYTES).decode("utf-8", "replace").strip()
         return ": " + words.splitlines()[-1] if words else ""
@@ -239,7 +250,7 @@ class Engine(object):
         if self._child is None or self._child.poll() is not None:
             return
         try:
-            self._ends_at = time.time() + ACCEPT_SECONDS
+            self._ends_at = clock() + ACCEPT_SECONDS
             self._send({"accepted": sorted(repository_ids)})
             self._requests.shutdown(socket.SHUT_WR)
             select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable when it has ended
@@ -261,6 +272,14 @@ class Engine(object):
                 raise
         child.stdout.close()
         child.wait()
+
+
+def checked(verdicts):
+    """Return the verdicts of a result; KeyError, TypeError or the like if they are none."""
+    for verdict in verdicts.values():
+        if NEEDED[verdict["status"]] not in verdict:
+            raise KeyError(NEEDED[verdict["status"]])
+    return verdicts
 
 
 def resolve(settings, config_path, root, repositories):

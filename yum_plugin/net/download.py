@@ -49,7 +49,7 @@ class Rules(NamedTuple):
 class Fetched(NamedTuple):
     """What became of one item."""
 
-    index: int
+    number: int  # its place among the items
     verdict: Any = None  # of the checker
     error: Optional[MirrorsError] = None  # None: the file is in its place, proven
     attempts: Tuple[Attempt, ...] = ()
@@ -63,11 +63,11 @@ class Fetched(NamedTuple):
 class Events(NamedTuple):
     """Who wants to know. ``progress`` and ``done`` are called by the caller's own thread, ``wrong`` by another, one at a time."""
 
-    # index, bytes so far, bytes in all (None: unknown), mirror; ten times a second at most, every two seconds at least
-    progress: Callable[[int, int, Optional[int], str], None] = lambda index, received, total, mirror: None
+    # its number, bytes so far, bytes in all (None: unknown), mirror; ten times a second at most, every two seconds at least
+    progress: Callable[[int, int, Optional[int], str], None] = lambda number, received, total, mirror: None
     done: Callable[[Fetched], None] = lambda fetched: None
-    # index, path of what arrived (gone after the call), mirrors that gave it, why it is wrong
-    wrong: Callable[[int, str, Tuple[str, ...], TrustError], None] = lambda index, path, mirrors, error: None
+    # its number, path of what arrived (gone after the call), mirrors that gave it, why it is wrong
+    wrong: Callable[[int, str, Tuple[str, ...], TrustError], None] = lambda number, path, mirrors, error: None
 
 
 def download(items: Sequence[Item], sources: Sequence[Source], network: Network, rules: Rules = Rules(),
@@ -168,7 +168,7 @@ class _Workers:
         try:
             if EARLIER not in file.origins:
                 with self._wrong_lock:
-                    self._events.wrong(file.index, file.spool.path, transfer.wrong_origins, wrong)
+                    self._events.wrong(file.number, file.spool.path, transfer.wrong_origins, wrong)
             file.throw_away()
         except Exception as error:  # as in _run
             return error
@@ -206,7 +206,7 @@ class _Download:
                 self._workers.join(self._rules.connect_seconds)
             for file in self._files:
                 file.spool.end(keep=True)
-        return [self._results[file.index] for file in self._files]
+        return [self._results[file.number] for file in self._files]
 
     def _fill(self) -> None:
         """Start what can be started; give up what nobody is left for."""
@@ -337,18 +337,18 @@ class _Download:
     def _conclude(self, file: File, error: Optional[MirrorsError]) -> None:
         """Hand over a file's result."""
         file.spool.end(keep=self._rules.keep_parts and isinstance(error, FetchError))
-        fetched = Fetched(file.index, file.verdict if error is None else None, error, tuple(file.attempts))
-        self._results[file.index] = fetched
+        fetched = Fetched(file.number, file.verdict if error is None else None, error, tuple(file.attempts))
+        self._results[file.number] = fetched
         self._events.done(fetched)
 
     def _tell(self, transfer: Transfer, now: float) -> None:
         """Tell the progress of a transfer where it is news, or where nothing was told for long."""
         file = transfer.file
-        told, told_at = self._told.get(file.index, (-1, 0.0))
+        told, told_at = self._told.get(file.number, (-1, 0.0))
         silent_seconds = now - told_at
         if (file.received != told and silent_seconds >= TICK_SECONDS) or silent_seconds >= HEARTBEAT_SECONDS:
-            self._told[file.index] = (file.received, now)
-            self._events.progress(file.index, file.received, file.total, transfer.source.url)
+            self._told[file.number] = (file.received, now)
+            self._events.progress(file.number, file.received, file.total, transfer.source.url)
 
 
 def _error_of(leave: Leave, transfer: Transfer) -> FetchError:

@@ -97,7 +97,7 @@ def judge(view: View, rules: RateRules) -> Optional[Leave]:
 def _patience_seconds(view: View, rules: RateRules) -> float:
     if not view.untried:
         return rules.timeout_seconds
-    hedge = HEDGE_SECONDS * 2 ** min(view.moves, 16)
+    hedge = HEDGE_SECONDS * (1 << min(view.moves, 16))
     if not view.answered:
         hedge = max(hedge, ANSWER_FACTOR * view.answer_seconds)
     return min(hedge, rules.timeout_seconds)

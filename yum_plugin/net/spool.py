@@ -69,7 +69,7 @@ def require_space(files: Iterable[Tuple[str, Optional[int]]]) -> None:
             needed[device] = needed.get(device, 0) + (size or 0)
             free = shutil.disk_usage(folder).free
         if needed[device] > free:
-            raise _no_space("not enough free space: {} bytes and more are needed, {} are free".format(needed[device], free), target)
+            raise _no_space("not enough free space: {} bytes are needed, {} are free".format(needed[device], free), target)
 
 
 def _existing_folder(path: str) -> str:
@@ -143,10 +143,10 @@ class Spool:
         Raises:
             UsageError: state: no space, no permission.
         """
-        view = memoryview(data)
         with _Told(self.path):
-            while view:
-                view = view[self.stream.write(view):]
+            written = self.stream.write(data)
+            while written < len(data):  # a disk that is almost full takes a part, then says so
+                written += self.stream.write(data[written:])
 
     def restart(self) -> None:
         """Throw away what is there and begin at byte 0."""

@@ -49,13 +49,13 @@ class File:
     """What is known of one item while it is under way; in the hands of one transfer or of the scheduler.
 
     Args:
-        index: its place among the items.
+        number: its place among the items.
         item: what to fetch.
         max_bytes: the cap where the size is not known.
     """
 
-    def __init__(self, index: int, item: Item, max_bytes: int) -> None:
-        self.index = index
+    def __init__(self, number: int, item: Item, max_bytes: int) -> None:
+        self.number = number
         self.item = item
         self.cap = max_bytes if item.size is None else item.size
         self.total = item.size  # bytes; what a mirror says where metadata does not

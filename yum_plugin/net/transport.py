@@ -72,7 +72,7 @@ class GuardedAdapter(HTTPAdapter):
 
     def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int) -> None:
         self._context = context
-        if urllib3.__version__.startswith("1."):
+        if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
             # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address, and compares names itself if we do not ask for it
             context.check_hostname = False
         self._pools = _pool_classes(guard, ip_resolve)

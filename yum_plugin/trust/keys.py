@@ -183,7 +183,7 @@ def _read_self_signature(key: PublicKey, primary: bytes, user_id: bytes, body: b
     """Read a signature on a user id; None if it is another key's, does not fit, or is of a kind we do not know."""
     try:
         signature = packets.read_signature(body)
-        lifetime = packets.subpacket_number(signature.hashed, packets.KEY_EXPIRATION) or 0
+        lifetime = packets.subpacket_number(signature.hashed, packets.KEY_EXPIRATION)
         by_key = signature.algorithm == key.algorithm and packets.names_only(signature, key.fingerprint)
         if not by_key or signature.kind not in _CERTIFICATIONS + (_CERTIFICATION_REVOCATION,):
             return None

@@ -18,7 +18,7 @@ Pure.
 """
 import re
 import struct
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Pattern, Sequence, Tuple
 
 from ..errors import TrustError
 from .packets import MAX_SIGNATURES
@@ -48,6 +48,13 @@ _STRING_TYPES = frozenset([_STRING, _STRINGS, 9])  # 9: I18NSTRING
 _REGION_BYTES = 16
 MAX_VALUE_BYTES = 64 * 1024  # of a tag that is read; a signature has less than 1 KiB
 
+# What a value must look like
+_ANY = re.compile(rb"")
+_WORD = re.compile(rb"[!-.0-~]{1,255}\Z")  # visible ASCII without the slash
+_SHA256 = re.compile(rb"[0-9a-f]{64}\Z")
+_SHA1 = re.compile(rb"[0-9a-f]{40}\Z")
+_MD5 = re.compile(rb".{16}\Z", re.DOTALL)
+
 Header = Dict[int, Tuple[bytes, ...]]  # the tags that are read -> their values; strings without the final NUL
 
 
@@ -60,7 +67,7 @@ class Kind(NamedTuple):
     max_tags: int
     max_data_bytes: int
     alignment: int  # of what follows, in bytes
-    types: Mapping[int, int]  # the tags that are read -> their type
+    read: Mapping[int, Tuple[int, Pattern[bytes]]]  # the tags that are read -> their type and look
     allowed: FrozenSet[int]  # all tags there may be; empty: any
 
 
@@ -71,11 +78,12 @@ SIGNATURE = Kind(
     max_tags=32,  # rpm 4.11 and newer (signature.c)
     max_data_bytes=1024 * 1024,  # EL7's rpm takes 8 KiB, newer ones more: they put signatures of files in it
     alignment=8,
-    types={
-        **dict.fromkeys(HEADER_SIGNATURES + PAYLOAD_SIGNATURES + (MD5,), _BINARY),
-        HEADER_SHA1: _STRING,
-        HEADER_SHA256: _STRING,
-        SIGNATURE_LIST: _STRINGS,
+    read={
+        **dict.fromkeys((267, 268) + PAYLOAD_SIGNATURES, (_BINARY, _ANY)),
+        SIGNATURE_LIST: (_STRINGS, _ANY),
+        HEADER_SHA1: (_STRING, _SHA1),
+        HEADER_SHA256: (_STRING, _SHA256),
+        MD5: (_BINARY, _MD5),
     },
     allowed=frozenset([62, 999, 1000, 1002, 1004, 1005, 1007, 1008]) | frozenset(range(256, 282)),
 )
@@ -86,23 +94,15 @@ MAIN = Kind(
     max_tags=0xFFFF,
     max_data_bytes=16 * 1024 * 1024,  # what EL7's rpm takes (header.c); newer ones take 256 MiB, which nobody needs
     alignment=1,
-    types={
-        **dict.fromkeys((NAME, VERSION, RELEASE, ARCH, SOURCE_RPM), _STRING),
-        EPOCH: _INT32,
-        PAYLOAD_SHA256: _STRINGS,
-        PAYLOAD_DIGEST_ALGORITHM: _INT32,
+    read={
+        **dict.fromkeys((NAME, VERSION, RELEASE, ARCH), (_STRING, _WORD)),
+        SOURCE_RPM: (_STRING, _ANY),
+        EPOCH: (_INT32, _ANY),
+        PAYLOAD_SHA256: (_STRINGS, _SHA256),
+        PAYLOAD_DIGEST_ALGORITHM: (_INT32, _ANY),
     },
     allowed=frozenset(),
 )
-_WORD = re.compile(rb"[!-.0-~]{1,255}\Z")  # visible ASCII without the slash
-_DIGEST = re.compile(rb"[0-9a-f]{64}\Z")
-# What the values must look like
-_SHAPES = {
-    MD5: re.compile(rb".{16}\Z", re.DOTALL),
-    HEADER_SHA1: re.compile(rb"[0-9a-f]{40}\Z"),
-    **dict.fromkeys((HEADER_SHA256, PAYLOAD_SHA256), _DIGEST),
-    **dict.fromkeys((NAME, VERSION, RELEASE, ARCH), _WORD),
-}
 # One line of the index: tag, type, offset from the header's start, count
 _Entry = Tuple[int, int, int, int]
 
@@ -188,21 +188,21 @@ def read_header(raw: bytes, kind: Kind) -> Header:
     if any(raw[end:]):
         raise TrustError("malformed", "an RPM whose padding is not zero")
     index = struct.iter_unpack(">4I", memoryview(raw)[INTRODUCTION_BYTES:start])
-    entries = _order_by_data([(tag, kind_, start + offset, count) for tag, kind_, offset, count in index], raw, end, kind)
+    entries = _order_by_data([(tag, type_, start + offset, count) for tag, type_, offset, count in index], raw, end, kind)
     _check_tags([entry[0] for entry in entries], kind)
     header: Header = {}
     for entry, boundary in zip(entries, [entry[2] for entry in entries[1:]] + [end]):
         if not _is_sound(entry, raw, boundary):
             raise TrustError("malformed", "an RPM whose {} has a damaged tag {}".format(kind.title, entry[0]))
-        if entry[0] in kind.types:
+        if entry[0] in kind.read:
             header[entry[0]] = _read_values(entry, raw, boundary, kind)
     return header
 
 
 def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> List[_Entry]:
     """Check rule 2, and put the region behind the tags in it, which is where its data is: the trailer."""
-    tag, kind_, offset, count = entries[0]
-    if (tag, kind_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
+    tag, type_, offset, count = entries[0]
+    if (tag, type_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
         raise TrustError("malformed", "an RPM whose {} has no region".format(kind.title))
     trailer = struct.unpack_from(">2IiI", raw, offset)
     inside = -trailer[2] // _INDEX_BYTES
@@ -224,24 +224,24 @@ def _check_tags(tags: Sequence[int], kind: Kind) -> None:
 
 def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
     """Tell whether a tag obeys rule 3; ``boundary`` is where the next one's data, or nothing, begins."""
-    _, kind, offset, count = entry
-    if kind in _STRING_TYPES:
-        return 1 <= count <= raw.count(0, offset, boundary) and (kind != _STRING or count == 1)
-    size = _SIZES.get(kind, 0)
+    _, type_, offset, count = entry
+    if type_ in _STRING_TYPES:
+        return 1 <= count <= raw.count(0, offset, boundary) and (type_ != _STRING or count == 1)
+    size = _SIZES.get(type_, 0)
     return count >= 1 and size > 0 and offset % size == 0 and offset + count * size <= boundary
 
 
 def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: Kind) -> Tuple[bytes, ...]:
     """Check rule 4, and take a tag's data apart."""
-    tag, found, offset, count = entry
-    most = {_BINARY: MAX_VALUE_BYTES, _STRINGS: MAX_SIGNATURES if tag == SIGNATURE_LIST else 1}.get(found, 1)
-    if found != kind.types[tag] or count > most or boundary - offset > MAX_VALUE_BYTES:
-        raise TrustError("malformed", "an RPM whose tag {} is not what it must be".format(tag))
-    data = bytes(raw[offset:boundary])
-    if found in _STRING_TYPES:
-        values = tuple(data.split(b"\0", count)[:count])
-    else:
-        values = (data[: count * _SIZES[found]],)
-    if tag in _SHAPES and not _SHAPES[tag].match(values[0]):
+    tag, type_, offset, count = entry
+    expected, look = kind.read[tag]
+    most = MAX_SIGNATURES if tag == SIGNATURE_LIST else 1
+    fits = type_ == expected and (type_ == _BINARY or count <= most) and boundary - offset <= MAX_VALUE_BYTES
+    values: Tuple[bytes, ...] = ()
+    if fits and type_ in _STRING_TYPES:
+        values = tuple(raw[offset:boundary].split(b"\0", count)[:count])
+    elif fits:
+        values = (raw[offset : offset + count * _SIZES[type_]],)
+    if not fits or not look.match(values[0]):
         raise TrustError("malformed", "an RPM whose tag {} is not what it must be".format(tag))
     return values

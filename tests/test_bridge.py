@@ -1,0 +1,315 @@
+"""The bridge and engines that misbehave: a verdict within the deadline and no process left, on Python 3 and 2.7."""
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .conftest import REPOSITORY_ROOT
+
+BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "hosts" / "bridge.py")
+DEADLINE_SECONDS = 0.6
+SLACK_SECONDS = 3.0  # starting an interpreter and a shell on a busy machine
+
+# Runs on Python 2.7 and 3: loads the bridge, plays one case, prints what came of it as JSON.
+DRIVER = """
+import json, sys, time
+case = json.loads(sys.argv[1])
+bridge = {"__name__": "bridge"}
+exec(compile(open(case["bridge"]).read(), case["bridge"], "exec"), bridge)
+bridge["GRACE_SECONDS"], bridge["ACCEPT_SECONDS"] = case["deadline"] - 0.2, 0.5
+settings = bridge["Settings"](lambda key: {"command": case["command"], "deadline": "0.1"}.get(key))
+started = time.time()
+try:
+    engine, verdicts, warnings = bridge["resolve"](settings, "/etc/x.conf", "/", case["repositories"])
+except KeyboardInterrupt:
+    print(json.dumps({"interrupted": True}))
+    sys.exit(0)
+asked = time.time() - started
+if case["accept"] is not None:
+    engine.accept(case["accept"])
+engine.close()
+engine.close()
+print(json.dumps({"verdicts": verdicts, "warnings": warnings, "asked": asked, "seconds": time.time() - started}))
+"""
+
+
+@pytest.fixture(params=["3", "2.7"])
+def python(request, interpreter):
+    return sys.executable if request.param == "3" else interpreter(request.param)
+
+
+def living_members(group):
+    """The processes of a process group but those that only wait to be reaped."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as stream:
+                state, _, member_of = stream.read().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it has just ended
+        if int(member_of) == group and state not in "ZX":
+            found.append(path)
+    return found
+
+
+class Play:
+    """Plays cases; ``engine`` is a shell script that finds its own process id noted already."""
+
+    def __init__(self, python, folder):
+        self.python, self.folder = python, folder
+        self.command = str(folder / "engine")
+        self.pid = str(folder / "pid")
+
+    def write(self, script, mode=0o755):
+        with open(self.command, "w") as stream:
+            stream.write("#!/bin/sh\necho $$ > {}\n{}\n".format(self.pid, script))
+        os.chmod(self.command, mode)
+
+    def arguments(self, accept=None, repositories=None):
+        case = {"bridge": BRIDGE, "command": self.command, "deadline": DEADLINE_SECONDS, "accept": accept,
+                "repositories": repositories or [{"id": "one"}, {"id": "two"}]}
+        return [self.python, "-c", DRIVER, json.dumps(case)]
+
+    def run(self, accept=None, environment=None, **options):
+        if "repositories" in options and len(json.dumps(options["repositories"])) > 100000:
+            path = self.folder / "driver.py"
+            arguments = self.arguments(accept, **options)
+            path.write_text(DRIVER.replace("sys.argv[1]", "open({!r}).read()".format(str(self.folder / "case"))))
+            (self.folder / "case").write_text(arguments[3])
+            arguments = [self.python, str(path)]
+        else:
+            arguments = self.arguments(accept, **options)
+        done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
+                              env=dict(os.environ, **(environment or {})))
+        assert done.returncode == 0, done.stderr.decode()
+        self.assert_nothing_left()
+        return json.loads(done.stdout.decode())
+
+    def assert_nothing_left(self):
+        if os.path.exists(self.pid):
+            with open(self.pid) as stream:
+                assert living_members(int(stream.read())) == []
+
+
+@pytest.fixture
+def play(python, tmp_path):
+    return Play(python, tmp_path)
+
+
+def result(**repositories):
+    return json.dumps({"event": "result", "repositories": repositories})
+
+
+def says(*lines):
+    return "read request\n" + "\n".join("echo '{}'".format(line) for line in lines) + "\nread more"
+
+
+RESOLVED = {"status": "resolved", "sha256": "a" * 64, "metalink": "/m"}
+LEFT = {"status": "left", "text": "why"}
+
+
+def test_a_result_reaches_the_plugin_with_its_warnings(play):
+    play.write(says('{"event": "warning", "repository": "one", "text": "beware"}', '{"event": "warning", "repository": "", "text": "all"}',
+                    '{"event": "progress", "x": 1}', result(one=RESOLVED, two=LEFT)))
+    got = play.run()
+    assert got["verdicts"] == {"one": RESOLVED, "two": LEFT} and got["warnings"] == ["one: beware", "all"]
+    assert got["asked"] < DEADLINE_SECONDS
+
+
+def test_a_repository_that_the_engine_says_nothing_of_is_left(play):
+    play.write(says(result(one=RESOLVED)))
+    assert play.run()["verdicts"]["two"]["status"] == "left"
+
+
+def test_a_verdict_for_the_whole_request_is_everyones(play):
+    play.write(says(json.dumps({"event": "result", "repositories": {"": LEFT}})))
+    assert play.run()["verdicts"] == {"one": LEFT, "two": LEFT}
+
+
+ENDLESS = "while echo '{}'; do :; done"
+BAD_ENGINES = {
+    "dies": "exit 3",
+    "dies with words": "echo lost its way >&2; exit 1",
+    "is killed": "kill -9 $$",
+    "hangs": "exec sleep 1000",
+    "hangs after the request": "read request; exec sleep 1000",
+    "ignores SIGTERM": "trap '' TERM INT HUP; while :; do sleep 1000; done",
+    "leaves a child that holds the pipe": "sleep 1000 & exit 0",
+    "closes its output and stays": "exec >&-; exec sleep 1000",
+    "says rubbish": says("rubbish"),
+    "says bytes": "printf '\\377\\376\\n'; read more",
+    "says half a line": "printf '{\"event\": '; exec sleep 1000",
+    "says an empty line": says(""),
+    "says a number": says("5"),
+    "says a list": says("[]"),
+    "says an event without a name": says("{}"),
+    "says a result without repositories": says('{"event": "result"}'),
+    "says a result that is a list": says('{"event": "result", "repositories": [1]}'),
+    "says a verdict that is a number": says(result(one=5)),
+    "says a verdict without a status": says(result(one={})),
+    "says a verdict of an unknown status": says(result(one={"status": "perhaps", "text": "x"})),
+    "says a refusal without a text": says(result(one={"status": "refused"})),
+    "says resolved without a digest": says(result(one={"status": "resolved", "metalink": "/m"})),
+    "says a warning that is no text": says('{"event": "warning", "repository": 5, "text": [1]}'),
+    "nests deeply": "read request; head -c 200000 /dev/zero | tr '\\0' '['; echo; read more",
+    "writes for ever without an end of line": "exec tr '\\0' 'x' < /dev/zero",
+    "writes for ever lines of no meaning": ENDLESS.format('{"event": "progress"}'),
+    "writes for ever warnings": ENDLESS.format('{"event": "warning", "repository": "", "text": "again"}'),
+    "writes for ever quickly": "exec yes '{\"event\": \"progress\"}'",
+}
+
+
+@pytest.mark.parametrize("engine", sorted(BAD_ENGINES))
+def test_the_repositories_are_left_alone_by_an_engine_that(engine, play):
+    play.write(BAD_ENGINES[engine])
+    got = play.run()
+    assert [verdict["status"] for verdict in got["verdicts"].values()] == ["left", "left"]
+    assert all(verdict["text"] for verdict in got["verdicts"].values())
+    assert got["seconds"] < DEADLINE_SECONDS + SLACK_SECONDS
+
+
+def test_the_last_words_of_an_engine_are_told(play):
+    play.write(BAD_ENGINES["dies with words"])
+    assert play.run()["verdicts"]["one"]["text"].endswith("lost its way")
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable", "a folder", "no program"])
+def test_without_an_engine_the_repositories_are_left_alone_and_its_path_is_told(kind, play):
+    if kind == "a folder":
+        os.mkdir(play.command)
+    elif kind != "missing":
+        play.write("exit 0", 0o644 if kind == "not executable" else 0o755)
+    if kind == "no program":
+        with open(play.command, "w") as stream:
+            stream.write("\x7fELF rubbish")
+    got = play.run()
+    assert got["verdicts"]["one"]["status"] == "left" and play.command in got["verdicts"]["one"]["text"]
+
+
+def test_a_request_larger_than_any_buffer_does_not_block_on_an_engine_that_does_not_read(play):
+    play.write("exec sleep 1000")
+    got = play.run(repositories=[{"id": "one", "base_urls": ["x" * 4000000]}])
+    assert got["verdicts"]["one"]["status"] == "left" and got["seconds"] < DEADLINE_SECONDS + SLACK_SECONDS
+
+
+def test_an_engine_gets_the_request_as_one_line_and_no_python_settings(play):
+    play.write("read request; echo \"$request\" > {0}/request; env > {0}/environment; exit 1".format(play.folder))
+    play.run(environment={"PYTHONPATH": "/evil", "PYTHONDONTWRITEBYTECODE": "1"})
+    request = json.loads((play.folder / "request").read_text())
+    assert request == {"schema": 1, "action": "resolve", "config": "/etc/x.conf", "installroot": "/", "repositories": [{"id": "one"}, {"id": "two"}]}
+    assert "PYTHON" not in (play.folder / "environment").read_text()
+
+
+def test_acceptance_is_waited_for_until_it_is_written(play):
+    play.write("read request; echo '{}'; read accepted; echo \"$accepted\" > {}/accepted; exit 0".format(result(one=RESOLVED), play.folder))
+    play.run(accept=["two", "one"])
+    assert json.loads((play.folder / "accepted").read_text()) == {"accepted": ["one", "two"]}
+
+
+@pytest.mark.parametrize("then", ["exit 0", "exec sleep 1000", "kill -9 $$", "read more; exec sleep 1000"])
+def test_acceptance_does_not_wait_for_an_engine_that_is_gone_or_hangs(then, play):
+    play.write("read request; echo '{}'; {}".format(result(one=RESOLVED), then))
+    assert play.run(accept=["one"])["seconds"] < 2 * DEADLINE_SECONDS + SLACK_SECONDS
+
+
+def test_ctrl_c_ends_the_engine_too(play):
+    os.mkfifo(play.pid)
+    with open(play.command, "w") as script:  # it notes its process id when the bridge waits for an answer
+        script.write("#!/bin/sh\ntrap '' INT\nread request\necho $$ > {}\nwhile :; do sleep 1000; done\n".format(play.pid))
+    os.chmod(play.command, 0o755)
+    driver = subprocess.Popen(play.arguments(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with open(play.pid) as stream:  # opened when the engine runs
+        engine = int(stream.read())
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=10)
+    assert json.loads(out.decode()) == {"interrupted": True}, err
+    assert living_members(engine) == []
+
+
+# The settings and the warm check.
+
+
+@pytest.fixture(scope="module")
+def bridge():
+    namespace = {"__name__": "bridge"}
+    with open(BRIDGE) as stream:
+        exec(compile(stream.read(), BRIDGE, "exec"), namespace)
+    return namespace
+
+
+def settings(bridge, root="/", **values):
+    return bridge["Settings"](values.get, root)
+
+
+@pytest.mark.parametrize("name, urls, wanted", [
+    ("xcp-ng-base", ["http://m.test/"], True), ("epel", ["http://m.test/"], False), ("xcp-ng-base", [], False),
+    ("xcp-ng-base", ["http://HTTPS///m.test/"], False), ("xcp-ng-base", ["http://m.test/", "http://https///m.test/"], False)])
+def test_only_our_repositories_are_wanted(bridge, name, urls, wanted):
+    assert settings(bridge).wants(name, urls) == wanted
+
+
+def test_settings_that_are_none_are_the_defaults_and_the_state_lies_in_the_installroot(bridge):
+    made = settings(bridge, "/install/root", deadline="soon", minrate="", timeout="x", repos="a, b*")
+    assert (made.deadline, made.minrate, made.timeout, made.repos) == (8.0, 5000, 0, ["a", "b*"])
+    assert made.file_of("a", "metalink.xml") == "/install/root/var/lib/xcpng-mirrors/a/metalink.xml"
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-5", "1e999"])
+def test_a_number_without_sense_is_the_default(bridge, text):
+    made = settings(bridge, deadline=text, refresh_after=text, minrate=text, timeout=text)
+    assert (made.deadline, made.refresh_after, made.minrate, made.timeout) == (8.0, 900.0, 0, 0)
+
+
+@pytest.fixture
+def warm(bridge, tmp_path):
+    """A cache that fits metalink and mark; returns is_warm for a time after the resolution."""
+    import hashlib
+    folder = tmp_path / "xcp-ng-base"
+    folder.mkdir()
+    (tmp_path / "repomd.xml").write_bytes(b"<repomd/>")
+    digest = hashlib.sha256(b"<repomd/>").hexdigest()
+    (folder / "metalink.xml").write_text('<hash type="sha256">{}</hash>'.format(digest))
+    (folder / "accepted.json").write_text('{{"sha256": "{}"}}'.format(digest))
+    made = settings(bridge, state_dir=str(tmp_path))
+    written = os.stat(str(folder / "metalink.xml")).st_mtime
+
+    def is_warm(seconds_later=1.0):
+        return bridge["is_warm"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"), written + seconds_later)
+
+    is_warm.folder = tmp_path
+    return is_warm
+
+
+@pytest.mark.parametrize("seconds, expected", [(0, True), (899, True), (900, False), (-1, False)])
+def test_a_fitting_cache_is_warm_as_long_as_refresh_after_says(warm, seconds, expected):
+    assert warm(seconds) == expected
+
+
+@pytest.mark.parametrize("path", ["repomd.xml", "xcp-ng-base/metalink.xml", "xcp-ng-base/accepted.json"])
+@pytest.mark.parametrize("damage", ["gone", "other", "huge", "folder"])
+def test_what_does_not_fit_is_not_warm(warm, path, damage):
+    target = warm.folder / path
+    stamp = os.stat(str(target)).st_mtime
+    target.unlink()
+    if damage == "other":
+        target.write_bytes(b"<other/>" + b"0" * 64)
+    elif damage == "huge":
+        with open(str(target), "wb") as stream:
+            stream.truncate(1 << 40)
+    elif damage == "folder":
+        target.mkdir()
+    if damage != "gone":
+        os.utime(str(target), (stamp, stamp))
+    assert not warm()
+
+
+def test_ending_takes_no_time_when_all_is_well(play):
+    play.write(says(result(one=RESOLVED)))
+    started = time.monotonic()
+    play.run(accept=["one"])
+    assert time.monotonic() - started < SLACK_SECONDS

@@ -1,0 +1,207 @@
+"""The engine's protocol: one request in, events out, and the high-water mark only after the package manager's word."""
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yum_plugin import engine
+from yum_plugin.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE
+from yum_plugin.state import State
+
+from .conftest import REPOSITORY_ROOT
+
+ID = "xcp-ng-updates"
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_before():
+    logger = logging.getLogger("xcpng-mirrors")
+    before = logger.propagate, logger.level, logger.handlers
+    yield
+    logger.propagate, logger.level, logger.handlers = before
+
+
+class Host:
+    """What an engine finds: a lab with three mirrors, a .conf, an empty installroot."""
+
+    def __init__(self, lab, folder):
+        self.lab = lab
+        self.root = str(folder / "root")
+        self.config = str(folder / "xcpng-mirrors.conf")
+        os.makedirs(self.root)
+        self.configure()
+        self.state = State(self.root + "/var/lib/xcpng-mirrors")
+
+    def configure(self, **more):
+        values = dict({"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url,
+                       "fingerprints": self.lab.key_fingerprint}, **more)
+        with open(self.config, "w") as stream:
+            stream.write("[main]\n" + "".join("{}={}\n".format(*item) for item in values.items()))
+
+    def repository(self, name="updates", **changes):
+        return dict({"id": "xcp-ng-" + name, "base_urls": self.lab.base_urls(name), "gpgkeys": ["file://" + self.lab.key_file],
+                     "proxy": "", "sslcacert": self.lab.ca_bundle}, **changes)
+
+    def request(self, *repositories, **changes):
+        wanted = list(repositories) or [self.repository()]
+        return dict({"schema": 1, "action": "resolve", "config": self.config, "installroot": self.root,
+                     "repositories": wanted}, **changes)
+
+    def serve(self, request, *later):
+        """Return exit code, result and warnings for a request and the lines after it."""
+        return serve(b"".join(json.dumps(line).encode() + b"\n" for line in (request,) + later))
+
+
+def serve(sent):
+    out = io.BytesIO()
+    code = engine.serve(io.BytesIO(sent), out)
+    lines = out.getvalue().splitlines()
+    events = [json.loads(line.decode("ascii")) for line in lines]
+    results = [event["repositories"] for event in events if event["event"] == "result"]
+    assert len(results) == 1 and events[-1]["event"] == "result", "exactly one result, and it comes last"
+    return code, results[0], [(event["repository"], event["text"]) for event in events if event["event"] == "warning"]
+
+
+@pytest.fixture
+def host(lab, tmp_path):
+    for name in "abc":
+        lab.add_mirror(name)
+    return Host(lab, tmp_path)
+
+
+def test_a_repository_is_resolved_and_its_metalink_written_inside_the_installroot(host):
+    code, result, warnings = host.serve(host.request())
+    assert (code, warnings) == (EXIT_OK, [])
+    verdict = result[ID]
+    assert verdict["status"] == "resolved" and verdict["metalink"].startswith(host.root)
+    with open(verdict["metalink"]) as stream:
+        assert verdict["sha256"] in stream.read()
+    assert verdict["mirrors"] and os.path.exists(host.root + "/var/log/xcpng-mirrors.log")
+
+
+def test_the_mark_is_raised_when_the_package_manager_has_accepted_and_not_before(host):
+    host.serve(host.request())
+    assert host.state.accepted(ID) is None, "EOF: it died, or refused the metadata"
+    host.serve(host.request(), {"accepted": ["another"]})
+    assert host.state.accepted(ID) is None
+    _, result, _ = host.serve(host.request(), {"accepted": [ID]})
+    assert host.state.accepted(ID).sha256 == result[ID]["sha256"]
+
+
+@pytest.mark.parametrize("line", [b"", b"\n", b"rubbish\n", b"[]\n", b"5\n", b'{"accepted": 5}\n', b'{"accepted": null}\n', b'{}\n',
+                                  b'{"accepted": "xcp-ng-updates and more"}\n', b'{"accepted": {"xcp-ng-updates": 1}}\n',
+                                  b'{"accepted": ["xcp-ng-updates"', b"\xff\xfe\n", b"[" * 100000 + b"\n"])
+def test_an_acceptance_that_is_none_raises_nothing_and_is_no_second_result(host, line):
+    code, result, _ = serve(json.dumps(host.request()).encode() + b"\n" + line)
+    assert result[ID]["status"] == "resolved" and code != EXIT_BUG
+    assert host.state.accepted(ID) is None
+
+
+def test_a_rollback_is_refused_by_its_name(host):
+    host.serve(host.request(), {"accepted": [ID]})
+    host.lab.publish("old")
+    _, result, _ = host.serve(host.request(), {"accepted": [ID]})
+    assert result[ID]["status"] == "refused" and result[ID]["text"].startswith("rollback: ")
+    host.lab.publish("new")
+    assert host.serve(host.request())[1][ID]["status"] == "resolved"
+
+
+def test_distrust_is_a_warning_with_its_repository(host):
+    host.lab.add_mirror("bad", "bad-signature")
+    host.lab.set_order(["bad", "a"])
+    _, result, warnings = host.serve(host.request())
+    assert result[ID]["status"] == "resolved"
+    assert [name for name, _ in warnings] == [ID] and "signature-invalid" in warnings[0][1]
+
+
+@pytest.mark.parametrize("setting, status", [("stock", "left"), ("abort", "refused")])
+def test_what_cannot_be_reached_is_left_alone_unless_the_admin_wants_it_refused(host, setting, status):
+    host.lab.set_order([])
+    host.lab.redirector.down()
+    host.lab.origin.server.refuse()
+    host.configure(on_unreachable=setting)
+    _, result, _ = host.serve(host.request())
+    assert result[ID]["status"] == status and "unreachable" in result[ID]["text"]
+
+
+def test_a_bad_setting_is_told_and_the_default_used(host):
+    host.configure(enough="many", colour="blue")
+    _, result, warnings = host.serve(host.request())
+    assert result[ID]["status"] == "resolved"
+    assert len(warnings) == 2 and all(host.config in text for _, text in warnings)
+
+
+def test_a_damaged_memory_is_told_and_no_hindrance(host):
+    host.serve(host.request(), {"accepted": [ID]})
+    for name in ("accepted.json", "mirrors.json"):
+        with open(host.state.path(ID, name), "w") as stream:
+            stream.write("{")
+    _, result, warnings = host.serve(host.request())
+    assert result[ID]["status"] == "resolved" and len(warnings) == 2
+
+
+@pytest.mark.parametrize("changes", [{"id": "../evil"}, {"id": None}, {"base_urls": ["http://HTTPS///x/"]}, {"base_urls": "http://x/"},
+                                     {"gpgkeys": []}, {"gpgkeys": ["https://k.test/"]}, {"ip_resolve": 5}, {"sslverify": "perhaps"}])
+def test_a_repository_that_cannot_be_used_is_told_and_the_others_go_on(host, changes):
+    code, result, warnings = host.serve(host.request(host.repository("base", **changes), host.repository()))
+    assert code == EXIT_OK and result[ID]["status"] == "resolved" and set(result) == {ID}
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("sent", [
+    b"", b"\n", b"rubbish\n", b"[]\n", b"null\n", b"{}\n", b"\xff\xfe\x00\n", b"[" * 200000 + b"\n", b'{"schema": 1}\n',
+    b'{"schema": 1, "action": "explode"}\n', b'{"schema": 2, "action": "resolve"}\n', b'{"schema": "1", "action": "resolve"}\n',
+    b'{"schema": 1, "action": "resolve"', b'{"schema": 1, "action": ["resolve"]}\n',
+])
+def test_a_request_that_is_none_is_answered_with_left(sent):
+    code, result, _ = serve(sent)
+    assert (code, list(result), result[""]["status"]) == (EXIT_USAGE, [""], "left")
+    assert result[""]["text"].startswith("usage: ")
+
+
+def test_a_huge_request_is_refused_without_reading_it_whole(monkeypatch):
+    monkeypatch.setattr(engine, "MAX_REQUEST_BYTES", 1000)
+    sent = io.BytesIO(b'{"schema": 1, "x": "' + b"x" * 100000 + b'"}\n')
+    out = io.BytesIO()
+    assert engine.serve(sent, out) == EXIT_USAGE and sent.tell() <= 1000
+
+
+@pytest.mark.parametrize("wanted", [None, 5, {}, [[]] * 65, "xcp-ng-base"])
+def test_repositories_that_are_no_list_or_too_many_are_refused(host, wanted):
+    code, result, _ = host.serve(host.request(repositories=wanted))
+    assert code == EXIT_USAGE and result[""]["status"] == "left"
+
+
+def test_a_bug_of_ours_is_heard_of_by_the_bridge_and_stops_nothing(host, monkeypatch):
+    monkeypatch.setattr(engine, "refresh", lambda *_: 1 // 0)
+    code, result, _ = host.serve(host.request())
+    assert code == EXIT_BUG and result[""]["status"] == "left" and "ZeroDivisionError" in result[""]["text"]
+
+
+_JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+                         st.sampled_from(["id", "base_urls", "gpgkeys", "proxy", "sslverify", "ip_resolve", "x"]), inner, max_size=5),
+                     max_leaves=12)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.fixed_dictionaries({"repositories": _JSON}))
+def test_whatever_a_request_holds_there_is_one_result_and_no_bug(tmp_path, rest):
+    rest.update(schema=1, action="resolve", installroot=str(tmp_path), config="/nonexistent")
+    code, result, _ = serve(json.dumps(rest).encode() + b"\n")
+    assert code in (EXIT_OK, EXIT_USAGE)
+
+
+def test_the_real_process_prints_nothing_but_events_and_ends_when_the_bridge_does(host):
+    starter = "import sys; sys.path.insert(0, sys.argv.pop(1)); from yum_plugin.cli.main import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-I", "-c", starter, str(REPOSITORY_ROOT), "engine"], timeout=30,
+                          input=json.dumps(host.request()).encode() + b"\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == EXIT_OK and done.stderr == b""
+    events = [json.loads(line.decode()) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["result"] and events[0]["repositories"][ID]["status"] == "resolved"

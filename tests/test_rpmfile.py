@@ -1,0 +1,609 @@
+"""RPM files: every rule is broken once, by a file that is good in everything else."""
+import base64
+import io
+import os
+import re
+import shutil
+import subprocess
+import time
+import tracemalloc
+
+import pytest
+
+from tests.craft import (
+    BORN,
+    DAY,
+    MADE,
+    NOW,
+    armor,
+    created,
+    dsa_key,
+    ecdsa_key,
+    eddsa_key,
+    issuer,
+    issuer_fingerprint,
+    key_packets,
+    new_packet,
+    revocation,
+    rsa_key,
+    signature,
+    signature_body,
+    subpacket,
+    u32,
+    v3_signature,
+)
+from tests.craft_rpm import (
+    KEY,
+    PAYLOAD,
+    binary,
+    ecdsa_384_key,
+    header,
+    int32,
+    layout,
+    lead,
+    main_header,
+    main_tags,
+    rpm,
+    sha256,
+    span,
+    string,
+    strings,
+)
+from yum_plugin.errors import TrustError
+from yum_plugin.trust.keys import load_pinned_key
+from yum_plugin.trust.rpmfile import BY_DIGEST, BY_SIGNATURE, RpmVerdict, RpmVerifier, require_identity, verify_rpm
+from yum_plugin.trust.rpmheader import MAIN, SIGNATURE
+
+OTHER = rsa_key("other")
+MIB = 1024 * 1024
+
+
+def pinned(key=KEY, *following, **user_id):
+    return load_pinned_key(key_packets(key, *following, **user_id), [key.fingerprint])
+
+
+PINNED = pinned()
+
+
+def verdict_of(data, keys=(PINNED,), now=NOW, **options):
+    return verify_rpm(io.BytesIO(data), keys, now, **options)
+
+
+def refusal(data, keys=(PINNED,), now=NOW):
+    with pytest.raises(TrustError) as refused:
+        verdict_of(data, keys, now)
+    return refused.value.reference
+
+
+def flipped(data, place, bits=0xFF):
+    return data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+
+
+def signed_by(**packets):
+    """A file whose signatures are these packets: tNUMBER = packet."""
+    return rpm(signed=(), claims={name: binary(packet) for name, packet in packets.items()})
+
+
+# --- good ones ---
+
+WHOLE = main_header() + PAYLOAD
+PLAIN = main_header(t5092=None, t5093=None)  # without a digest of the payload, as EL7's rpmbuild makes it
+EXTRA = [(256, string("x")), (270, (5, 1, b"\0" * 8)), (274, strings("a")), (281, int32(1)), (999, binary(b"\0"))]
+GOOD = {
+    "a header signature": (rpm(), BY_DIGEST),
+    "by the tag for DSA": (rpm(signed=(267,)), BY_DIGEST),
+    "rpm 6's list": (rpm(signed=(278,)), BY_DIGEST),
+    "rpm 6's list beside the old tag": (rpm(signed=(268, 278)), BY_DIGEST),
+    "a header+payload signature": (rpm(signed=(1002,)), BY_SIGNATURE),
+    "a header+payload signature, by the tag for DSA": (rpm(signed=(1005,)), BY_SIGNATURE),
+    "both, as rpmsign --rpmv3 makes": (rpm(signed=(268, 1002)), BY_SIGNATURE),
+    "all five": (rpm(signed=(267, 268, 278, 1002, 1005)), BY_SIGNATURE),
+    "EL7: no payload digest, both signatures": (rpm(PLAIN, signed=(268, 1002), claims={"t273": None, "t1008": None}), BY_SIGNATURE),
+    "V3": (rpm(sign=v3_signature), BY_DIGEST),
+    "V3 over header and payload": (rpm(PLAIN, signed=(268, 1002), sign=v3_signature), BY_SIGNATURE),
+    "SHA-512": (rpm(signed=(268, 1005), digest="sha512"), BY_SIGNATURE),
+    "no digests in the signature header": (rpm(claims={"t269": None, "t273": None, "t1004": None}), BY_DIGEST),
+    "no epoch": (rpm(main_header(t1003=None)), BY_DIGEST),
+    "no algorithm of the payload digest": (rpm(main_header(t5093=None)), BY_DIGEST),
+    "a source package": (rpm(main_header(t1044=None), start=lead(kind=1)), BY_DIGEST),
+    "an RPM of version 4": (rpm(start=lead(major=4)), BY_DIGEST),
+    "another name in the lead": (rpm(start=lead(name=b"glibc-2.17-1", arch=9, os=7)), BY_DIGEST),
+    "an empty payload": (rpm(main_header(b""), b""), BY_DIGEST),
+    "a tag outside the region of the signature header": (rpm(form={"outside": EXTRA[3:]}), BY_DIGEST),
+    "values of all types": (rpm(main_header(t2000=(1, 3, b"abc"), t2001=(2, 1, b"\0"), t2002=(3, 2, b"\0\1\0\2"), t2003=(5, 1, b"8" * 8))), BY_DIGEST),
+}  # fmt: skip
+GOOD.update({"the unread tag %d" % tag: (rpm(claims={"t%d" % tag: value}), BY_DIGEST) for tag, value in EXTRA})
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_good_file_is_proven(name):
+    data, coverage = GOOD[name]
+    verdict = verdict_of(data)
+    assert (verdict.name, verdict.version, verdict.release) == ("demo", "1.2", "3.el7")
+    assert (verdict.coverage, verdict.fingerprint, verdict.signed_at) == (coverage, KEY.fingerprint, MADE)
+
+
+def test_the_verdict_tells_everything():
+    data = rpm()
+    expected = RpmVerdict("demo", 2, "1.2", "3.el7", "x86_64", MADE, KEY.fingerprint, BY_DIGEST, sha256(data))
+    assert verdict_of(data, whole=True) == expected
+    assert verdict_of(data) == expected._replace(sha256="")
+    assert expected.nevra == "demo-2:1.2-3.el7.x86_64"
+
+
+def test_a_source_package_and_one_without_epoch_say_so():
+    assert verdict_of(GOOD["a source package"][0]).arch == "src"
+    assert verdict_of(GOOD["no epoch"][0]).epoch is None
+    assert verdict_of(GOOD["no epoch"][0]).nevra == "demo-0:1.2-3.el7.x86_64"
+
+
+KEYS = {"RSA": KEY, "DSA": dsa_key(), "ECDSA P-256": ecdsa_key(), "ECDSA P-384": ecdsa_384_key(), "Ed25519": eddsa_key()}
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("name", sorted(KEYS))
+def test_every_kind_of_key_signs_headers_and_payloads(name, digest):
+    key = KEYS[name]
+    keys = [pinned(key, digest="sha256")]
+    tags = (268, 1002) if name == "RSA" else (267, 1005)
+    data = rpm(signed=tags, key=key, digest=digest)
+    assert verdict_of(data, keys).fingerprint == key.fingerprint
+    assert refusal(flipped(data, len(data) - 1), keys) == "signature-invalid"
+    assert refusal(rpm(flipped(main_header(), 300), claims={"t%d" % tags[0]: binary(signature(key, document=main_header()))},
+                       signed=tags[1:], key=key), keys) == "signature-invalid"  # fmt: skip
+
+
+def test_the_key_of_a_change_over_is_believed_too():
+    assert verdict_of(rpm(key=OTHER), [PINNED, pinned(OTHER)]).fingerprint == OTHER.fingerprint
+
+
+def test_the_newest_of_the_signatures_that_cover_the_payload_tells_the_time():
+    newer = signature(KEY, document=WHOLE, hashed=created(MADE + DAY) + issuer_fingerprint(KEY))
+    assert verdict_of(rpm(signed=(268, 1002), claims={"t1005": binary(newer)})).signed_at == MADE + DAY
+
+
+# --- what is no RPM ---
+
+NO_RPM = {
+    "nothing": (b"", "empty file"),
+    "a page": (b"<!DOCTYPE html><title>Sign in to the network</title>", "HTML"),
+    "a page after an empty line": (b"\r\n <html>" + b"x" * 200, "HTML"),
+    "a short text": (b"no", "no RPM file"),
+    "half of the magic": (b"\xed\xab", "no RPM file"),
+    "a text": (b"-----BEGIN PGP SIGNED MESSAGE-----" * 9, "no RPM file"),
+    "little-endian magic": (lead(magic=b"\xdb\xee\xab\xed") + rpm()[96:], "no RPM file"),
+    "a lead alone": (lead(), "ends before"),
+    "only headers of a signed file": (rpm()[: -len(PAYLOAD) - 1], "ends before"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NO_RPM))
+def test_what_is_no_rpm_is_told_so(name):
+    data, words = NO_RPM[name]
+    with pytest.raises(TrustError, match=words) as refused:
+        verdict_of(data, where="a.rpm")
+    assert (refused.value.reference, refused.value.where) == ("malformed", "a.rpm")
+
+
+# --- structure ---
+
+
+def changed_index(which, **changes):
+    """A form whose index says something else of one tag; a function is given what is right."""
+
+    def change(entry):
+        fields = dict(zip(("tag", "type", "offset", "count"), entry))
+        fields.update((name, value(fields[name]) if callable(value) else value) for name, value in changes.items())
+        return tuple(fields.values())
+
+    return {"index": lambda entries: [change(entry) if entry[0] == which else entry for entry in entries]}
+
+
+def swapped(entries):
+    """The data of the first two tags in the wrong order."""
+    (tag, kind, first, count), (tag_2, kind_2, second, count_2) = entries[1:3]
+    return entries[:1] + [(tag, kind, second, count), (tag_2, kind_2, first, count_2)] + entries[3:]
+
+
+def trailer(region, kind=7, back=0, count=16):
+    return u32(region) + u32(kind) + u32(-back & 0xFFFFFFFF) + u32(count)
+
+
+def forms(region, tags, some):
+    """Forms that neither header may have; ``tags`` is how many it has with the region's own, ``some`` is one of INT32."""
+    return {
+        "another magic": {"magic": b"\x8e\xad\xe8\x02\0\0\0\0"},
+        "reserved bytes that are not zero": {"magic": b"\x8e\xad\xe8\x01\0\0\0\1"},
+        "little-endian lengths": {"lengths": (tags << 24, 0)},
+        "no tag": {"index": lambda entries: []},
+        "no region": {"index": lambda entries: entries[1:]},
+        "a region that is not the first": {"index": lambda entries: entries[1:] + entries[:1]},
+        "a region of another tag": changed_index(region, tag=61),
+        "a region of another type": changed_index(region, type=1),
+        "a region of another count": changed_index(region, count=15),
+        "a region outside the data": changed_index(region, offset=0x7FFFFFF0),
+        "a region at a negative offset": changed_index(region, offset=0xFFFFFFF0),
+        "a trailer of another tag": {"trailer": trailer(61, back=16 * tags)},
+        "a trailer of another type": {"trailer": trailer(region, kind=6, back=16 * tags)},
+        "a trailer of another count": {"trailer": trailer(region, back=16 * tags, count=15)},
+        "a trailer that points forward": {"trailer": trailer(region, back=-16 * tags)},
+        "a trailer that points nowhere": {"trailer": trailer(region, back=0)},
+        "a trailer that points into a tag": {"trailer": trailer(region, back=16 * tags - 4)},
+        "a trailer that points before the index": {"trailer": trailer(region, back=16 * tags + 16)},
+        "a trailer that points far away": {"trailer": trailer(region, back=0x80000000)},
+        "a region that ends among its tags": {"trailer": trailer(region, back=16 * tags - 16)},
+        "data in the wrong order": {"index": swapped},
+        "type 0": changed_index(some, type=0),
+        "type 10": changed_index(some, type=10),
+        "a huge type": changed_index(some, type=0xFFFFFFFF),
+        "count 0": changed_index(some, count=0),
+        "a count beyond the data": changed_index(some, count=0x40000001),
+        "an offset beyond the data": changed_index(some, offset=0x00FFFFFC),
+        "a negative offset": changed_index(some, offset=0xFFFFFFFC),
+        "an offset before the previous tag's data": changed_index(some, offset=0),
+    }
+
+
+VALUES = {
+    "strings that are not ended": {"t1000": (6, 1, b"demo")},
+    "a last string that is not ended": {"t6000": (6, 1, b"demo")},
+    "too few strings": {"t1117": (8, 3, b"one\0two\0")},
+    "too few translated strings": {"t1004": (9, 2, b"a demo\0")},
+    "a string of count 2": {"t2000": (6, 2, b"a\0b\0")},
+    "a value that reaches into the next": {"t2000": (7, 4, b"abc")},
+    "a value that reaches into the trailer": {"t6000": (7, 4, b"abc")},
+    "an INT64 that reaches into the trailer": {"t6000": (5, 2, b"8" * 8)},
+}
+UNALIGNED = {"INT16": (3, 1), "INT32": (4, 2), "INT64": (5, 4)}  # type, a shift that is no multiple of its size
+
+
+def structure_cases():
+    for name, form in forms(63, len(main_tags()) + 1, 1003).items():
+        yield "main header: " + name, rpm(main_header(form=form)), "malformed"
+    for name, form in forms(62, 8, 1007).items():
+        yield "signature header: " + name, rpm(form=form), "malformed"
+    for name, values in VALUES.items():
+        yield "main header: " + name, rpm(main_header(**values)), "malformed"
+    for name, (kind, shift) in UNALIGNED.items():
+        form = changed_index(2000, offset=lambda offset, shift=shift: offset + shift)
+        # 16 bytes of data, and a count that leaves the shifted value inside
+        yield "main header: an unaligned " + name, rpm(main_header(t2000=(kind, 1, b"8" * 16), form=form)), "malformed"
+    yield "main header: a tag outside its region", rpm(main_header(form={"outside": [(6000, string("x"))]})), "malformed"
+    yield "main header: data outside its region", rpm(data_outside()), "malformed"
+    yield "main header: a tag twice", rpm(header(63, main_tags() + [(1000, string("other"))])), "malformed"
+    yield "signature header: a tag twice", rpm(form={"outside": [(1000, int32(1))]}), "malformed"
+    yield "signature header: a second signature in the same tag", rpm(form={"outside": [(268, binary(signature(KEY)))]}), "malformed"
+    for place in range(3):
+        yield "padding that is not zero, %d" % place, rpm(padding=flipped(b"\0\0\0", place, 1)), "malformed"
+    yield "no padding", rpm(padding=b""), "malformed"
+    yield "padding to 16", rpm(padding=b"\0" * 11), "malformed"
+
+
+def data_outside():
+    """A main header with bytes behind its region's trailer."""
+    good = main_header()
+    return good[:12] + u32(int.from_bytes(good[12:16], "big") + 8) + good[16:] + b"\0" * 8
+
+
+def lead_cases():
+    yield "an RPM of version 2", rpm(start=lead(major=2)), "unsupported"
+    yield "an RPM of version 5", rpm(start=lead(major=5)), "unsupported"
+    yield "another signature type", rpm(start=lead(signature=1)), "unsupported"
+    yield "neither binary nor source", rpm(start=lead(kind=2)), "malformed"
+    yield "a source package that says it is binary", rpm(main_header(t1044=None)), "malformed"
+    yield "a binary package that says it is a source", rpm(start=lead(kind=1)), "malformed"
+
+
+# --- tags ---
+
+NO_WORDS = [strings("demo"), strings("demo", kind=9), binary(b"demo\0"), int32(1), string(""), string("a/b"), string("a b"),
+            string("a\n"), string("caf\xe9"), string("x" * 256), (6, 1, b"demo\0" + b"?" * 65536)]  # fmt: skip
+NO_DIGESTS = [int32(1), string(""), string("0" * 63), string("0" * 65), string("A" * 64), string("0" * 63 + "g"), string("0" * 63 + "\n")]
+MAIN_TAGS = {
+    1000: NO_WORDS, 1001: NO_WORDS, 1002: NO_WORDS, 1022: NO_WORDS,
+    1003: [string("1"), int32(1, 2), (5, 1, b"\0" * 8), (3, 1, b"\0\1")],
+    1044: [strings("demo.src.rpm"), int32(1)],
+    5092: [string(sha256(PAYLOAD)), strings(sha256(PAYLOAD), sha256(PAYLOAD)), binary(bytes.fromhex(sha256(PAYLOAD)))]
+    + [(8,) + value[1:] for value in NO_DIGESTS[1:]],
+    5093: [string("8"), int32(8, 8), (3, 1, b"\0\x08")],
+}  # fmt: skip
+PACKET = signature(KEY, document=main_header())
+SIGNATURE_TAGS = {
+    **dict.fromkeys((267, 268, 1002, 1005), [(1, len(PACKET), PACKET), (6, 1, PACKET + b"\0"), (8, 1, PACKET + b"\0"),
+                                             int32(1), binary(b"\0" * 65537)]),  # fmt: skip
+    269: [binary(b"0" * 40), string("0" * 39), string("0" * 41), string("A" * 40), string("z" * 40), strings("0" * 40)],
+    273: [binary(b"0" * 64), strings("0" * 64)] + NO_DIGESTS,
+    278: [binary(PACKET), string("AA"), strings("AA==", "AA==", "AA==", "AA==", "AA=="), strings("A"), strings("A?=="), strings("\xe9")],
+    1004: [string("0" * 32), binary(b"\0" * 15), binary(b"\0" * 17), int32(1, 2, 3, 4)],
+}  # fmt: skip
+UNKNOWN_TAGS = [0, 61, 63, 100, 255, 282, 998, 1001, 1003, 1006, 1009, 5092, 0xFFFFFFFF]
+
+
+def tag_cases():
+    for tag, values in MAIN_TAGS.items():
+        for place, value in enumerate(values):
+            yield "main header: %d, %d" % (tag, place), rpm(main_header(**{"t%d" % tag: value})), "malformed"
+    for tag in (1000, 1001, 1002, 1022):
+        yield "main header: no %d" % tag, rpm(main_header(**{"t%d" % tag: None})), "malformed"
+    for tag, values in SIGNATURE_TAGS.items():
+        for place, value in enumerate(values):
+            data = rpm(signed=(1002,) if tag == 268 else (268,), claims={"t%d" % tag: value})
+            yield "signature header: %d, %d" % (tag, place), data, "malformed"
+    for tag in UNKNOWN_TAGS:  # CVE-2021-20271: rpm merged unsigned tags into its database
+        yield "signature header: the unknown tag %d" % tag, rpm(form={"outside": [(tag, int32(1))]}), "unsupported"
+    for algorithm in (1, 2, 9, 10, 0):
+        yield "payload digest of algorithm %d" % algorithm, rpm(main_header(t5093=int32(algorithm))), "unsupported"
+        yield "the same, signature over all", rpm(main_header(t5093=int32(algorithm)), signed=(1002,)), "unsupported"
+    yield "the SHA-256 of another header", rpm(claims={"t273": string(sha256(b""))}), "payload-mismatch"
+
+
+# --- signatures ---
+
+
+def made(moment=MADE, more=b"", **changes):
+    """A signature over the default header, with other dates or subpackets."""
+    return signature(KEY, document=main_header(), hashed=created(moment) + issuer_fingerprint(KEY) + more, **changes)
+
+
+V3 = v3_signature(KEY, document=main_header())
+BY_OTHER = signature(OTHER, document=main_header())
+OF_OTHER = signature(KEY, document=b"another header")
+# What is in the tag for a header signature
+PACKETS = {
+    "nothing that is a packet": (b"?", "malformed"),
+    "two signatures": (PACKET + PACKET, "malformed"),
+    "a V3 and a V4 signature": (V3 + PACKET, "malformed"),
+    "a byte after the signature": (PACKET + b"\0", "malformed"),
+    "a packet after the signature": (PACKET + new_packet(13, b"user id"), "malformed"),
+    "a key": (new_packet(6, KEY.body), "malformed"),
+    "half a signature": (PACKET[:-9], "malformed"),
+    "an armored signature": (armor(PACKET), "malformed"),
+    "V5": (signature(KEY, document=main_header(), version=5), "unsupported"),
+    "V3 with 6 signed octets": (v3_signature(KEY, document=main_header(), signed_octets=6), "malformed"),
+    "V3 of text": (v3_signature(KEY, document=main_header(), kind=1), "wrong-signature-type"),
+    "V3, SHA-1": (v3_signature(KEY, document=main_header(), digest="sha1"), "weak-digest"),
+    "V3, MD5": (v3_signature(KEY, document=main_header(), digest="md5"), "weak-digest"),
+    "V3 by another key": (v3_signature(OTHER, document=main_header()), "unknown-key"),
+    "V3 of another header": (v3_signature(KEY, document=b"another header"), "signature-invalid"),
+    "V3 from the future": (v3_signature(KEY, document=main_header(), made=NOW + DAY + 1), "signature-from-future"),
+    "V3 older than its key": (v3_signature(KEY, document=main_header(), made=BORN - 1), "signature-invalid"),
+    "of text": (made(kind=1), "wrong-signature-type"),
+    "of nothing but itself": (made(kind=2), "wrong-signature-type"),
+    "of a user id": (made(kind=0x13), "wrong-signature-type"),
+    "a time stamp": (made(kind=0x40), "wrong-signature-type"),
+    "SHA-1": (made(digest="sha1"), "weak-digest"),
+    "MD5": (made(digest="md5"), "weak-digest"),
+    "SHA-224": (made(digest="sha224"), "weak-digest"),
+    "by another key": (BY_OTHER, "unknown-key"),
+    "by another key in this one's name": (
+        signature(OTHER, document=main_header(), hashed=created() + issuer_fingerprint(KEY), unhashed=issuer(KEY)), "signature-invalid",
+    ),
+    "of another header": (OF_OTHER, "signature-invalid"),
+    "of header and payload": (signature(KEY, document=WHOLE), "signature-invalid"),
+    "of the header without its magic": (signature(KEY, document=main_header()[8:]), "signature-invalid"),
+    "from the future": (made(NOW + DAY + 1), "signature-from-future"),
+    "older than its key": (made(BORN - 1), "signature-invalid"),
+    "expired": (made(more=subpacket(3, u32(DAY))), "signature-expired"),
+    "with a critical unknown subpacket": (made(more=subpacket(100, b"", critical=True)), "unsupported"),
+}  # fmt: skip
+
+
+def signature_cases():
+    for name, (packet, reference) in PACKETS.items():
+        yield "header signature: " + name, signed_by(t268=packet), reference
+        yield "a good one beside: " + name, signed_by(t267=PACKET, t268=packet), reference
+    yield "unsigned", rpm(signed=()), "unsigned"
+    yield "unsigned, no digest either", rpm(signed=(), claims=dict.fromkeys(["t269", "t273", "t1004"])), "unsigned"
+    yield "only the header is covered, MD5 and size besides", rpm(PLAIN), "not-covered"
+    yield "a good header and a bad header+payload signature", signed_by(t268=PACKET, t1002=PACKET), "signature-invalid"
+    yield "a good header+payload and another key's", signed_by(t1002=signature(KEY, document=WHOLE), t267=BY_OTHER), "unknown-key"
+    yield "rpm 6's list with one bad signature", rpm(claims={"t278": listed(PACKET, OF_OTHER)}), "signature-invalid"
+    yield "rpm 6's list, good, and a bad header signature", rpm(signed=(278,), claims={"t268": binary(OF_OTHER)}), "signature-invalid"
+    yield "rpm 6's list with two signatures in a line", rpm(claims={"t278": listed(PACKET + PACKET)}), "malformed"
+    yield "rpm 6's list with an empty line", rpm(claims={"t278": listed(b"")}), "malformed"
+    yield "another payload", rpm(main_header(), PAYLOAD + b"!"), "payload-mismatch"
+    yield "no payload", rpm(main_header(), b""), "payload-mismatch"
+    yield "another payload, signed header+payload", rpm(PLAIN, signed=(268, 1002)) + b"!", "signature-invalid"
+
+
+def listed(*packets):
+    return strings(*[base64.b64encode(packet).decode() for packet in packets])
+
+
+CASES = {
+    name: (data, reference)
+    for cases in (structure_cases, lead_cases, tag_cases, signature_cases)
+    for name, data, reference in cases()
+}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_file_that_breaks_one_rule_is_refused(name):
+    data, reference = CASES[name]
+    assert refusal(data) == reference
+
+
+KEY_STATES = {
+    "key-revoked": pinned(KEY, revocation(KEY)),
+    "key-expired": pinned(KEY, lifetime=101 * DAY),
+    "unknown-key": pinned(OTHER),
+}
+
+
+@pytest.mark.parametrize("reference", sorted(KEY_STATES))
+def test_the_keys_own_state_counts(reference):
+    for data in (rpm(), rpm(signed=(1002,))):
+        assert refusal(data, [KEY_STATES[reference]]) == reference
+        assert refusal(data, []) == "unknown-key"
+
+
+# --- limits, before anything is waited for ---
+
+LIMITS = {
+    "33 tags": (SIGNATURE, (33, 16), False),
+    "32 tags": (SIGNATURE, (32, 16), True),
+    "1 MiB of claims": (SIGNATURE, (1, MIB), True),
+    "more than 1 MiB of claims": (SIGNATURE, (1, MIB + 1), False),
+    "65535 tags": (MAIN, (65535, 16), True),
+    "65536 tags": (MAIN, (65536, 16), False),
+    "16 MiB of header": (MAIN, (1, 16 * MIB), True),
+    "more than 16 MiB of header": (MAIN, (1, 16 * MIB + 1), False),
+    "4 GiB of header": (MAIN, (0xFFFFFFFF, 0xFFFFFFFF), False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS))
+def test_a_header_beyond_its_limits_is_refused_by_its_first_bytes(name):
+    kind, lengths, allowed = LIMITS[name]
+    data = rpm(main_header(form={"lengths": lengths} if kind is MAIN else {}), form={"lengths": lengths} if kind is SIGNATURE else {})
+    introduction = span(rpm(), kind.title.split()[0].upper() + " introduction")
+    verifier = RpmVerifier([PINNED], NOW)
+    verifier.update(data[: introduction[0] + 15])
+    if allowed:
+        verifier.update(data[introduction[0] + 15 : introduction[1]])
+    with pytest.raises(TrustError, match="ends before" if allowed else "header has") as refused:
+        verifier.update(data[introduction[0] + 15 : introduction[1]])
+        verifier.finish()
+    assert refused.value.reference == "malformed"
+
+
+def test_a_header_that_promises_more_than_comes_costs_what_came():
+    main = header(63, main_tags(), lengths=(1, 16 * MIB))
+    verifier = RpmVerifier([PINNED], NOW)
+    tracemalloc.start()
+    try:
+        verifier.update(rpm(main))
+        assert tracemalloc.get_traced_memory()[1] < 256 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_header_is_read_in_linear_time():
+    """65535 tags; 16 MiB of strings in one of them, and tags that all claim the same data."""
+    many = [(3000 + number, string("")) for number in range(65520)]
+    large = main_tags() + [(2000, strings(*["x" * 15] * 1000000))] + many[: 65535 - len(main_tags()) - 2]
+    started = time.process_time()
+    assert verdict_of(rpm(header(63, large))).name == "demo"
+    first = header(63, main_tags() + many, index=lambda entries: [entries[0]] + [entry[:2] + (0, 1) for entry in entries[1:]])
+    assert refusal(rpm(first)) == "malformed"
+    assert time.process_time() - started < 20
+
+
+class _Zeros(io.RawIOBase):
+    """A file of a few bytes and then very many zeros."""
+
+    def __init__(self, start, zeros):
+        super().__init__()
+        self._start, self._left = start, zeros
+
+    def read(self, size=-1):
+        chunk, self._start = self._start[:size], self._start[size:]
+        if not chunk:
+            chunk = bytes(min(size, self._left))
+            self._left -= len(chunk)
+        return chunk
+
+
+def test_a_payload_of_200_mb_costs_no_memory():
+    zeros = 200 * 1000 * 1000
+    running = hashlib.sha256()
+    for _ in range(200):
+        running.update(bytes(1000 * 1000))
+    start = rpm(main_header(t5092=strings(running.hexdigest())), payload=b"")
+    tracemalloc.start()
+    try:
+        assert verify_rpm(_Zeros(start, zeros), [PINNED], NOW).coverage == BY_DIGEST
+        assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+# --- streaming ---
+
+
+def test_pieces_of_any_size_give_the_same_verdict():
+    for data in (rpm(), rpm(PLAIN, signed=(268, 1002))):
+        expected = verdict_of(data, whole=True)
+        for size in (1, 2, 3, 15, 16, 17, 96, 97, 500, len(data) - 1, len(data)):
+            verifier = RpmVerifier([PINNED], NOW, whole=True)
+            for start in range(0, len(data), size):
+                verifier.update(data[start : start + size])
+                verifier.update(b"")
+            assert verifier.finish() == expected == verifier.finish()
+
+
+def test_progress_counts_every_byte():
+    data, seen = rpm(), []
+    verdict_of(data, progress=seen.append)
+    assert sum(seen) == len(data)
+
+
+def test_a_bad_header_is_refused_before_the_payload_comes():
+    for data in (signed_by(t268=OF_OTHER), rpm(PLAIN), rpm(signed=())):
+        with pytest.raises(TrustError):
+            RpmVerifier([PINNED], NOW).update(data[: -len(PAYLOAD)])
+
+
+def test_a_refused_file_stays_refused():
+    verifier = RpmVerifier([PINNED], NOW, where="mirror.example.org")
+    bad, good = rpm(signed=()), rpm()
+    for _ in range(2):
+        with pytest.raises(TrustError) as refused:
+            verifier.update(bad)
+        assert (refused.value.reference, refused.value.where) == ("unsigned", "mirror.example.org")
+    with pytest.raises(TrustError, match="unsigned"):
+        verifier.update(good)
+    with pytest.raises(TrustError, match="unsigned"):
+        verifier.finish()
+
+
+def test_the_message_names_the_file_and_the_key():
+    with pytest.raises(TrustError) as refused:
+        verdict_of(rpm(key=OTHER), where="demo.rpm")
+    assert str(refused.value).startswith("unknown-key: ")
+    assert refused.value.where.startswith("demo.rpm, ") and OTHER.fingerprint in refused.value.where
+
+
+# --- every byte ---
+
+# What nobody signs and nobody here reads. rpm does not read it either, or only shows it (sizes, archive size).
+UNSIGNED = {
+    "SIGNATURE index 269": "the place of a digest that is not computed",
+    "SIGNATURE index 1000": "the place of the size",
+    "SIGNATURE index 1004": "the place of the MD5",
+    "SIGNATURE index 1007": "the place of the archive's size",
+    "SIGNATURE index 1008": "the place of the reserved space",
+    "SIGNATURE index 273": "its tag number: without a SHA-256 the signature alone decides",
+    "SIGNATURE data 268": "the signature's unsigned subpackets",
+    "SIGNATURE data 269": "SHA-1 of the header: it proves nothing and is not computed",
+    "SIGNATURE data 1000": "size of header and payload",
+    "SIGNATURE data 1004": "MD5 of header and payload: it proves nothing and is not computed",
+    "SIGNATURE data 1007": "size of the archive",
+    "SIGNATURE data 1008": "reserved space",
+    "lead": "name, architecture, operating system and reserved bytes: nobody signs them, nobody here shows them",
+}
+FLIPPED = {
+    "header signature": rpm(),
+    "V3": rpm(sign=v3_signature),
+    "header+payload signature": rpm(PLAIN, signed=(1002,)),
+    "both": rpm(signed=(268, 1002)),
+}
+
+
+def part_of(data, place):
+    return next(name for name, start, end in layout(data) if start <= place < end)
+
+
+@pytest.mark.parametrize("name", sorted(FLIPPED))
+def test_no_changed_byte_of_header_or_payload_passes(name):
+    data = FLIPPED[name]
+    good, passed = verdict_of(data), set()
+    for place in range(len(data)):
+        for bits in (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF):
+            try:
+                assert verdict_of(flipped(data, place, bits)) == good
+                passed.add(part_of(data, place))
+            except TrustError:
+                continue
+    print(sorted(passed))
+    assert passed <= set(UNSIGNED)

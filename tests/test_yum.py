@@ -1,0 +1,651 @@
+"""The main job with yum 3.4.3: the plugin file, the bridge and the engine behind yum's plugin interface.
+
+By default a stand-in of yum runs the plugin, under Python 2.7 where there is one and under Python 3. With YUM=PATH of a
+yum 3.4.3 (`make test-yum`) the same tests run that yum in an installroot; what only the stand-in can show is skipped then.
+"""
+import glob
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import REPOSITORY_ROOT, find_interpreter
+from tests.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
+from tests.lab.host import Host
+from tests.lab.plugin import NAME, install_plugin, state_path
+
+PLUGIN = REPOSITORY_ROOT / "yum_plugin" / "hosts" / "yum.py"
+STAND_IN = str(REPOSITORY_ROOT / "tests" / "yum_stand_in.py")
+YUM = os.environ.get("YUM", "")
+OLDEST = "2.7" if find_interpreter("2.7") else "3"
+PYTHONS = ["yum"] if YUM else sorted({OLDEST, "3"})
+UPDATES = "xcp-ng-updates"
+
+_YUM_CONF = """\
+[main]
+gpgcheck=1
+plugins=1
+pluginpath={folder}/plugins
+pluginconfpath={folder}/pluginconf
+reposdir={folder}/repos
+cachedir=/var/cache/yum
+persistdir=/var/lib/yum
+logfile=/var/log/yum.log
+keepcache=0
+{extra}
+"""
+
+# Takes repo.urls in hand as fastestmirror does: asks for them, removes excluded hosts for good, builds the mirror group.
+_FASTESTMIRROR = '''\
+from yum.plugins import TYPE_CORE
+
+requires_api_version = "2.5"
+plugin_type = (TYPE_CORE,)
+done_repos = set()
+
+
+def prereposetup_hook(conduit):
+    if conduit._base.conf.cache:
+        return
+    conduit.info(2, "Checking for new repos for mirrors" if done_repos else "Determining fastest mirrors")
+    exclude = conduit.confString("main", "exclude", "")
+    for repo in conduit.getRepos().listEnabled():
+        if repo.id in done_repos or len(repo.urls) == 1:
+            continue
+        repo.urls = [url for url in repo.urls if url.split("/")[2] != exclude]
+        conduit.info(2, " * %s: %s" % (repo.id, repo.urls[0].split("/")[2]))
+        repo.failovermethod = "priority"
+        repo.check()
+        repo.setupGrab()
+        done_repos.add(repo.id)
+'''
+
+# Answers from a file instead of resolving, and writes down what it was asked.
+_FAKE_ENGINE = '''\
+#!{python} -I
+import json, sys
+heard = open({heard!r}, "a")
+heard.write(sys.stdin.readline())
+heard.flush()
+for event in json.load(open({answers!r})):
+    print(json.dumps(event), flush=True)
+heard.write(sys.stdin.readline())
+'''
+
+
+class YumHost(Host):
+    """A host whose package manager is yum: ``python`` is "2.7" or "3" for the stand-in, "yum" for the real one."""
+
+    def __init__(self, lab, folder, python, extra=""):
+        super().__init__(folder, [lab.key_file])
+        self.lab = lab
+        self.python = python
+        self.conf = os.path.join(self.folder, "yum.conf")
+        with open(self.conf, "w") as stream:
+            stream.write(_YUM_CONF.format(folder=self.folder, extra=extra))
+        lab.repo_file(self.repos)
+        with open(os.path.join(self.root, "var/lib/rpm/Packages"), "a"):
+            pass  # yum looks at its age, whatever format rpm's database has today
+
+    def install_plugin(self, **settings):
+        """Install our plugin, and let it start the real engine unless told otherwise."""
+        link = os.path.join(self.plugins, NAME + ".py")
+        if not os.path.lexists(link):
+            os.symlink(str(PLUGIN), link)
+        return install_plugin(self, self.lab, **settings)
+
+    def add_plugin(self, name, text, **settings):
+        """Install another plugin."""
+        with open(os.path.join(self.plugins, name + ".py"), "w") as stream:
+            stream.write(text)
+        with open(os.path.join(self.pluginconf, name + ".conf"), "w") as stream:
+            stream.write("[main]\nenabled=1\n" + "".join("{}={}\n".format(*item) for item in settings.items()))
+
+    def fake_engine(self, *events):
+        """Let the plugin start an engine that answers these events; ``heard`` returns the requests."""
+        paths = {name: os.path.join(self.folder, name) for name in ("engine", "heard", "answers")}
+        with open(paths["answers"], "w") as stream:
+            json.dump(events, stream)
+        with open(paths["engine"], "w") as stream:
+            stream.write(_FAKE_ENGINE.format(python=sys.executable, **paths))
+        os.chmod(paths["engine"], 0o755)
+        self.install_plugin(command=paths["engine"])
+
+    def heard(self):
+        """Return what the fake engine was told, a value a line."""
+        try:
+            with open(os.path.join(self.folder, "heard")) as stream:
+                return [json.loads(line) for line in stream]
+        except FileNotFoundError:
+            return []
+
+    def yum(self, *arguments, **settings):
+        """Run yum to its end."""
+        interpreter = {"yum": [YUM], "3": [sys.executable, STAND_IN]}.get(self.python) or [find_interpreter("2.7"), STAND_IN]
+        fixed = ["-c", self.conf, "--installroot", self.root] + (["--releasever=8"] if self.python == "yum" else [])
+        environment = dict(self.environment, PYTHONDONTWRITEBYTECODE="1", **settings)
+        return subprocess.run(interpreter + fixed + list(arguments), env=environment, stdin=subprocess.DEVNULL, timeout=330,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+    def version(self, package):
+        """Return the installed version of a package, "" if it is not installed."""
+        if self.python == "yum":
+            return super().version(package)
+        return self._json("installed.json").get(package, "")
+
+    def _json(self, name):
+        path = os.path.join(self.root, name)
+        if not os.path.exists(path):
+            return {}
+        with open(path) as stream:
+            return json.load(stream)
+
+    def repository(self, name=UPDATES):
+        """Return what a repository looked like in memory when yum ended."""
+        if self.python == "yum":
+            pytest.skip("only the stand-in tells what is in memory")
+        return self._json("repos.json")[name]
+
+    def cached(self, name, repository=UPDATES):
+        """Return the path of a cached file."""
+        found = glob.glob(os.path.join(self.root, "var/cache/yum", repository, name))
+        return found[0] if found else os.path.join(self.root, "var/cache/yum", repository, name)
+
+    def expire(self):
+        """Let the last answers be old."""
+        past = time.time() - 7 * 3600
+        for path in glob.glob(state_path(self, "*", "metalink.xml")) + [self.cached("cachecookie", name) for name in ("xcp-ng-base", UPDATES)]:
+            if os.path.exists(path):
+                os.utime(path, (past, past))
+
+
+@pytest.fixture(params=PYTHONS)
+def host(request, lab, tmp_path):
+    """A host with the plugin."""
+    made = YumHost(lab, str(tmp_path / "host"), request.param)
+    made.install_plugin()
+    return made
+
+
+@pytest.fixture
+def stand_in(host):
+    """A host whose yum is the stand-in, for what the real one does not let be seen or done."""
+    if host.python == "yum":
+        pytest.skip("only the stand-in shows this")
+    return host
+
+
+def resolved(lab, host, name):
+    """What the engine would say of a repository."""
+    path = os.path.join(lab.trees.path("new"), "8/8.3", name, "x86_64/repodata/repomd.xml")
+    with open(path, "rb") as stream:
+        data = stream.read()
+    metalink = os.path.join(host.folder, name + ".metalink")
+    stamp = max(int(each) for each in re.findall(rb"<timestamp>(\d+)", data))
+    with open(metalink, "w") as stream:
+        stream.write("""<metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
+<files><file name="repomd.xml"><mm0:timestamp>{}</mm0:timestamp><size>{}</size><verification><hash type="sha256">{}</hash></verification>
+<resources><url protocol="https" type="https" preference="9">{}8/8.3/{}/x86_64/repodata/repomd.xml</url></resources></file></files>
+</metalink>""".format(stamp, len(data), hashlib.sha256(data).hexdigest(), lab.mirrors["good1"].url, name))
+    return {"status": "resolved", "metalink": metalink, "sha256": hashlib.sha256(data).hexdigest(), "mirrors": ["one"]}
+
+
+def result(**repositories):
+    """The engine's last event; "_" in a name is "-"."""
+    return {"event": "result", "repositories": {name.replace("_", "-"): value for name, value in repositories.items()}}
+
+
+def left(text="no network"):
+    """A result that leaves everything as it is."""
+    return {"event": "result", "repositories": {"": {"status": "left", "text": text}}}
+
+
+# The goal: with every fault at the first mirror, in all three columns of the table of faults.
+
+COLUMNS = [("cold", "3"), ("fastestmirror", OLDEST), ("warm", OLDEST)]
+
+
+@pytest.mark.parametrize("fault", sorted(METADATA_FAULTS) + PACKAGE_FAULTS)
+@pytest.mark.parametrize("column,python", COLUMNS, ids=[column for column, _ in COLUMNS])
+def test_an_update_survives_a_first_mirror_that_is(fault, column, python, lab, tmp_path):
+    host = YumHost(lab, str(tmp_path / "host"), "yum" if YUM else python)
+    host.install_plugin()
+    if column != "cold":
+        host.add_plugin("fastestmirror", _FASTESTMIRROR, exclude=lab.origin.server.authority)
+    if column == "warm":
+        lab.add_mirror("early")
+        lab.publish("old")
+        assert host.yum("-y", "install", "lab-agent").returncode == 0 and host.version("lab-agent") == "1.0"
+        lab.publish("new")
+        lab.set_order([])
+        host.expire()
+    good_mirrors(lab, fault)
+    done = host.yum("-y", "update" if column == "warm" else "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stdout + done.stderr
+    if fault not in TRUST_FAULTS:
+        assert own_lines(done) in ([], ["Loaded plugins: fastestmirror, xcpng-mirrors"], ["Loaded plugins: xcpng-mirrors"])
+
+
+def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
+    good_mirrors(lab, "http-503", "bad-signature")
+    done = host.yum("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
+    with open(host.cached("metalink.xml")) as stream:
+        metalink = stream.read()
+    assert lab.mirrors["good1"].url in metalink and lab.mirrors["bad1"].url not in metalink
+
+
+@pytest.mark.parametrize("fault,reference", [("bad-signature", "signature-invalid"), ("no-asc", "signature-missing"),
+                                             ("other-key", "unknown-key"), ("weak-digest", "weak-digest")])
+def test_no_mirror_with_a_good_signature_stops_the_update_by_name(fault, reference, lab, host):
+    for number in range(3):
+        lab.add_mirror("bad{}".format(number), fault=fault)
+    lab.origin.close()
+    done = host.yum("-y", "install", "lab-agent")
+    assert done.returncode == 1 and host.version("lab-agent") == ""
+    assert "xcpng-mirrors: xcp-ng-" in done.stderr and reference in done.stderr
+
+
+def test_rollback_after_clean_all_is_refused_even_if_every_mirror_agrees(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    lab.publish("old")
+    host.yum("clean", "all")
+    done = host.yum("-y", "install", "lab-agent")
+    assert done.returncode == 1 and host.version("lab-agent") == ""
+    assert "rollback" in done.stderr and "--accept-rollback" in done.stderr
+
+
+def test_all_unreachable_warns_once_a_repository_and_leaves_stock_behaviour(lab, host):
+    for number in range(3):
+        lab.add_mirror("bad{}".format(number), fault="refused")
+    lab.origin.close()
+    done = host.yum("-y", "install", "lab-agent")
+    assert len([line for line in done.stderr.splitlines() if "is left as it is" in line]) == 2
+    assert host.version("lab-agent") == ""
+
+
+def test_all_unreachable_with_old_metadata_only_warns(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    host.expire()
+    for server in [lab.redirector, lab.origin] + list(lab.mirrors.values()):
+        server.close()
+    done = host.yum("check-update")
+    assert done.returncode == 0 and "unreachable" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["/nonexistent", "/bin/false", "/bin/cat", "/dev/null"])
+def test_an_engine_that_fails_leaves_stock_behaviour_and_one_line(command, lab, stand_in):
+    good_mirrors(lab)
+    stand_in.install_plugin(command=command, deadline=1)
+    done = stand_in.yum("-y", "install", "lab-agent")
+    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0"), done.stderr
+    assert len([line for line in done.stderr.splitlines() if "left as it is" in line]) == 2
+
+
+# What yum.md says of hooks.
+
+
+def test_trap_prereposetup_may_run_more_than_once(lab, host):
+    good_mirrors(lab)
+    host.fake_engine({"event": "warning", "repository": "", "text": "once"}, left())
+    done = host.yum("makecache")  # sets the repositories up twice
+    assert len([line for line in host.heard() if "action" in line]) == 1 and done.stderr.count("once") == 1
+
+
+def test_trap_all_repositories_are_resolved_in_one_call(lab, host):
+    good_mirrors(lab)
+    host.fake_engine(left())
+    host.yum("check-update")
+    (request,) = host.heard()
+    assert [repo["id"] for repo in request["repositories"]] == ["xcp-ng-base", UPDATES]
+    assert request["config"] == os.path.join(host.pluginconf, NAME + ".conf") and request["installroot"] == host.root
+
+
+def test_trap_prelistenabledrepos_also_fires_for_yum_config_manager_and_nothing_of_ours_reaches_a_repo_file(lab, stand_in):
+    good_mirrors(lab)
+    path = os.path.join(stand_in.repos, "xcp-ng.repo")
+    assert stand_in.yum("config-manager-save", UPDATES).returncode == 0
+    with open(path) as stream:
+        saved = stream.read()
+    os.unlink(os.path.join(stand_in.plugins, NAME + ".py"))
+    lab.repo_file(stand_in.repos)
+    stand_in.yum("config-manager-save", UPDATES)
+    with open(path) as stream:
+        assert stream.read() == saved and "metalink" not in saved
+
+
+def test_trap_list_enabled_within_its_own_hook_never_returns(lab, host):
+    good_mirrors(lab)
+    host.add_plugin("fastestmirror", _FASTESTMIRROR, exclude="nobody")
+    assert host.yum("check-update").returncode in (0, 100)
+
+
+def test_trap_api_users_load_core_plugins_only(lab, stand_in):
+    good_mirrors(lab)
+    lab.publish("old")
+    stand_in.yum("-y", "install", "lab-agent")
+    lab.publish("new")
+    stand_in.yum("clean", "expire-cache")
+    done = stand_in.yum("api-check-update")
+    assert done.returncode == 100 and "lab-agent.noarch 2.0-1" in done.stdout and done.stderr == ""
+    assert stand_in.repository()["metalink"] == "file://" + stand_in.cached("metalink.xml")
+
+
+def test_trap_an_uncaught_exception_would_be_a_traceback(lab, stand_in):
+    good_mirrors(lab)
+    stand_in.fake_engine(result(xcp_ng_base={"status": "resolved"}, xcp_ng_updates={"status": "resolved"}))
+    done = stand_in.yum("-y", "install", "lab-agent")
+    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0")
+    assert "Traceback" not in done.stderr and done.stderr.count("internal: KeyError") == 1
+
+
+def test_trap_a_refusal_with_foreign_letters_still_reaches_the_admin(lab, host):
+    host.fake_engine(result(xcp_ng_base={"status": "refused", "text": "rollback: \u00e4lter"}, xcp_ng_updates={"status": "left", "text": ""}))
+    done = host.yum("check-update")
+    assert done.returncode == 1 and "xcpng-mirrors: xcp-ng-base: rollback: ?lter" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["-C", "list"], ["history"], ["clean", "all"], ["clean", "expire-cache"]])
+def test_trap_these_commands_cause_no_request_and_no_change(command, lab, host):
+    good_mirrors(lab)
+    host.yum(*command)
+    assert lab.log.connections() == [] and not os.path.exists(state_path(host))
+
+
+def test_trap_cache_only_works_with_the_cache_that_the_plugin_made(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    lab.log.clear()
+    done = host.yum("-C", "list", "lab-agent")
+    assert done.returncode == 0 and "2.0" in done.stdout and lab.log.connections() == []
+
+
+@pytest.mark.parametrize("off", ["enabled=0", "no .conf", "--disableplugin", "--noplugins", "another user", "outside repos=",
+                                 "user's metalink", "user's mirrorlist", "HTTPS proxy form"])
+def test_trap_switched_off_in_any_way_a_repository_is_untouched_byte_for_byte(off, lab, tmp_path):
+    good_mirrors(lab)
+    seen = []
+    for name in ("stock", "ours"):
+        host = YumHost(lab, str(tmp_path / name), OLDEST)
+        if name == "ours":
+            conf = host.install_plugin(**{"enabled=0": {"enabled": 0}, "outside repos=": {"repos": "other-*"}}.get(off, {}))
+            if off == "no .conf":
+                os.unlink(conf)
+        path = os.path.join(host.repos, "xcp-ng.repo")
+        with open(path) as stream:
+            text = stream.read()
+        if off.startswith("user's"):
+            text = re.sub("(?m)^baseurl=.*$", off[7:] + "=file://" + os.path.join(str(tmp_path), "list"), text)
+            with open(os.path.join(str(tmp_path), "list"), "w") as stream:
+                stream.write(lab.mirrors["good1"].url + "8/8.3/updates/x86_64/\n")
+        elif off == "HTTPS proxy form":
+            text = text.replace("baseurl=http://", "baseurl=http://HTTPS///")
+        with open(path, "w") as stream:
+            stream.write(text)
+        words = [off + "=" + NAME] if off == "--disableplugin" else [off] if off == "--noplugins" else []
+        command = ["makecache"] if off != "another user" else ["-C", "list"]
+        if off == "another user":
+            words, command = [], ["check-update"]
+        done = host.yum(*(words + command), **({"STAND_IN_USER": "1000"} if off == "another user" else {}))
+        values = host.repository()
+        values["cachedir"] = ""
+        seen.append((done.returncode, values))
+        assert "xcpng-mirrors:" not in done.stderr and not os.path.exists(state_path(host))
+    assert seen[0] == seen[1]
+
+
+# What yum.md says of a repository's attributes.
+
+
+def test_trap_exactly_these_attributes_are_set_before_the_metadata_is_asked_for(lab, stand_in):
+    good_mirrors(lab)
+    changed = {}
+    stand_in.yum("history")
+    before = stand_in.repository()
+    stand_in.add_plugin("zzz-look", "from yum.plugins import TYPE_CORE\nimport json\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
+                        "def prereposetup_hook(conduit):\n    repo = conduit.getRepos().repos['xcp-ng-updates']\n"
+                        "    names = ['baseurl', '_urls', '_grab', '_grabfunc', 'metalink_data', '_metadataCurrent', 'mirrorlistparsed']\n"
+                        "    conduit.info(0, json.dumps(dict((name, str(getattr(repo, name))) for name in names)))\n")
+    done = stand_in.yum("check-update")
+    seen = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert "MetaLinkRepoMD" in seen.pop("metalink_data")
+    assert seen == {"baseurl": "[]", "_urls": "[]", "_grab": "None", "_grabfunc": "None", "_metadataCurrent": "False", "mirrorlistparsed": "0"}
+    after = stand_in.repository()
+    for name in before:
+        if before[name] != after[name]:
+            changed[name] = after[name]
+    urls = [lab.mirrors[name].url + "8/8.3/updates/x86_64" for name in ("good1", "good2")]
+    assert sorted(changed.pop("_urls")) == sorted(changed.pop("baseurl")) == urls
+    assert changed == {"metalink": "file://" + stand_in.cached("metalink.xml"), "failovermethod": "priority", "mirrorlistparsed": True,
+                       "timeout": 5, "minrate": 5000, "_metadataCurrent": False,
+                       "mirror_failure_obj": "_forget_partial", "failure_obj": "_tell"}
+
+
+def test_trap_yum_moves_a_file_metalink_away(lab, host):
+    good_mirrors(lab)
+    for _ in range(3):
+        assert host.yum("makecache").returncode == 0
+    with open(host.cached("metalink.xml")) as ours, open(state_path(host, UPDATES, "metalink.xml")) as kept:
+        assert ours.read() == kept.read()
+
+
+def test_trap_the_baseurl_would_come_first(lab, host):
+    good_mirrors(lab, "stale")
+    host.yum("check-update")
+    lab.log.clear()
+    assert host.yum("-y", "install", "lab-agent").returncode == 0
+    assert lab.log.contacted() <= {"good1", "good2"}
+
+
+def test_trap_a_mirror_group_built_by_another_plugin_is_not_kept(lab, host):
+    good_mirrors(lab)
+    host.add_plugin("aaa", "from yum.plugins import TYPE_CORE\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
+                    "def prereposetup_hook(conduit):\n    for repo in conduit.getRepos().listEnabled():\n        repo.urls, repo.grab\n")
+    lab.origin.close()
+    lab.redirector.mirrors[0:0] = []
+    done = host.yum("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+
+
+def test_trap_a_young_cookie_makes_yum_ignore_the_pin(lab, host):
+    good_mirrors(lab)
+    lab.publish("old")
+    host.yum("check-update")
+    lab.publish("new")
+    past = time.time() - 3600
+    os.utime(state_path(host, UPDATES, "metalink.xml"), (past, past))
+    assert "2.0" in host.yum("list", "lab-agent").stdout
+
+
+def test_trap_cached_metadata_equal_to_the_pin_costs_no_request(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    host.install_plugin(command="/nonexistent")
+    lab.log.clear()
+    done = host.yum("check-update")
+    assert own_lines(done) in ([], ["Loaded plugins: xcpng-mirrors"]) and lab.log.connections() == []
+
+
+@pytest.mark.parametrize("command", [["clean", "expire-cache"], ["clean", "metadata"], ["clean", "all"]])
+def test_after_clean_the_mirrors_are_asked_again(command, lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    host.yum(*command)
+    lab.log.clear()
+    assert host.yum("check-update").returncode in (0, 100)
+    assert "redirector" in lab.log.contacted()
+
+
+def test_makecache_asks_again_though_the_last_answer_is_young(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    lab.log.clear()
+    host.yum("makecache")
+    assert "redirector" in lab.log.contacted()
+
+
+def test_trap_what_the_admin_has_set_is_not_tuned(lab, stand_in):
+    good_mirrors(lab)
+    lab.repo_file(stand_in.repos, extra="timeout=77\nminrate=88\n")
+    stand_in.yum("check-update")
+    assert (stand_in.repository()["timeout"], stand_in.repository()["minrate"]) == (77.0, 88)
+
+
+def test_trap_api_users_get_ten_retries_for_a_stale_mirror(lab, stand_in):
+    good_mirrors(lab)
+    stand_in.fake_engine(result(xcp_ng_base=resolved(lab, stand_in, "base"), xcp_ng_updates=resolved(lab, stand_in, "updates")))
+    lab.publish("old")  # between the resolution and yum
+    done = stand_in.yum("api-check-update")
+    asked = [entry.target for entry in lab.log.requests() if entry.target.endswith("base/x86_64/repodata/repomd.xml")]
+    assert done.returncode == 1 and len(asked) == 1
+
+
+def test_trap_no_mirror_continues_the_bad_partial_file_of_another(lab, host):
+    lab.add_mirror("bad0")
+    lab.add_mirror("good1")
+    assert host.yum("check-update").returncode in (0, 100)
+    package = next(iter(glob.glob(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/*.rpm"))))
+    with open(package, "rb") as stream:
+        good = stream.read()
+    partial = host.cached("packages") + "/" + os.path.basename(package)
+    with open(partial, "wb") as stream:
+        stream.write(b"\0" * 1000)  # as a bad mirror left it
+    host.install_plugin(verify_packages=0)
+    done = host.yum("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+    assert len(good) > 1000
+
+
+# What yum.md says of the silent fall-back.
+
+
+def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
+    good_mirrors(lab)
+    lab.publish("old")
+    host.yum("-y", "install", "lab-agent")
+    lab.publish("new")
+    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    lab.mirrors["good1"].close()
+    done = host.yum("-y", "update")
+    assert done.returncode == 1 and host.version("lab-agent") == "1.0"
+    assert "xcpng-mirrors: xcp-ng-base, xcp-ng-updates: stale" in done.stderr
+    assert not any("accepted" in line and line["accepted"] for line in host.heard())
+
+
+def test_metadata_newer_than_the_pin_is_kept_without_complaint(lab, host):
+    good_mirrors(lab)
+    host.yum("check-update")
+    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    lab.publish("future")
+    host.install_plugin(enabled=0)
+    host.yum("makecache")
+    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    host.yum("clean", "expire-cache")
+    done = host.yum("check-update")
+    assert done.returncode in (0, 100) and "stale" not in done.stderr
+
+
+def test_the_high_water_mark_is_raised_only_when_yum_has_accepted(lab, host):
+    good_mirrors(lab)
+    accepted = state_path(host, UPDATES, "accepted.json")
+    host.yum("history")
+    assert not os.path.exists(accepted)
+    host.yum("check-update")
+    with open(accepted) as stream:
+        mark = json.load(stream)
+    with open(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/repodata/repomd.xml"), "rb") as stream:
+        assert mark["sha256"] == hashlib.sha256(stream.read()).hexdigest()
+
+
+# What yum.md says of fastestmirror.
+
+
+def test_trap_fastestmirror_leaves_ours_alone_and_does_for_others_what_it_did_before(lab, host):
+    good_mirrors(lab)
+    other = "http://{}/8/8.3/updates/x86_64/".format(lab.origin.server.authority)
+    with open(os.path.join(host.repos, "other.repo"), "w") as stream:
+        stream.write("[other]\nname=other\nbaseurl={0} {0}again/\nenabled=1\nrepo_gpgcheck=0\n".format(other))
+    host.add_plugin("fastestmirror", _FASTESTMIRROR, exclude="nobody")
+    with_ours = host.yum("makecache").stdout
+    assert "Determining fastest mirrors" in with_ours and " * other: " in with_ours and " * xcp-ng" not in with_ours
+
+
+def test_trap_fastestmirror_is_undocumented_inside(lab, host):
+    good_mirrors(lab)
+    host.add_plugin("fastestmirror", _FASTESTMIRROR.replace("done_repos", "other_name"), exclude="nobody")
+    assert host.yum("makecache").returncode == 0
+
+
+# What yum.md says of downloads; more of job 2 is in the table above.
+
+
+def test_trap_downloadonly_runs_predownload_only(lab, host):
+    good_mirrors(lab, "corrupt-packages")
+    done = host.yum("-y", "--downloadonly", "install", "lab-agent")
+    assert done.returncode == 0 and host.version("lab-agent") == "", done.stderr
+    with open(host.cached("packages/lab-agent*.rpm"), "rb") as stream:
+        content = stream.read()
+    with open(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/lab-agent-2.0-1.noarch.rpm"), "rb") as stream:
+        assert stream.read() == content
+
+
+def test_trap_localinstall_is_not_ours(lab, host):
+    good_mirrors(lab)
+    path = os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/lab-agent-2.0-1.noarch.rpm")
+    done = host.yum("-y", "localinstall", path)
+    assert done.returncode == 0 and host.version("lab-agent") and os.path.exists(path), done.stderr
+
+
+# Settings handed on, and what is shown.
+
+
+@pytest.mark.parametrize("line,expected", [("", None), ("proxy=_none_", "_none_"), ("proxy=http://127.0.0.9:3128", "http://127.0.0.9:3128")])
+def test_yums_proxy_settings_reach_the_engine(line, expected, lab, host):
+    lab.repo_file(host.repos, extra=line + "\nproxy_username=me\nproxy_password=secret\n")
+    host.fake_engine({"event": "result", "repositories": {"": {"status": "refused", "text": "stop here"}}})
+    host.yum("check-update")
+    asked = host.heard()[0]["repositories"][1]
+    assert (asked["proxy"], asked["proxy_username"], asked["proxy_password"]) == (expected, "me", "secret")
+    assert (asked["base_urls"], asked["sslcacert"], asked["sslverify"]) == (lab.base_urls("updates"), lab.ca_bundle, True)
+    assert asked["gpgkeys"] == ["file://" + lab.key_file]
+
+
+def test_verbose_tells_which_mirrors_are_used_and_a_good_day_tells_nothing(lab, host):
+    good_mirrors(lab)
+    quiet = host.yum("check-update")
+    assert own_lines(quiet) in ([], ["Loaded plugins: xcpng-mirrors"])
+    assert "xcpng-mirrors: xcp-ng-updates: the mirrors found last time are used" in host.yum("-v", "check-update").stdout
+    host.yum("clean", "all")
+    assert re.search("xcpng-mirrors: xcp-ng-updates: mirrors, best first: https://127", host.yum("-v", "check-update").stdout)
+
+
+def test_a_repository_without_repo_gpgcheck_is_told(lab, host):
+    good_mirrors(lab)
+    path = os.path.join(host.repos, "xcp-ng.repo")
+    with open(path) as stream:
+        text = stream.read()
+    with open(path, "w") as stream:
+        stream.write(text.replace("repo_gpgcheck=1", "repo_gpgcheck=0", 1))
+    done = host.yum("check-update")
+    assert done.stderr.count("repo_gpgcheck=0 in its .repo file") == 1
+
+
+def test_trap_the_pyc_of_a_link_is_no_link(lab, tmp_path, interpreter):
+    python = interpreter("2.7")
+    host = YumHost(lab, str(tmp_path / "host"), "2.7")
+    host.install_plugin()
+    good_mirrors(lab)
+    for _ in range(2):
+        command = [python, STAND_IN, "-c", host.conf, "--installroot", host.root, "check-update"]
+        environment = dict(host.environment, PYTHONDONTWRITEBYTECODE="")
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert os.path.exists(os.path.join(host.plugins, NAME + ".pyc"))
+    assert not glob.glob(str(PLUGIN.parent / "*.pyc"))

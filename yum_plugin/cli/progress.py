@@ -1,0 +1,62 @@
+"""One line on stderr, redrawn in place while something large is under way; nothing where stderr is no terminal."""
+import sys
+import time
+
+from .console import Console, printable, shortened
+
+REDRAW_SECONDS = 0.1
+BIG_BYTES = 16 * 1024 * 1024  # read in a blink of an eye, up to here
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+
+
+def size_words(count: float) -> str:
+    """Word a number of bytes, e.g. "600.0 MB"."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return "{:.0f} {}".format(count, _UNITS[unit]) if unit == 0 else "{:.1f} {}".format(count, _UNITS[unit])
+
+
+class Progress:
+    """The line.
+
+    Args:
+        wanted: whether it is shown at all.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self._console = Console(sys.stderr)
+        self._live = wanted and self._console.can_redraw
+        self._drawn_at = 0.0
+        self._shown = False
+        self._subject = ""
+        self._began = (0.0, 0)  # of the subject: when, and with how many bytes
+
+    def update(self, subject: str, done: int, total: int, where: str = "") -> None:
+        """Show how far something is; called as often as you like.
+
+        Args:
+            subject: what is read or fetched.
+            done: bytes so far.
+            total: bytes in all; 0: unknown.
+            where: whom it comes from.
+        """
+        now = time.monotonic()
+        if not self._live or now - self._drawn_at < REDRAW_SECONDS:
+            return
+        if subject != self._subject:
+            self._subject, self._began = subject, (now, done)
+        self._drawn_at = now
+        self._shown = True
+        share = "{:3d}%".format(100 * done // total) if total else size_words(done)
+        seconds = now - self._began[0]
+        rate = "  {}/s".format(size_words(max(0, done - self._began[1]) / seconds)) if seconds else ""
+        origin = "  {}".format(printable(where)) if where else ""
+        line = "{}{}{}  {}".format(share, rate, origin, printable(subject))
+        self._console.write("\r" + shortened(line, self._console.width - 1) + "\x1b[K")
+
+    def clear(self) -> None:
+        """Remove the line, so that something else can be written."""
+        if self._shown:
+            self._console.write("\r\x1b[K")
+            self._shown = False

@@ -1,0 +1,305 @@
+"""The yum 3.4.3 plugin: before yum asks for metadata, hand it a metalink of proven mirrors; later, verified packages.
+
+Python 2.7 and 3. yum calls the hooks in the order in which they stand here, each of them perhaps several times, and the
+first one also for clean, list and yum-config-manager, which may write the options of a repository to its .repo file.
+A PluginYumExit ends yum with its message and exit code 1; any other exception of ours leaves yum as it would be without us.
+"""
+from __future__ import absolute_import
+
+import functools
+import os
+import time
+import types
+
+import yum.metalink
+from yum import Errors
+from yum.plugins import TYPE_CORE, PluginYumExit
+
+requires_api_version = "2.5"
+plugin_type = (TYPE_CORE,)  # with any other type yum does not load it for API users (Xen Orchestra)
+NAME = "xcpng-mirrors"
+
+
+def _load_bridge():
+    """Run bridge.py from beside this file's real place; our folder must not enter sys.path, it holds a ``yum.py``."""
+    source = os.path.splitext(__file__)[0] + ".py"  # Python 2.7 names the .pyc, which is no link
+    path = os.path.join(os.path.dirname(os.path.realpath(source)), "bridge.py")
+    module = types.ModuleType("xcpng_mirrors_bridge")
+    with open(path) as stream:
+        exec(compile(stream.read(), path, "exec"), module.__dict__)  # and no .pyc is left there
+    return module
+
+
+bridge = _load_bridge()
+
+
+class Handed(object):
+    """What became of a repository of ours; the attribute ``_xcpng_mirrors`` of yum's object.
+
+    Args:
+        request: the repository as it was before we touched it, as the engine wants it.
+    """
+
+    def __init__(self, request):
+        self.request = request
+        self.engine = None  # waits to hear what yum accepted
+        self.sha256 = ""
+        self.pin = None  # yum.metalink.MetaLinkFile, until it is known what yum took
+
+
+class DoneRepos(set):  # type: ignore[type-arg]
+    """fastestmirror's ``done_repos``: contains ours too, but is empty if its own part is, for then it reads its cache."""
+
+    ours = ()
+
+    def __contains__(self, repository_id):
+        return repository_id in self.ours or set.__contains__(self, repository_id)
+
+
+def _say(conduit, *words):
+    conduit.error(1, _line(*words))
+
+
+def _line(*words):
+    """Return a line as str of ASCII characters: yum cannot print any other exception's text on Python 2."""
+    return str(": ".join((NAME,) + words).encode("ascii", "replace").decode("ascii"))
+
+
+def _hook(hook):
+    """Let only refusals and Ctrl-C out of a hook; no hook runs with -C or for other users than root."""
+
+    @functools.wraps(hook)
+    def guarded(conduit):
+        if conduit._base.conf.cache or os.geteuid() != 0:
+            return
+        try:
+            hook(conduit, bridge.Settings(lambda key: conduit.confString("main", key), conduit._base.conf.installroot))
+        except PluginYumExit:
+            raise
+        except Exception as error:  # the border: our crash must not cost the admin an update
+            _say(conduit, "yum goes on without us: internal", type(error).__name__, str(error))
+
+    return guarded
+
+
+@_hook
+def prelistenabledrepos_hook(conduit, settings):
+    """Keep fastestmirror away from our repositories: its hooks run before ours, and its exclude= drops the origin."""
+    plugins = getattr(conduit._parent, "_plugins", {})
+    module = plugins["fastestmirror"][0] if "fastestmirror" in plugins else None
+    if isinstance(getattr(module, "done_repos", None), set):
+        module.done_repos = DoneRepos(module.done_repos)
+        repos = conduit.getRepos().repos.values()  # listEnabled() would call this hook again
+        module.done_repos.ours = frozenset(repo.id for repo in repos if _is_ours(repo, settings))
+
+
+@_hook
+def prereposetup_hook(conduit, settings):
+    """Resolve our repositories, all in one, unless the last resolution still holds."""
+    new = [repo for repo in conduit.getRepos().listEnabled() if not _handed(repo) and _is_ours(repo, settings)]
+    for repo in new:
+        # None is proxy=_none_, False or "" is no proxy=; libproxy asks the environment, as far as we are concerned
+        proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
+        repo._xcpng_mirrors = Handed(bridge.describe(repo, proxy or None))
+    cold = [repo for repo in new if not _set_if_warm(conduit, repo, settings)]
+    if not cold:
+        return
+    engine, verdicts, warnings = bridge.resolve(
+        settings, _config_path(conduit), conduit._base.conf.installroot, [_handed(repo).request for repo in cold])
+    for text in warnings:
+        _say(conduit, text)
+    for repo in cold:
+        _apply(conduit, repo, verdicts[repo.id], engine, settings)
+
+
+def _handed(repo):
+    return getattr(repo, "_xcpng_mirrors", None)
+
+
+def _is_ours(repo, settings):
+    return not repo.mirrorlist and not repo.metalink and settings.wants(repo.id, repo.baseurl)
+
+
+def _config_path(conduit):
+    paths = [os.path.join(folder, NAME + ".conf") for folder in conduit._parent.pluginconfpath]
+    return next((path for path in paths if os.access(path, os.R_OK)), "")
+
+
+def _cached_repomd(repo):
+    return os.path.join(repo.cachedir, "repomd.xml")
+
+
+def _set_if_warm(conduit, repo, settings):
+    """Use the last resolution if it holds; "yum clean expire-cache" removes the cookie, "yum makecache" sets the age to 0."""
+    asked_for = not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
+    if asked_for or not bridge.is_warm(settings, repo.id, _cached_repomd(repo), time.time()):
+        return False
+    _point(repo, settings.file_of(repo.id, "metalink.xml"), settings)
+    conduit.info(3, _line(repo.id, "the mirrors found last time are used"))
+    return True
+
+
+def _apply(conduit, repo, verdict, engine, settings):
+    if verdict["status"] == "refused":
+        engine.close()
+        raise PluginYumExit(_line(repo.id, verdict["text"]))
+    if verdict["status"] != "resolved":
+        return _say(conduit, repo.id + " is left as it is", verdict["text"])
+    if not repo.repo_gpgcheck:
+        _say(conduit, repo.id, "repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
+                               "set repo_gpgcheck=1, for without this plugin nothing proves it")
+    handed = _handed(repo)
+    handed.pin = _point(repo, verdict["metalink"], settings)
+    handed.engine, handed.sha256 = engine, verdict["sha256"]
+    conduit.info(3, _line(repo.id, "mirrors, best first", " ".join(verdict["mirrors"])))
+
+
+def _point(repo, metalink, settings):
+    """Make a repository use a metalink; return yum's reading of the repomd.xml that it pins.
+
+    It must lie where yum keeps it and be parsed already, else yum fetches it and moves a file:// away
+    (yumRepo.py:_getMetalink). What had been derived of the URLs before is reset.
+    """
+    path = os.path.join(repo.cachedir, "metalink.xml")
+    bridge.copy_whole(metalink, path)
+    data = yum.metalink.MetaLinkRepoMD(path)
+    repo.baseurl, repo.mirrorlist, repo.mirrorlistparsed = [], None, 0
+    repo.metalink, repo.metalink_data = "file://" + path, data
+    repo.failovermethod = "priority"  # the default shuffles
+    repo._urls, repo._grab, repo._grabfunc = [], None, None
+    repo._metadataCurrent = False  # else yum overlooks the pin for six hours
+    for name, value in (("timeout", settings.timeout), ("minrate", settings.minrate)):
+        if value and getattr(repo, name) == repo.optionobj(name).default:
+            setattr(repo, name, value)
+    if repo.mirror_failure_obj is None:
+        repo.setMirrorFailureObj(_forget_partial)
+    if repo.failure_obj is None:
+        repo.setFailureObj(_raise)
+    return data.repomd
+
+
+def _forget_partial(failure):
+    """Called when a mirror failed: no other mirror shall continue its file, and be blamed for it."""
+    if getattr(failure, "filename", None) and os.path.exists(failure.filename):
+        os.unlink(failure.filename)
+    return {}
+
+
+def _raise(failure):
+    """Called when a download failed: go to the next mirror, API users would ask the same one ten times."""
+    raise failure.exception
+
+
+@_hook
+def postreposetup_hook(conduit, settings):
+    """Find out which metadata yum has taken: in silence it falls back to old one (yumRepo.py:_revertOldRepoXML)."""
+    taken, old, engines = [], [], set()
+    for repo in conduit.getRepos().listEnabled():
+        handed = _handed(repo)
+        if handed is None or handed.pin is None:
+            continue
+        try:
+            repomd = repo.repoXML
+        except Errors.RepoError:
+            continue  # yum asks again where it needs the repository, and tells
+        engines.add(handed.engine)
+        if bridge.sha256_of(_cached_repomd(repo)) == handed.sha256:
+            taken.append(repo.id)
+        elif not (repomd.timestamp > handed.pin.timestamp or repo._checkRepoXMLMetalink(repomd, handed.pin)):
+            old.append(repo.id)
+        handed.pin = handed.engine = None
+    for engine in engines:
+        engine.accept(taken)
+        engine.close()
+    if old:
+        raise PluginYumExit(_line(", ".join(old), "stale", "yum could not get all of the newest signed metadata and fell back "
+                                  "to what it had; nothing was done; try again, or see 'xcpng-mirrors status'"))
+
+
+@_hook
+def predownload_hook(conduit, settings):
+    """Fetch and verify our packages to where yum looks for them before it downloads (also with --downloadonly)."""
+    if settings.verify_packages:
+        _get_packages(conduit, settings, [po for po in conduit.getDownloadPackages() if _handed(po.repo) and not po.basepath])
+
+
+@_hook
+def postdownload_hook(conduit, settings):
+    """Verify what yum had to fetch itself and replace what is bad: yum does not look at its checksum again."""
+    errors = conduit.getErrors()
+    rest = [po for po in conduit.getDownloadPackages() if getattr(po, "_xcpng_mirrors", "") == "unavailable"]
+    _get_packages(conduit, settings, rest)
+    for po in rest:
+        if po._xcpng_mirrors == "verified" and po.verifyLocalPkg():
+            errors.pop(po, None)
+        elif po not in errors:
+            raise PluginYumExit(_line(str(po), "it could not be verified; nothing was done"))
+
+
+def _get_packages(conduit, settings, packages):
+    """Let the engine fetch and verify packages; their ``_xcpng_mirrors`` says "verified" or "unavailable" then.
+
+    Raises:
+        PluginYumExit: one is refused.
+    """
+    by_repo = {}
+    for po in packages:
+        by_repo.setdefault(po.repo.id, []).append(po)
+    if not packages:
+        return
+    requests = [dict(_handed(pos[0].repo).request, packages=[_description(po) for po in pos]) for pos in by_repo.values()]
+    meter = Meter(by_repo)
+    try:
+        verdicts, warnings = bridge.packages(
+            settings, _config_path(conduit), conduit._base.conf.installroot, "fetch", requests, meter.event)
+    except bridge.BridgeError as error:
+        verdicts, warnings = {"": {"status": "left", "text": str(error)}}, []
+    meter.end()
+    for text in warnings:
+        _say(conduit, text)
+    for name in sorted(by_repo):
+        verdict = verdicts.get(name) or verdicts[""]
+        if verdict["status"] == "refused":
+            raise PluginYumExit(_line(name, verdict["text"]))
+        if verdict["status"] == "left":
+            _say(conduit, name, "its packages are left to yum", verdict["text"])
+
+
+def _description(po):
+    """Describe a package as the engine's request wants it, from the signed metadata that yum has loaded."""
+    kind, checksum = po.returnIdSum()
+    return {"name": po.name, "epoch": int(po.epoch), "version": po.version, "release": po.release, "arch": po.arch,
+            "location": po.relativepath, "size": int(po.size), "checksum_type": kind, "checksum": checksum,
+            "target": po.localPkg()}
+
+
+class Meter(object):
+    """A progress line in yum's manner for what is fetched; none if every package was there.
+
+    Args:
+        packages: lists of packages by repository id.
+    """
+
+    def __init__(self, packages):
+        self._packages = packages
+        self._bytes = {}
+        self._shown = None  # yum's urlgrabber.progress.TextMeter, once there is something to show
+
+    def event(self, event):
+        """Take an event of the engine."""
+        po = self._packages[event["repository"]][event["package"]]
+        if event["event"] == "package":
+            po._xcpng_mirrors = event["status"]
+        elif self._shown is None and po.repo.callback is not None:
+            self._shown = po.repo.callback
+            everything = sum(self._packages.values(), [])
+            text = os.path.basename(po.relativepath) if len(everything) == 1 else "{0} packages".format(len(everything))
+            self._shown.start(text=text, size=sum(int(each.size) for each in everything))
+        self._bytes[po] = event["bytes"] if event["event"] == "progress" else int(po.size)
+        if self._shown is not None:
+            self._shown.update(sum(self._bytes.values()))
+
+    def end(self):
+        """Finish the line."""
+        if self._shown is not None:
+            self._shown.end(sum(self._bytes.values()))

@@ -1,0 +1,171 @@
+"""The keys of a host: the installed key files, the pinned fingerprints and the rpm database, and whether they agree.
+
+A key file is good if
+    1. it belongs to root, or to who runs this, and nobody else can write it (``files.read_trusted``),
+    2. it holds exactly one key, and that is pinned, long enough and for signing (``trust/keys.py``),
+    3. the key is neither revoked nor expired.
+"""
+import os
+import pwd
+import stat
+import subprocess
+from typing import List, NamedTuple, Optional, Sequence
+
+from .errors import MirrorsError, TrustError, UsageError
+from .files import read_capped, read_trusted
+from .model import Repository
+from .trust.armor import MAX_FILE_BYTES
+from .trust.keys import PublicKey, describe_key, load_pinned_key
+
+DEFAULT_KEY_PATH = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"  # of the package xcp-ng-release
+RPM_SECONDS = 60
+_BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
+
+
+class KeyFile(NamedTuple):
+    """An installed key file."""
+
+    path: str
+    key: Optional[PublicKey] = None  # None: it cannot be read at all
+    owner: str = ""  # name, or number if it has none
+    mode: Optional[int] = None  # permission bits
+    error: Optional[MirrorsError] = None  # the first rule of this module that is broken
+
+
+class RepositoryKeys(NamedTuple):
+    """The key files of one repository."""
+
+    repository: Repository
+    files: Sequence[KeyFile]
+
+
+def load_keys(paths: Sequence[str], pins: Sequence[str]) -> List[PublicKey]:
+    """Load the pinned keys out of key files.
+
+    Args:
+        paths: of the files.
+        pins: fingerprints, 40 upper-case hex digits.
+
+    Returns:
+        At least one key. Whether one is revoked or has expired is for the verifier, which knows the time.
+
+    Raises:
+        UsageError: key-file: no file can be trusted.
+        TrustError: no file holds a pinned key (the first file's reason).
+    """
+    keys: List[PublicKey] = []
+    refusals: List[MirrorsError] = []
+    for path in paths:
+        try:
+            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), pins))
+        except TrustError as error:
+            refusals.append(TrustError(error.reference, error.what, ": ".join(filter(None, (path, error.where))), error.hint))
+        except UsageError as error:
+            refusals.append(error)
+    if keys:
+        return keys
+    raise refusals[0] if refusals else UsageError("key-file", "no key file is named")
+
+
+def look_at(path: str, pins: Sequence[str], now: int) -> KeyFile:
+    """Describe a key file, good or not.
+
+    Args:
+        path: of the file.
+        pins: fingerprints, 40 upper-case hex digits.
+        now: seconds since 1970.
+    """
+    found = KeyFile(path)
+    try:
+        real = os.path.realpath(path)
+        status = os.stat(real)
+        found = found._replace(owner=_name_of(status.st_uid), mode=stat.S_IMODE(status.st_mode))
+        found = found._replace(key=describe_key(read_capped(real, MAX_FILE_BYTES)))
+    except (OSError, TrustError):
+        pass  # the rules below say what is wrong
+    try:
+        _refuse_dead(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), pins), now)
+    except MirrorsError as error:
+        return found._replace(error=type(error)(error.reference, error.what, error.where or path, error.hint))
+    return found
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _refuse_dead(key: PublicKey, now: int) -> None:
+    """Check rule 3."""
+    if key.revoked:
+        raise TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint)
+    if key.expires is not None and now >= key.expires:
+        raise TrustError("key-expired", "the key has expired", key.fingerprint)
+
+
+def imported_keys(installroot: str) -> Optional[List[PublicKey]]:
+    """Ask the rpm program for the keys in its database.
+
+    Args:
+        installroot: whose database.
+
+    Returns:
+        The keys that can be read; None where there is no rpm program, or it fails.
+    """
+    root = [] if installroot == "/" else ["--root", installroot]
+    command = ["rpm"] + root + ["-qa", "gpg-pubkey*", "--queryformat", "%{DESCRIPTION}\\n"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              timeout=RPM_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return read_imported(done.stdout) if done.returncode == 0 else None
+
+
+def read_imported(text: bytes) -> List[PublicKey]:
+    """Read the armored keys in what rpm prints; one that cannot be read is left out, for it is not ours.
+
+    Args:
+        text: descriptions of gpg-pubkey packages.
+    """
+    keys = []
+    for block in text.split(_BEGIN)[1:]:
+        try:
+            keys.append(describe_key(_BEGIN + block.partition(_END)[0] + _END))
+        except TrustError:
+            continue
+    return keys
+
+
+def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
+                  imported: Optional[Sequence[PublicKey]]) -> List[MirrorsError]:
+    """Hold key files, pins and the rpm database against each other.
+
+    Args:
+        repositories: with their key files.
+        pins: fingerprints, 40 upper-case hex digits.
+        imported: from ``imported_keys``.
+
+    Returns:
+        What is wrong, each with a hint that says what to do; empty if the three agree.
+        Other keys in the rpm database are no disagreement: nothing of ours believes them.
+    """
+    problems = [file.error for item in repositories for file in item.files if file.error]
+    problems += [UsageError("key-file", "gpgkey= names no key file", where=item.repository.id)
+                 for item in repositories if not item.files]
+    paths = {file.key.fingerprint: file.path for item in repositories for file in item.files if file.key}
+    known = {key.fingerprint for key in imported or ()}
+    for pin in pins:
+        if pin not in paths:
+            problems.append(TrustError("key-mismatch", "no installed key file holds the pinned key", where=pin,
+                                       hint="update xcp-ng-release, or correct fingerprints= in the .conf"))
+        elif imported is not None and pin not in known:
+            problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=pin,
+                                       hint="rpm --import {}".format(paths[pin])))
+    if imported is None:
+        problems.append(UsageError("key-file", "the rpm database cannot be read, so it is not known what was imported",
+                                   hint="try 'rpm -qa gpg-pubkey*'"))
+    unique = {str(problem): problem for problem in problems}  # repositories share key files
+    return list(unique.values())

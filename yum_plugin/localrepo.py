@@ -1,0 +1,160 @@
+"""A repository's folder on this disk: its metadata proven, and every file of it held against that.
+
+    1. repodata/repomd.xml is signed by a pinned key.
+    2. Every metadata file that it names has the size and the checksum that it says.
+    3. Every package of the primary metadata is there, and is what ``packages.PackageChecker`` demands of a download.
+    4. There is nothing else: a file that nothing signed names is refused, for a client may be sent to it.
+"""
+import os
+from typing import Iterator, List, Optional, Set
+
+from .errors import EXIT_UNREACHABLE, MirrorsError, TrustError
+from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from .trust.repomd import Repomd, RepomdFile
+from .trust.unpack import unpacked
+from .verifying import (
+    METADATA,
+    OTHER,
+    REPOMD,
+    REPOSITORY,
+    RPM,
+    SUFFIXES,
+    Examiner,
+    Finding,
+    Proof,
+    localized,
+    opened,
+    rpm_proof,
+    signature_beside,
+)
+
+REPOMD_PATH = "repodata/repomd.xml"
+MAX_STRAYS = 100  # told one by one; the rest is only counted
+PRIMARY = "primary"
+
+
+class RepositoryExaminer:
+    """Examines one folder.
+
+    Args:
+        examiner: with the keys.
+        folder: that holds ``repodata``.
+    """
+
+    def __init__(self, examiner: Examiner, folder: str) -> None:
+        self._examiner = examiner
+        self._folder = folder
+        self._expected: Set[str] = {REPOMD_PATH} | {REPOMD_PATH + suffix for suffix in SUFFIXES}  # paths below the folder
+        self._primary: Optional[bytes] = None  # proven, compressed
+        self._proof = Proof("", "", 0)  # of repomd.xml: it vouches for all the rest
+
+    def examine(self) -> Iterator[Finding]:
+        """Examine everything.
+
+        Yields:
+            A finding for each file, and one for the whole repository as the last.
+        """
+        worst: Optional[MirrorsError] = None
+        count = refused = missing = 0
+        for finding in self._everything():
+            yield finding
+            count += 1
+            if finding.error is not None:
+                absent = finding.error.exit_code == EXIT_UNREACHABLE
+                refused, missing = refused + (not absent), missing + absent
+                if worst is None or (worst.exit_code == EXIT_UNREACHABLE and not absent):
+                    worst = finding.error
+        if worst is None:
+            yield Finding(self._folder, REPOSITORY, "{}, {} files".format(self._proof.detail, count), *self._proof[1:])
+        else:
+            what = "{} of {} files refused, {} missing".format(refused, count, missing)
+            error = type(worst)(worst.reference, what, hint="see the lines above")
+            yield Finding(self._folder, REPOSITORY, error=error)
+
+    def _everything(self) -> Iterator[Finding]:
+        path = os.path.join(self._folder, REPOMD_PATH)
+        try:
+            with opened(path) as stream:
+                content, self._proof = self._examiner.prove_repomd(path, stream, signature_beside(path))
+        except MirrorsError as error:
+            yield Finding(path, REPOMD, error=localized(error))
+            return
+        yield Finding(path, REPOMD, *self._proof)
+        for file in content.files:
+            yield self._metadata_file(file)
+        yield from self._packages(content)
+        yield from self._strays()
+
+    def _metadata_file(self, file: RepomdFile) -> Finding:
+        path = os.path.join(self._folder, file.href)
+        self._expected.add(os.path.normpath(file.href))
+        try:
+            with opened(path) as stream:
+                if file.size not in (None, os.fstat(stream.fileno()).st_size):
+                    raise TrustError("payload-mismatch", "its size is not the {} bytes that were signed".format(file.size))
+                held = self._examiner.hash_matches(path, stream, file.checksum_type, file.checksum,
+                                                   MAX_PRIMARY_BYTES if file.type == PRIMARY else 0)
+        except MirrorsError as error:
+            return Finding(path, METADATA, file.type, error=localized(error))
+        if file.type == PRIMARY:
+            self._primary = held
+        return Finding(path, METADATA, file.type, *self._proof[1:])
+
+    def _packages(self, content: Repomd) -> Iterator[Finding]:
+        """Examine the packages; without primary metadata that is its finding's fault, or there is none at all."""
+        listed = next((file for file in content.files if file.type == PRIMARY), None)
+        path = os.path.join(self._folder, listed.href if listed else REPOMD_PATH)
+        if listed is None:
+            yield Finding(path, METADATA, error=TrustError("unsupported", "repomd.xml names no primary metadata in XML"))
+        if listed is None or self._primary is None:
+            return
+        packages = read_primary(unpacked(self._primary, listed.open_size or MAX_OPEN_BYTES))
+        while True:
+            try:
+                package = next(packages, None)
+            except TrustError as error:
+                yield Finding(path, METADATA, PRIMARY, error=error)
+                return
+            if package is None:
+                return
+            yield self._package(package)
+
+    def _package(self, package: PrimaryPackage) -> Finding:
+        from .packages import PackageChecker, PackageRequest  # brings the network's libraries along, which a single file does without
+
+        path = os.path.join(self._folder, package.href)
+        self._expected.add(os.path.normpath(package.href))
+        request = PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
+                                 package.size, package.checksum_type, package.checksum, path)
+        checker = PackageChecker(request, self._examiner.keys, self._examiner.now)
+        try:
+            with opened(path) as stream:
+                for chunk in self._examiner.pieces(path, stream):
+                    checker.update(chunk)
+                return Finding(path, RPM, *rpm_proof(checker.finish()))
+        except MirrorsError as error:
+            return Finding(path, RPM, error=localized(error))
+
+    def _strays(self) -> Iterator[Finding]:
+        """Tell the files that nothing signed names."""
+        strays = self._stray_paths()
+        for path in strays[:MAX_STRAYS]:
+            yield _stray(path, "nothing signed names it")
+        if strays[MAX_STRAYS:]:
+            yield _stray(self._folder, "nothing signed names {} more files".format(len(strays) - MAX_STRAYS))
+
+    def _stray_paths(self) -> List[str]:
+        passed = {os.path.dirname(path) for path in self._expected}
+        found = []
+        for place, folders, names in os.walk(self._folder):
+            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+            for name in sorted(names + links):
+                path = os.path.join(place, name)
+                below = os.path.relpath(path, self._folder)
+                if below not in self._expected and not any(each == below or each.startswith(below + "/") for each in passed):
+                    found.append(path)
+        return found
+
+
+def _stray(path: str, what: str) -> Finding:
+    return Finding(path, OTHER, error=TrustError("not-covered", what, hint="remove it, or find out who put it there"))

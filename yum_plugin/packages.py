@@ -1,0 +1,358 @@
+"""Job 2: the packages that the package manager is about to install, each proven before rpm sees it.
+
+A package is believed only if
+    1. it is an RPM whose signature by the pinned key covers all of it (``trust/rpmfile.py``),
+    2. the signed name, epoch, version, release and architecture are those that were asked for, and
+    3. size and checksum of the file are those of the signed metadata, as far as the package manager named them.
+What is refused is taken away from where it lay; a part of it is kept aside, for the report to the mirror's owner.
+"""
+import contextlib
+import logging
+import os
+import stat
+import time
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from .config import Settings
+from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .model import Mirror, Probe, Repository
+from .net.download import Events, Fetched, Rules, download
+from .net.transfer import Attempt, Item, Source
+from .refused import keep_aside
+from .state import Memory, State, judge_record, resting
+from .trust.hashing import new_hash, require_strong
+from .trust.keys import PublicKey
+from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
+from .urls import authority_of, host_of, safe_path
+
+MAX_PACKAGES = 20000  # of one repository in one request
+MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # rpm's own tags for sizes end there
+MAX_TEXT_CHARACTERS = 4096
+READ_BYTES = 256 * 1024
+PROGRESS_SECONDS = 0.1
+STOCK_TIMEOUT_SECONDS = 30.0  # dnf.conf(5), for timeout=0
+STOCK_MINRATE = 1000  # bytes per second, for minrate=0
+
+VERIFIED, UNAVAILABLE, REFUSED = STATUSES = ("verified", "unavailable", "refused")  # from good to bad
+
+log = logging.getLogger("xcpng-mirrors")
+
+
+class PackageRequest(NamedTuple):
+    """A package as the signed metadata has it, and where the package manager wants it."""
+
+    name: str
+    epoch: int
+    version: str
+    release: str
+    arch: str
+    location: str  # path below the repository
+    size: Optional[int]  # bytes
+    checksum_type: str  # "" if there is none
+    checksum: str  # lower-case hex digits
+    target: str  # absolute path
+
+    @property
+    def nevra(self) -> str:
+        """The package in one word, as dnf writes it."""
+        return "{}-{}:{}-{}.{}".format(self.name, self.epoch, self.version, self.release, self.arch)
+
+
+class PackageResult(NamedTuple):
+    """What became of one package."""
+
+    error: Optional[MirrorsError] = None  # None: it lies at its target, proven
+    attempts: Tuple[Attempt, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """VERIFIED, REFUSED or UNAVAILABLE."""
+        if self.error is None:
+            return VERIFIED
+        return REFUSED if isinstance(self.error, TrustError) else UNAVAILABLE
+
+
+class PackageJob(NamedTuple):
+    """The packages of one repository and what is needed to prove them."""
+
+    repository: Repository
+    requests: Sequence[Union[PackageRequest, MirrorsError]]  # from ``read_requests``
+    keys: Sequence[PublicKey]
+    now: int  # seconds since 1970
+    refused_folder: str
+    rules: Rules = Rules()
+    sources: Sequence[Source] = ()
+
+
+class Watch(NamedTuple):
+    """Who wants to know; called in the caller's thread."""
+
+    progress: Callable[[int, int], None] = lambda number, received: None  # its place among the requests, bytes so far
+    done: Callable[[int, PackageResult], None] = lambda number, result: None
+
+
+class PackageChecker:
+    """Proves one package while its bytes come in.
+
+    Args:
+        request: what was asked for.
+        keys: the pinned ones.
+        now: seconds since 1970.
+    """
+
+    def __init__(self, request: PackageRequest, keys: Sequence[PublicKey], now: int) -> None:
+        self._request = request
+        self._verifier = RpmVerifier(keys, now)
+        self._hash = new_hash(request.checksum_type) if request.checksum else None
+        self._size = 0
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes; raises TrustError as soon as they are known to be wrong."""
+        self._size += len(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
+        self._verifier.update(chunk)
+
+    def finish(self) -> RpmVerdict:
+        """Return the proof, or raise TrustError: the first rule of this module that is broken."""
+        request = self._request
+        verdict = self._verifier.finish()
+        require_identity(verdict, request.name, request.epoch, request.version, request.release, request.arch)
+        if request.size not in (None, self._size):
+            raise TrustError("wrong-package", "it has {} bytes, {} in the signed metadata".format(self._size, request.size))
+        if self._hash is not None and self._hash.hexdigest() != request.checksum:
+            raise TrustError("wrong-package", "its {} is not the one of the signed metadata".format(request.checksum_type))
+        return verdict
+
+
+def read_requests(values: object) -> List[Union[PackageRequest, MirrorsError]]:
+    """Check what a plugin says about the packages of a repository.
+
+    Args:
+        values: a list of objects with the fields of PackageRequest.
+
+    Returns:
+        A request for each, or why it cannot be one: TrustError for what the metadata must not say.
+
+    Raises:
+        UsageError: usage: it is no list, or too long.
+    """
+    if not isinstance(values, list) or len(values) > MAX_PACKAGES:
+        raise UsageError("usage", "a request without a list of at most {} packages".format(MAX_PACKAGES))
+    return [_read_request(entry) for entry in values]
+
+
+def _read_request(values: object) -> Union[PackageRequest, MirrorsError]:
+    try:
+        if not isinstance(values, dict):
+            raise ValueError("it is no JSON object")
+        texts = [_text(values, name) for name in ("name", "version", "release", "arch", "location", "target")]
+        name, version, release, arch, location, target = texts
+        request = PackageRequest(
+            name, _number(values.get("epoch") or 0, 2 ** 32), version, release, arch, location,
+            None if values.get("size") is None else _number(values["size"], MAX_PACKAGE_BYTES),
+            _text(values, "checksum_type"), _text(values, "checksum").lower(), target)
+        if not os.path.isabs(target) or os.path.basename(target) in ("", ".", ".."):
+            raise ValueError("its target is no absolute path of a file")
+        return _believable(request)
+    except ValueError as problem:
+        return UsageError("usage", "a package that cannot be asked for: {}".format(problem))
+    except TrustError as error:
+        return error
+
+
+def _believable(request: PackageRequest) -> PackageRequest:
+    """Return a request whose path and checksum may be used; raise TrustError for any other."""
+    try:
+        safe_path(request.location)
+    except ValueError as problem:
+        raise TrustError("unsafe-path", "{}: {}".format(request.nevra, problem)) from None
+    if request.checksum:
+        require_strong(request.checksum_type)
+    return request
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    text = values.get(name)
+    if not isinstance(text, str) or len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
+        raise ValueError("its {} is no text of at most {} printable characters".format(name, MAX_TEXT_CHARACTERS))
+    return text
+
+
+def _number(value: object, most: int) -> int:
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError("a number is not between 0 and {}".format(most))
+    return value
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the bounds of a download of packages."""
+    return Rules(settings.minrate or STOCK_MINRATE, float(settings.timeout or STOCK_TIMEOUT_SECONDS), settings.connect_timeout,
+                 MAX_PACKAGE_BYTES)
+
+
+def sources_of(repository: Repository, memory: Memory, settings: Settings, now: int) -> List[Source]:
+    """List where packages come from.
+
+    Args:
+        repository: for its path on the fallbacks.
+        memory: what the last resolution proved.
+        settings: for the fallbacks.
+        now: seconds since 1970.
+
+    Returns:
+        The proven mirrors, those that have failed since behind the others, then the origin; empty if none is proven.
+    """
+    if not memory.usable:
+        return []
+    tired = set(resting(memory, now))
+    origins = {mirror.url for mirror in memory.mirrors if mirror.source == "origin"}
+    origins.update(url + repository.path for url in settings.fallbacks if repository.path)
+    mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
+               for url in memory.usable if url not in origins]
+    mirrors.sort(key=lambda source: authority_of(source.url) in tired)
+    return mirrors + [Source(url, last_resort=True) for url in sorted(origins)]
+
+
+def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResult]:
+    """Bring each package to its target, proven; one that lies there already and is good stays as it is.
+
+    Args:
+        job: what to fetch, from where.
+        watch: callbacks.
+
+    Returns:
+        One result a request, in the same order.
+    """
+    results = {number: result for number, result in enumerate(_verify_each(job, watch, missing_is_final=False)) if result}
+    todo = [(number, request) for number, request in enumerate(job.requests)
+            if number not in results and isinstance(request, PackageRequest)]
+
+    def done(fetched: Fetched) -> None:
+        number, request = todo[fetched.number]
+        error = fetched.error and _explained(fetched.error, request, fetched.attempts)
+        results[number] = PackageResult(error, fetched.attempts)
+        watch.done(number, results[number])
+
+    events = Events(
+        progress=lambda place, received, total, mirror: watch.progress(todo[place][0], received),
+        done=done,
+        wrong=lambda place, path, mirrors, error: _keep(job, todo[place][1], path, mirrors, error))
+    hosts = tuple(host_of(url) for url in job.repository.base_urls)
+    try:
+        if todo:
+            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts)
+    except UsageError as error:  # no space for all of them, or unusable TLS settings
+        for place in range(len(todo)):
+            done(Fetched(place, error=error))
+    return [results[number] for number in range(len(job.requests))]
+
+
+def verify_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResult]:
+    """Prove the packages that lie at their targets; arguments and result as of ``fetch_packages``."""
+    return [result or PackageResult() for result in _verify_each(job, watch, missing_is_final=True)]
+
+
+def _item(job: PackageJob, request: PackageRequest) -> Item:
+    return Item(request.location, request.target, lambda: PackageChecker(request, job.keys, job.now), request.size)
+
+
+def _verify_each(job: PackageJob, watch: Watch, missing_is_final: bool) -> Iterator[Optional[PackageResult]]:
+    """Look at each target; None for what is to be fetched: it is missing, or was refused and taken away."""
+    for number, request in enumerate(job.requests):
+        result: Optional[PackageResult]
+        if isinstance(request, MirrorsError):
+            result = PackageResult(request)
+        else:
+            result = _verify_one(job, number, request, watch)
+            if result.error is not None and not missing_is_final:
+                result = None
+        if result is not None:
+            watch.done(number, result)
+        yield result
+
+
+def _verify_one(job: PackageJob, number: int, request: PackageRequest, watch: Watch) -> PackageResult:
+    try:
+        with _opened(request.target) as stream:
+            _check(stream, PackageChecker(request, job.keys, job.now), lambda received: watch.progress(number, received))
+        return PackageResult()
+    except TrustError as error:
+        _keep(job, request, request.target, (), error)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(request.target)
+        return PackageResult(_explained(error, request, ()))
+    except OSError as error:
+        missing = FetchError("unreachable", "the file cannot be read: {}".format(error.strerror), where=request.target)
+        return PackageResult(_explained(missing, request, ()))
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file as rpm will find it: regular, and no link at its last part."""
+    if os.path.islink(path):
+        raise TrustError("malformed", "it is a link")
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise TrustError("malformed", "it is no regular file")
+        yield stream
+
+
+def _check(stream: BinaryIO, checker: PackageChecker, progress: Callable[[int], None]) -> None:
+    received, told_at = 0, 0.0
+    while True:
+        chunk = stream.read(READ_BYTES)
+        if not chunk:
+            break
+        checker.update(chunk)
+        received += len(chunk)
+        if time.monotonic() - told_at >= PROGRESS_SECONDS:
+            told_at = time.monotonic()
+            progress(received)
+    checker.finish()
+
+
+def _explained(error: MirrorsError, request: PackageRequest, attempts: Sequence[Attempt]) -> MirrorsError:
+    """Name the package and the mirrors tried."""
+    where = ", ".join("{}: {}".format(attempt.mirror, attempt.reference) for attempt in attempts) or error.where
+    return type(error)(error.reference, "{}: {}".format(request.nevra, error.what), where=where, hint=error.hint)
+
+
+def _keep(job: PackageJob, request: PackageRequest, path: str, mirrors: Sequence[str], error: TrustError) -> None:
+    log.warning("%s: %s: %s (%s)", job.repository.id, request.nevra, error, ", ".join(mirrors) or path)
+    note = {"when": job.now, "repository": job.repository.id, "package": request.nevra, "location": request.location,
+            "mirrors": list(mirrors), "reference": error.reference, "what": error.what}
+    keep_aside(job.refused_folder, path, note)
+
+
+def worst(results: Sequence[PackageResult]) -> PackageResult:
+    """Return the first of the worst results; a good one if there is none at all."""
+    return max(results, key=lambda result: STATUSES.index(result.status), default=PackageResult())
+
+
+def remember_failures(state: State, repository_id: str, results: Sequence[PackageResult], now: int) -> None:
+    """Let mirrors that failed rest, so that neither the next package nor the next refresh begins with them.
+
+    Args:
+        state: where mirrors are remembered; its lock is held by the caller.
+        repository_id: whose mirrors.
+        results: of ``fetch_packages``.
+        now: seconds since 1970.
+
+    Raises:
+        UsageError: state: it could not be written.
+    """
+    worst: Dict[str, Attempt] = {}
+    for attempt in (attempt for result in results for attempt in result.attempts):
+        if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
+            worst[attempt.mirror] = attempt
+    failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
+    if not failed:
+        return
+    memory = state.memory(repository_id)
+    records = dict(memory.records)
+    for url, attempt in failed.items():
+        probe = Probe(Mirror(url), attempt.reference, "a package: {}".format(attempt.what))
+        records[url] = judge_record(records.get(url), probe, now)
+    state.remember(repository_id, memory._replace(records=records))

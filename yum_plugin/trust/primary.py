@@ -1,0 +1,147 @@
+"""primary.xml, the list of a repository's packages: read after its checksum in a proven repomd.xml was, never before.
+
+Pure.
+"""
+import re
+from typing import Iterable, Iterator, NamedTuple, Optional
+
+from lxml import etree
+
+from ..errors import TrustError
+from ..urls import safe_path
+from .hashing import STRONG_DIGESTS, require_strong
+
+MAX_PRIMARY_BYTES = 64 * 1024 * 1024  # as it is fetched; a distribution's with 60000 packages has 20
+MAX_OPEN_BYTES = 1024 * 1024 * 1024
+MAX_PACKAGES = 200000
+MAX_PACKAGE_BYTES = 16 * 1024 * 1024  # of one package's XML; a kernel's has less than one
+NAMESPACE = "http://linux.duke.edu/metadata/common"
+_PACKAGE = "{%s}package" % NAMESPACE
+_XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
+_DOCTYPE = b"<!DOCTYPE"
+_WORD = re.compile(r"[!-.0-~]{1,255}\Z")  # visible ASCII without "/": it becomes a part of a file name
+_NUMBER = re.compile(r"[0-9]{1,15}\Z")
+_HEX = re.compile(r"[0-9a-f]+\Z")
+
+
+class PrimaryPackage(NamedTuple):
+    """One ``<package>``."""
+
+    name: str
+    epoch: int
+    version: str
+    release: str
+    arch: str
+    href: str  # relative to the repository, safe
+    size: Optional[int]  # bytes of the file; None if not told
+    checksum_type: str  # "sha256", "sha384" or "sha512"
+    checksum: str  # lower-case hex digits
+
+
+def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
+    """Parse a primary.xml piece by piece, in constant memory.
+
+    Args:
+        pieces: the decompressed file, from ``unpack.unpacked``.
+
+    Yields:
+        The packages in their order.
+
+    Raises:
+        TrustError: "malformed"; "unsafe-path": a file outside the repository, or an xml:base;
+            "weak-digest" or "unsupported": a checksum that is none of SHA-256, SHA-384 and SHA-512.
+    """
+    parser = etree.XMLPullParser(
+        events=("end",), tag=_PACKAGE, encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
+        huge_tree=False, remove_comments=True, remove_pis=True)
+    tail, since, count = b"", 0, 0
+    try:
+        for piece in pieces:
+            if _DOCTYPE in tail + piece:  # the encoding is forced, so that this misses none
+                raise TrustError("malformed", "primary.xml with a DOCTYPE")
+            tail = (tail + piece)[1 - len(_DOCTYPE):]
+            parser.feed(piece)
+            since += len(piece)
+            for _, element in parser.read_events():
+                since, count = 0, count + 1
+                yield _read_package(element)
+                _forget(element)
+            if since > MAX_PACKAGE_BYTES or count > MAX_PACKAGES:
+                raise TrustError("malformed", "primary.xml with an endless package, or more than {}".format(MAX_PACKAGES))
+        root = parser.close()
+    except etree.XMLSyntaxError as error:
+        raise TrustError("malformed", "primary.xml is no well-formed XML: {}".format(error.msg)) from error
+    _check_root(root)
+
+
+def _forget(element: etree._Element) -> None:
+    """Free a package that was read; the parser may still hold its shell, so that goes with the next one."""
+    element.clear()
+    while element.getprevious() is not None:
+        del element.getparent()[0]
+
+
+def _check_root(root: etree._Element) -> None:
+    if root.tag != "{%s}metadata" % NAMESPACE:
+        raise TrustError("malformed", "primary.xml whose root is no metadata")
+    if root.get(_XML_BASE) is not None:
+        raise TrustError("unsafe-path", "primary.xml with an xml:base")
+
+
+def _read_package(element: etree._Element) -> PrimaryPackage:
+    root = element.getparent()
+    if root is None or root.getparent() is not None:
+        raise TrustError("malformed", "primary.xml with a package inside something else")
+    _check_root(root)
+    version, location = _child(element, "version"), _child(element, "location")
+    checksum = _child(element, "checksum")
+    kind, digits = checksum.get("type", ""), (checksum.text or "").strip()
+    require_strong(kind)
+    if len(digits) != STRONG_DIGESTS[kind] or not _HEX.match(digits):
+        raise TrustError("malformed", "primary.xml with a {} that is none".format(kind))
+    return PrimaryPackage(
+        name=_word(_child(element, "name").text),
+        epoch=_number(version.get("epoch", "0")),
+        version=_word(version.get("ver")),
+        release=_word(version.get("rel")),
+        arch=_word(_child(element, "arch").text),
+        href=_href(element, location),
+        size=_size(element),
+        checksum_type=kind,
+        checksum=digits,
+    )
+
+
+def _child(package: etree._Element, name: str) -> etree._Element:
+    """Return the only child of this name: with two of them, readers would differ on which one counts."""
+    found = package.findall("{%s}%s" % (NAMESPACE, name))
+    if len(found) != 1:
+        raise TrustError("malformed", "primary.xml with a package that has {} times <{}>".format(len(found), name))
+    return found[0]
+
+
+def _word(text: Optional[str]) -> str:
+    word = (text or "").strip()
+    if not _WORD.match(word):
+        raise TrustError("malformed", "primary.xml with a package whose name or version is none")
+    return word
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.match(text):
+        raise TrustError("malformed", "primary.xml with a number that is none")
+    return int(text)
+
+
+def _size(element: etree._Element) -> Optional[int]:
+    text = _child(element, "size").get("package")
+    return None if text is None else _number(text)
+
+
+def _href(element: etree._Element, location: etree._Element) -> str:
+    if any(each.get(_XML_BASE) is not None for each in (element, location)):
+        raise TrustError("unsafe-path", "primary.xml with an xml:base")
+    try:
+        return safe_path(location.get("href", ""))
+    except ValueError as error:
+        raise TrustError("unsafe-path", "primary.xml with {}".format(error)) from error

@@ -1,0 +1,101 @@
+"""Compressed metadata, opened piece by piece: told by its first bytes, and never larger than it may be.
+
+Pure.
+"""
+import bz2
+import lzma
+import zlib
+from typing import Any, Iterator
+
+from ..errors import TrustError
+
+PIECE_BYTES = 64 * 1024  # of compressed data; what a decompressor still holds of it is copied with each call
+OUTPUT_BYTES = 256 * 1024
+MAX_DICTIONARY_BYTES = 128 * 1024 * 1024  # xz -9 needs 65 MiB
+_GZIP_BITS = 31  # zlib: 15 bits of window, and a gzip header
+_DAMAGE = (zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+
+
+class _Inflater:
+    """zlib behind the methods that bz2, lzma and zstd share."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(_GZIP_BITS)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+
+def _zstd() -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
+    except ImportError as error:
+        raise TrustError("unsupported", "this Python cannot open zstd") from error
+    return zstd.ZstdDecompressor()
+
+
+_KINDS = (
+    (b"\x1f\x8b", _Inflater),
+    (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_DICTIONARY_BYTES)),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\x28\xb5\x2f\xfd", _zstd),
+)
+
+
+def unpacked(data: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Open a file that is compressed by gzip, xz, bzip2 or zstd, or by nothing.
+
+    Args:
+        data: the whole file.
+        max_bytes: what may come out of it.
+
+    Yields:
+        The content, in pieces of at most 256 KiB.
+
+    Raises:
+        TrustError: "malformed": damaged, cut, followed by something else, or more than ``max_bytes`` (a bomb);
+            "unsupported": zstd on a Python without it.
+    """
+    start = next((start for magic, start in _KINDS if data.startswith(magic)), None)
+    pieces = _plain(data) if start is None else _opened(data, start)
+    left = max_bytes
+    try:
+        for piece in pieces:
+            left -= len(piece)
+            if left < 0:
+                raise TrustError("malformed", "a file that grows to more than {} bytes".format(max_bytes))
+            yield piece
+    except _DAMAGE as error:
+        raise TrustError("malformed", "a compressed file that is damaged: {}".format(error)) from error
+
+
+def _plain(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + OUTPUT_BYTES] for start in range(0, len(data), OUTPUT_BYTES))
+
+
+def _opened(data: bytes, start: Any) -> Iterator[bytes]:
+    opener, taken = start(), 0
+    while not opener.eof:
+        piece = b""
+        if opener.needs_input:
+            piece = data[taken : taken + PIECE_BYTES]
+            taken += len(piece)
+        output = opener.decompress(piece, OUTPUT_BYTES)
+        if output:
+            yield output
+        elif opener.needs_input and taken == len(data) and not opener.eof:
+            raise EOFError("it ends too early")
+    if opener.unused_data or taken < len(data):
+        raise ValueError("something follows it")
