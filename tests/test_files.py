@@ -66,6 +66,15 @@ def test_a_kill_at_any_moment_leaves_the_old_content_or_the_new_and_no_litter(tm
     assert step > 5 and path.read_bytes() == b"new" * 1000
 
 
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_we_go_on(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "rename"):
+        original = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *arguments, name=name, original=original: done.append(name) or original(*arguments))
+    write_whole(str(tmp_path / "file"), b"new")
+    assert done == ["fsync", "rename", "fsync"]
+
+
 def test_a_file_grown_too_large_for_the_disk_leaves_the_old_one_and_no_litter(tmp_path):
     path = tmp_path / "file"
     write_whole(str(path), b"old")

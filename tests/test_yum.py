@@ -65,15 +65,24 @@ def prereposetup_hook(conduit):
         done_repos.add(repo.id)
 '''
 
-# Answers from a file instead of resolving, and writes down what it was asked.
+# Answers from a file instead of working, writes down what it was asked, and may put a file where a package should be.
 _FAKE_ENGINE = '''\
 #!{python} -I
-import json, sys
-heard = open({heard!r}, "a")
-heard.write(sys.stdin.readline())
+import json, shutil, sys
+heard = open({heard!r}, "a+")
+heard.seek(0)
+earlier = heard.read().count('"mode"')
+line = sys.stdin.readline()
+heard.write(line)
 heard.flush()
-for event in json.load(open({answers!r})):
-    print(json.dumps(event), flush=True)
+answers = json.load(open({answers!r}))
+request = json.loads(line)
+events = answers["resolve"] if request["action"] == "resolve" else answers["packages"][earlier]
+for event in events:
+    if "place" in event:
+        shutil.copy(event["place"], request["repositories"][0]["packages"][0]["target"])
+    else:
+        print(json.dumps(event), flush=True)
 heard.write(sys.stdin.readline())
 '''
 
@@ -106,11 +115,14 @@ class YumHost(Host):
         with open(os.path.join(self.pluginconf, name + ".conf"), "w") as stream:
             stream.write("[main]\nenabled=1\n" + "".join("{}={}\n".format(*item) for item in settings.items()))
 
-    def fake_engine(self, *events):
-        """Let the plugin start an engine that answers these events; ``heard`` returns the requests."""
+    def fake_engine(self, *events, packages=()):
+        """Let the plugin start an engine that answers these events; ``heard`` returns the requests.
+
+        ``packages`` are the events of the first, the second ... request for packages.
+        """
         paths = {name: os.path.join(self.folder, name) for name in ("engine", "heard", "answers")}
         with open(paths["answers"], "w") as stream:
-            json.dump(events, stream)
+            json.dump({"resolve": events, "packages": packages}, stream)
         with open(paths["engine"], "w") as stream:
             stream.write(_FAKE_ENGINE.format(python=sys.executable, **paths))
         os.chmod(paths["engine"], 0o755)
@@ -340,10 +352,11 @@ def test_trap_api_users_load_core_plugins_only(lab, stand_in):
 
 def test_trap_an_uncaught_exception_would_be_a_traceback(lab, stand_in):
     good_mirrors(lab)
-    stand_in.fake_engine(result(xcp_ng_base={"status": "resolved"}, xcp_ng_updates={"status": "resolved"}))
+    gone = {"status": "resolved", "metalink": "/nonexistent", "sha256": "0" * 64, "mirrors": []}
+    stand_in.fake_engine(result(xcp_ng_base=gone, xcp_ng_updates=gone))
     done = stand_in.yum("-y", "install", "lab-agent")
     assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0")
-    assert "Traceback" not in done.stderr and done.stderr.count("internal: KeyError") == 1
+    assert "Traceback" not in done.stderr and done.stderr.count("yum goes on without us: internal: ") == 1
 
 
 def test_trap_a_refusal_with_foreign_letters_still_reaches_the_admin(lab, host):
@@ -425,7 +438,7 @@ def test_trap_exactly_these_attributes_are_set_before_the_metadata_is_asked_for(
     assert sorted(changed.pop("_urls")) == sorted(changed.pop("baseurl")) == urls
     assert changed == {"metalink": "file://" + stand_in.cached("metalink.xml"), "failovermethod": "priority", "mirrorlistparsed": True,
                        "timeout": 5, "minrate": 5000, "_metadataCurrent": False,
-                       "mirror_failure_obj": "_forget_partial", "failure_obj": "_tell"}
+                       "mirror_failure_obj": "_forget_partial"}  # and not yum's own failure_obj
 
 
 def test_trap_yum_moves_a_file_metalink_away(lab, host):
@@ -532,6 +545,7 @@ def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
     host.yum("-y", "install", "lab-agent")
     lab.publish("new")
     host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    host.expire()
     lab.mirrors["good1"].close()
     done = host.yum("-y", "update")
     assert done.returncode == 1 and host.version("lab-agent") == "1.0"
@@ -601,6 +615,98 @@ def test_trap_localinstall_is_not_ours(lab, host):
     path = os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/lab-agent-2.0-1.noarch.rpm")
     done = host.yum("-y", "localinstall", path)
     assert done.returncode == 0 and host.version("lab-agent") and os.path.exists(path), done.stderr
+
+
+def package_event(status, text=""):
+    """The engine's last word on the first package of the updates."""
+    return {"event": "package", "repository": UPDATES, "package": 0, "status": status, "reference": text, "text": text}
+
+
+def status(word, text=""):
+    """The engine's result of a request for packages."""
+    return result(xcp_ng_updates={"status": word, "reference": text, "text": text})
+
+
+@pytest.fixture
+def one_mirror(lab, stand_in):
+    """A function from what the engine says of packages to what comes of installing one; yum's own mirror is "good1"."""
+    lab.add_mirror("good1")
+    package = os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/lab-agent-2.0-1.noarch.rpm")
+
+    def install(*answers, own_fault=""):
+        if own_fault:
+            lab.mirrors.pop("good1").close()
+            lab.add_mirror("good1", fault=own_fault)
+        both = result(xcp_ng_base=resolved(lab, stand_in, "base"), xcp_ng_updates=resolved(lab, stand_in, "updates"))
+        stand_in.fake_engine(both, packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
+        done = stand_in.yum("-y", "install", "lab-agent")
+        return done, stand_in.version("lab-agent")
+
+    return install
+
+
+def test_trap_a_package_in_its_place_is_not_asked_for(lab, stand_in, one_mirror):
+    done, version = one_mirror(["place", package_event("verified"), status("verified")])
+    assert (done.returncode, version, done.stderr) == (0, "2.0", "")
+    assert not [entry for entry in lab.log.requests() if entry.target.endswith(".rpm")]
+    (package,) = stand_in.heard()[-1]["repositories"][0]["packages"]
+    assert package["target"] == stand_in.cached("packages") + "/lab-agent-2.0-1.noarch.rpm"
+    assert [package[key] for key in ("name", "epoch", "version", "release", "arch")] == ["lab-agent", 0, "2.0", "1", "noarch"]
+    assert package["location"] == "Packages/lab-agent-2.0-1.noarch.rpm" and package["size"] > 20000 and len(package["checksum"]) == 64
+
+
+def test_what_yum_fetched_itself_is_verified_before_it_is_installed(stand_in, one_mirror):
+    unavailable = [package_event("unavailable", "http-status"), status("unavailable", "http-status")]
+    done, version = one_mirror(unavailable, [package_event("verified"), status("verified")])
+    assert (done.returncode, version) == (0, "2.0")
+    done, version = one_mirror(unavailable, [package_event("refused", "unknown-key"), status("refused", "unknown-key")])
+    assert len([line for line in stand_in.heard() if line.get("action") == "packages"]) == 2
+
+
+@pytest.mark.parametrize("second,said", [
+    ([package_event("refused", "unknown-key"), status("refused", "unknown-key")], "unknown-key"),
+    ([package_event("unavailable", "x"), status("unavailable", "x")], "could not be verified"),
+    ([status("left", "busy")], "could not be verified"), ([], "could not be verified")])
+def test_what_stays_bad_or_unproven_is_refused(second, said, one_mirror):
+    done, version = one_mirror([package_event("unavailable", "x"), status("unavailable", "x")], second)
+    assert (done.returncode, version) == (1, "") and said in done.stderr
+
+
+def test_trap_what_yum_could_not_get_is_put_in_place_and_its_error_taken_back(one_mirror):
+    unavailable = [package_event("unavailable", "x"), status("unavailable", "x")]
+    done, version = one_mirror(unavailable, ["place", package_event("verified"), status("verified")], own_fault="packages-404")
+    assert (done.returncode, version) == (0, "2.0")
+
+
+def test_what_nobody_could_get_is_yums_own_error(one_mirror):
+    unavailable = [package_event("unavailable", "x"), status("unavailable", "x")]
+    done, version = one_mirror(unavailable, unavailable, own_fault="packages-404")
+    assert (done.returncode, version) == (1, "") and "Error downloading packages" in done.stderr
+
+
+def test_an_engine_that_cannot_do_packages_leaves_them_to_yum_and_says_so(one_mirror):
+    done, version = one_mirror([])
+    assert (done.returncode, version) == (0, "2.0")
+    assert done.stderr.count("xcpng-mirrors: xcp-ng-updates: its packages are left to yum") == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--downloadonly"]])
+@pytest.mark.parametrize("state,reference", [("other-key-packages", "unknown-key"), ("unsigned-packages", "unsigned")])
+def test_packages_without_the_pinned_signature_are_refused_by_name(state, reference, options, lab, host):
+    good_mirrors(lab)
+    lab.publish(state)
+    done = host.yum("-y", "install", "lab-agent", *options)
+    assert done.returncode == 1 and host.version("lab-agent") == ""
+    assert "xcpng-mirrors: xcp-ng-updates: " + reference in done.stderr
+    assert not glob.glob(host.cached("packages") + "/*.rpm")
+
+
+def test_a_progress_line_in_yums_manner(lab, host):
+    good_mirrors(lab)
+    if host.python == "yum":
+        assert re.search(r"lab-agent-2.0-1.noarch.rpm +\| +\d+ kB +00:00", host.yum("-y", "install", "lab-agent").stdout)
+    else:
+        assert "lab-agent-2.0-1.noarch.rpm | 100%" in host.yum("-y", "install", "lab-agent").stdout
 
 
 # Settings handed on, and what is shown.

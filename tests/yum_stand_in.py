@@ -441,6 +441,21 @@ class LocalPackage(Package):
         self.repoid, self.release, self.arch = self.repo.id, "1", "noarch"
 
 
+class TextMeter(object):
+    """urlgrabber's progress line, as it looks on no terminal: one line at the end."""
+
+    def start(self, filename=None, url=None, basename=None, size=None, now=None, text=None):
+        """Begin with a line."""
+        self._text, self._size = text, size
+
+    def update(self, amount_read, now=None):
+        """Show nothing."""
+
+    def end(self, amount_read, now=None):
+        """Show the line."""
+        print("{0} | {1:.0f}%".format(self._text, 100.0 * amount_read / self._size))
+
+
 class RepoStorage(object):
     """base.repos."""
 
@@ -727,6 +742,7 @@ def main(arguments):
             return base.command(words)
         for repo in base.repos.repos.values():
             repo.setFailureObj(_tell)
+            repo.callback = TextMeter()
         return base.command(words)
     except (PluginYumExit, RepoError) as error:
         print("\n\n" + str(error), file=sys.stderr)

@@ -120,7 +120,7 @@ class RepositoryExaminer:
             yield self._package(package)
 
     def _package(self, package: PrimaryPackage) -> Finding:
-        from .packages import PackageChecker, PackageRequest  # brings the network's libraries along, which a single file does without
+        from .packages import PackageChecker, PackageRequest  # late: requests comes with it, and a single file needs none
 
         path = os.path.join(self._folder, package.href)
         self._expected.add(os.path.normpath(package.href))

@@ -81,12 +81,12 @@ class Examiner:
     Args:
         keys: the pinned ones.
         now: seconds since 1970.
-        progress: called while a file is read, with its path, the bytes done and its size.
         named: paths that are examined by their own name, so that a list of checksums need not do it as well.
+        progress: called while a file is read, with its path, the bytes done and its size.
     """
 
-    def __init__(self, keys: Sequence[PublicKey], now: int, progress: Callable[[str, int, int], None] = lambda path, done, size: None,
-                 named: Sequence[str] = ()) -> None:
+    def __init__(self, keys: Sequence[PublicKey], now: int, named: Sequence[str] = (),
+                 progress: Callable[[str, int, int], None] = lambda path, done, size: None) -> None:
         self.keys = keys
         self.now = now
         self.progress = progress
@@ -147,7 +147,7 @@ class Examiner:
         """Prove the file whose signature was named in its place, as gpg --verify does."""
         base, suffix = os.path.splitext(signature)
         if suffix not in SUFFIXES:
-            raise TrustError("unsupported", "a signature, and it is not known of which file", hint="name the file; --signature names this")
+            raise TrustError("unsupported", "a signature, and it is not known of what", hint="name the file too: --signature SIG FILE")
         with opened(base) as stream:
             return self._prove_detached(base, stream, signature)._replace(detail="of {}".format(os.path.basename(base)))
 

@@ -20,8 +20,8 @@ BAD_TO_GOOD = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="an RPM, an ISO, a SHA256SUMS, a .repo file, a repomd.xml, or the "
-                        "folder of a whole repository; told by its content. What vouches for it is looked for beside it: "
+    parser.add_argument("files", nargs="+", metavar="FILE", help="an RPM, an ISO, a SHA256SUMS, a .repo file, a repomd.xml, or "
+                        "the folder of a whole repository; told by its content. What vouches for it is looked for beside it: "
                         "FILE.asc, FILE.sig, SHA256SUMS with its .asc")
     parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE")
     parser.add_argument("--json", action="store_true", help="print one JSON list, an object a file; times in UTC")
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         if size >= BIG_BYTES:
             progress.update(path, done, size)
 
-    examiner = Examiner(keys, int(time.time()), on_progress, arguments.files)
+    examiner = Examiner(keys, int(time.time()), arguments.files, on_progress)
     out, findings, codes = Console(sys.stdout), [], set()
     try:
         for finding in _findings(arguments, examiner):
@@ -72,8 +72,8 @@ def line_of(finding: Finding, colour: bool) -> str:
     name = printable(finding.file)
     if finding.error is None:
         signed = time.strftime("%Y-%m-%d", time.gmtime(finding.signed_at or 0))
-        return "{}  {}  {} {}, signed {} by {}".format(_styled("ok", "good", colour), name, finding.kind, printable(finding.detail),
-                                                       signed, finding.fingerprint)
+        return "{}  {}  {} {}, signed {} by {}".format(_styled("ok", "good", colour), name, finding.kind,
+                                                       printable(finding.detail), signed, finding.fingerprint)
     word = "MISSING" if finding.error.exit_code == EXIT_UNREACHABLE else "REFUSED"
     return "{}  {}  {}: {}; {}".format(_styled(word, "bad", colour), name, finding.error.reference, printable(finding.problem),
                                        printable(finding.error.hint))

@@ -141,9 +141,12 @@ def describe(repo, proxy):
 
 def copy_whole(source, target):
     """Copy a small file so that a reader of the target finds all of it, the old or the new one."""
+    with open(source, "rb") as stream:
+        data = stream.read(MAX_CACHED_BYTES)
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target))
-    with open(source, "rb") as data, os.fdopen(descriptor, "wb") as stream:
-        stream.write(data.read(MAX_CACHED_BYTES))
+    with os.fdopen(descriptor, "wb") as stream:
+        os.fchmod(descriptor, 0o644)
+        stream.write(data)
     os.rename(beside, target)
 
 

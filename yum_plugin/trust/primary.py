@@ -3,7 +3,7 @@
 Pure.
 """
 import re
-from typing import Iterable, Iterator, NamedTuple, Optional
+from typing import Iterable, Iterator, NamedTuple, Optional, cast
 
 from lxml import etree
 
@@ -64,8 +64,8 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
             since += len(piece)
             for _, element in parser.read_events():
                 since, count = 0, count + 1
-                yield _read_package(element)
-                _forget(element)
+                yield _read_package(cast(etree._Element, element))
+                _forget(cast(etree._Element, element))
             if since > MAX_PACKAGE_BYTES or count > MAX_PACKAGES:
                 raise TrustError("malformed", "primary.xml with an endless package, or more than {}".format(MAX_PACKAGES))
         root = parser.close()
@@ -77,8 +77,9 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
 def _forget(element: etree._Element) -> None:
     """Free a package that was read; the parser may still hold its shell, so that goes with the next one."""
     element.clear()
-    while element.getprevious() is not None:
-        del element.getparent()[0]
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]
 
 
 def _check_root(root: etree._Element) -> None:
