@@ -11,7 +11,6 @@ from tests.craft import CraftKey, mpi, rsa_key, signature
 
 PAYLOAD = b"\x1f\x8bthe very payload\x00" * 5
 KEY = rsa_key()
-REGION = "region"  # instead of a tag's number, where the region's own entry is meant
 LEAD = {"magic": b"\xed\xab\xee\xdb", "major": 3, "minor": 0, "kind": 0, "arch": 1, "name": b"lead-1-1", "os": 1, "signature": 5}
 
 
@@ -65,15 +64,15 @@ def header(region, tags, index=lambda entries: entries, trailer=None, outside=()
         outside: such a list of tags outside the region.
         lengths: number of tags and of data bytes, written instead of the right ones.
     """
-    entries, data = [], b""
-    for place, (tag, (kind, count, value)) in enumerate(list(tags) + list(outside)):
-        if place == len(tags) and region:
-            data, at = data + (trailer or _trailer(region, len(tags) + 1)), len(data)
+    entries, data, at = [], bytearray(), 0
+    for place, (tag, (kind, count, value)) in enumerate(list(tags) + [(None, (0, 0, b""))] + list(outside)):
+        if place == len(tags):
+            at = len(data)
+            data += (trailer or _trailer(region, len(tags) + 1)) if region else b""
+            continue
         data += b"\0" * (-len(data) % {3: 2, 4: 4, 5: 8}.get(kind, 1))
         entries.append((tag, kind, len(data), count))
         data += value
-    if not outside and region:
-        data, at = data + (trailer or _trailer(region, len(tags) + 1)), len(data)
     entries = index(([(region, 7, at, 16)] if region else []) + entries)
     lines = b"".join(struct.pack(">4I", *entry) for entry in entries)
     return magic + struct.pack(">2I", *(lengths or (len(entries), len(data)))) + lines + data
@@ -94,7 +93,6 @@ def main_tags(payload=PAYLOAD, **changes):
 
 
 def _changed(tags, changes):
-    tags = dict(tags, **{})
     tags.update((int(name[1:]), value) for name, value in changes.items())
     return [(tag, tags[tag]) for tag in sorted(tags) if tags[tag] is not None]
 
@@ -137,10 +135,10 @@ def rpm(
 def layout(data):
     """Name every part of a good file: a list of (name, start, end).
 
-    Names are "lead", "SIGNATURE introduction", "SIGNATURE index 268", "SIGNATURE data 268", "SIGNATURE gap",
+    Names are "lead", "lead, unread", "SIGNATURE introduction", "SIGNATURE index 268", "SIGNATURE data 268", "SIGNATURE gap",
     the same with MAIN, "padding" and "payload".
     """
-    parts = [("lead", 0, 96)]
+    parts = [("lead", 0, 5), ("lead, unread", 5, 6), ("lead", 6, 8), ("lead, unread", 8, 78), ("lead", 78, 80), ("lead, unread", 80, 96)]
     at = 96
     for title in ("SIGNATURE", "MAIN"):
         count, size = struct.unpack_from(">2I", data, at + 8)

@@ -211,7 +211,7 @@ def test_each_problem_is_told_with_its_line_and_the_rest_is_used(tmp_path, text,
         (b"\xef\xbb\xbf[main]\r\nenough = 2\r\n", ""),
         (b"[main]\nenough=2\0\n", "NUL"),
         (b"[main]\n# caf\xe9\nenough=2\n", "not UTF-8"),
-        (b"[main]\nenough=2\n#" + b"x" * MAX_BYTES, "larger than"),
+        (b"[main]\nenough=2\n#" + b"x" * MAX_BYTES + b"\nenough=9\n", "larger than"),
         (b"[main]\nenough: 2\n", ""),
         (b"[main]\nENOUGH=2\n; deadline=1\n", ""),
         (b"[main]\nprefer=%(x)s\nenough=2\n", "prefer"),  # no interpolation, so no such host
@@ -224,7 +224,17 @@ def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, data, word):
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x7fELF\0\1\2", b"<xml/>", b"[main", b"]" * 5000, b"=" * 5000, b"\n=\n" * 50000, b"\xff\xfe[\0m\0"]
+    "data",
+    [
+        b"\x7fELF\0\1\2",
+        b"<xml/>",
+        b"[main",
+        b"]" * 5000,
+        b"=" * 5000,
+        b"\n=\n" * 50000,
+        b"\xff\xfe[\0m\0",
+        b"[main]\n\x1bk=1\n\x1bk=2",
+    ],
 )
 def test_an_unparsable_file_means_the_defaults_and_few_warnings(tmp_path, data):
     settings, warnings = read_settings(write(tmp_path, data))

@@ -22,6 +22,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 GROUND = {"errors", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "listing", "resolve", "verdict"}
+JOBS_OF_THE_COMMAND = {"getpackages", "getting", "keyfiles", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
@@ -44,8 +45,13 @@ ARROWS = {
     "resolve": ROOMS | {"ask", "listing", "verdict"},
     "packages": ROOMS,
     "refresh": ROOMS | JOB_1,
+    "keyfiles": ROOMS,
+    "verifying": ROOMS,
+    "localrepo": ROOMS | {"packages", "verifying"},
+    "getting": ROOMS | JOB_1,
+    "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | {"packages", "refresh", "engine"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine"},
     "__main__": {"cli"},
     "hosts": set(),
 }

@@ -298,8 +298,7 @@ def test_refused_files_are_few_small_and_roots_only(tmp_path, monkeypatch):
     monkeypatch.setattr(refused, "MAX_KEPT_BYTES", 10)
     folder = tmp_path / "state" / "refused"
     for number in range(refused.MAX_FILES + 3):
-        (tmp_path / "bad").write_bytes(b"%012d" % number)
-        refused.keep_aside(str(folder), str(tmp_path / "bad"), {"package": "p{}".format(number)})
+        refused.keep_aside(str(folder), io.BytesIO(b"%012d" % number), {"package": "p{}".format(number)})
     names = sorted(os.listdir(str(folder)))
     assert len(names) == 2 * refused.MAX_FILES and stat.S_IMODE(os.stat(str(folder)).st_mode) == 0o700
     assert {stat.S_IMODE(os.stat(str(folder / name)).st_mode) for name in names} == {0o600}
@@ -309,17 +308,11 @@ def test_refused_files_are_few_small_and_roots_only(tmp_path, monkeypatch):
     assert {len(read(folder / name)) for name in names if name.endswith(".rpm")} == {10}
 
 
-@pytest.mark.parametrize("place", ["missing", "link", "no folder"])
-def test_that_nothing_can_be_kept_is_no_reason_to_fail(place, tmp_path):
-    bad = tmp_path / "bad"
-    (tmp_path / "file").write_bytes(b"secret")
-    if place == "link":
-        bad.symlink_to(tmp_path / "file")
-    elif place == "no folder":
-        bad.write_bytes(b"x")
-    folder = tmp_path / "file" / "below" if place == "no folder" else tmp_path / "refused"
-    refused.keep_aside(str(folder), str(bad), {})
-    assert not (tmp_path / "refused").exists()
+def test_that_nothing_can_be_kept_is_no_reason_to_believe_it(lab, tmp_path):
+    request = request_of(lab, tmp_path)
+    put(request, b"wrong")
+    (tmp_path / "refused").write_bytes(b"a file where the folder should be")
+    assert verify_packages(job_of(lab, tmp_path, request))[0].status == "refused" and not os.path.exists(request.target)
 
 
 # The engine's protocol

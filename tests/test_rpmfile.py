@@ -1,5 +1,6 @@
 """RPM files: every rule is broken once, by a file that is good in everything else."""
 import base64
+import hashlib
 import io
 import os
 import re
@@ -51,6 +52,7 @@ from tests.craft_rpm import (
 )
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.keys import load_pinned_key
+from yum_plugin.trust.packets import read_signatures
 from yum_plugin.trust.rpmfile import BY_DIGEST, BY_SIGNATURE, RpmVerdict, RpmVerifier, require_identity, verify_rpm
 from yum_plugin.trust.rpmheader import MAIN, SIGNATURE
 
@@ -566,21 +568,25 @@ def test_the_message_names_the_file_and_the_key():
 
 # --- every byte ---
 
-# What nobody signs and nobody here reads. rpm does not read it either, or only shows it (sizes, archive size).
+# What nobody signs, and what changing it changes: nothing that anybody here reads.
 UNSIGNED = {
-    "SIGNATURE index 269": "the place of a digest that is not computed",
-    "SIGNATURE index 1000": "the place of the size",
-    "SIGNATURE index 1004": "the place of the MD5",
-    "SIGNATURE index 1007": "the place of the archive's size",
-    "SIGNATURE index 1008": "the place of the reserved space",
-    "SIGNATURE index 273": "its tag number: without a SHA-256 the signature alone decides",
-    "SIGNATURE data 268": "the signature's unsigned subpackets",
-    "SIGNATURE data 269": "SHA-1 of the header: it proves nothing and is not computed",
-    "SIGNATURE data 1000": "size of header and payload",
-    "SIGNATURE data 1004": "MD5 of header and payload: it proves nothing and is not computed",
+    "lead, unread": "name, architecture, operating system, minor version, reserved bytes",
+    "SIGNATURE introduction": "the length of its data, which may take some of the zeros of the padding",
+    "SIGNATURE index 268": "the tag's number, where a signature over header and payload remains",
+    "SIGNATURE index 269": "where a SHA-1 is that is not computed",
+    "SIGNATURE index 273": "the tag's number: without a SHA-256 the signatures alone decide",
+    "SIGNATURE index 1000": "where the size of header and payload is",
+    "SIGNATURE index 1004": "where an MD5 is that is not computed",
+    "SIGNATURE index 1007": "where the size of the archive is",
+    "SIGNATURE index 1008": "where reserved space is",
+    "SIGNATURE data 268": "the signature's unsigned subpackets and the form of its lengths",
+    "SIGNATURE data 1002": "the same",
+    "SIGNATURE data 269": "SHA-1 of the header: it proves nothing",
+    "SIGNATURE data 1000": "size of header and payload: it proves nothing",
+    "SIGNATURE data 1004": "MD5 of header and payload: it proves nothing",
     "SIGNATURE data 1007": "size of the archive",
     "SIGNATURE data 1008": "reserved space",
-    "lead": "name, architecture, operating system and reserved bytes: nobody signs them, nobody here shows them",
+    "SIGNATURE gap": "up to three bytes before a number",
 }
 FLIPPED = {
     "header signature": rpm(),
@@ -590,20 +596,44 @@ FLIPPED = {
 }
 
 
-def part_of(data, place):
-    return next(name for name, start, end in layout(data) if start <= place < end)
+def passing_flips(data):
+    """The parts of a file in which a changed byte passes."""
+    good, passed = verdict_of(data), set()
+    for name, start, end in layout(data):
+        for place in range(start, end):
+            for bits in (0x01, 0x04, 0x80, 0xFF):
+                changed = flipped(data, place, bits)
+                try:
+                    verdict = verdict_of(changed)
+                except TrustError:
+                    continue
+                assert verdict == good
+                passed.add(name)
+                if name in ("SIGNATURE data 268", "SIGNATURE data 1002"):
+                    assert meaning(changed[start:end]) == meaning(data[start:end])
+    return passed
+
+
+def meaning(packet):
+    """All of a signature but who it says it is from: unsigned, and held against the pinned keys."""
+    return read_signatures(packet, allow_v3=True)[0]._replace(issuers=())
+
+
+def test_no_changed_byte_of_header_or_payload_passes():
+    passed = [passing_flips(FLIPPED[name]) for name in sorted(FLIPPED)]
+    assert sorted(set.union(*passed)) == sorted(UNSIGNED)
 
 
 @pytest.mark.parametrize("name", sorted(FLIPPED))
-def test_no_changed_byte_of_header_or_payload_passes(name):
+def test_a_file_cut_anywhere_is_refused(name):
     data = FLIPPED[name]
-    good, passed = verdict_of(data), set()
-    for place in range(len(data)):
-        for bits in (0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF):
-            try:
-                assert verdict_of(flipped(data, place, bits)) == good
-                passed.add(part_of(data, place))
-            except TrustError:
-                continue
-    print(sorted(passed))
-    assert passed <= set(UNSIGNED)
+    payload = span(data, "payload")[0]
+    for size in range(len(data)):
+        expected = "malformed" if size < payload else "payload-mismatch" if name in ("header signature", "V3") else "signature-invalid"
+        assert refusal(data[:size]) == expected
+
+
+@pytest.mark.parametrize("name", sorted(FLIPPED))
+def test_a_file_with_more_at_its_end_is_refused(name):
+    for more in (b"\0", b"\n", PAYLOAD, rpm()):
+        assert refusal(FLIPPED[name] + more) in ("payload-mismatch", "signature-invalid")

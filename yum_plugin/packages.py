@@ -323,7 +323,11 @@ def _keep(job: PackageJob, request: PackageRequest, path: str, mirrors: Sequence
     log.warning("%s: %s: %s (%s)", job.repository.id, request.nevra, error, ", ".join(mirrors) or path)
     note = {"when": job.now, "repository": job.repository.id, "package": request.nevra, "location": request.location,
             "mirrors": list(mirrors), "reference": error.reference, "what": error.what}
-    keep_aside(job.refused_folder, path, note)
+    try:
+        with _opened(path) as stream:
+            keep_aside(job.refused_folder, stream, note)
+    except (OSError, TrustError) as problem:  # that nothing can be kept must not keep anybody from refusing it
+        log.warning("%s: nothing is kept aside: %s", path, problem)
 
 
 def worst(results: Sequence[PackageResult]) -> PackageResult:

@@ -1,9 +1,8 @@
 """Wrong bytes kept aside, for the report to the mirror's owner: the beginning of a file and a note, few and root's only."""
 import hashlib
 import json
-import logging
 import os
-from typing import Any, Mapping
+from typing import Any, BinaryIO, Mapping
 
 from .files import write_whole
 
@@ -11,38 +10,30 @@ MAX_FILES = 8
 MAX_KEPT_BYTES = 8 * 1024 * 1024  # of each file: an RPM's headers and much of its payload
 READ_BYTES = 256 * 1024
 
-log = logging.getLogger("xcpng-mirrors")
 
-
-def keep_aside(folder: str, path: str, note: Mapping[str, Any]) -> None:
-    """Keep the beginning of a refused file; that this fails must not keep anybody from refusing it.
+def keep_aside(folder: str, stream: BinaryIO, note: Mapping[str, Any]) -> None:
+    """Keep the beginning of a refused file.
 
     Args:
         folder: made if missing, mode 0700; the oldest go when there are more than MAX_FILES.
-        path: of the refused file; it stays where it is.
+        stream: at the start of the refused file.
         note: goes into the .json file beside it, with sha256 and size of the whole file and kept_bytes added.
+
+    Raises:
+        OSError: it could not be read or kept.
     """
-    try:
-        if not os.path.islink(path):
-            _copy(folder, path, dict(note))
-            _forget_oldest(folder)
-    except OSError as error:
-        log.warning("%s: nothing could be kept aside: %s", path, error)
-
-
-def _copy(folder: str, path: str, note: Mapping[str, Any]) -> None:
     digest, size, kept = hashlib.sha256(), 0, bytearray()
-    with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(READ_BYTES), b""):
-            digest.update(chunk)
-            size += len(chunk)
-            kept += chunk[:MAX_KEPT_BYTES - len(kept)]
+    for chunk in iter(lambda: stream.read(READ_BYTES), b""):
+        digest.update(chunk)
+        size += len(chunk)
+        kept += chunk[:MAX_KEPT_BYTES - len(kept)]
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o700)
     base = os.path.join(folder, digest.hexdigest()[:16])
     write_whole(base + ".rpm", bytes(kept), 0o600)
     text = json.dumps(dict(note, sha256=digest.hexdigest(), size=size, kept_bytes=len(kept)), indent=1, sort_keys=True)
     write_whole(base + ".json", text.encode("ascii"), 0o600)
+    _forget_oldest(folder)
 
 
 def _forget_oldest(folder: str) -> None:

@@ -19,8 +19,8 @@ from .errors import FetchError, MirrorsError, TrustError, describe
 from .model import Snapshot
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from .trust.digest import DigestChecker
 from .trust.freshness import refuse_fast_forward
-from .trust.hashing import new_hash
 from .trust.keys import PublicKey
 from .trust.openpgp import DetachedVerifier, Verdict, verify_detached
 from .trust.rpmfile import READ_BYTES, RpmVerdict, verify_rpm
@@ -147,7 +147,7 @@ class Examiner:
         """Prove the file whose signature was named in its place, as gpg --verify does."""
         base, suffix = os.path.splitext(signature)
         if suffix not in SUFFIXES:
-            raise TrustError("unsupported", "a signature, and it is not known of what", hint="name the file too: --signature SIG FILE")
+            raise TrustError("unsupported", "a signature, and it is not known of what", hint="name its file")
         with opened(base) as stream:
             return self._prove_detached(base, stream, signature)._replace(detail="of {}".format(os.path.basename(base)))
 
@@ -173,16 +173,10 @@ class Examiner:
         Raises:
             TrustError: payload-mismatch; malformed: larger than ``keep_bytes``.
         """
-        running, kept = new_hash(kind), bytearray()
+        checker = DigestChecker(kind, digest, keep_bytes)
         for chunk in self.pieces(path, stream):
-            running.update(chunk)
-            if keep_bytes:
-                kept += chunk
-                if len(kept) > keep_bytes:
-                    raise TrustError("malformed", "larger than {} bytes".format(keep_bytes))
-        if running.hexdigest() != digest:
-            raise TrustError("payload-mismatch", "its {} is not the signed one".format(kind))
-        return bytes(kept)
+            checker.update(chunk)
+        return checker.finish()
 
     def pieces(self, path: str, stream: BinaryIO) -> Iterator[bytes]:
         """Read a file to its end, and tell the progress."""

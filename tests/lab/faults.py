@@ -25,7 +25,8 @@ def _is_signature(request: Request) -> bool:
 
 
 def _is_package(request: Request) -> bool:
-    return request.path.endswith(".rpm")
+    """Whether a package is asked for, or an ISO image: the faults of large files."""
+    return request.path.endswith((".rpm", ".iso"))
 
 
 def _mute(mirror: Mirror, request: Request) -> Response:

@@ -1,9 +1,11 @@
 """Signed repositories in several states of one history, laid out as on the real mirrors.
 
-``<root>/<state>/8/8.3/<repository>/x86_64/{Packages,repodata}``. Each state is built once, on
-first use; mirrors share it and lay their faults over it. Beside each state lie other
+``<root>/<state>/8/8.3/<repository>/x86_64/{Packages,repodata}``, and as on the real mirrors some files
+with a signed SHA256SUMS in their folders: ``isos/8.3/*.iso``, ``8/xcp-ng-8.3.repo``. Each state is built
+once, on first use; mirrors share it and lay their faults over it. Beside each state lie other
 signatures of its repomd.xml: ``<root>/<state>+other-key`` and ``<root>/<state>+weak-digest``.
 """
+import hashlib
 import os
 import shutil
 import threading
@@ -11,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 from .keys import OTHER, REPOSITORY, KeyRing
-from .packages import UNSIGNED, Package, build
+from .packages import UNSIGNED, Package, build, noise
 from .tools import environment, locked, run
 
 DAY = 86400
 REPOSITORIES = ("base", "updates")
+ISO_PATH = "isos/8.3/xcp-ng-8.3.0.iso"
+ISO_BYTES = 300000  # the magic of ISO 9660 stands at 32769
+REPO_FILE_PATH = "8/xcp-ng-8.3.repo"
 DEFAULT_SIZES: Mapping[str, Mapping[str, int]] = {"base": {"lab-base": 2000}, "updates": {"lab-agent": 20000}}
 # A signature of repomd.xml that must not be believed: (owner of the key, digest).
 SIGNATURE_VARIANTS: Dict[str, Tuple[str, str]] = {"other-key": (OTHER, "SHA256"), "weak-digest": (REPOSITORY, "SHA1")}
@@ -121,11 +126,27 @@ class Trees:
             self._keys.fingerprint(signer)  # made here, so that no two threads make one
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda repository: self._build_repository(state, repository, work), self.sizes))
+        self._build_files(state, os.path.join(work, "tree"))
         for variant in SIGNATURE_VARIANTS:
             shutil.rmtree("{}+{}".format(done, variant), ignore_errors=True)
             os.rename(os.path.join(work, variant), "{}+{}".format(done, variant))
         os.rename(os.path.join(work, "tree"), done)
         shutil.rmtree(work)
+
+    def _build_files(self, state: str, tree: str) -> None:
+        """Make what lies beside the repositories, and sign its checksums."""
+        version = STATES[state].version
+        image = bytearray(noise("iso-" + version, ISO_BYTES))
+        image[32769:32774] = b"CD001"
+        section = "[xcp-ng-base]\nname=XCP-ng base {}\nbaseurl=http://mirrors.lab.invalid/8/8.3/base/x86_64/\n".format(version)
+        for path, content in ((ISO_PATH, bytes(image)), (REPO_FILE_PATH, section.encode("ascii"))):
+            folder, name = os.path.split(os.path.join(tree, path))
+            sums = "{}  {}\n".format(hashlib.sha256(content).hexdigest(), name).encode("ascii")
+            signature = self._keys.sign(sums, REPOSITORY, self.signed_at(state))
+            os.makedirs(folder, exist_ok=True)
+            for target, data in ((name, content), ("SHA256SUMS", sums), ("SHA256SUMS.asc", signature)):
+                with open(os.path.join(folder, target), "wb") as stream:
+                    stream.write(data)
 
     def _build_repository(self, state: str, repository: str, work: str) -> None:
         stamp = self.stamp(state)

@@ -9,13 +9,12 @@ import sys
 import time
 from typing import Any, Dict, Iterator
 
-from ..errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, UsageError
+from ..errors import UsageError
 from ..verifying import Examiner, Finding
-from .console import STYLES, Console, printable, utc
+from .console import Console, printable, utc
 from .keyoptions import add_key_arguments, keys_of, read_config
+from .outcome import exit_code, signed_words, word
 from .progress import BIG_BYTES, Progress
-
-BAD_TO_GOOD = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
             progress.update(path, done, size)
 
     examiner = Examiner(keys, int(time.time()), arguments.files, on_progress)
-    out, findings, codes = Console(sys.stdout), [], set()
+    out, findings, errors = Console(sys.stdout), [], []
     try:
         for finding in _findings(arguments, examiner):
-            codes.add(finding.error.exit_code if finding.error else EXIT_OK)
+            errors.append(finding.error)
             progress.clear()
             if arguments.json:
                 findings.append(_values(finding))
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress.clear()
     if arguments.json:
         out.line(json.dumps(findings, indent=1))
-    return next((code for code in BAD_TO_GOOD if code in codes), EXIT_OK)
+    return exit_code(errors)
 
 
 def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[Finding]:
@@ -69,18 +68,11 @@ def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[Fin
 
 def line_of(finding: Finding, colour: bool) -> str:
     """Word a finding in one line."""
-    name = printable(finding.file)
+    start = "{}  {}  ".format(word(finding.error, colour), printable(finding.file))
     if finding.error is None:
-        signed = time.strftime("%Y-%m-%d", time.gmtime(finding.signed_at or 0))
-        return "{}  {}  {} {}, signed {} by {}".format(_styled("ok", "good", colour), name, finding.kind,
-                                                       printable(finding.detail), signed, finding.fingerprint)
-    word = "MISSING" if finding.error.exit_code == EXIT_UNREACHABLE else "REFUSED"
-    return "{}  {}  {}: {}; {}".format(_styled(word, "bad", colour), name, finding.error.reference, printable(finding.problem),
-                                       printable(finding.error.hint))
-
-
-def _styled(word: str, style: str, colour: bool) -> str:
-    return "\x1b[{}m{}\x1b[0m".format(STYLES[style], word) if colour else word
+        signed = signed_words(finding.signed_at, finding.fingerprint)
+        return "{}{} {}, {}".format(start, finding.kind, printable(finding.detail), signed)
+    return "{}{}: {}; {}".format(start, finding.error.reference, printable(finding.problem), printable(finding.error.hint))
 
 
 def _values(finding: Finding) -> Dict[str, Any]:

@@ -64,7 +64,7 @@ class XcpngMirrors(dnf.Plugin):
             return sack
 
         self.base.fill_sack = fill_sack
-        if self.settings.verify_packages and False:
+        if self.settings.verify_packages:
             self._wrap_download()
 
     def _wrap_download(self):
@@ -74,6 +74,7 @@ class XcpngMirrors(dnf.Plugin):
             job = PackageJob(self, pkglist, progress or dnf.callback.NullDownloadProgress())
             if os.geteuid() != 0 or not job.fetch():
                 return original(pkglist, progress, callback_total)
+            job.raise_for("refused")
             original(pkglist, *((None, None) if job.complete() else (progress, callback_total)))
             job.verify_rest()
             if callback_total is not None:
@@ -228,12 +229,12 @@ class Rewiring(object):
         self._engine.accept(taken)
 
 
-class Payload(dnf.callback.Payload):
+class Payload(object):
     """A package in dnf's progress display."""
 
     def __init__(self, pkg):
         self.download_size = pkg.downloadsize
-        self.seen = False  # whether bytes of it were shown to arrive
+        self.was_there = os.path.exists(pkg.localPkg())
         self._name = os.path.basename(pkg.location)
 
     def __str__(self):
@@ -265,16 +266,20 @@ class PackageJob(object):
         """Let the engine fetch; say whether it could be asked at all."""
         if not self._packages:
             return False
+        try:
+            self._fetch()
+        except Exception as error:  # the border: dnf fetches and checks them itself, as without us
+            logger.warning("%s: packages are left to dnf: %s: %s", NAME, type(error).__name__, error)
+            logger.debug("%s", NAME, exc_info=True)
+            return False
+        return True
+
+    def _fetch(self):
         everything = [pkg for packages in self._packages.values() for pkg in packages]
         self._payloads = dict((key, Payload(pkg)) for key, pkg in self._keyed())
         self._progress.start(len(everything), sum(pkg.downloadsize for pkg in everything))
-        try:
-            with dnf.lock.build_download_lock(self._plugin.base.conf.cachedir, self._plugin.base.conf.exit_on_lock):
-                self._ask("fetch", self._packages)
-        except bridge.BridgeError as error:
-            logger.warning("%s: packages are left to dnf: %s", NAME, error)
-            return False
-        return True
+        with dnf.lock.build_download_lock(self._plugin.base.conf.cachedir, self._plugin.base.conf.exit_on_lock):
+            self._ask("fetch", self._packages)
 
     def complete(self):
         """Whether every package is verified."""
@@ -297,10 +302,19 @@ class PackageJob(object):
             self._ask("verify", rest)
         except bridge.BridgeError as error:
             raise dnf.exceptions.Error("{}: packages could not be verified: {}".format(NAME, error))
-        bad = [(pkg, self._results.get(key, {})) for key, pkg in self._keyed() if not self._is_verified(key)]
-        if bad:
-            raise dnf.exceptions.Error("\n".join(
-                "{}: {}: {}".format(NAME, pkg, result.get("text") or "not verified") for pkg, result in bad))
+        self.raise_for("refused", "unavailable", None)
+
+    def raise_for(self, *statuses):
+        """Stop dnf if a package has one of these statuses; None: the engine said nothing of it.
+
+        Raises:
+            dnf.exceptions.Error: it names reference, package and mirrors tried.
+        """
+        bad = [(pkg, self._results.get(key, {})) for key, pkg in self._keyed()]
+        lines = ["{}: {}: {}".format(NAME, pkg.repo.id, result.get("text") or "{} was not verified".format(pkg))
+                 for pkg, result in bad if result.get("status") in statuses]
+        if lines:
+            raise dnf.exceptions.Error("\n".join(lines))
 
     def _keyed(self):
         return [((name, index), pkg) for name, packages in sorted(self._packages.items())
@@ -335,9 +349,8 @@ class PackageJob(object):
         key = (event["repository"], event["package"])
         payload = self._payloads[key]
         if event["event"] == "progress":
-            payload.seen = True
             self._progress.progress(payload, event["bytes"])
-        elif event["status"] == "verified" and not payload.seen:
+        elif event["status"] == "verified" and payload.was_there:
             self._progress.end(payload, dnf.callback.STATUS_ALREADY_EXISTS, "Already downloaded")
         elif event["status"] == "verified":
             self.received_bytes += payload.download_size

@@ -1,0 +1,150 @@
+"""``xcpng-mirrors get``: files or packages from the mirrors, proven before they get their names.
+
+Exit code: 4 if anything was refused, else 3 if anything could not be had, else 0.
+"""
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from typing import Any, Dict, List, Tuple
+
+from ..config import Settings
+from ..errors import FetchError, UsageError
+from ..files import inside
+from ..getpackages import Shelf, get_packages
+from ..getting import MAX_BYTES, Got, Site, get_paths
+from ..keyfiles import DEFAULT_KEY_PATH
+from ..model import Mirror, Network, Repository
+from ..net.download import Rules
+from ..packages import rules_of, sources_of
+from ..repofiles import host_variables, main_options, read_repositories
+from ..resolve import Resolver
+from ..sources import base_of
+from ..state import State, known_list
+from ..urls import authority_of
+from .common import REPOSITORY_FOLDERS, SCHEMA, add_host_arguments, describe_error, open_host
+from .console import Console, printable, utc
+from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
+from .outcome import exit_code, signed_words, word
+from .progress import Progress, size_words
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("wishes", nargs="+", metavar="PATH|NAME", help="a path on the mirrors, e.g. isos/8.3/xcp-ng-8.3.0.iso; "
+                        "with --repo a package of that repository: NAME, NAME-VERSION, NAME-VERSION-RELEASE, also with .ARCH")
+    parser.add_argument("--output", default=".", metavar="DIR", help="folder that the files go to (default: this one)")
+    parser.add_argument("--arch", action="append", default=[], metavar="ARCH",
+                        help="of packages (may be repeated; default: this machine's, and noarch)")
+    add_key_arguments(parser)
+    add_host_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch and return the exit code."""
+    progress = Progress(not arguments.quiet)
+
+    def told(wish: str, received: int, total: Any, mirror: str) -> None:
+        progress.update(wish, received, total or 0, authority_of(mirror))
+
+    _make_folder(arguments.output)
+    try:
+        found = (_packages if arguments.repo else _paths)(arguments, told)
+    finally:
+        progress.clear()
+    out = Console(sys.stdout)
+    if arguments.json:
+        out.line(json.dumps({"schema": SCHEMA, "command": "get", "files": [_values(got) for got in found]}, indent=1))
+    else:
+        for got in found:
+            if got.error or not arguments.quiet:
+                out.line(_line(got, out.colour))
+    return exit_code(got.error for got in found)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UsageError("usage", "the folder cannot be made: {}".format(error.strerror), where=path) from error
+
+
+def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
+    """Fetch paths: .repo files are not needed, but tell how the network is reached."""
+    root = os.path.abspath(arguments.installroot)
+    settings = read_config(arguments.config or "", root)
+    repository = _any_repository(arguments, settings, root)
+    key_paths, known, network = (inside(root, DEFAULT_KEY_PATH),), (), Network()  # type: Tuple[str, ...], Tuple[Mirror, ...], Network
+    if repository is not None:
+        state = State(arguments.state_dir or inside(root, settings.state_dir))
+        key_paths, known, network = repository.key_paths, _known_roots(repository, state), repository.network
+    site = Site(settings, keys_of(arguments, settings, key_paths), int(time.time()), network, known)
+    return get_paths(arguments.wishes, arguments.output, site, _rules(settings), told)
+
+
+def _any_repository(arguments: argparse.Namespace, settings: Settings, root: str) -> Any:
+    """Return the first repository of ours that is on the mirrors, None if there is none."""
+    for folder in arguments.reposdir or [inside(root, each) for each in REPOSITORY_FOLDERS]:
+        found, _ = read_repositories(folder, settings, host_variables(root), main_options(root))
+        for repository in found:
+            if repository.path:
+                return repository
+    return None
+
+
+def _known_roots(repository: Repository, state: State) -> Tuple[Mirror, ...]:
+    """Return the mirrors that are remembered for a repository, by their roots."""
+    found = []
+    for mirror in known_list(state.memory(repository.id)).mirrors:
+        if mirror.url.endswith("/" + repository.path):
+            found.append(mirror._replace(url=base_of(mirror.url, repository.path)))
+    return tuple(found)
+
+
+def _rules(settings: Settings) -> Rules:
+    return rules_of(settings)._replace(max_bytes=MAX_BYTES, keep_parts=True)
+
+
+def _packages(arguments: argparse.Namespace, told: Any) -> List[Got]:
+    host, now = open_host(arguments), int(time.time())
+    pins = pins_of(arguments, host.settings)
+    repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, pins=pins) for each in host.repositories]
+    shelves = []
+    for answer in Resolver(host.settings, host.state).run(repositories):
+        if answer.resolution is None:
+            raise answer.error or FetchError("unreachable", "no mirror is known", where=answer.repository.id)
+        sources = sources_of(answer.repository, answer.memory, host.settings, now)
+        shelves.append(Shelf(answer.resolution, sources))
+    keys = [key for repository in repositories for key in keys_of(arguments, host.settings, repository.key_paths)]
+    site = Site(host.settings, keys, now)
+    arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
+    return get_packages(arguments.wishes, arches, shelves, arguments.output, site, _rules(host.settings), told)
+
+
+def _line(got: Got, colour: bool) -> str:
+    start = word(got.error, colour)
+    if got.error is not None:
+        tried = ", ".join("{}: {}".format(authority_of(attempt.mirror), attempt.reference) for attempt in got.attempts)
+        line = "{}  {}  {}".format(start, printable(got.wish), printable(str(got.error)))
+        return "{}; tried {}".format(line, printable(tried)) if tried else line
+    signed = signed_words(got.signed_at, got.fingerprint)
+    return "{}  {}  {}, {}, {}".format(start, printable(got.target), printable(got.detail), _origin(got), signed)
+
+
+def _origin(got: Got) -> str:
+    if not got.attempts:
+        return "was there already"
+    received = sum(attempt.bytes for attempt in got.attempts)
+    return "{} from {}".format(size_words(received), printable(authority_of(got.attempts[-1].mirror)))
+
+
+def _values(got: Got) -> Dict[str, Any]:
+    return {
+        "wish": got.wish, "file": got.target or None, "ok": got.error is None, "error": describe_error(got.error),
+        "reference": got.error.reference if got.error else "", "detail": got.detail, "fingerprint": got.fingerprint or None,
+        "signed_at": None if got.signed_at is None else utc(got.signed_at),
+        "attempts": [{"mirror": attempt.mirror, "reference": attempt.reference, "what": attempt.what, "bytes": attempt.bytes}
+                     for attempt in got.attempts],
+    }

@@ -1,0 +1,89 @@
+"""``xcpng-mirrors key``: the installed key files, the pinned fingerprints and the rpm database, and whether they agree."""
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, List, Optional, Sequence
+
+from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError
+from ..keyfiles import KeyFile, RepositoryKeys, disagreements, imported_keys, look_at
+from ..trust.keys import PublicKey
+from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host
+from .console import Console, utc, wrapped
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("action", nargs="?", choices=("show", "check"), default="show",
+                        help="show everything (the default), or only what is wrong")
+    add_host_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show or check the keys, and return the exit code: of "check" 1 if the three do not agree."""
+    host, now = open_host(arguments), int(time.time())
+    pins = host.settings.fingerprints
+    found = [RepositoryKeys(repository, [look_at(path, pins, now) for path in repository.key_paths])
+             for repository in host.repositories]
+    imported = imported_keys(os.path.abspath(arguments.installroot))
+    problems = disagreements(found, pins, imported)
+    out = Console(sys.stdout)
+    if arguments.json:
+        out.line(json.dumps(_values(found, imported, problems, host), indent=1))
+    elif arguments.action == "show" and not arguments.quiet:
+        out.write("".join(line + "\n" for line in wrapped(_lines(found, pins, imported), out.width)))
+    elif not (problems or arguments.quiet):
+        out.line("key files, pinned fingerprints and rpm database agree")
+    for problem in problems:
+        host.tell("key", str(problem))
+    return EXIT_PROBLEM if problems and arguments.action == "check" else EXIT_OK
+
+
+def _lines(found: Sequence[RepositoryKeys], pins: Sequence[str], imported: Optional[Sequence[PublicKey]]) -> List[str]:
+    lines = ["pinned: {}".format(pin) for pin in pins]
+    for item in found:
+        for file in item.files:
+            mode = "" if file.mode is None else ", owner {}, mode {:04o}".format(file.owner, file.mode)
+            state = file.error.reference if file.error else "good"
+            lines += ["", "{}: {}{}: {}".format(item.repository.id, file.path, mode, state)] + _key_lines(file.key)
+    lines.append("")
+    if imported is None:
+        return lines + ["rpm database: not known"]
+    lines += ["rpm database: {} keys".format(len(imported))]
+    for key in imported:
+        note = "" if key.fingerprint in pins else " (not pinned: not believed)"
+        lines.append("  {} {}{}".format(key.fingerprint, key.user_id, note))
+    return lines
+
+
+def _key_lines(key: Optional[PublicKey]) -> List[str]:
+    if key is None:
+        return []
+    expires = "never" if key.expires is None else utc(key.expires)
+    revoked = ", revoked" if key.revoked else ""
+    return ["  {} {}".format(key.fingerprint, key.user_id),
+            "  {} of {} bits, created {}, expires {}{}".format(key.algorithm, key.bits, utc(key.created), expires, revoked)]
+
+
+def _values(found: Sequence[RepositoryKeys], imported: Optional[Sequence[PublicKey]], problems: Sequence[MirrorsError],
+            host: Host) -> Dict[str, Any]:
+    pins = host.settings.fingerprints
+    return {
+        "schema": SCHEMA, "command": "key", "pinned": list(pins), "agree": not problems,
+        "problems": [describe_error(problem) for problem in problems], "warnings": list(host.warnings),
+        "repositories": [{"id": item.repository.id, "key_files": [_file_values(file) for file in item.files]} for item in found],
+        "imported": None if imported is None else [dict(_key_values(key), pinned=key.fingerprint in pins) for key in imported],
+    }
+
+
+def _file_values(file: KeyFile) -> Dict[str, Any]:
+    mode = None if file.mode is None else "{:04o}".format(file.mode)
+    return {"path": file.path, "owner": file.owner or None, "mode": mode, "error": describe_error(file.error),
+            "key": _key_values(file.key) if file.key else None}
+
+
+def _key_values(key: PublicKey) -> Dict[str, Any]:
+    return {"fingerprint": key.fingerprint, "user_id": key.user_id, "algorithm": key.algorithm, "bits": key.bits,
+            "created_at": utc(key.created), "expires_at": None if key.expires is None else utc(key.expires),
+            "revoked": key.revoked, "may_sign": key.may_sign}

@@ -1,0 +1,144 @@
+"""Packages of a repository, for people: the newest that matches a name, from the proven mirrors.
+
+    1. The repository was resolved as for an update (``resolve.py``): rollback and freeze are found out there.
+    2. Its primary metadata is fetched by the checksum in the proven repomd.xml, and read from the very bytes hashed.
+    3. The newest package that matches is fetched, and is what ``packages.PackageChecker`` demands.
+"""
+import os
+import tempfile
+from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
+
+from .errors import FetchError, TrustError
+from .getting import Got, Site, Told, Wish, fetch_wishes
+from .model import Repository, Resolution
+from .net.download import Rules, download
+from .net.transfer import Item, Source
+from .packages import PackageChecker, PackageRequest
+from .trust.digest import DigestChecker
+from .trust.evr import Key, evr_key
+from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from .trust.repomd import parse_repomd
+from .trust.rpmfile import RpmVerdict
+from .trust.unpack import unpacked
+from .urls import host_of
+
+
+class Shelf(NamedTuple):
+    """A resolved repository and whom to ask for its files."""
+
+    resolution: Resolution
+    sources: Sequence[Source]
+
+    @property
+    def repository(self) -> Repository:
+        """Which one."""
+        return self.resolution.repository
+
+    @property
+    def hosts(self) -> Tuple[str, ...]:
+        """Those that may receive its credentials."""
+        return tuple(host_of(url) for url in self.repository.base_urls)
+
+
+class _Match(NamedTuple):
+    """A package that a word means, and where it is."""
+
+    package: PrimaryPackage
+    shelf: Shelf
+
+
+def get_packages(words: Sequence[str], arches: Sequence[str], shelves: Sequence[Shelf], folder: str, site: Site, rules: Rules,
+                 told: Told) -> List[Got]:
+    """Fetch the newest package that each word means.
+
+    Args:
+        words: NAME, NAME.ARCH, NAME-VERSION, NAME-VERSION-RELEASE or the latter with .ARCH; [EPOCH:] before the version.
+        arches: those to look among.
+        shelves: the repositories.
+        folder: where the packages go.
+        site: for the keys and the time.
+        rules: bounds of each download.
+        told: progress.
+
+    Returns:
+        One result a word, in the same order.
+
+    Raises:
+        FetchError, TrustError: the metadata could not be had, or must not be believed.
+        UsageError: the disk or the TLS settings cannot be used.
+    """
+    matches: Dict[str, _Match] = {}
+    for shelf in shelves:
+        _look_through(shelf, set(words), arches, rules, matches)
+    results = {word: Got(word, error=FetchError("unreachable", "no repository asked has such a package for {}".format(
+        " or ".join(arches)), where=word, hint="see --repo and --arch")) for word in words}
+    for shelf in shelves:
+        mine = {word: match.package for word, match in matches.items() if match.shelf is shelf}
+        by_target = {_target(folder, package): (word, package) for word, package in mine.items()}
+        wishes = [_wish(word, package, target, site) for target, (word, package) in by_target.items()]
+        fetched = fetch_wishes(wishes, shelf.sources, shelf.repository.network, rules, told, shelf.hosts)
+        by_path = {got.target: got for got in fetched}
+        results.update((word, by_path[_target(folder, package)]._replace(wish=word)) for word, package in mine.items())
+    return [results[word] for word in words]
+
+
+def _look_through(shelf: Shelf, words: Set[str], arches: Sequence[str], rules: Rules, matches: Dict[str, _Match]) -> None:
+    """Find newer matches in one repository."""
+    for package in read_packages(shelf, rules):
+        if package.arch not in arches:
+            continue
+        for word in words.intersection(_spellings(package)):
+            best = matches.get(word)
+            if best is None or _age(best.package) < _age(package):
+                matches[word] = _Match(package, shelf)
+
+
+def _age(package: PrimaryPackage) -> Key:
+    return evr_key(package.epoch, package.version, package.release)
+
+
+def _spellings(package: PrimaryPackage) -> List[str]:
+    """Return how a package may be called on the command line (dnf(8), SPECIFYING PACKAGES, without wildcards)."""
+    name, version, release = package.name, package.version, package.release
+    full = ["{}-{}-{}".format(name, version, release), "{}-{}:{}-{}".format(name, package.epoch, version, release)]
+    with_arch = ["{}.{}".format(each, package.arch) for each in [name] + full]
+    return [name, "{}-{}".format(name, version), "{}-{}:{}".format(name, package.epoch, version)] + full + with_arch
+
+
+def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
+    """Fetch and read a repository's primary metadata.
+
+    Args:
+        shelf: the repository.
+        rules: bounds of the download.
+
+    Raises:
+        FetchError, TrustError, UsageError: it could not be had, must not be believed, or not be written.
+    """
+    files = {file.type: file for file in parse_repomd(shelf.resolution.snapshot.raw).files}
+    if "primary" not in files:
+        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=shelf.repository.id)
+    file = files["primary"]
+    with tempfile.TemporaryDirectory() as folder:
+        item = Item(file.href, os.path.join(folder, "primary"), size=file.size,
+                    make_checker=lambda: DigestChecker(file.checksum_type, file.checksum, MAX_PRIMARY_BYTES))
+        bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
+        fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts)[0]
+    if fetched.error is not None:
+        raise fetched.error
+    return list(read_primary(unpacked(fetched.verdict, file.open_size or MAX_OPEN_BYTES)))
+
+
+def _target(folder: str, package: PrimaryPackage) -> str:
+    return os.path.abspath(os.path.join(folder, os.path.basename(package.href)))
+
+
+def _wish(word: str, package: PrimaryPackage, target: str, site: Site) -> Wish:
+    request = PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
+                             package.size, package.checksum_type, package.checksum, target)
+    item = Item(package.href, target, lambda: PackageChecker(request, site.keys, site.now), package.size)
+
+    def believed(verdict: RpmVerdict) -> Got:
+        return Got(word, detail=verdict.nevra, fingerprint=verdict.fingerprint, signed_at=verdict.signed_at)
+
+    return Wish(word, item, believed)
