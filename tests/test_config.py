@@ -250,6 +250,11 @@ def test_the_largest_file_of_anything_takes_linear_time(piece):
     assert time.process_time() - begin < 5
 
 
+def test_what_is_beyond_the_size_limit_is_not_read():
+    content = parse_ini(b"[a]\nb=1\n" + b"#" * MAX_BYTES + b"\nc=2\n")
+    assert content.entries == (Entry("a", "b", "1", 2),) and len(content.problems) == 1
+
+
 def test_continued_lines_belong_to_their_key():
     content = parse_ini(b"[a]\nbaseurl=http://x/\n  http://y/\n\n\thttp://z/\n[b]\n stray\nk=v=w:u\n")
     assert content.entries == (

@@ -9,13 +9,12 @@ import time
 import pytest
 
 from tests.lab.faults import FAULTS
-from tests.lab.repositories import repository_path
+from tests.lab.repositories import STATES, repository_path
 from tests.world import NOW, lab_repository, lab_settings
 from yum_plugin import packages, refused
 from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.model import Mirror, Repository
-from yum_plugin.net import rate
 from yum_plugin.net.transfer import Attempt, Source
 from yum_plugin.packages import PackageJob, PackageRequest, PackageResult, Watch, fetch_packages, read_requests, verify_packages
 from yum_plugin.resolve import load_keys
@@ -31,9 +30,12 @@ PACKAGE_FAULTS = {
 NEWCOMERS = {"other-key-packages", "unsigned-packages"}  # their files have other sizes: held back by the size where that is known
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(rate, "HEDGE_SECONDS", 0.2)
+def add_mirrors(lab, fault, *names):
+    """Start mirrors with a fault; what they serve is built before anybody waits for it."""
+    if fault in STATES:
+        lab.trees.path(fault)
+    for name in names:
+        lab.add_mirror(name, fault=fault)
 
 
 def signed_bytes(lab, state="new"):
@@ -56,7 +58,7 @@ def job_of(lab, folder, *requests):
     sources = [Source(mirror.url + repository.path) for mirror in lab.mirrors.values()]
     settings = lab_settings(lab, folder)
     return PackageJob(repository, requests, load_keys(repository), int(time.time()), str(folder / "refused"),
-                      packages.rules_of(settings)._replace(timeout_seconds=1.0), sources)
+                      packages.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
 
 
 def read(path):
@@ -85,11 +87,14 @@ def test_a_package_arrives_proven_at_its_target(lab, tmp_path):
 
 
 @pytest.mark.parametrize("fault", sorted(PACKAGE_FAULTS))
-def test_a_package_is_fetched_again_from_another_mirror_if_the_first_is(fault, lab, tmp_path, quick):
-    lab.add_mirror("bad", fault=fault)
-    lab.add_mirror("good")
+def test_a_package_is_fetched_again_from_another_mirror_if_the_first_is(fault, lab, tmp_path):
+    add_mirrors(lab, fault, "bad")
+    add_mirrors(lab, "", "good")
     request = request_of(lab, tmp_path, **({"size": None} if fault in NEWCOMERS else {}))
-    [result] = fetch_packages(job_of(lab, tmp_path, request))
+    job = job_of(lab, tmp_path, request)
+    if fault == "stalling-packages":
+        job = job._replace(rules=job.rules._replace(hedge_seconds=0.2))
+    [result] = fetch_packages(job)
     assert [attempt.reference for attempt in result.attempts] == [PACKAGE_FAULTS[fault], "ok"]
     assert result.error is None and read(request.target) == signed_bytes(lab)
     kept = [(note["reference"], note["mirrors"]) for note in notes(tmp_path)]
@@ -98,13 +103,12 @@ def test_a_package_is_fetched_again_from_another_mirror_if_the_first_is(fault, l
 
 
 @pytest.mark.parametrize("fault", sorted(PACKAGE_FAULTS))
-def test_a_package_that_every_mirror_spoils_is_an_error_with_all_their_names_and_no_file(fault, lab, tmp_path, quick):
-    lab.add_mirror("bad1", fault=fault)
-    lab.add_mirror("bad2", fault=fault)
+def test_a_package_that_every_mirror_spoils_is_an_error_with_all_their_names_and_no_file(fault, lab, tmp_path):
+    add_mirrors(lab, fault, "bad1", "bad2")
     request = request_of(lab, tmp_path, **({"size": None} if fault in NEWCOMERS else {}))
     job = job_of(lab, tmp_path, request)
-    if fault == "slow-packages":  # two slow mirrors are a slow line, unless they are as slow as that
-        job = job._replace(rules=job.rules._replace(timeout_seconds=0.01))
+    if fault in ("stalling-packages", "slow-packages"):  # two slow mirrors are a slow line, unless they are as slow as that
+        job = job._replace(rules=job.rules._replace(timeout_seconds=0.05))
     [result] = fetch_packages(job)
     trust = PACKAGE_FAULTS[fault] in TrustError.REFERENCES
     assert result.status == ("refused" if trust else "unavailable")

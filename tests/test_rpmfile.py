@@ -3,7 +3,6 @@ import base64
 import hashlib
 import io
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -28,7 +27,6 @@ from tests.craft import (
     revocation,
     rsa_key,
     signature,
-    signature_body,
     subpacket,
     u32,
     v3_signature,
@@ -50,6 +48,11 @@ from tests.craft_rpm import (
     string,
     strings,
 )
+from tests.lab.keys import OTHER as OTHER_OWNER
+from tests.lab.keys import REPOSITORY, KeyRing
+from tests.lab.packages import UNSIGNED as NOBODY
+from tests.lab.packages import Package, build
+from tests.lab.tools import environment, missing, run
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.packets import read_signatures
@@ -482,7 +485,7 @@ def test_a_header_that_promises_more_than_comes_costs_what_came():
 
 def test_the_largest_header_is_read_in_linear_time():
     """65535 tags; 16 MiB of strings in one of them, and tags that all claim the same data."""
-    many = [(3000 + number, string("")) for number in range(65520)]
+    many = [(10000 + number, string("")) for number in range(65520)]
     large = main_tags() + [(2000, strings(*["x" * 15] * 1000000))] + many[: 65535 - len(main_tags()) - 2]
     started = time.process_time()
     assert verdict_of(rpm(header(63, large))).name == "demo"
@@ -601,7 +604,7 @@ def passing_flips(data):
     good, passed = verdict_of(data), set()
     for name, start, end in layout(data):
         for place in range(start, end):
-            for bits in (0x01, 0x04, 0x80, 0xFF):
+            for bits in (0x01, 0x02, 0x08, 0x80, 0xFF):
                 changed = flipped(data, place, bits)
                 try:
                     verdict = verdict_of(changed)
@@ -637,3 +640,144 @@ def test_a_file_cut_anywhere_is_refused(name):
 def test_a_file_with_more_at_its_end_is_refused(name):
     for more in (b"\0", b"\n", PAYLOAD, rpm()):
         assert refusal(FLIPPED[name] + more) in ("payload-mismatch", "signature-invalid")
+
+
+# --- attacks by their names ---
+
+
+def test_cve_2021_3445_a_good_digest_without_a_signature_is_no_signature():
+    assert refusal(rpm(signed=())) == refusal(rpm(PLAIN, signed=())) == "unsigned"
+
+
+def test_cve_2021_3421_a_tag_that_nobody_signed_is_not_read_into_the_header():
+    """A signed region, and behind it another name: readers differed on which one counts."""
+    main = header(63, [pair for pair in main_tags() if pair[0] != 1000], outside=[(1000, string("sudo"))])
+    assert refusal(rpm(main)) == "malformed"
+
+
+def test_arbitrary_installation_a_package_of_another_key_is_refused_though_it_is_in_a_good_ones_place():
+    assert refusal(rpm(key=OTHER, signed=(268, 1002))) == "unknown-key"
+
+
+def test_a_payload_under_another_packages_header_is_refused():
+    first, second = rpm(), rpm(main_header(b"another", t1000=string("other")), b"another")
+    headers, payload = span(first, "payload")[0], span(second, "payload")[0]
+    assert refusal(first[:headers] + second[payload:]) == "payload-mismatch"
+
+
+def test_a_header_under_another_packages_signatures_is_refused():
+    other = rpm(main_header(t1000=string("other")))
+    claims = span(other, "MAIN introduction")[0]
+    assert refusal(other[:claims] + rpm()[span(rpm(), "MAIN introduction")[0] :]) == "signature-invalid"
+
+
+ASKED = ("demo", 2, "1.2", "3.el7", "x86_64")
+OTHERS = [("sudo",) + ASKED[1:], ("demo", 3) + ASKED[2:], ("demo", None) + ASKED[2:], ("demo", 0) + ASKED[2:],
+          ("demo", 2, "1.3", "3.el7", "x86_64"), ("demo", 2, "1.2", "4.el7", "x86_64"), ("demo", 2, "1.2", "3.el7", "src")]  # fmt: skip
+
+
+def test_the_package_that_was_asked_for_is_it():
+    require_identity(verdict_of(rpm()), *ASKED)
+    for epoch in (None, 0):
+        require_identity(verdict_of(rpm(main_header(t1003=None))), "demo", epoch, *ASKED[2:])
+        require_identity(verdict_of(rpm(main_header(t1003=int32(0)))), "demo", epoch, *ASKED[2:])
+
+
+@pytest.mark.parametrize("asked", OTHERS, ids=str)
+def test_wrong_software_a_good_package_under_another_name_is_refused(asked):
+    with pytest.raises(TrustError, match="demo-2:1.2-3.el7.x86_64, not ") as refused:
+        require_identity(verdict_of(rpm(start=lead(name=asked[0].encode()))), *asked)
+    assert refused.value.reference == "wrong-package"
+
+
+# --- beside the real rpm ---
+
+
+def output_of(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True).stdout
+
+
+def test_the_crafted_file_is_one_for_rpm_too(tmp_path):
+    if not shutil.which("rpmkeys"):
+        pytest.skip("rpm is not installed")
+    for name in ("both, as rpmsign --rpmv3 makes", "EL7: no payload digest, both signatures", "a source package"):
+        path = tmp_path / "crafted.rpm"
+        path.write_bytes(GOOD[name][0])
+        assert "demo-2:1.2-3.el7" in output_of("rpm", "-qp", "--nosignature", "--qf", "%{NEVRA}", str(path))
+        assert "BAD" not in output_of("rpmkeys", "-Kv", "--nosignature", str(path))
+
+
+class _RealPackages:
+    """Packages of rpmbuild and rpmsign, by two keys of gpg."""
+
+    def __init__(self, folder, keys):
+        self.folder, self.keys = str(folder), keys
+        self.now = int(time.time())
+        self.work = os.path.join(self.folder, "work")
+        os.mkdir(self.work)
+        self.pinned = load_pinned_key(keys.public_key(), [keys.fingerprint()])
+
+    def build(self, signer, version="1.0", requires=""):
+        package = Package("lab-real", version, 3000, requires)
+        path = build(package, os.path.join(self.folder, "signed-by-" + signer), self.work, self.now - DAY, self.keys, signer)
+        with open(path, "rb") as stream:
+            return path, stream.read()
+
+    def rpmsign(self, path, *arguments):
+        macros = {"__gpg": shutil.which("gpg"), "_gpg_path": self.keys.homedir, "_gpg_name": self.keys.fingerprint(),
+                  "_tmppath": self.work}  # fmt: skip
+        defines = [word for name in macros for word in ("--define", "{} {}".format(name, macros[name]))]
+        run(["rpmsign"] + defines + list(arguments) + [path], environment(self.work))
+
+    def refusal(self, data):
+        return refusal(data, [self.pinned], self.now)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    if missing():
+        pytest.skip("not installed: {}".format(", ".join(missing())))
+    folder = tmp_path_factory.mktemp("real")
+    keys = KeyRing(str(folder / "keys"), int(time.time()) - 300 * DAY)
+    yield _RealPackages(folder, keys)
+    keys.close()
+
+
+def test_what_rpmsign_signs_is_proven(real):
+    _, data = real.build(REPOSITORY)
+    verdict = verdict_of(data, [real.pinned], real.now, whole=True)
+    assert verdict == RpmVerdict(
+        "lab-real", None, "1.0", "1", "noarch", real.now - DAY, real.pinned.fingerprint, BY_DIGEST, sha256(data)
+    )
+
+
+def test_what_rpmsign_signs_for_old_rpm_is_proven(real):
+    path, _ = real.build(NOBODY, "1.1")
+    real.rpmsign(path, "--addsign", "--rpmv3")
+    with open(path, "rb") as stream:
+        data = stream.read()
+    assert "SIGNATURE data 1002" in [name for name, _, _ in layout(data)]
+    assert verdict_of(data, [real.pinned], int(time.time())).coverage == BY_SIGNATURE
+    assert refusal(data + b"\0", [real.pinned], int(time.time())) == "signature-invalid"
+
+
+def test_a_real_package_is_refused_unsigned_by_another_key_changed_cut_or_extended(real):
+    _, data = real.build(REPOSITORY, "1.2")
+    assert real.refusal(real.build(NOBODY, "1.2")[1]) == "unsigned"
+    assert real.refusal(real.build(OTHER_OWNER, "1.2")[1]) == "unknown-key"
+    assert real.refusal(flipped(data, len(data) - 100)) == real.refusal(data[:-1]) == real.refusal(data + b"\0") == "payload-mismatch"
+    assert real.refusal(flipped(data, span(data, "MAIN data 1000")[0])) == "signature-invalid"
+
+
+def test_a_real_source_package_is_proven(real):
+    top = os.path.join(real.work, "source")
+    os.makedirs(top)
+    spec = os.path.join(top, "s.spec")
+    with open(spec, "w") as text:
+        text.write("Name: lab-source\nEpoch: 3\nVersion: 4\nRelease: 5\nSummary: s\nLicense: MIT\n%description\ns\n")
+    run(["rpmbuild", "--quiet", "-bs", "--define", "_topdir " + top, spec], environment(real.work))
+    path = os.path.join(top, "SRPMS", "lab-source-4-5.src.rpm")
+    real.rpmsign(path, "--addsign")
+    with open(path, "rb") as stream:
+        verdict = verify_rpm(stream, [real.pinned], int(time.time()))
+    assert verdict.nevra == "lab-source-3:4-5.src"

@@ -192,19 +192,28 @@ def stand_in(host):
     return host
 
 
-def resolved(lab, host, name):
-    """What the engine would say of a repository."""
-    path = os.path.join(lab.trees.path("new"), "8/8.3", name, "x86_64/repodata/repomd.xml")
-    with open(path, "rb") as stream:
-        data = stream.read()
-    metalink = os.path.join(host.folder, name + ".metalink")
-    stamp = max(int(each) for each in re.findall(rb"<timestamp>(\d+)", data))
-    with open(metalink, "w") as stream:
-        stream.write("""<metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
+_METALINK = """<metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
 <files><file name="repomd.xml"><mm0:timestamp>{}</mm0:timestamp><size>{}</size><verification><hash type="sha256">{}</hash></verification>
-<resources><url protocol="https" type="https" preference="9">{}8/8.3/{}/x86_64/repodata/repomd.xml</url></resources></file></files>
-</metalink>""".format(stamp, len(data), hashlib.sha256(data).hexdigest(), lab.mirrors["good1"].url, name))
-    return {"status": "resolved", "metalink": metalink, "sha256": hashlib.sha256(data).hexdigest(), "mirrors": ["one"]}
+<resources>{}</resources></file></files></metalink>"""
+_URL = '<url protocol="https" type="https" preference="{}">{}8/8.3/{}/x86_64/repodata/repomd.xml</url>'
+
+
+def resolved(lab, host, name, mirrors=("good1",)):
+    """What the engine would say of a repository whose mirrors are these, best first."""
+    with open(os.path.join(lab.trees.path("new"), "8/8.3", name, "x86_64/repodata/repomd.xml"), "rb") as stream:
+        data = stream.read()
+    digest = hashlib.sha256(data).hexdigest()
+    stamp = max(int(each) for each in re.findall(rb"<timestamp>(\d+)", data))
+    urls = [_URL.format(99 - place, lab.mirrors[mirror].url, name) for place, mirror in enumerate(mirrors)]
+    metalink = os.path.join(host.folder, name + ".metalink")
+    with open(metalink, "w") as stream:
+        stream.write(_METALINK.format(stamp, len(data), digest, "".join(urls)))
+    return {"status": "resolved", "metalink": metalink, "sha256": digest, "mirrors": list(mirrors)}
+
+
+def both_resolved(lab, host, mirrors=("good1",)):
+    """The engine's last event if both repositories are resolved."""
+    return result(xcp_ng_base=resolved(lab, host, "base", mirrors), xcp_ng_updates=resolved(lab, host, "updates", mirrors))
 
 
 def result(**repositories):
@@ -384,34 +393,36 @@ def test_trap_cache_only_works_with_the_cache_that_the_plugin_made(lab, host):
                                  "user's metalink", "user's mirrorlist", "HTTPS proxy form"])
 def test_trap_switched_off_in_any_way_a_repository_is_untouched_byte_for_byte(off, lab, tmp_path):
     good_mirrors(lab)
+    words = [off + "=" + NAME] if off == "--disableplugin" else [off] if off == "--noplugins" else []
+    user = {"STAND_IN_USER": "1000"} if off == "another user" else {}
+    settings = {"enabled=0": {"enabled": 0}, "outside repos=": {"repos": "other-*"}}.get(off, {})
     seen = []
     for name in ("stock", "ours"):
         host = YumHost(lab, str(tmp_path / name), OLDEST)
+        edit_repo_file(host, off, str(tmp_path / "list"), lab.mirrors["good1"].url)
         if name == "ours":
-            conf = host.install_plugin(**{"enabled=0": {"enabled": 0}, "outside repos=": {"repos": "other-*"}}.get(off, {}))
+            conf = host.install_plugin(**settings)
             if off == "no .conf":
                 os.unlink(conf)
-        path = os.path.join(host.repos, "xcp-ng.repo")
-        with open(path) as stream:
-            text = stream.read()
-        if off.startswith("user's"):
-            text = re.sub("(?m)^baseurl=.*$", off[7:] + "=file://" + os.path.join(str(tmp_path), "list"), text)
-            with open(os.path.join(str(tmp_path), "list"), "w") as stream:
-                stream.write(lab.mirrors["good1"].url + "8/8.3/updates/x86_64/\n")
-        elif off == "HTTPS proxy form":
-            text = text.replace("baseurl=http://", "baseurl=http://HTTPS///")
-        with open(path, "w") as stream:
-            stream.write(text)
-        words = [off + "=" + NAME] if off == "--disableplugin" else [off] if off == "--noplugins" else []
-        command = ["makecache"] if off != "another user" else ["-C", "list"]
-        if off == "another user":
-            words, command = [], ["check-update"]
-        done = host.yum(*(words + command), **({"STAND_IN_USER": "1000"} if off == "another user" else {}))
-        values = host.repository()
-        values["cachedir"] = ""
-        seen.append((done.returncode, values))
+        done = host.yum(*(words + ["makecache"]), **user)
+        seen.append((done.returncode, dict(host.repository(), cachedir="")))
         assert "xcpng-mirrors:" not in done.stderr and not os.path.exists(state_path(host))
     assert seen[0] == seen[1]
+
+
+def edit_repo_file(host, off, list_path, mirror):
+    """Change the .repo file as the user, or Xen Orchestra's proxy, has."""
+    path = os.path.join(host.repos, "xcp-ng.repo")
+    with open(path) as stream:
+        text = stream.read()
+    if off.startswith("user's"):
+        text = re.sub("(?m)^baseurl=.*$", "{}=file://{}".format(off[7:], list_path), text)
+        with open(list_path, "w") as stream:
+            stream.write(mirror + "8/8.3/updates/x86_64/\n")
+    elif off == "HTTPS proxy form":
+        text = text.replace("baseurl=http://", "baseurl=http://HTTPS///")
+    with open(path, "w") as stream:
+        stream.write(text)
 
 
 # What yum.md says of a repository's attributes.
@@ -419,7 +430,6 @@ def test_trap_switched_off_in_any_way_a_repository_is_untouched_byte_for_byte(of
 
 def test_trap_exactly_these_attributes_are_set_before_the_metadata_is_asked_for(lab, stand_in):
     good_mirrors(lab)
-    changed = {}
     stand_in.yum("history")
     before = stand_in.repository()
     stand_in.add_plugin("zzz-look", "from yum.plugins import TYPE_CORE\nimport json\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
@@ -431,9 +441,7 @@ def test_trap_exactly_these_attributes_are_set_before_the_metadata_is_asked_for(
     assert "MetaLinkRepoMD" in seen.pop("metalink_data")
     assert seen == {"baseurl": "[]", "_urls": "[]", "_grab": "None", "_grabfunc": "None", "_metadataCurrent": "False", "mirrorlistparsed": "0"}
     after = stand_in.repository()
-    for name in before:
-        if before[name] != after[name]:
-            changed[name] = after[name]
+    changed = {name: after[name] for name in before if before[name] != after[name]}
     urls = [lab.mirrors[name].url + "8/8.3/updates/x86_64" for name in ("good1", "good2")]
     assert sorted(changed.pop("_urls")) == sorted(changed.pop("baseurl")) == urls
     assert changed == {"metalink": "file://" + stand_in.cached("metalink.xml"), "failovermethod": "priority", "mirrorlistparsed": True,
@@ -450,19 +458,21 @@ def test_trap_yum_moves_a_file_metalink_away(lab, host):
 
 
 def test_trap_the_baseurl_would_come_first(lab, host):
-    good_mirrors(lab, "stale")
+    good_mirrors(lab)
+    host.install_plugin(verify_packages=0)
     host.yum("check-update")
     lab.log.clear()
     assert host.yum("install", "lab-agent").returncode == 0
-    assert lab.log.contacted() <= {"good1", "good2"}
+    assert lab.log.contacted() and lab.log.contacted() <= {"good1", "good2"}
 
 
 def test_trap_a_mirror_group_built_by_another_plugin_is_not_kept(lab, host):
     good_mirrors(lab)
     host.add_plugin("aaa", "from yum.plugins import TYPE_CORE\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
                     "def prereposetup_hook(conduit):\n    for repo in conduit.getRepos().listEnabled():\n        repo.urls, repo.grab\n")
+    host.fake_engine(both_resolved(lab, host), packages=[[left()], [left()]])
     lab.origin.close()
-    lab.redirector.mirrors[0:0] = []
+    lab.redirector.close()
     done = host.yum("install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
 
@@ -513,27 +523,23 @@ def test_trap_what_the_admin_has_set_is_not_tuned(lab, stand_in):
 
 def test_trap_api_users_get_ten_retries_for_a_stale_mirror(lab, stand_in):
     good_mirrors(lab)
-    stand_in.fake_engine(result(xcp_ng_base=resolved(lab, stand_in, "base"), xcp_ng_updates=resolved(lab, stand_in, "updates")))
+    stand_in.fake_engine(both_resolved(lab, stand_in))
     lab.publish("old")  # between the resolution and yum
     done = stand_in.yum("api-check-update")
     asked = [entry.target for entry in lab.log.requests() if entry.target.endswith("base/x86_64/repodata/repomd.xml")]
     assert done.returncode == 1 and len(asked) == 1
 
 
-def test_trap_no_mirror_continues_the_bad_partial_file_of_another(lab, host):
-    lab.add_mirror("bad0")
+def test_trap_resume_poisoning_no_mirror_continues_the_bad_partial_file_of_another(lab, stand_in):
+    lab.add_mirror("bad0", fault="short-packages")
     lab.add_mirror("good1")
-    assert host.yum("check-update").returncode in (0, 100)
-    package = next(iter(glob.glob(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages/*.rpm"))))
-    with open(package, "rb") as stream:
-        good = stream.read()
-    partial = host.cached("packages") + "/" + os.path.basename(package)
-    with open(partial, "wb") as stream:
-        stream.write(b"\0" * 1000)  # as a bad mirror left it
-    host.install_plugin(verify_packages=0)
-    done = host.yum("install", "lab-agent")
-    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
-    assert len(good) > 1000
+    stand_in.fake_engine(both_resolved(lab, stand_in, ("bad0", "good1")))
+    stand_in.install_plugin(command=os.path.join(stand_in.folder, "engine"), verify_packages=0)
+    assert stand_in.yum("check-update").returncode == 0
+    with open(stand_in.cached("packages") + "/lab-agent-2.0-1.noarch.rpm", "wb") as stream:
+        stream.write(b"\0" * 1000)  # the bad mirror goes on from here, and ends in the middle
+    done = stand_in.yum("install", "lab-agent")
+    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0"), done.stderr
 
 
 # What yum.md says of the silent fall-back.
@@ -544,7 +550,7 @@ def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
     lab.publish("old")
     host.yum("install", "lab-agent")
     lab.publish("new")
-    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    host.fake_engine(both_resolved(lab, host))
     host.expire()
     lab.mirrors["good1"].close()
     done = host.yum("update")
@@ -556,11 +562,11 @@ def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
 def test_metadata_newer_than_the_pin_is_kept_without_complaint(lab, host):
     good_mirrors(lab)
     host.yum("check-update")
-    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    host.fake_engine(both_resolved(lab, host))
     lab.publish("future")
     host.install_plugin(enabled=0)
     host.yum("makecache")
-    host.fake_engine(result(xcp_ng_base=resolved(lab, host, "base"), xcp_ng_updates=resolved(lab, host, "updates")))
+    host.fake_engine(both_resolved(lab, host))
     host.yum("clean", "expire-cache")
     done = host.yum("check-update")
     assert done.returncode in (0, 100) and "stale" not in done.stderr
@@ -637,8 +643,7 @@ def one_mirror(lab, stand_in):
         if own_fault:
             lab.mirrors.pop("good1").close()
             lab.add_mirror("good1", fault=own_fault)
-        both = result(xcp_ng_base=resolved(lab, stand_in, "base"), xcp_ng_updates=resolved(lab, stand_in, "updates"))
-        stand_in.fake_engine(both, packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
+        stand_in.fake_engine(both_resolved(lab, stand_in), packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
         done = stand_in.yum("install", "lab-agent")
         return done, stand_in.version("lab-agent")
 

@@ -71,7 +71,7 @@ def get_packages(words: Sequence[str], arches: Sequence[str], shelves: Sequence[
     for shelf in shelves:
         _look_through(shelf, set(words), arches, rules, matches)
     results = {word: Got(word, error=FetchError("unreachable", "no repository asked has such a package for {}".format(
-        " or ".join(arches)), where=word, hint="see --repo and --arch")) for word in words}
+        " or ".join(arches)), hint="see --repo and --arch")) for word in words}
     for shelf in shelves:
         mine = {word: match.package for word, match in matches.items() if match.shelf is shelf}
         by_target = {_target(folder, package): (word, package) for word, package in mine.items()}

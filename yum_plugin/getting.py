@@ -178,12 +178,13 @@ def _get_from_folder(paths: Sequence[str], folder: str, site: Site, rules: Rules
             else:
                 wishes.append(_wish(path, target, find_checksum(sums.sums, name), sums))
         except TrustError as error:
-            results.append(Got(path, error=error))
+            hint = "see the names in {}/{}".format(os.path.dirname(path), SUMS_NAME)
+            results.append(Got(path, error=TrustError(error.reference, error.what, error.where, hint)))
     sources = [Source(mirror.url) for mirror in sorted(mirrors, key=lambda mirror: mirror.url not in servers)]
     sources += [Source(mirror.url, last_resort=True) for mirror in origins]
     results += fetch_wishes(wishes, sources, site.network, rules, told)
-    if any(got.error is None for got in results):
-        _put_sums(folder, sums, [os.path.basename(path) for path in paths])
+    if any(got.error is None for got in results) and not _put_sums(folder, sums, [os.path.basename(path) for path in paths]):
+        results = [got._replace(detail=got.detail and got.detail + " (another folder's is beside it)") for got in results]
     return results
 
 
@@ -197,21 +198,22 @@ def _believed(path: str, sums: _Sums) -> Callable[[Any], Got]:
     return lambda content: proven
 
 
-def _put_sums(folder: str, sums: _Sums, names: Sequence[str]) -> None:
-    """Write the list and its signature beside the files, unless the list of another folder lies there."""
+def _put_sums(folder: str, sums: _Sums, names: Sequence[str]) -> bool:
+    """Write the list and its signature beside the files; return False if the list of another folder lies there."""
     path = os.path.join(os.path.abspath(folder), SUMS_NAME)
     try:
         there = parse_checksums(read_capped(path, MAX_SUMS_BYTES))
     except (OSError, TrustError):
         there = {}
     if there and SUMS_NAME not in names and not set(names) & set(there):
-        return
+        return False
     try:
         write_whole(path, sums.raw)
         write_whole(path + SIGNATURE_SUFFIX, sums.signature)
     except OSError as error:
         raise UsageError("state", "the file cannot be written: {}".format(error.strerror), where=path,
                          hint="check free space and permissions of its folder") from error
+    return True
 
 
 def list_mirrors(path: str, site: Site) -> Tuple[List[Mirror], List[Mirror]]:

@@ -140,13 +140,14 @@ def read_imported(text: bytes) -> List[PublicKey]:
 
 
 def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
-                  imported: Optional[Sequence[PublicKey]]) -> List[MirrorsError]:
+                  imported: Optional[Sequence[PublicKey]], installroot: str = "/") -> List[MirrorsError]:
     """Hold key files, pins and the rpm database against each other.
 
     Args:
         repositories: with their key files.
         pins: fingerprints, 40 upper-case hex digits.
         imported: from ``imported_keys``.
+        installroot: for the hints.
 
     Returns:
         What is wrong, each with a hint that says what to do; empty if the three agree.
@@ -156,6 +157,7 @@ def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
     problems += [UsageError("key-file", "gpgkey= names no key file", where=item.repository.id)
                  for item in repositories if not item.files]
     paths = {file.key.fingerprint: file.path for item in repositories for file in item.files if file.key}
+    root = "" if installroot == "/" else "--root {} ".format(installroot)
     known = {key.fingerprint for key in imported or ()}
     for pin in pins:
         if pin not in paths:
@@ -163,7 +165,7 @@ def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
                                        hint="update xcp-ng-release, or correct fingerprints= in the .conf"))
         elif imported is not None and pin not in known:
             problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=pin,
-                                       hint="rpm --import {}".format(paths[pin])))
+                                       hint="rpm {}--import {}".format(root, paths[pin])))
     if imported is None:
         problems.append(UsageError("key-file", "the rpm database cannot be read, so it is not known what was imported",
                                    hint="try 'rpm -qa gpg-pubkey*'"))

@@ -46,6 +46,7 @@ class RepositoryExaminer:
         self._folder = folder
         self._expected: Set[str] = {REPOMD_PATH} | {REPOMD_PATH + suffix for suffix in SUFFIXES}  # paths below the folder
         self._primary: Optional[bytes] = None  # proven, compressed
+        self._listed = False  # whether all packages are known
         self._proof = Proof("", "", 0)  # of repomd.xml: it vouches for all the rest
 
     def examine(self) -> Iterator[Finding]:
@@ -83,7 +84,8 @@ class RepositoryExaminer:
         for file in content.files:
             yield self._metadata_file(file)
         yield from self._packages(content)
-        yield from self._strays()
+        if self._listed:
+            yield from self._strays()
 
     def _metadata_file(self, file: RepomdFile) -> Finding:
         path = os.path.join(self._folder, file.href)
@@ -116,6 +118,7 @@ class RepositoryExaminer:
                 yield Finding(path, METADATA, PRIMARY, error=error)
                 return
             if package is None:
+                self._listed = True
                 return
             yield self._package(package)
 

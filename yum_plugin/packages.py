@@ -187,8 +187,8 @@ def _number(value: object, most: int) -> int:
 
 def rules_of(settings: Settings) -> Rules:
     """Return the bounds of a download of packages."""
-    return Rules(settings.minrate or STOCK_MINRATE, float(settings.timeout or STOCK_TIMEOUT_SECONDS), settings.connect_timeout,
-                 MAX_PACKAGE_BYTES)
+    return Rules(settings.minrate or STOCK_MINRATE, float(settings.timeout or STOCK_TIMEOUT_SECONDS),
+                 connect_seconds=settings.connect_timeout, max_bytes=MAX_PACKAGE_BYTES)
 
 
 def sources_of(repository: Repository, memory: Memory, settings: Settings, now: int) -> List[Source]:

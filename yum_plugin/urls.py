@@ -86,7 +86,9 @@ def _check_plain_path(path: str) -> None:
         raise ValueError("control characters in a path")
     if "\\" in path or "://" in path or path.startswith("/"):
         raise ValueError("an absolute path or a backslash")
-    if any(segment in ("", ".", "..") for segment in path.rstrip("/").split("/")):
+    if "?" in path or "#" in path:
+        raise ValueError("a query or fragment in a path")
+    if any(segment in ("", ".", "..") for segment in path.split("/")):
         raise ValueError("a path with empty or dot segments")
 
 

@@ -26,8 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     pins = host.settings.fingerprints
     found = [RepositoryKeys(repository, [look_at(path, pins, now) for path in repository.key_paths])
              for repository in host.repositories]
-    imported = imported_keys(os.path.abspath(arguments.installroot))
-    problems = disagreements(found, pins, imported)
+    root = os.path.abspath(arguments.installroot)
+    imported = imported_keys(root)
+    problems = disagreements(found, pins, imported, root)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, imported, problems, host), indent=1))

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
 from .fetch import Client, Limits
-from .rate import Leave, RateRules, View, judge
+from .rate import HEDGE_SECONDS, Leave, RateRules, View, judge
 from .spool import disk_error, require_space
 from .tls import make_context
 from .transfer import EARLIER, Attempt, File, Item, Source, Transfer
@@ -41,6 +41,7 @@ class Rules(NamedTuple):
 
     minrate: int = 1000  # bytes per second; see rate.py
     timeout_seconds: float = 30.0  # of silence, where no other mirror is left
+    hedge_seconds: float = HEDGE_SECONDS  # of silence, where another mirror is left
     connect_seconds: float = 3.0
     max_bytes: int = 16 * 1024 * 1024 * 1024  # of a file whose size is not known
     keep_parts: bool = False  # whether what has arrived of a file that failed stays for a later run; an interrupt keeps it always
@@ -181,6 +182,7 @@ class _Download:
     def __init__(self, items: Sequence[Item], sources: Sequence[Source], rules: Rules, events: Events, workers: _Workers) -> None:
         self._sources = list(sources)
         self._rules = rules
+        self._rate_rules = RateRules(rules.minrate, rules.timeout_seconds, rules.hedge_seconds)
         self._events = events
         self._workers = workers
         self._files = [File(index, item, rules.max_bytes) for index, item in enumerate(items)]
@@ -279,7 +281,7 @@ class _Download:
             unmeasured=any(not self._rates[source.url] for source in untried),
             best_rate=max((self._rates[source.url] for source in others), default=0.0),
             moves=transfer.file.moves)
-        leave = judge(view, RateRules(self._rules.minrate, self._rules.timeout_seconds))
+        leave = judge(view, self._rate_rules)
         if leave is not None and transfer.stop(leave):
             self._workers.hire()
             self._ended(transfer, _error_of(leave, transfer))

@@ -70,7 +70,7 @@ class Stream:
         expected = self._expected_bytes()
         # http.client's own read1 hands over what has arrived; urllib3's read of 1.26 (Python 3.6) waits for a full buffer,
         # and its read1 costs a third more
-        body = self._response.raw._fp
+        body: Any = self._response.raw._fp
         with self._client.translated(self._response.url):
             for chunk in iter(lambda: body.read1(READ_BYTES), b""):
                 self.received_bytes += len(chunk)

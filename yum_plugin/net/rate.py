@@ -2,7 +2,7 @@
 
 Rules, in order:
     1. Silence: no byte for ``timeout_seconds`` ends the try. If another mirror has not been tried for this file yet, a
-       shorter silence does: ``HEDGE_SECONDS``, doubled each time the file was moved for it, so that a host whose own
+       shorter silence does: ``hedge_seconds``, doubled each time the file was moved for it, so that a host whose own
        line pauses soon gets the full patience; before the answer four times what this mirror took when it was measured.
        Moving is cheap: the part that has arrived is kept.
     2. Slowness: fewer than ``minrate`` bytes per second over ``WINDOW_SECONDS``, and another mirror was measured to give
@@ -26,6 +26,7 @@ class RateRules(NamedTuple):
 
     minrate: int  # bytes per second
     timeout_seconds: float
+    hedge_seconds: float = HEDGE_SECONDS
 
 
 class Meter:
@@ -97,7 +98,7 @@ def judge(view: View, rules: RateRules) -> Optional[Leave]:
 def _patience_seconds(view: View, rules: RateRules) -> float:
     if not view.untried:
         return rules.timeout_seconds
-    hedge = HEDGE_SECONDS * (1 << min(view.moves, 16))
+    hedge = rules.hedge_seconds * (1 << min(view.moves, 16))
     if not view.answered:
         hedge = max(hedge, ANSWER_FACTOR * view.answer_seconds)
     return min(hedge, rules.timeout_seconds)

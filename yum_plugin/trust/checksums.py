@@ -9,8 +9,8 @@ from ..errors import TrustError
 
 MAX_SUMS_BYTES = 1024 * 1024
 MAX_FILES = 4096
-# What sha256sum writes; a name is visible ASCII without slash and backslash, which sha256sum would escape
-_LINE = re.compile(r"([0-9a-f]{64}) [ *]([!-.0-\[\]-~]{1,255})\Z")
+# What sha256sum writes; a name is visible ASCII without slash and backslash, and no dot segment
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](?!\.\.?\Z)([!-.0-\[\]-~]{1,255})\Z")
 
 
 def parse_checksums(raw: bytes) -> Dict[str, str]:
@@ -23,8 +23,7 @@ def parse_checksums(raw: bytes) -> Dict[str, str]:
         Name -> 64 lower-case hex digits. The names are safe ones within one folder.
 
     Raises:
-        TrustError: "malformed": empty, too large, or a line that is anything else than digest and name;
-            "unsafe-path": a name that is a dot segment.
+        TrustError: "malformed": empty, too large, a line that is anything else than digest and name, a name twice.
     """
     if len(raw) > MAX_SUMS_BYTES or raw.count(b"\n") > MAX_FILES:
         raise TrustError("malformed", "a list of checksums larger than {} bytes or {} files".format(MAX_SUMS_BYTES, MAX_FILES))
