@@ -8,10 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 MAX_URL_CHARACTERS = 2048
 MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is ".": what is still encoded after that is refused
-_VISIBLE = re.compile(r"^[\x21-\x7e]+$")
-_HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$")
-_IPV6 = re.compile(r"^[0-9A-Fa-f:.]{2,45}$")
-_REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}$")  # what dnf/repo.py:repo_id_invalid lets through
+_VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
+_HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
+_IPV6 = re.compile(r"^[0-9A-Fa-f:.]{2,45}\Z")
+_REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}\Z")  # what dnf/repo.py:repo_id_invalid lets through
 
 
 def clean_base_url(text: str) -> str:
@@ -37,8 +37,9 @@ def clean_base_url(text: str) -> str:
     if parts.query or parts.fragment or "?" in text or "#" in text:
         raise ValueError("a query or fragment in a base URL")
     _check_authority(parts.netloc)
-    if parts.path.strip("/"):
-        safe_path(parts.path.strip("/"))
+    path = parts.path[1:-1] if parts.path.endswith("/") else parts.path[1:]
+    if path:
+        safe_path(path)
     return text if text.endswith("/") else text + "/"
 
 
