@@ -129,10 +129,8 @@ def test_a_good_file_is_proven(name):
 
 
 def test_the_verdict_tells_everything():
-    data = rpm()
-    expected = RpmVerdict("demo", 2, "1.2", "3.el7", "x86_64", MADE, KEY.fingerprint, BY_DIGEST, sha256(data))
-    assert verdict_of(data, whole=True) == expected
-    assert verdict_of(data) == expected._replace(sha256="")
+    expected = RpmVerdict("demo", 2, "1.2", "3.el7", "x86_64", MADE, KEY.fingerprint, BY_DIGEST)
+    assert verdict_of(rpm()) == expected
     assert expected.nevra == "demo-2:1.2-3.el7.x86_64"
 
 
@@ -295,6 +293,7 @@ def lead_cases():
     yield "an RPM of version 5", rpm(start=lead(major=5)), "unsupported"
     yield "another signature type", rpm(start=lead(signature=1)), "unsupported"
     yield "neither binary nor source", rpm(start=lead(kind=2)), "malformed"
+    yield "neither binary nor source, without a source package's name", rpm(main_header(t1044=None), start=lead(kind=2)), "malformed"
     yield "a source package that says it is binary", rpm(main_header(t1044=None)), "malformed"
     yield "a binary package that says it is a source", rpm(start=lead(kind=1)), "malformed"
 
@@ -528,9 +527,9 @@ def test_a_payload_of_200_mb_costs_no_memory():
 
 def test_pieces_of_any_size_give_the_same_verdict():
     for data in (rpm(), rpm(PLAIN, signed=(268, 1002))):
-        expected = verdict_of(data, whole=True)
+        expected = verdict_of(data)
         for size in (1, 2, 3, 15, 16, 17, 96, 97, 500, len(data) - 1, len(data)):
-            verifier = RpmVerifier([PINNED], NOW, whole=True)
+            verifier = RpmVerifier([PINNED], NOW)
             for start in range(0, len(data), size):
                 verifier.update(data[start : start + size])
                 verifier.update(b"")
@@ -745,10 +744,8 @@ def real(tmp_path_factory):
 
 def test_what_rpmsign_signs_is_proven(real):
     _, data = real.build(REPOSITORY)
-    verdict = verdict_of(data, [real.pinned], real.now, whole=True)
-    assert verdict == RpmVerdict(
-        "lab-real", None, "1.0", "1", "noarch", real.now - DAY, real.pinned.fingerprint, BY_DIGEST, sha256(data)
-    )
+    verdict = verdict_of(data, [real.pinned], real.now)
+    assert verdict == RpmVerdict("lab-real", None, "1.0", "1", "noarch", real.now - DAY, real.pinned.fingerprint, BY_DIGEST)
 
 
 def test_what_rpmsign_signs_for_old_rpm_is_proven(real):

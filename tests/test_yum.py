@@ -83,7 +83,8 @@ for event in events:
         shutil.copy(event["place"], request["repositories"][0]["packages"][0]["target"])
     else:
         print(json.dumps(event), flush=True)
-heard.write(sys.stdin.readline())
+if request["action"] == "resolve":
+    heard.write(sys.stdin.readline())
 '''
 
 

@@ -77,10 +77,11 @@ def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
     settings = read_config(arguments.config or "", root)
     repository = _any_repository(arguments, settings, root)
     key_paths, known, network = (inside(root, DEFAULT_KEY_PATH),), (), Network()  # type: Tuple[str, ...], Tuple[Mirror, ...], Network
+    pins = pins_of(arguments) or settings.fingerprints
     if repository is not None:
         state = State(arguments.state_dir or inside(root, settings.state_dir))
         key_paths, known, network = repository.key_paths, _known_roots(repository, state), repository.network
-    site = Site(settings, keys_of(arguments, settings, key_paths), int(time.time()), network, known)
+    site = Site(settings, keys_of(arguments, pins, key_paths), int(time.time()), network, known)
     return get_paths(arguments.wishes, arguments.output, site, _rules(settings), told)
 
 
@@ -109,7 +110,7 @@ def _rules(settings: Settings) -> Rules:
 
 def _packages(arguments: argparse.Namespace, told: Any) -> List[Got]:
     host, now = open_host(arguments), int(time.time())
-    pins = pins_of(arguments, host.settings)
+    pins = pins_of(arguments) or host.settings.fingerprints
     repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, pins=pins) for each in host.repositories]
     shelves = []
     for answer in Resolver(host.settings, host.state).run(repositories):
@@ -117,7 +118,7 @@ def _packages(arguments: argparse.Namespace, told: Any) -> List[Got]:
             raise answer.error or FetchError("unreachable", "no mirror is known", where=answer.repository.id)
         sources = sources_of(answer.repository, answer.memory, host.settings, now)
         shelves.append(Shelf(answer.resolution, sources))
-    keys = [key for repository in repositories for key in keys_of(arguments, host.settings, repository.key_paths)]
+    keys = [key for repository in repositories for key in keys_of(arguments, pins, repository.key_paths)]
     site = Site(host.settings, keys, now)
     arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
     return get_packages(arguments.wishes, arches, shelves, arguments.output, site, _rules(host.settings), told)

@@ -1,16 +1,23 @@
-"""Which keys are believed: the options that say so, and what they lead to."""
+"""Which keys are believed: the options that say so, and what they lead to.
+
+The .conf's reader and what stands beside it are imported only where the .conf is needed: ``verify`` must be quick.
+"""
 import argparse
 import os
+import re
 import sys
-from typing import List, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Sequence, Tuple
 
-from ..config import Settings, read_settings, settings_from_mapping
 from ..errors import TrustError, UsageError
 from ..files import inside
 from ..keyfiles import DEFAULT_KEY_PATH, load_keys
 from ..trust.keys import PublicKey
-from .common import CONFIG_FILES
 from .console import Console, printable
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+_FINGERPRINT = re.compile(r"[0-9A-F]{40}\Z")
 
 
 def add_key_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +28,7 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of a key that is believed, 40 hex digits (may be repeated; default: fingerprints= in the .conf)")
 
 
-def read_config(named: str, root: str = "/") -> Settings:
+def read_config(named: str, root: str = "/") -> "Settings":
     """Read the .conf, and say on stderr what cannot be used.
 
     Args:
@@ -31,6 +38,9 @@ def read_config(named: str, root: str = "/") -> Settings:
     Raises:
         UsageError: the named file is missing.
     """
+    from ..config import read_settings
+    from .common import CONFIG_FILES
+
     if named and not os.path.isfile(named):
         raise UsageError("usage", "there is no such file or folder", where=named)
     candidates = [named] if named else [inside(root, path) for path in CONFIG_FILES] + list(CONFIG_FILES)
@@ -40,38 +50,35 @@ def read_config(named: str, root: str = "/") -> Settings:
     return settings
 
 
-def pins_of(arguments: argparse.Namespace, settings: Settings) -> Tuple[str, ...]:
-    """Return the fingerprints that are believed.
+def pins_of(arguments: argparse.Namespace) -> Tuple[str, ...]:
+    """Return the fingerprints that options say are believed; empty if none does.
 
     Raises:
         UsageError: --fingerprint is none.
     """
-    pins: List[str] = []
-    for text in arguments.fingerprints:
-        found, warnings = settings_from_mapping({"fingerprints": text.replace(" ", "").replace(":", "")})
-        if warnings:
+    pins = [re.sub("[ :]", "", text).upper() for text in arguments.fingerprints]
+    for pin, text in zip(pins, arguments.fingerprints):
+        if not _FINGERPRINT.match(pin):
             raise UsageError("usage", "--fingerprint wants the 40 hex digits of a primary key", where=text)
-        pins += found.fingerprints
-    return tuple(pins) or settings.fingerprints
+    return tuple(pins)
 
 
-def keys_of(arguments: argparse.Namespace, settings: Settings, host_keys: Sequence[str] = (DEFAULT_KEY_PATH,)) -> List[PublicKey]:
+def keys_of(arguments: argparse.Namespace, pins: Sequence[str], host_keys: Sequence[str] = ()) -> List[PublicKey]:
     """Load the keys that are believed.
 
     Args:
         arguments: with the options of ``add_key_arguments``.
-        settings: of the .conf.
-        host_keys: paths that stand in for --key.
+        pins: fingerprints.
+        host_keys: paths that stand in for --key; empty: DEFAULT_KEY_PATH.
 
     Raises:
         UsageError, TrustError: there is none; the hint names the option that mends it.
     """
     try:
-        return load_keys(arguments.keys or host_keys, pins_of(arguments, settings))
+        return load_keys(arguments.keys or host_keys or [DEFAULT_KEY_PATH], pins)
     except UsageError as error:
-        if arguments.keys or error.reference != "key-file":
-            raise
-        raise UsageError(error.reference, error.what, error.where, "name a copy of the public key: --key FILE") from error
+        hint = error.hint if arguments.keys or os.path.exists(error.where) else "name a copy of the public key: --key FILE"
+        raise UsageError(error.reference, error.what, error.where, hint) from error
     except TrustError as error:
         if error.reference != "key-mismatch":
             raise

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator
 from ..errors import UsageError
 from ..verifying import Examiner, Finding
 from .console import Console, printable, utc
-from .keyoptions import add_key_arguments, keys_of, read_config
+from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
 from .outcome import exit_code, signed_words, word
 from .progress import BIG_BYTES, Progress
 
@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and return the exit code."""
     if arguments.signature and (len(arguments.files) != 1 or os.path.isdir(arguments.files[0])):
         raise UsageError("usage", "--signature is the signature of exactly one file")
-    keys = keys_of(arguments, read_config(arguments.config))
+    pins = pins_of(arguments) or read_config(arguments.config).fingerprints
+    keys = keys_of(arguments, pins)
     progress = Progress(not arguments.quiet)
 
     def on_progress(path: str, done: int, size: int) -> None:

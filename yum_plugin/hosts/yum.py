@@ -282,7 +282,7 @@ class Meter(object):
 
     def __init__(self, packages):
         self._packages = packages
-        self._bytes = {}
+        self._bytes = dict((po, 0) for po in sum(packages.values(), []) if not os.path.exists(po.localPkg()))
         self._shown = None  # yum's urlgrabber.progress.TextMeter, once there is something to show
 
     def event(self, event):
@@ -290,12 +290,13 @@ class Meter(object):
         po = self._packages[event["repository"]][event["package"]]
         if event["event"] == "package":
             po._xcpng_mirrors = event["status"]
-        elif self._shown is None and po.repo.callback is not None:
+            if event["status"] != "verified" or po not in self._bytes:
+                return
+        self._bytes[po] = event.get("bytes", int(po.size))
+        if self._shown is None and po.repo.callback is not None:
             self._shown = po.repo.callback
-            everything = sum(self._packages.values(), [])
-            text = os.path.basename(po.relativepath) if len(everything) == 1 else "{0} packages".format(len(everything))
-            self._shown.start(text=text, size=sum(int(each.size) for each in everything))
-        self._bytes[po] = event["bytes"] if event["event"] == "progress" else int(po.size)
+            text = os.path.basename(po.relativepath) if len(self._bytes) == 1 else "{0} packages".format(len(self._bytes))
+            self._shown.start(text=text, size=sum(int(each.size) for each in self._bytes))
         if self._shown is not None:
             self._shown.update(sum(self._bytes.values()))
 

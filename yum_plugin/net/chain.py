@@ -8,9 +8,6 @@ import ssl
 import time
 from typing import List, Optional
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
 _MAX_FLIGHT_BYTES = 128 * 1024
@@ -103,6 +100,8 @@ def lacks_intermediates(chain: List[bytes]) -> bool:
     """
     if len(chain) != 1:
         return False
+    from cryptography import x509  # 40 ms, for a rare failure only
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     try:
         leaf = x509.load_der_x509_certificate(chain[0])
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):

@@ -45,7 +45,6 @@ class RpmVerdict(NamedTuple):
     signed_at: int  # seconds since 1970; of the newest of the signatures that cover the payload
     fingerprint: str  # of the pinned primary key, 40 upper-case hex digits
     coverage: str  # what covers the payload: BY_DIGEST or BY_SIGNATURE
-    sha256: str  # of the whole file, 64 lower-case hex digits; "" if it was not asked for
 
     @property
     def nevra(self) -> str:
@@ -84,14 +83,12 @@ class RpmVerifier:
         keys: the pinned keys.
         now: seconds since 1970.
         where: the file or mirror, for the messages.
-        whole: compute the SHA-256 of the whole file too, which doubles the time.
     """
 
-    def __init__(self, keys: Sequence[PublicKey], now: int, where: str = "", whole: bool = False) -> None:
+    def __init__(self, keys: Sequence[PublicKey], now: int, where: str = "") -> None:
         self._keys = keys
         self._now = now
         self._where = where
-        self._file = new_hash("sha256") if whole else None
         self._held = bytearray()
         self._reader = self._read_headers()
         self._awaited = next(self._reader)  # bytes that the reader wants next
@@ -133,7 +130,6 @@ class RpmVerifier:
             signed_at=verdict.signed_at,
             fingerprint=verdict.fingerprint,
             coverage=BY_DIGEST if isinstance(self._cover, _PayloadDigest) else BY_SIGNATURE,
-            sha256=self._file.hexdigest() if self._file else "",
         )
 
     def _prove(self) -> Verdict:
@@ -147,8 +143,6 @@ class RpmVerifier:
         return TrustError(error.reference, error.what, ", ".join(filter(None, (self._where, error.where))))
 
     def _take(self, chunk: bytes) -> None:
-        if self._file:
-            self._file.update(chunk)
         taken = 0
         while self._cover is None and taken < len(chunk):
             piece = chunk[taken : taken + self._awaited - len(self._held)]
@@ -246,14 +240,13 @@ def verify_rpm(
     keys: Sequence[PublicKey],
     now: int,
     where: str = "",
-    whole: bool = False,
     progress: Callable[[int], None] = lambda taken: None,
 ) -> RpmVerdict:
     """Prove an RPM that is read from a stream to its end.
 
     Args:
         stream: at the start of the file; keep it open for whoever uses the file next, so that it is the same one.
-        keys, now, where, whole: as ``RpmVerifier``.
+        keys, now, where: as ``RpmVerifier``.
         progress: called with the bytes of each piece when it is done.
 
     Returns:
@@ -263,7 +256,7 @@ def verify_rpm(
         TrustError: as ``RpmVerifier.finish``.
         OSError: the stream's own.
     """
-    verifier = RpmVerifier(keys, now, where, whole)
+    verifier = RpmVerifier(keys, now, where)
     while True:
         chunk = stream.read(READ_BYTES)
         if not chunk:

@@ -1,0 +1,186 @@
+"""``key``: key files, pins and the rpm database held against each other."""
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.craft import BORN, armor, key_packets, revocation, rsa_key
+from tests.lab.keys import OTHER
+from tests.test_cli import UPDATES, Admin
+from yum_plugin.cli.main import main
+from yum_plugin.keyfiles import read_imported
+
+
+class KeyKeeper(Admin):
+    """An admin of a host in an installroot, with a key file of his own to spoil."""
+
+    def __init__(self, lab, folder, capsys, monkeypatch, import_key=True):
+        super().__init__(lab, folder)
+        self._capsys = capsys
+        self.host = lab.installroot(self.path("host"), import_key)
+        monkeypatch.setenv("HOME", self.host.folder)
+        self.key_file = shutil.copy(lab.key_file, self.path("the-key"))
+        os.chmod(self.key_file, 0o644)
+        self.use(self.key_file)
+
+    def use(self, *paths):
+        """Let gpgkey= name these files."""
+        with open(self.lab.repo_file(self.repos), "r+") as stream:
+            text = stream.read().replace("file://" + self.lab.key_file, " ".join("file://" + path for path in paths))
+            stream.seek(0)
+            stream.truncate()
+            stream.write(text)
+
+    def key(self, *arguments):
+        """Exit code, stdout and stderr."""
+        words = ["key"] + list(arguments) + UPDATES + ["--installroot", self.host.root, "--config", self.path("x.conf")]
+        code = main(words + ["--reposdir", self.repos])
+        return (code,) + tuple(self._capsys.readouterr())
+
+    def references(self):
+        """What ``key check --json`` says is wrong: exit code and references."""
+        code, out, _ = self.key("check", "--json")
+        answer = json.loads(out)
+        assert answer["agree"] == (code == 0)
+        return code, [problem["reference"] for problem in answer["problems"]]
+
+
+@pytest.fixture
+def keeper(lab, tmp_path, capsys, monkeypatch):
+    return KeyKeeper(lab, tmp_path, capsys, monkeypatch)
+
+
+def test_three_that_agree_are_fine(keeper):
+    assert keeper.key("check") == (0, "key files, pinned fingerprints and rpm database agree\n", "")
+    assert keeper.key("check", "-q") == (0, "", "")
+
+
+def test_show_tells_all_that_an_admin_may_ask(keeper):
+    code, out, err = keeper.key()
+    assert (code, err) == (0, "") and out == keeper.key("show")[1]
+    for text in ("pinned: " + keeper.lab.key_fingerprint, keeper.key_file + ", owner root, mode 0644: good", "RSA of 2048 bits",
+                 "Lab Repository (test key)", "expires never", "rpm database: 1 keys"):
+        assert text in out
+
+
+def test_json_has_everything_in_it(keeper):
+    answer = json.loads(keeper.key("show", "--json")[1])
+    assert (answer["schema"], answer["command"], answer["agree"], answer["problems"]) == (1, "key", True, [])
+    file = answer["repositories"][0]["key_files"][0]
+    assert (file["path"], file["owner"], file["mode"], file["error"]) == (keeper.key_file, "root", "0644", None)
+    expected = {"fingerprint": keeper.lab.key_fingerprint, "algorithm": "RSA", "bits": 2048, "expires_at": None, "revoked": False,
+                "may_sign": True}
+    assert {name: file["key"][name] for name in expected} == expected and file["key"]["created_at"].endswith("Z")
+    assert [key["pinned"] for key in answer["imported"]] == [True]
+
+
+def crafted(keeper, name, *following, **user_id):
+    """Install and pin a key of our own making."""
+    key = rsa_key(name)
+    with open(keeper.key_file, "wb") as stream:
+        stream.write(armor(key_packets(key, *[make(key) for make in following], **user_id), "PUBLIC KEY BLOCK"))
+    keeper.settings(fingerprints=key.fingerprint)
+
+
+def group_writable(keeper):
+    os.chmod(keeper.key_file, 0o664)
+
+
+def of_a_stranger(keeper):
+    os.chown(keeper.key_file, 12345, 12345)
+
+
+def another_key(keeper):
+    shutil.copy(keeper.lab.other_key_file, keeper.key_file)
+
+
+def no_file(keeper):
+    os.unlink(keeper.key_file)
+
+
+def rubbish(keeper):
+    with open(keeper.key_file, "w") as stream:
+        stream.write("rubbish")
+
+
+def endless(keeper):
+    with open(keeper.key_file, "ab") as stream:
+        stream.write(b"\n" * 100000)
+
+
+def pipe(keeper):
+    os.unlink(keeper.key_file)
+    os.mkfifo(keeper.key_file)
+
+
+@pytest.mark.parametrize("spoil, references", [
+    (group_writable, ["key-file"]), (of_a_stranger, ["key-file"]),
+    (another_key, ["key-mismatch", "key-mismatch"]), (no_file, ["key-file", "key-mismatch"]), (pipe, ["key-file", "key-mismatch"]),
+    (rubbish, ["key-invalid", "key-mismatch"]), (endless, ["key-file", "key-mismatch"]),
+    (lambda keeper: crafted(keeper, "expired", lifetime=1000), ["key-expired", "key-file"]),
+    (lambda keeper: crafted(keeper, "revoked", revocation), ["key-revoked", "key-file"]),
+    (lambda keeper: crafted(keeper, "encrypts", flags=b"\x0c"), ["key-invalid", "key-file"]),
+    (lambda keeper: keeper.settings(fingerprints="0" * 40), ["key-mismatch", "key-mismatch"]),
+])  # fmt: skip
+def test_what_is_wrong_is_told_with_what_to_do(spoil, references, keeper):
+    spoil(keeper)
+    assert keeper.references() == (1, references)
+    code, out, err = keeper.key("check")
+    assert (code, out) == (1, "") and len(err.splitlines()) == len(references) and all("; " in line for line in err.splitlines())
+    assert keeper.key("show")[0] == 0
+
+
+def test_show_describes_a_bad_key_too(keeper):
+    another_key(keeper)
+    out = keeper.key("show")[1]
+    assert "key-mismatch" in out and keeper.lab.keys.fingerprint(OTHER) in out
+    crafted(keeper, "expired", lifetime=1000)
+    assert "key-expired" in keeper.key("show")[1]
+    assert json.loads(keeper.key("show", "--json")[1])["repositories"][0]["key_files"][0]["key"]["created_at"] == "2017-07-14T02:40:00Z"
+    assert BORN == 1500000000
+
+
+def test_a_key_that_was_never_imported_is_told_with_the_command(lab, tmp_path, capsys, monkeypatch):
+    keeper = KeyKeeper(lab, tmp_path, capsys, monkeypatch, import_key=False)
+    code, _, err = keeper.key("check")
+    command = "rpm --root {} --import {}".format(keeper.host.root, keeper.key_file)
+    assert code == 1 and command in err
+    keeper.host.import_key(keeper.key_file)
+    assert keeper.key("check")[0] == 0
+
+
+def test_a_foreign_key_in_the_rpm_database_is_shown_and_no_disagreement(keeper):
+    keeper.host.import_key(keeper.lab.other_key_file)
+    assert keeper.key("check")[0] == 0
+    assert "{} Somebody Else (test key) <other@lab.invalid> (not pinned".format(keeper.lab.keys.fingerprint(OTHER)) in keeper.key()[1]
+
+
+def test_a_change_over_is_complete_when_both_keys_are_everywhere(keeper):
+    other = keeper.lab.keys.fingerprint(OTHER)
+    keeper.settings(fingerprints="{} {}".format(keeper.lab.key_fingerprint, other))
+    assert keeper.references() == (1, ["key-mismatch"])
+    second = shutil.copy(keeper.lab.other_key_file, keeper.path("second"))
+    keeper.use(keeper.key_file, second)
+    assert keeper.references() == (1, ["key-file"])
+    keeper.host.import_key(second)
+    assert keeper.references() == (0, [])
+
+
+def test_no_rpm_program_is_told(keeper, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert keeper.references() == (1, ["key-file"])
+    assert "rpm database: not known" in keeper.key()[1]
+
+
+@pytest.mark.parametrize("text", [b"", b"(none)\n", b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n" * 3])
+def test_what_rpm_prints_and_is_no_key_is_left_out(text):
+    assert read_imported(text) == []
+    good = armor(key_packets(rsa_key()), "PUBLIC KEY BLOCK")
+    assert [key.fingerprint for key in read_imported(text + b"\n" + good + text)] == [rsa_key().fingerprint]
+
+
+def test_an_unknown_action_is_a_usage_error(keeper):
+    with pytest.raises(SystemExit) as end:
+        keeper.key("trust")
+    assert end.value.code == 2
