@@ -76,7 +76,7 @@ BAD = {
     "a file twice, with two digests": line() + line(digest=OTHER_SUM),
     "a file twice, in two modes": line() + line(between=" *", digest=OTHER_SUM),
     "a page": b"<!DOCTYPE html><html></html>",
-    "too large": line("x" * 255) + b"\n" * MAX_SUMS_BYTES,
+    "too large": b"".join(line("%0255d" % number) for number in range(MAX_SUMS_BYTES // 322 + 1)),
     "too many files": b"".join(line(str(number)) for number in range(MAX_FILES + 1)),
 }
 

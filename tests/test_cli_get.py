@@ -13,7 +13,7 @@ from tests.lab.keys import OTHER
 from tests.lab.mirror import NOT_FOUND, Fault
 from tests.lab.repositories import ISO_BYTES, ISO_PATH, REPO_FILE_PATH
 from tests.lab.wire import document
-from tests.test_cli import ROOT, UPDATES, Admin
+from tests.test_cli import ROOT, UPDATES, Admin, Terminal
 from yum_plugin.cli.main import main
 
 ISO = os.path.basename(ISO_PATH)
@@ -219,6 +219,17 @@ def test_an_interrupted_download_goes_on_where_it_stopped(admin):
     assert admin.get(ISO_PATH)[0] == 0 and admin.digest(ISO) == of_tree(admin, ISO_PATH)
     assert admin.lab.log.requests("only", ISO)[0].headers["range"] == "bytes={}-".format(ISO_BYTES // 2)
     assert not os.path.exists(part)
+
+
+def test_a_terminal_shows_how_far_it_is_and_whom_it_comes_from(admin):
+    admin.lab.add_mirror("only", "stalling-packages")
+    admin.lab.origin.faults = faults_named("stalling-packages")
+    admin.settings(timeout=60)
+    terminal = Terminal(admin.words("get", ISO_PATH, "--output", admin.out), columns=120)
+    terminal.wait_for(r"50%  [\d.]+ [KM]?B/s  127\.0\.[01]\.\d+:\d+  " + ISO_PATH)
+    terminal.child.send_signal(signal.SIGINT)
+    assert terminal.end()[0] == 130 and "Traceback" not in terminal.text
+    assert "".join(terminal.screen()) == "", "nothing of the line is left"
 
 
 def test_a_part_of_something_else_is_thrown_away(admin):

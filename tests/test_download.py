@@ -250,6 +250,8 @@ def test_a_file_made_of_two_halves_is_hashed_once_from_start_to_end(site, tmp_pa
 
 @pytest.mark.parametrize("story, answer, reference", [
     ("another place", lambda request: honest(request)._replace(headers=(("Content-Range", "bytes 0-9/10"),)), "bad-answer"),
+    ("a place beside it", lambda request: honest(request)._replace(
+        headers=(("Content-Range", "bytes {}-{}/{}".format(SIZE // 2 - 1, SIZE - 1, SIZE)),)), "bad-answer"),
     ("no place", lambda request: honest(request)._replace(headers=()), "bad-answer"),
     ("another size", lambda request: honest(request)._replace(
         headers=(("Content-Range", "bytes {}-{}/{}".format(SIZE // 2, SIZE, SIZE + 1)),)), "bad-answer"),
@@ -259,6 +261,21 @@ def test_a_wrong_answer_to_the_rest_of_a_file_is_refused_and_the_part_kept(story
     done = get(tmp_path, [site.add("first", half()), site.add("liar", answer), site.add("good")])
     assert references(done) == ["truncated", reference, "ok"]
     assert site.ranges("good") == ["bytes={}-".format(SIZE // 2)] and done.bytes == SIZE
+
+
+def test_a_rest_without_end_is_cut_at_the_size_of_the_file(site, tmp_path):
+    endless = site.add("endless", lambda request: honest(request)._replace(length=None, body=(BLOB[SIZE // 2:],) * 2))
+    done = get(tmp_path, [site.add("first", half()), endless])
+    assert references(done)[:2] == ["truncated", "too-large"] and done.bytes < SIZE * 3 // 2
+
+
+def test_a_wrong_file_with_something_behind_it_is_the_fault_of_who_gave_it(site, tmp_path):
+    wrong = Wrong()
+    pieces = (BLOB[:-1], b"?", b"more")
+    sources = [site.add("liar", lambda request: Response(200, (), pieces, None)), site.add("good")]
+    done = get(tmp_path, sources, events=wrong.events)
+    assert done.error is None and all(mirrors == (sources[0].url,) for _, mirrors, _ in wrong.calls)
+    assert {attempt.mirror for attempt in done.attempts if attempt.reference != "ok"} == {sources[0].url}
 
 
 def test_a_mirror_without_ranges_gives_the_file_from_the_start(site, tmp_path):
@@ -294,6 +311,13 @@ def test_of_two_that_gave_a_wrong_file_together_the_guilty_one_is_found(site, tm
     assert done.error is None and read(tmp_path / "file") == BLOB
     assert [mirrors for _, mirrors, _ in wrong.calls] == [(sources[0].url, sources[1].url), (sources[2].url,)]
     assert site.ranges("closes")[1:] == [""]  # alone, from byte 0
+
+
+def test_once_a_mixture_was_wrong_no_mirror_continues_what_another_began(site, tmp_path):
+    sources = [site.add("closes", half()), site.add("lies", flipped), site.add("closes too", half()), site.add("good")]
+    done = get(tmp_path, sources)
+    assert references(done) == ["truncated", "payload-mismatch", "truncated", "ok"] and done.bytes == SIZE + SIZE // 2 + SIZE
+    assert site.ranges("lies") == ["bytes={}-".format(SIZE // 2)] and site.ranges("good") == [""]
 
 
 def test_two_that_are_both_wrong_are_each_asked_alone_and_nothing_gets_a_name(site, tmp_path):

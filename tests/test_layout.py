@@ -21,13 +21,14 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 
 GROUND = {"errors", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "listing", "resolve", "verdict"}
-JOBS_OF_THE_COMMAND = {"getpackages", "getting", "keyfiles", "localrepo", "verifying"}
+JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
+JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
+    "trust": GROUND,
     "choose": GROUND | {"trust"},
     "files": GROUND,
     "inifile": GROUND,
@@ -38,14 +39,14 @@ ARROWS = {
     "net": GROUND,
     "sources": GROUND,
     "state": GROUND | {"files"},
-    "trust": GROUND,
+    "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
     "verdict": ROOMS | {"listing"},
-    "resolve": ROOMS | {"ask", "listing", "verdict"},
-    "packages": ROOMS,
-    "refresh": ROOMS | JOB_1,
     "keyfiles": ROOMS,
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
+    "packages": ROOMS | {"refused"},
+    "refresh": ROOMS | JOB_1,
     "verifying": ROOMS,
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,

@@ -14,10 +14,10 @@ from tests.world import NOW, lab_repository, lab_settings
 from yum_plugin import packages, refused
 from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
+from yum_plugin.keyfiles import load_keys
 from yum_plugin.model import Mirror, Repository
 from yum_plugin.net.transfer import Attempt, Source
 from yum_plugin.packages import PackageJob, PackageRequest, PackageResult, Watch, fetch_packages, read_requests, verify_packages
-from yum_plugin.resolve import load_keys
 from yum_plugin.state import Memory, Record, State
 
 LOCATION = "Packages/lab-agent-2.0-1.noarch.rpm"
@@ -57,7 +57,7 @@ def job_of(lab, folder, *requests):
     repository = lab_repository(lab)
     sources = [Source(mirror.url + repository.path) for mirror in lab.mirrors.values()]
     settings = lab_settings(lab, folder)
-    return PackageJob(repository, requests, load_keys(repository), int(time.time()), str(folder / "refused"),
+    return PackageJob(repository, requests, load_keys(repository.key_paths, repository.pins), int(time.time()), str(folder / "refused"),
                       packages.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
 
 

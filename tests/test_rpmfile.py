@@ -252,6 +252,7 @@ VALUES = {
     "a last string that is not ended": {"t6000": (6, 1, b"demo")},
     "too few strings": {"t1117": (8, 3, b"one\0two\0")},
     "too few translated strings": {"t1004": (9, 2, b"a demo\0")},
+    "a list of no strings": {"t2000": (8, 0, b"")},
     "a string of count 2": {"t2000": (6, 2, b"a\0b\0")},
     "a value that reaches into the next": {"t2000": (7, 4, b"abc")},
     "a value that reaches into the trailer": {"t6000": (7, 4, b"abc")},
@@ -271,6 +272,8 @@ def structure_cases():
         form = changed_index(2000, offset=lambda offset, shift=shift: offset + shift)
         # 16 bytes of data, and a count that leaves the shifted value inside
         yield "main header: an unaligned " + name, rpm(main_header(t2000=(kind, 1, b"8" * 16), form=form)), "malformed"
+    forward = {"outside": [(tag, int32(1)) for tag in (270, 280, 281)], "trailer": trailer(62, back=-48)}
+    yield "signature header: a trailer that points to the tags outside it", rpm(form=forward), "malformed"
     yield "main header: a tag outside its region", rpm(main_header(form={"outside": [(6000, string("x"))]})), "malformed"
     yield "main header: data outside its region", rpm(data_outside()), "malformed"
     yield "main header: a tag twice", rpm(header(63, main_tags() + [(1000, string("other"))])), "malformed"
@@ -404,6 +407,7 @@ def signature_cases():
     yield "rpm 6's list with one bad signature", rpm(claims={"t278": listed(PACKET, OF_OTHER)}), "signature-invalid"
     yield "rpm 6's list, good, and a bad header signature", rpm(signed=(278,), claims={"t268": binary(OF_OTHER)}), "signature-invalid"
     yield "rpm 6's list with two signatures in a line", rpm(claims={"t278": listed(PACKET + PACKET)}), "malformed"
+    yield "rpm 6's list with more than base64", rpm(claims={"t278": strings("?" + listed(PACKET)[2].decode()[:-1])}), "malformed"
     yield "rpm 6's list with an empty line", rpm(claims={"t278": listed(b"")}), "malformed"
     yield "another payload", rpm(main_header(), PAYLOAD + b"!"), "payload-mismatch"
     yield "no payload", rpm(main_header(), b""), "payload-mismatch"

@@ -440,6 +440,10 @@ class LocalPackage(Package):
         self.name, self.version, self.localpath = os.path.basename(path).rsplit("-", 2)[0], "local", path
         self.repoid, self.release, self.arch = self.repo.id, "1", "noarch"
 
+    def __getattr__(self, name):
+        """An unknown attribute is looked for in the header of the file, and is a ValueError."""
+        raise ValueError("{0} has no attribute {1}".format(self.localpath, name))
+
 
 class TextMeter(object):
     """urlgrabber's progress line, as it looks on no terminal: one line at the end."""
@@ -637,7 +641,7 @@ class Base(object):
         done = self.installed()
         for package in packages:
             done[package.name] = package.version
-            if not hasattr(package, "pkgtype"):
+            if not isinstance(package, LocalPackage):
                 os.unlink(package.localPkg())
         with io.open(self._installed, "wb") as stream:
             stream.write(json.dumps(done).encode("ascii"))
@@ -649,7 +653,7 @@ class Base(object):
         errors = {}
         self.plugins.run("predownload", pkglist=packages)
         for package in packages:
-            if hasattr(package, "pkgtype") or package.verifyLocalPkg():
+            if isinstance(package, LocalPackage) or package.verifyLocalPkg():
                 continue
             if self.conf.downloadonly:
                 package.localpath = package.localPkg() + ".tmp"

@@ -38,10 +38,11 @@ from . import packages
 from .config import Settings, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .files import inside
+from .keyfiles import load_keys
 from .logs import open_log
 from .model import Repository, Snapshot
 from .refresh import Refreshed, is_refusal, refresh
-from .resolve import Clock, load_keys
+from .resolve import Clock
 from .state import State
 
 SCHEMA = 1
@@ -159,7 +160,7 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
                     act: Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]) -> Dict[str, str]:
     now = int(Clock().wall())
     sources = packages.sources_of(repository, call.state.memory(repository.id), call.settings, now)
-    job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository), now,
+    job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
                               call.state.path(repository.id, "refused"), packages.rules_of(call.settings), sources)
     watch = packages.Watch(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),

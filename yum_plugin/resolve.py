@@ -13,15 +13,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 from .ask import REPOMD, Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
 from .choose import Poll, PollRules
 from .config import Settings
-from .errors import FetchError, MirrorsError, UsageError
-from .files import read_trusted
+from .errors import FetchError, MirrorsError
+from .keyfiles import load_keys
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
 from .model import Mirror, MirrorList, Probe, Repository
 from .net.fetch import Client
 from .net.probe import Crew, Outcome, explain_tls
 from .state import State, known_list, resting
-from .trust.armor import MAX_FILE_BYTES
-from .trust.keys import PublicKey, load_pinned_key
+from .trust.keys import PublicKey
 from .urls import host_of
 from .verdict import Answer, Findings, conclude
 
@@ -131,7 +130,7 @@ class Resolver:
         self._crew.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
 
     def _load_keys(self, job: _Job) -> None:
-        job.keys = load_keys(job.repository)
+        job.keys = load_keys(job.repository.key_paths, job.repository.pins)
 
     def _loop(self, jobs: Dict[str, _Job], ends_at: float) -> None:
         while True:
@@ -218,30 +217,3 @@ class Resolver:
 def _list_task(ask: Callable[..., MirrorList], roots: Sequence[str], path: str,
                patience: Patience) -> Callable[[Client], MirrorList]:
     return lambda client: ask(client, roots, path, patience)
-
-
-def load_keys(repository: Repository) -> List[PublicKey]:
-    """Load the installed keys of a repository that are pinned.
-
-    Args:
-        repository: ``key_paths`` and ``pins``.
-
-    Returns:
-        At least one key.
-
-    Raises:
-        UsageError: no key file is named, or none can be trusted.
-        TrustError: no file holds a pinned key (the first file's reason).
-    """
-    keys: List[PublicKey] = []
-    refusals: List[MirrorsError] = []
-    for path in repository.key_paths:
-        try:
-            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), repository.pins))
-        except MirrorsError as error:
-            refusals.append(error)
-    if not repository.key_paths:
-        raise UsageError("key-file", "gpgkey= names no key file", where=repository.id)
-    if not keys:
-        raise refusals[0]
-    return keys

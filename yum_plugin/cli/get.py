@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from ..config import Settings
 from ..errors import FetchError, UsageError
@@ -72,36 +72,34 @@ def _make_folder(path: str) -> None:
 
 
 def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
-    """Fetch paths: .repo files are not needed, but tell how the network is reached."""
+    """Fetch paths: .repo files are not needed, but tell how the network is reached and which mirrors are remembered."""
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config or "", root)
-    repository = _any_repository(arguments, settings, root)
-    key_paths, known, network = (inside(root, DEFAULT_KEY_PATH),), (), Network()  # type: Tuple[str, ...], Tuple[Mirror, ...], Network
-    pins = pins_of(arguments) or settings.fingerprints
-    if repository is not None:
-        state = State(arguments.state_dir or inside(root, settings.state_dir))
-        key_paths, known, network = repository.key_paths, _known_roots(repository, state), repository.network
-    site = Site(settings, keys_of(arguments, pins, key_paths), int(time.time()), network, known)
+    repositories = _on_mirrors(arguments, settings, root)
+    key_paths, network = ([inside(root, DEFAULT_KEY_PATH)], Network()) if not repositories else (
+        list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
+    known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
+    keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints, key_paths)
+    site = Site(settings, keys, int(time.time()), network, known)
     return get_paths(arguments.wishes, arguments.output, site, _rules(settings), told)
 
 
-def _any_repository(arguments: argparse.Namespace, settings: Settings, root: str) -> Any:
-    """Return the first repository of ours that is on the mirrors, None if there is none."""
-    for folder in arguments.reposdir or [inside(root, each) for each in REPOSITORY_FOLDERS]:
-        found, _ = read_repositories(folder, settings, host_variables(root), main_options(root))
-        for repository in found:
-            if repository.path:
-                return repository
-    return None
+def _on_mirrors(arguments: argparse.Namespace, settings: Settings, root: str) -> List[Repository]:
+    """Return the repositories of ours that are on the mirrors."""
+    folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
+    found = [read_repositories(folder, settings, host_variables(root), main_options(root))[0] for folder in folders]
+    return [repository for some in found for repository in some if repository.path]
 
 
-def _known_roots(repository: Repository, state: State) -> Tuple[Mirror, ...]:
-    """Return the mirrors that are remembered for a repository, by their roots."""
-    found = []
-    for mirror in known_list(state.memory(repository.id)).mirrors:
-        if mirror.url.endswith("/" + repository.path):
-            found.append(mirror._replace(url=base_of(mirror.url, repository.path)))
-    return tuple(found)
+def _known_roots(repositories: Sequence[Repository], state: State) -> Tuple[Mirror, ...]:
+    """Return the mirrors that are remembered, by their roots."""
+    found: Dict[str, Mirror] = {}
+    for repository in repositories:
+        for mirror in known_list(state.memory(repository.id)).mirrors:
+            if mirror.url.endswith("/" + repository.path):
+                root = base_of(mirror.url, repository.path)
+                found.setdefault(root, mirror._replace(url=root))
+    return tuple(found.values())
 
 
 def _rules(settings: Settings) -> Rules:

@@ -220,20 +220,25 @@ def postreposetup_hook(conduit, settings):
 def predownload_hook(conduit, settings):
     """Fetch and verify our packages to where yum looks for them before it downloads (also with --downloadonly)."""
     if settings.verify_packages:
-        _get_packages(conduit, settings, [po for po in conduit.getDownloadPackages() if _handed(po.repo) and not po.basepath])
+        _get_packages(conduit, settings, _our_packages(conduit))
 
 
 @_hook
 def postdownload_hook(conduit, settings):
     """Verify what yum had to fetch itself and replace what is bad: yum does not look at its checksum again."""
     errors = conduit.getErrors()
-    rest = [po for po in conduit.getDownloadPackages() if getattr(po, "_xcpng_mirrors", "") == "unavailable"]
+    rest = [po for po in _our_packages(conduit) if getattr(po, "_xcpng_mirrors", "") == "unavailable"]
     _get_packages(conduit, settings, rest)
     for po in rest:
         if po._xcpng_mirrors == "verified" and po.verifyLocalPkg():
             errors.pop(po, None)
         elif po not in errors:
             raise PluginYumExit(_line(str(po), "it could not be verified; nothing was done"))
+
+
+def _our_packages(conduit):
+    """Return what is to be installed from our repositories, and from no place beside them (xml:base)."""
+    return [po for po in conduit.getDownloadPackages() if _handed(po.repo) and not po.basepath]
 
 
 def _get_packages(conduit, settings, packages):

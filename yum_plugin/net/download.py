@@ -299,13 +299,13 @@ class _Download:
             file.tries[transfer.source.url] -= 1  # what an earlier run left was wrong, or did not fit: nobody's fault, once
             self._pending.insert(0, file)
             return
-        file.attempts.append(Attempt(transfer.source.url, error.reference if error else "ok", error.what if error else "",
-                                     transfer.received))
+        mirror = transfer.culprit
+        file.attempts.append(Attempt(mirror, error.reference if error else "ok", error.what if error else "", transfer.received))
         if error is None:
             self._credit(transfer)
             self._conclude(file, None)
         elif isinstance(error, (FetchError, TrustError)):
-            self._strikes[transfer.source.url] += 1
+            self._strikes[mirror] += 1
             self._blame(transfer, error)
             self._pending.insert(0, file)
         else:
@@ -319,7 +319,7 @@ class _Download:
 
     def _blame(self, transfer: Transfer, error: MirrorsError) -> None:
         """Draw the consequences of a failure for the file."""
-        file, mirror = transfer.file, transfer.source.url
+        file, mirror = transfer.file, transfer.culprit
         if isinstance(error, TrustError):
             if len(transfer.wrong_origins) > 1:
                 file.alone = True

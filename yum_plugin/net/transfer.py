@@ -214,6 +214,11 @@ class Transfer:
             return self.disowned
 
     @property
+    def culprit(self) -> str:
+        """The mirror that an outcome is about: wrong bytes that one alone gave are its, whoever was to give the rest."""
+        return self.wrong_origins[0] if len(self.wrong_origins) == 1 else self.source.url
+
+    @property
     def stopped(self) -> bool:
         """Whether ``stop`` has ended the client's connections."""
         return self._leave is not None

@@ -208,7 +208,7 @@ def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> L
     inside = -trailer[2] // _INDEX_BYTES
     if trailer != (kind.region, _BINARY, -inside * _INDEX_BYTES, _REGION_BYTES) or not 1 <= inside <= len(entries):
         raise TrustError("malformed", "an RPM whose {} has a damaged region".format(kind.title))
-    if kind.whole_region and (inside < len(entries) or offset + _REGION_BYTES < end):
+    if kind.whole_region and offset + _REGION_BYTES < end:  # a tag behind it would have no room for its data
         raise TrustError("malformed", "an RPM whose {} has something outside its region".format(kind.title))
     return entries[1:inside] + entries[:1] + entries[inside:]
 

@@ -1,0 +1,166 @@
+"""primary.xml, what it is packed in, and which version is newer: good, hostile and endless."""
+import bz2
+import gzip
+import itertools
+import lzma
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yum_plugin.errors import TrustError
+from yum_plugin.trust import primary
+from yum_plugin.trust.evr import evr_key
+from yum_plugin.trust.primary import PrimaryPackage, read_primary
+from yum_plugin.trust.unpack import unpacked
+
+DIGEST = "a" * 64
+FIELDS = {
+    "name": "<name>demo</name>", "arch": "<arch>noarch</arch>", "version": '<version epoch="1" ver="2.0" rel="3"/>',
+    "checksum": '<checksum type="sha256" pkgid="YES">{}</checksum>'.format(DIGEST), "size": '<size package="5" installed="9"/>',
+    "location": '<location href="Packages/demo.rpm"/>',
+}
+DEMO = PrimaryPackage("demo", 1, "2.0", "3", "noarch", "Packages/demo.rpm", 5, "sha256", DIGEST)
+
+
+def package(attributes="", **fields):
+    return '<package type="rpm"{}>{}<format><provides/></format></package>'.format(attributes, "".join(dict(FIELDS, **fields).values()))
+
+
+def document(*packages, root="metadata", attributes=""):
+    text = '<?xml version="1.0" encoding="UTF-8"?>\n<{0} xmlns="{1}"{2}>\n{3}\n</{0}>\n'.format(
+        root, primary.NAMESPACE, attributes, "\n".join(packages))
+    return text.encode()
+
+
+def read(data, piece=1000):
+    return list(read_primary(data[start : start + piece] for start in range(0, len(data), piece)))
+
+
+@pytest.mark.parametrize("piece", [1, 7, 100, 100000])
+def test_packages_come_whole_however_the_file_is_cut(piece):
+    names = ["demo{}".format(number) for number in range(20)]
+    data = document(*[package(name="<name>{}</name>".format(name)) for name in names])
+    assert read(data, piece) == [DEMO._replace(name=name) for name in names]
+
+
+def test_an_empty_repository_and_missing_optional_things_are_fine():
+    assert read(document()) == []
+    data = document(package(version='<version ver="2.0" rel="3"/>', size="<size/>"))
+    assert read(data) == [DEMO._replace(epoch=0, size=None)]
+
+
+@pytest.mark.parametrize("data, reference", [
+    (b"", "malformed"), (b"<html></html>", "malformed"), (document(package())[:-20], "malformed"), (document(package()) + b"x", "malformed"),
+    (document(root="other"), "malformed"), (document(package(), root="other"), "malformed"),
+    (document("<wrap>" + package() + "</wrap>"), "malformed"), (document(package(name=package())), "malformed"),
+    (b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]>' + document(package(name="<name>&e;</name>"))[39:], "malformed"),
+    (document(package(name="<name>a/b</name>")), "malformed"), (document(package(name="<name/>")), "malformed"),
+    (document(package(name="<name>a</name><name>b</name>")), "malformed"), (document(package(arch="")), "malformed"),
+    (document(package(location="<location/>")), "unsafe-path"), (document(package(location='<location href="../x"/>')), "unsafe-path"),
+    (document(package(location='<location href="%2e%2e/x"/>')), "unsafe-path"),
+    (document(package(location='<location href="/etc/x"/>')), "unsafe-path"),
+    (document(package(location='<location href="http://x/y"/>')), "unsafe-path"),
+    (document(package(location='<location xml:base="http://x/" href="y"/>')), "unsafe-path"),
+    (document(package(attributes=' xml:base="http://x/"')), "unsafe-path"),
+    (document(package(), attributes=' xml:base="http://x/"'), "unsafe-path"),
+    (document(package(checksum='<checksum type="sha">{}</checksum>'.format(DIGEST[:40]))), "weak-digest"),
+    (document(package(checksum='<checksum type="crc">{}</checksum>'.format(DIGEST))), "unsupported"),
+    (document(package(checksum='<checksum type="sha256">{}</checksum>'.format(DIGEST[:-1]))), "malformed"),
+    (document(package(checksum='<checksum type="sha256">{}</checksum>'.format("A" * 64))), "malformed"),
+    (document(package(size='<size package="-1"/>')), "malformed"), (document(package(version='<version epoch="x" ver="1" rel="1"/>')), "malformed"),
+    (document(package(version='<version epoch="0" ver="1"/>')), "malformed"),
+])  # fmt: skip
+def test_refused(data, reference):
+    for piece in (3, 100000):
+        with pytest.raises(TrustError) as refusal:
+            read(data, piece)
+        assert refusal.value.reference == reference
+
+
+def test_an_endless_package_and_endless_packages_are_refused(monkeypatch):
+    with pytest.raises(TrustError):
+        list(read_primary(itertools.chain([document(package())[:-40]], itertools.repeat(b"<a/>" * 10000))))
+    monkeypatch.setattr(primary, "MAX_PACKAGES", 3)
+    assert len(read(document(*[package()] * 3))) == 3
+    with pytest.raises(TrustError):
+        read(document(*[package()] * 4))
+
+
+@pytest.mark.fuzz
+@given(st.lists(st.one_of(st.sampled_from([value.encode() for value in FIELDS.values()] + [b"<package>", b"</package>", b"</metadata>"]),
+                          st.binary(max_size=20)), max_size=12))
+def test_any_rubbish_ends_in_packages_or_a_trust_error(parts):
+    try:
+        read(document()[:-13] + b"".join(parts) + b"</metadata>", 50)
+    except TrustError:
+        pass
+
+
+# Compression.
+
+CONTENT = b"the very content " * 40000
+PACKED = {"gzip": gzip.compress(CONTENT), "xz": lzma.compress(CONTENT), "bzip2": bz2.compress(CONTENT), "plain": CONTENT}
+
+
+@pytest.mark.parametrize("kind", sorted(PACKED))
+def test_what_was_packed_comes_out_in_small_pieces(kind):
+    pieces = list(unpacked(PACKED[kind], len(CONTENT)))
+    assert b"".join(pieces) == CONTENT and max(map(len, pieces)) <= 256 * 1024
+    assert b"".join(unpacked(b"", 0)) == b""
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("spoil", [
+    lambda data: data[:-1], lambda data: data[:len(data) // 2], lambda data: data[:12], lambda data: data + b"x", lambda data: data * 2,
+    lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:],
+])  # fmt: skip
+def test_a_damaged_file_is_refused(kind, spoil):
+    with pytest.raises(TrustError) as refusal:
+        list(unpacked(spoil(PACKED[kind]), 2 * len(CONTENT)))
+    assert refusal.value.reference == "malformed"
+
+
+@pytest.mark.parametrize("kind", sorted(PACKED))
+def test_a_bomb_is_refused_before_it_is_large(kind):
+    came = 0
+    with pytest.raises(TrustError):
+        for piece in unpacked(PACKED[kind], 100000):
+            came += len(piece)
+    assert came <= 100000
+
+
+def test_zstd_is_opened_where_python_can():
+    frame = bytes.fromhex("28b52ffd0400290000") + b"hello" + b"\0\0\0\0"
+    with pytest.raises(TrustError) as refusal:
+        list(unpacked(frame, 100))
+    assert refusal.value.reference == ("unsupported" if sys.version_info < (3, 14) else "malformed")
+
+
+@pytest.mark.fuzz
+@given(st.sampled_from(sorted(PACKED)), st.integers(0, 200), st.binary(max_size=30))
+def test_any_damage_ends_in_bytes_or_a_trust_error(kind, at, rubbish):
+    try:
+        list(unpacked(PACKED[kind][:at] + rubbish + PACKED[kind][at + len(rubbish):], 10 * len(CONTENT)))
+    except TrustError:
+        pass
+
+
+# Versions: rpm's own table (rpm: tests/rpmvercmp.at).
+
+
+@pytest.mark.parametrize("older, newer", [
+    ("1.0", "2.0"), ("2.0", "2.0.1"), ("2.0.1", "2.0.1a"), ("5.5p1", "5.5p2"), ("5.5p1", "5.5p10"), ("10a2", "10b2"), ("xyz10", "xyz10.1"),
+    ("xyz.4", "8"), ("xyz.4", "2"), ("5.5p2", "5.6p1"), ("5.6p1", "6.5p1"), ("6.0", "6.0.rc1"), ("a2", "10"), ("10a", "10b"),
+    ("1.0~rc1", "1.0"), ("1.0~rc1", "1.0~rc2"), ("1.0~rc1~git123", "1.0~rc1"), ("1.0", "1.0^"), ("1.0^git1", "1.0^git2"),
+    ("1.0^git1", "1.01"), ("1.0^20160101", "1.0.1"), ("1.0~rc1", "1.0~rc1^git1"), ("1.0^git1~pre", "1.0^git1"), ("9", "010"),
+])  # fmt: skip
+def test_newer(older, newer):
+    assert evr_key(0, older, "1") < evr_key(0, newer, "1") and evr_key(0, "1", older) < evr_key(0, "1", newer)
+    assert evr_key(1, older, "1") > evr_key(0, newer, "1")
+
+
+@pytest.mark.parametrize("one, other", [("1.0", "1_0"), ("1.05", "1.5"), ("1..0", "1.0"), ("fc4", "fc.4"), ("2_0", "2.0.")])
+def test_as_new(one, other):
+    assert evr_key(0, one, "1") == evr_key(0, other, "1")
