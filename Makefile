@@ -30,7 +30,7 @@ lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
 	else echo "lint: left out, $(PYTHON) is too old for ruff and mypy"; fi
 
 test: tools lint ## lint, then every test
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # YUM=PATH names a yum 3.4.3 that is not on PATH; on newer systems "yum" is dnf.
 YUM ?= $(shell yum --version 2>/dev/null | grep -q '^3\.4\.' && command -v yum)
