@@ -139,6 +139,20 @@ def describe(repo, proxy):
                 gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify))
 
 
+def describe_package(package, location, size):
+    """Return a package of yum or dnf as the engine's request wants it, from the signed metadata that is loaded.
+
+    Args:
+        package: the package manager's object; both name what is asked of it here alike.
+        location: path below the repository.
+        size: bytes.
+    """
+    kind, checksum = package.returnIdSum()
+    return {"name": package.name, "epoch": int(package.epoch), "version": package.version, "release": package.release,
+            "arch": package.arch, "location": location, "size": int(size), "checksum_type": kind or "",
+            "checksum": checksum or "", "target": package.localPkg()}
+
+
 def copy_whole(source, target):
     """Copy a small file so that a reader of the target finds all of it, the old or the new one."""
     with open(source, "rb") as stream:

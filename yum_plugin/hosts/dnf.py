@@ -93,21 +93,8 @@ class XcpngMirrors(dnf.Plugin):
 
     def request_of(self, repo):
         """Describe a repository as the engine's requests want it."""
-        return {
-            "id": repo.id,
-            "base_urls": list(repo.baseurl),
-            "gpgkeys": list(repo.gpgkey),
-            "proxy": repo.proxy or None,  # libdnf: an empty one leaves it to libcurl, which asks the environment
-            "proxy_username": repo.proxy_username,
-            "proxy_password": repo.proxy_password,
-            "username": repo.username,
-            "password": repo.password,
-            "sslverify": bool(repo.sslverify),
-            "sslcacert": repo.sslcacert,
-            "sslclientcert": repo.sslclientcert,
-            "sslclientkey": repo.sslclientkey,
-            "ip_resolve": repo.ip_resolve,
-        }
+        # libdnf: an empty proxy leaves it to libcurl, which asks the environment
+        return bridge.describe(repo, repo.proxy or None)
 
     def config_path(self):
         """Return the path of our .conf, the first of pluginconfpath that has it."""
@@ -327,7 +314,8 @@ class PackageJob(object):
         requests = []
         for name in sorted(packages):
             request = self._plugin.request_of(packages[name][0].repo)
-            request["packages"] = [_description(pkg) for pkg in packages[name]]
+            request["packages"] = [
+                bridge.describe_package(pkg, pkg.location, pkg.downloadsize) for pkg in packages[name]]
             requests.append(request)
         on_event = self._show if mode == "fetch" else self._note
         verdicts, warnings = bridge.packages(
@@ -358,14 +346,6 @@ class PackageJob(object):
             self._progress.end(payload, dnf.callback.STATUS_OK, None)
         else:
             self._progress.end(payload, dnf.callback.STATUS_FAILED, event["text"])
-
-
-def _description(pkg):
-    """Describe a package as the engine's requests want it, from the signed metadata that dnf has loaded."""
-    kind, checksum = pkg.returnIdSum()
-    return {"name": pkg.name, "epoch": pkg.epoch, "version": pkg.version, "release": pkg.release, "arch": pkg.arch,
-            "location": pkg.location, "size": pkg.downloadsize, "checksum_type": kind or "", "checksum": checksum or "",
-            "target": pkg.localPkg()}
 
 
 class TrustedKeyImport(object):

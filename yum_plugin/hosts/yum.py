@@ -252,7 +252,8 @@ def _get_packages(conduit, settings, packages):
         by_repo.setdefault(po.repo.id, []).append(po)
     if not packages:
         return
-    requests = [dict(_handed(pos[0].repo).request, packages=[_description(po) for po in pos]) for pos in by_repo.values()]
+    requests = [dict(_handed(pos[0].repo).request, packages=[bridge.describe_package(po, po.relativepath, po.size) for po in pos])
+                for pos in by_repo.values()]
     meter = Meter(by_repo)
     try:
         verdicts, warnings = bridge.packages(
@@ -268,14 +269,6 @@ def _get_packages(conduit, settings, packages):
             raise PluginYumExit(_line(name, verdict["text"]))
         if verdict["status"] == "left":
             _say(conduit, name, "its packages are left to yum", verdict["text"])
-
-
-def _description(po):
-    """Describe a package as the engine's request wants it, from the signed metadata that yum has loaded."""
-    kind, checksum = po.returnIdSum()
-    return {"name": po.name, "epoch": int(po.epoch), "version": po.version, "release": po.release, "arch": po.arch,
-            "location": po.relativepath, "size": int(po.size), "checksum_type": kind, "checksum": checksum,
-            "target": po.localPkg()}
 
 
 class Meter(object):
