@@ -202,7 +202,7 @@ def test_an_engine_gets_the_request_as_one_line_and_no_python_settings(play):
     play.run(environment={"PYTHONPATH": "/evil", "PYTHONDONTWRITEBYTECODE": "1"})
     request = json.loads((play.folder / "request").read_text())
     assert request == {"schema": 1, "action": "resolve", "config": "/etc/x.conf", "installroot": "/", "repositories": [{"id": "one"}, {"id": "two"}]}
-    assert "PYTHON" not in (play.folder / "environment").read_text()
+    assert not [line for line in (play.folder / "environment").read_text().splitlines() if line.startswith("PYTHON")]
 
 
 def test_acceptance_is_waited_for_until_it_is_written(play):

@@ -84,8 +84,12 @@ class XcpngMirrors(dnf.Plugin):
 
     def is_ours(self, repo):
         """Whether a repository is one that we look after, pointed to our metalink or not yet."""
-        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and repo.metalink != self.url_of(repo))
+        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and not self.is_pointed(repo))
         return not by_user and self.settings.wants(repo.id, list(repo.baseurl))
+
+    def is_pointed(self, repo):
+        """Whether a repository follows our metalink in this run."""
+        return repo.metalink == self.url_of(repo)
 
     def url_of(self, repo):
         """Return the URL of our metalink for a repository: a constant, dnf names its cache folder after it."""
@@ -246,7 +250,8 @@ class PackageJob(object):
         self.started = time.time()
         self.received_bytes = 0
         for pkg in pkglist:
-            if not pkg._is_local_pkg() and plugin.is_ours(pkg.repo) and not pkg.baseurl:
+            # A repository that was left as it was is dnf's alone, also for its packages.
+            if not pkg._is_local_pkg() and plugin.is_pointed(pkg.repo) and not pkg.baseurl:
                 self._packages.setdefault(pkg.repo.id, []).append(pkg)
 
     def fetch(self):
