@@ -1,4 +1,5 @@
 """The installed key file: which key may sign, and what is not believed about it."""
+import hashlib
 import subprocess
 import sys
 from unittest.mock import ANY
@@ -32,6 +33,7 @@ from tests.craft import (
 from yum_plugin.errors import TrustError
 from yum_plugin.trust import hashing, keys, mathematics
 from yum_plugin.trust.keys import describe_key, load_pinned_key
+from yum_plugin.trust.packets import read_packets
 
 KEY = rsa_key()
 OTHER = rsa_key("other")
@@ -99,9 +101,22 @@ def test_only_the_full_fingerprint_is_a_pin(name):
 
 def test_pgpy_never_sees_a_key_that_is_not_pinned(monkeypatch):
     monkeypatch.setitem(sys.modules, "pgpy.packet", None)
-    assert refusal(key_packets(OTHER)) == "key-mismatch"
+    key = ecdsa_key()
+    assert refusal(key_packets(key)) == "key-mismatch"
     with pytest.raises(ImportError):
-        load(key_packets(KEY))
+        load(key_packets(key, digest="sha256"), key)
+    assert load(key_packets(KEY))  # an RSA key, as XCP-ng's is, needs no PGPy
+
+
+@pytest.mark.parametrize("change", [
+    lambda body: body[:-1], lambda body: body + b"\0", lambda body: body[:6] + b"\xff\xff" + body[8:], lambda body: body[:6],
+    lambda body: body[:-1] + b"\0"], ids=["cut", "longer", "a number of 65535 bits", "no numbers", "an even exponent"])
+def test_an_rsa_key_whose_numbers_are_not_as_they_say_is_invalid(change):
+    tag, body = next(iter(read_packets(key_packets(KEY))))
+    changed = change(body)
+    fingerprint = hashlib.sha1(b"\x99" + len(changed).to_bytes(2, "big") + changed).hexdigest().upper()
+    framed = bytes([0xC0 | tag, 0xFF]) + len(changed).to_bytes(4, "big") + changed
+    assert refusal(framed, [fingerprint]) == "key-invalid"
 
 
 def test_cve_2021_3521_subkeys_are_not_looked_at():

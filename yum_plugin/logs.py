@@ -1,6 +1,5 @@
 """The log file: what was decided and why, for the person who asks the next morning."""
 import logging
-import logging.handlers
 import os
 
 FORMAT = "%(asctime)s %(process)d %(levelname)s %(message)s"
@@ -19,7 +18,7 @@ def open_log(path: str, level: str) -> None:
     handler: logging.Handler
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+        handler = logging.FileHandler(path, encoding="utf-8")
     except OSError:
         handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter(FORMAT))

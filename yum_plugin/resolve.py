@@ -97,7 +97,7 @@ class Resolver:
             for job in jobs.values():
                 self._guarded(job, self._ask_lists)
             for job in jobs.values():
-                self._guarded(job, self._load_keys)  # while the requests travel: loading PGPy takes 100 ms
+                self._guarded(job, self._load_keys)  # while the requests travel
             self._loop(jobs, started + self._settings.deadline)
         finally:
             self._crew.dismiss()

@@ -1,7 +1,7 @@
 """The installed key file: the one that may sign, found by its pinned fingerprint.
 
-The pin is the trust anchor. PGPy sees one packet, the primary key, and in ``load_pinned_key`` only after its
-fingerprint was found among the pins. Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
+The pin is the trust anchor. The numbers of the primary key are read by ``packets`` if it is RSA, else by PGPy,
+and in ``load_pinned_key`` only after its fingerprint was found among the pins. Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
 The self-signatures say only what the key is for and until when; SHA-1 is tolerated in them alone,
 even where the platform refuses to verify it.
 
@@ -146,8 +146,10 @@ def _describe(primary: bytes, others: Sequence[Tuple[int, bytes]]) -> PublicKey:
 
 
 def _load_material(primary: bytes) -> Any:
-    """Let PGPy read the numbers of the key. It warns about ciphers that we do not use: not on our users' terminals."""
-    with warnings.catch_warnings():
+    """Make the public key. PGPy reads all kinds but RSA: two numbers are not worth its import at every start of the engine."""
+    if packets.ALGORITHMS[primary[5]] == "RSA":
+        return _load_rsa(primary)
+    with warnings.catch_warnings():  # PGPy's, about ciphers that we do not use: not on our users' terminals
         warnings.simplefilter("ignore")
         from cryptography.exceptions import UnsupportedAlgorithm
         from pgpy.errors import PGPError
@@ -158,6 +160,17 @@ def _load_material(primary: bytes) -> Any:
             return packet.keymaterial.__pubkey__()
         except _PGPY_ERRORS + (PGPError, UnsupportedAlgorithm) as error:
             raise TrustError("key-invalid", "the key cannot be read: {}".format(error)) from error
+
+
+def _load_rsa(primary: bytes) -> Any:
+    with warnings.catch_warnings():  # cryptography 40 tells everybody that Python 3.6 is old
+        warnings.simplefilter("ignore")
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    try:
+        modulus, exponent = packets.read_rsa_key(primary)
+        return RSAPublicNumbers(exponent, modulus).public_key()
+    except (TrustError, ValueError) as error:
+        raise TrustError("key-invalid", "the key cannot be read: {}".format(error)) from error
 
 
 def _is_revocation(body: bytes) -> bool:

@@ -188,7 +188,7 @@ def _read_v4(body: bytes) -> Signature:
         hashed=hashed,
         trailer=body[:signed_bytes] + b"\x04\xff" + signed_bytes.to_bytes(4, "big"),
         left16=reader.take(2),
-        numbers=_read_numbers(reader, ALGORITHMS[algorithm]),
+        numbers=_read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]]),
     )
 
 
@@ -211,7 +211,7 @@ def _read_v3(body: bytes) -> Signature:
         hashed=(),
         trailer=trailer,
         left16=reader.take(2),
-        numbers=_read_numbers(reader, ALGORITHMS[algorithm]),
+        numbers=_read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]]),
     )
 
 
@@ -267,17 +267,35 @@ def names_only(signature: Signature, fingerprint: str) -> bool:
     return bool(signature.issuers) and set(signature.issuers) <= {fingerprint, fingerprint[-16:]}
 
 
-def _read_numbers(reader: _Reader, algorithm: str) -> Tuple[int, ...]:
+def read_rsa_key(body: bytes) -> Tuple[int, int]:
+    """Read modulus and exponent of an RSA key (RFC 9580 section 5.5.5.1).
+
+    Args:
+        body: of a V4 public-key packet: version, creation time and algorithm come first (section 5.5.2.2).
+
+    Returns:
+        Modulus and exponent.
+
+    Raises:
+        TrustError: "malformed": they do not fill the packet, or are not as long as they say.
+    """
+    reader = _Reader(body)
+    reader.take(6)
+    modulus, exponent = _read_numbers(reader, 2)
+    return modulus, exponent
+
+
+def _read_numbers(reader: _Reader, count: int) -> Tuple[int, ...]:
     """Read the multiprecision integers, which must fill the rest of the packet (RFC 9580 section 3.2)."""
     numbers: List[int] = []
-    for _ in range(NUMBERS[algorithm]):
+    for _ in range(count):
         bits = reader.number(2)
         if bits > MAX_NUMBER_BITS:
-            raise TrustError("malformed", "a number of more than {} bits in a signature".format(MAX_NUMBER_BITS))
+            raise TrustError("malformed", "a number of more than {} bits".format(MAX_NUMBER_BITS))
         number = reader.number((bits + 7) // 8)
         if number.bit_length() != bits:
-            raise TrustError("malformed", "a number in a signature that is not as long as it says")
+            raise TrustError("malformed", "a number that is not as long as it says")
         numbers.append(number)
     if reader.left:
-        raise TrustError("malformed", "bytes after the end of a signature")
+        raise TrustError("malformed", "bytes after the last number")
     return tuple(numbers)
