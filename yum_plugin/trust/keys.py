@@ -1,7 +1,8 @@
 """The installed key file: the one that may sign, found by its pinned fingerprint.
 
 The pin is the trust anchor. The numbers of the primary key are read by ``packets`` if it is RSA, else by PGPy,
-and in ``load_pinned_key`` only after its fingerprint was found among the pins. Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
+and in ``load_pinned_key`` only after its fingerprint was found among the pins.
+Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
 The self-signatures say only what the key is for and until when; SHA-1 is tolerated in them alone,
 even where the platform refuses to verify it.
 
