@@ -254,9 +254,9 @@ def test_only_our_repositories_are_wanted(bridge, name, urls, wanted):
 
 
 def test_settings_that_are_none_are_the_defaults_and_the_state_lies_in_the_installroot(bridge):
-    made = settings(bridge, "/install/root", deadline="soon", minrate="", timeout="x", repos="a, b*")
+    made = settings(bridge, "/install/tree", deadline="soon", minrate="", timeout="x", repos="a, b*")
     assert (made.deadline, made.minrate, made.timeout, made.repos) == (8.0, 5000, 0, ["a", "b*"])
-    assert made.file_of("a", "metalink.xml") == "/install/root/var/lib/xcpng-mirrors/a/metalink.xml"
+    assert made.file_of("a", "metalink.xml") == "/install/tree/var/lib/xcpng-mirrors/a/metalink.xml"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-5", "1e999"])

@@ -4,6 +4,7 @@ from typing import Iterator, Optional
 from lxml import etree
 
 from ..errors import FetchError
+from ..hardened import xml_parser
 from ..model import MirrorList
 from . import Collector, clean_number
 
@@ -42,17 +43,8 @@ def _read_xml(body: bytes, path: str) -> "etree._Element":
     # The encoding is forced, so a DOCTYPE can hide in no other one.
     if b"<!DOCTYPE" in body or body.count(b"<") > 2 * _MAX_ELEMENTS:
         raise FetchError("bad-answer", "a DOCTYPE or too many elements in a metalink", where=path)
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        return etree.fromstring(body, parser)
+        return etree.fromstring(body, xml_parser())
     except (etree.LxmlError, ValueError):
         raise FetchError("bad-answer", "the metalink is no well-formed XML", where=path) from None
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional, Tuple
 from lxml import etree
 
 from ..errors import TrustError
+from ..hardened import xml_parser
 from ..urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
@@ -89,17 +90,8 @@ def _parse_xml(raw: bytes) -> etree._Element:
         raise TrustError("malformed", "repomd.xml larger than {} bytes".format(MAX_REPOMD_BYTES))
     if b"<!DOCTYPE" in raw:
         raise TrustError("malformed", "repomd.xml with a DOCTYPE")
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(raw, parser)
+        root = etree.fromstring(raw, xml_parser())
     except etree.XMLSyntaxError as error:
         raise TrustError("malformed", "repomd.xml is no well-formed XML: {}".format(error.msg)) from error
     _check_shape(root)
