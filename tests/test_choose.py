@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yum_plugin.choose import HEDGE_SECONDS, PATIENCE_SECONDS, Poll, PollRules, order_proven, rank_candidates
+from yum_plugin.choose import HEDGE_SECONDS, PATIENCE_SECONDS, STAGGER_SECONDS, Poll, PollRules, order_proven, rank_candidates
 from yum_plugin.model import Mirror, Snapshot
 
 from .world import mirror, mirrors, snapshot
@@ -78,28 +78,52 @@ def all_of(listed: Sequence[Mirror], does: Behaviour) -> Dict[str, Behaviour]:
     return {each.name: does for each in listed}
 
 
-def test_on_a_good_day_no_more_than_probe_mirrors_of_40_are_asked_and_the_third_good_answer_ends_it():
+def test_on_a_good_day_one_more_than_enough_of_40_are_asked_and_the_third_good_answer_ends_it():
     course = play(mirrors(40), {})
-    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert course.names == ["m1", "m2", "m3", "m4"]
     assert course.seconds == pytest.approx(0.023)
 
 
-def test_dead_mirrors_cost_nothing_once_enough_agree():
+def test_without_a_named_digest_the_whole_round_is_asked_at_once():
+    assert [when for when, _ in play(mirrors(40), {}, named="").asked] == [0.0] * 6
+
+
+def test_the_rest_of_the_round_is_asked_when_the_first_of_it_are_late_and_no_sooner():
+    course = play(mirrors(40), {"m1": DEAD, "m2": DEAD})
+    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert course.asked_at("m4") == 0.0 and course.asked_at("m5") == pytest.approx(STAGGER_SECONDS)
+
+
+def test_the_rest_of_the_round_is_asked_at_once_when_the_first_of_it_all_answered_with_something_old():
+    listed = mirrors(40)
+    course = play(listed, dict(all_of(listed[:4], good(0.02, OLD))))
+    assert course.names[:6] == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert course.asked_at("m5") == pytest.approx(0.02)
+
+
+def test_mirrors_asked_in_place_of_failed_ones_count_as_of_the_first_round():
+    course = play(mirrors(40), {"m1": REFUSED, "m2": REFUSED, "m3": DEAD, "m4": DEAD})
+    assert course.names == ["m{}".format(number) for number in range(1, 8)]
+    assert course.seconds < STAGGER_SECONDS
+
+
+def test_dead_mirrors_cost_next_to_nothing_once_enough_agree():
+    assert play(mirrors(6), {"m1": DEAD}).seconds == pytest.approx(0.024)
     course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m5": DEAD})
-    assert course.seconds == pytest.approx(0.026)
+    assert course.seconds == pytest.approx(STAGGER_SECONDS + 0.026)
 
 
 def test_two_good_mirrors_among_dead_ones_are_waited_for_no_longer_than_the_hedge_time():
     course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m3": DEAD, "m4": DEAD})
     assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
-    assert course.seconds == pytest.approx(0.025 + HEDGE_SECONDS)
+    assert course.seconds == pytest.approx(STAGGER_SECONDS + 0.025 + HEDGE_SECONDS)
 
 
 def test_a_single_good_mirror_among_dead_ones_gets_company_from_another_round():
     course = play(mirrors(40), dict(all_of(mirrors(5), DEAD)))
     assert course.names[6:] == ["m7", "m8", "m9", "m10", "m11", "m12"]
-    assert course.asked_at("m7") == pytest.approx(0.026 + HEDGE_SECONDS)
-    assert course.seconds < 0.35
+    assert course.asked_at("m7") == pytest.approx(STAGGER_SECONDS + 0.026 + HEDGE_SECONDS)
+    assert course.seconds < 0.5
 
 
 def test_a_single_listed_mirror_is_enough_without_asking_the_origin():
@@ -122,7 +146,7 @@ def test_three_stale_mirrors_that_agree_do_not_end_it_when_the_redirector_names_
     listed = mirrors(8)
     course = play(listed, dict(all_of(listed[:6], good(0.02, OLD))))
     assert course.names == [each.name for each in listed], "one more batch, and the origin left in peace"
-    assert course.seconds == pytest.approx(0.047, abs=0.01), "all six had answered: no hedge is due"
+    assert course.seconds == pytest.approx(0.068, abs=0.01), "all had answered each time: no hedge is due"
 
 
 def test_a_named_digest_that_nobody_serves_costs_one_more_batch_then_the_origin_then_it_stops():
@@ -163,17 +187,17 @@ def test_without_anybody_to_ask_it_ends_at_once():
 def test_a_round_of_blackholes_is_followed_by_another_after_the_patience():
     listed = mirrors(20)
     course = play(listed, all_of(listed[:12], DEAD))
-    assert course.asked_at("m7") == pytest.approx(PATIENCE_SECONDS)
-    assert course.asked_at("m13") == pytest.approx(2 * PATIENCE_SECONDS)
-    assert course.seconds < 2 * PATIENCE_SECONDS + 0.1
+    assert course.asked_at("m7") == pytest.approx(STAGGER_SECONDS + PATIENCE_SECONDS)
+    assert course.asked_at("m13") == pytest.approx(STAGGER_SECONDS + 2 * PATIENCE_SECONDS)
+    assert course.seconds < STAGGER_SECONDS + 2 * PATIENCE_SECONDS + 0.1
     assert "origin" not in course.names
 
 
 def test_when_all_are_blackholes_the_origin_saves_the_day():
     listed = mirrors(6)
     course = play(listed, all_of(listed, DEAD))
-    assert course.asked_at("origin") == pytest.approx(PATIENCE_SECONDS)
-    assert course.seconds < PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
+    assert course.asked_at("origin") == pytest.approx(STAGGER_SECONDS + PATIENCE_SECONDS)
+    assert course.seconds < STAGGER_SECONDS + PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
 
 
 def test_mirrors_rolled_back_behind_the_high_water_mark_do_not_end_it_however_many_agree():

@@ -210,7 +210,8 @@ def sources(item):
 
 @pytest.mark.parametrize("changes, source", [
     ({}, "list-page"), ({"list_page": False}, "json"), ({"list_page": False, "json": False, "mode": "redirect"}, "redirect"),
-    ({"list_page": False, "mode": "redirect"}, "redirect")])
+    ({"list_page": False, "mode": "redirect"}, "redirect"), ({"other_form": "plain"}, "plain"),
+    ({"other_form": "metalink-3"}, "metalink"), ({"other_form": "metalink-rfc5854"}, "metalink")])
 def test_each_form_of_the_redirectors_answer_is_enough(changes, source, world):
     world.mirrors(a="", b="", c="")
     for name, value in changes.items():
@@ -255,6 +256,13 @@ def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(world):
     started = time.monotonic()
     item = world.one()
     assert sources(item) == {"json"} and time.monotonic() - started < 3
+
+
+def test_a_list_page_that_comes_in_time_is_all_that_is_asked_of_the_redirector(world, monkeypatch):
+    monkeypatch.setattr(resolve, "OTHER_FORM_SECONDS", 60.0)
+    world.mirrors(a="", b="", c="")
+    world.refresh("base", "updates")
+    assert [entry.target.partition("?")[2] for entry in world.lab.log.requests("redirector")] == ["mirrorlist"] * 2
 
 
 def test_a_redirector_whose_digest_is_stale_changes_nothing(world):
@@ -371,7 +379,8 @@ def test_a_bug_in_a_probe_is_that_mirrors_problem_and_logged(world, monkeypatch,
 # Two at once, and places that cannot be written.
 
 
-def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(world):
+def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(world, monkeypatch):
+    monkeypatch.setattr(resolve, "OTHER_FORM_SECONDS", 60.0)
     world.mirrors(a="", b="", c="")
     results, started = [], threading.Barrier(2)
 
@@ -387,7 +396,7 @@ def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(wor
     assert [item.error for item in results] == [None, None]
     assert results[0].snapshot.sha256 == results[1].snapshot.sha256
     assert [item.answer is None for item in results] == [False, True]
-    assert len(world.lab.log.requests("redirector")) == 2, "the list page and the selection, once"
+    assert len(world.lab.log.requests("redirector")) == 1, "the list page, once"
 
 
 def test_a_state_that_cannot_be_written_leaves_the_repositories_alone(world, tmp_path):

@@ -8,8 +8,10 @@ import pytest
 from yum_plugin.errors import FetchError
 from yum_plugin.model import Mirror, MirrorList
 from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, merge, metalink, mirrorbits, plain
+from yum_plugin.sources.forms import parse_list
 
-PATH = "8/8.3/updates/x86_64/repodata/repomd.xml"
+REPOSITORY = "8/8.3/updates/x86_64/"
+PATH = REPOSITORY + "repodata/repomd.xml"
 ORIGIN_PATH = "only/origin.txt"
 DIGEST = "92b1fc7b34b24722c692f6abacf2a0dfc7b7f1bda4ac31f36351f324e30c5064"
 SPONSOR = 'Université de "Düsseldorf" & <Söhne>'
@@ -258,7 +260,7 @@ def test_an_address_that_is_no_plain_web_address_is_dropped_and_told(base):
     answers = [
         mirrorbits.parse_list_page(page(row(base) + row(good, 2)), PATH),
         mirrorbits.parse_selection_json(selection([base, good]), PATH),
-        plain.parse_mirrorlist("{}\n{}\n".format(base, good).encode("utf-8"), PATH),
+        plain.parse_mirrorlist("{}{}\n{}{}\n".format(base, REPOSITORY, good, REPOSITORY).encode("utf-8"), PATH),
         metalink.parse_metalink(links_document([("", base + PATH), ("", good + PATH)]), PATH),
     ]
     if link.isprintable():
@@ -365,16 +367,22 @@ def test_at_most_64_links_are_read():
 # Plain text and metalinks
 
 
-def test_a_plain_mirrorlist_names_repository_bases_which_stay_as_they_are():
-    body = b"\xef\xbb\xbf# comment\r\n\r\nhttps://a.example/8/updates\r\n  http://b.example/pub/ \n# https://c.example/\n"
-    assert urls(plain.parse_mirrorlist(body.replace(b"\xef\xbb\xbf", b""), "repodata/repomd.xml")) == [
-        "https://a.example/8/updates/",
-        "http://b.example/pub/",
-    ]
+def test_a_plain_mirrorlist_names_repository_bases_below_the_roots_of_mirrors():
+    body = "# comment\r\n\r\nhttps://a.example/{0}\r\n  http://b.example/pub/{1} \n# https://c.example/{0}\n"
+    found = plain.parse_mirrorlist(body.format(REPOSITORY, REPOSITORY.rstrip("/")).encode(), PATH)
+    assert urls(found) == ["https://a.example/", "http://b.example/pub/"]
+    assert [mirror.rank for mirror in found.mirrors] == [1, 2]
 
 
 def test_a_line_that_names_the_file_stands_for_its_base():
-    assert urls(plain.parse_mirrorlist(b"https://a.example/8/repodata/repomd.xml", "repodata/repomd.xml")) == ["https://a.example/8/"]
+    assert urls(plain.parse_mirrorlist(("https://a.example/pub/" + PATH).encode(), PATH)) == ["https://a.example/pub/"]
+    assert urls(plain.parse_mirrorlist(b"https://a.example/isos/8.3/", "isos/8.3/a.iso")) == ["https://a.example/"]
+
+
+def test_a_base_that_does_not_lie_below_the_root_as_the_repository_does_is_dropped_and_told():
+    found = plain.parse_mirrorlist("https://a.example/other/\nhttps://b.example/{}".format(REPOSITORY).encode(), PATH)
+    assert urls(found) == ["https://b.example/"]
+    assert found.dropped == ("https://a.example/other/repodata/repomd.xml: not the file that was asked for",)
 
 
 @pytest.mark.parametrize("body", [b"", b"# nothing\n", b"<html><body>log in</body></html>", b"\0" * 5000, b"ftp://a.example/\n"])
@@ -456,7 +464,7 @@ MANY = range(12000)
     [
         (mirrorbits.parse_list_page, page("".join(row(many(number), number) for number in MANY))),
         (mirrorbits.parse_selection_json, selection([many(number) for number in MANY])),
-        (plain.parse_mirrorlist, "\n".join(many(number) for number in MANY).encode()),
+        (plain.parse_mirrorlist, "\n".join(many(number) + REPOSITORY for number in MANY).encode()),
         (metalink.parse_metalink, links_document([("", many(number) + PATH) for number in range(5000)])),
     ],
     ids=["page", "json", "plain", "metalink"],
@@ -624,3 +632,28 @@ def test_merging_keeps_no_more_reasons_than_one_list_may_have():
 
 def test_merging_nothing_gives_nothing():
     assert merge([]) == MirrorList(())
+
+
+# Whatever the server gives
+
+
+@pytest.mark.parametrize("body, source", [
+    (page(row("https://a.example/")), "list-page"),
+    (selection(["https://a.example/"]), "json"),
+    (b" \n" + selection(["https://a.example/"]), "json"),
+    (b"\xef\xbb\xbfhttps://a.example/" + REPOSITORY.encode(), "plain"),
+    (b"# a comment\nhttps://a.example/" + REPOSITORY.encode(), "plain"),
+    (links_document([("", "https://a.example/" + PATH)]), "metalink"),
+    (b'<?xml version="1.0"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml"><url>https://a.example/'
+     + PATH.encode() + b"</url></file></metalink>", "metalink"),
+], ids=["page", "json", "json after a space", "plain after a byte order mark", "plain", "metalink 3", "RFC 5854"])
+def test_an_answer_is_known_by_its_content(body, source):
+    found = parse_list(body, PATH)
+    assert urls(found) == ["https://a.example/"] and found.mirrors[0].source == source
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"<", b"{", b"<metalink", b"log in here", b"<html><body>log in</body></html>"])
+def test_an_answer_in_no_known_form_is_a_bad_answer(body):
+    with pytest.raises(FetchError) as refusal:
+        parse_list(body, PATH)
+    assert refusal.value.reference == "bad-answer"

@@ -2,21 +2,17 @@
 
 Each function talks through a client that it is given, and returns a value or raises one of our errors.
 """
-import hashlib
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from .errors import FetchError, MirrorsError, TrustError
-from .model import Mirror, MirrorList, Probe, Repository, Snapshot
+from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fetch import Answer, Client, Limits
 from .sources import mirrorbits
-from .trust.freshness import refuse_fast_forward
-from .trust.keys import PublicKey
-from .trust.openpgp import verify_detached
-from .trust.repomd import Repomd, parse_repomd
+from .sources.forms import parse_list
+from .trust.metadata import Proven, RepomdProver
+from .trust.repomd import MAX_REPOMD_BYTES, Repomd
 
-REPOMD = "repodata/repomd.xml"
 MAX_LIST_BYTES = 2 * 1024 * 1024
-MAX_REPOMD_BYTES = 1024 * 1024
 MAX_SIGNATURE_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
 SAMPLE_BYTES = 4 * 1024
@@ -54,7 +50,7 @@ def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tupl
 
 
 def ask_list_page(client: Client, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
-    """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page.
+    """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
 
     Args:
         client: to talk through.
@@ -66,11 +62,10 @@ def ask_list_page(client: Client, roots: Sequence[str], path: str, patience: Pat
         The list, base URLs as ``sources`` gives them.
 
     Raises:
-        FetchError: no root gave a list page.
+        FetchError: no root gave a list.
     """
     def once(root: str) -> MirrorList:
-        answer = client.get(root + path + "?mirrorlist", patience.limits(MAX_LIST_BYTES))
-        return mirrorbits.parse_list_page(answer.body, path)
+        return parse_list(client.get(root + path + "?mirrorlist", patience.limits(MAX_LIST_BYTES)).body, path)
 
     return _first(roots, once)
 
@@ -85,7 +80,7 @@ def ask_selection(client: Client, roots: Sequence[str], path: str, patience: Pat
                             accept=(200, 301, 302, 303, 307, 308))
         if answer.status != 200:
             return mirrorbits.parse_redirect(answer.headers.get("location", ""), answer.links, path)
-        return mirrorbits.parse_selection_json(answer.body, path)
+        return parse_list(answer.body, path)
 
     return _first(roots, once)
 
@@ -101,14 +96,13 @@ def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorLis
     raise error
 
 
-def ask_mirror(client: Client, mirror: Mirror, keys: Sequence[PublicKey], now: int, patience: Patience) -> Probe:
+def ask_mirror(client: Client, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
         client: to talk through.
         mirror: ``url`` is the repository's base.
-        keys: the pinned ones.
-        now: seconds since 1970.
+        prover: with the pinned keys.
         patience: time-outs.
 
     Returns:
@@ -121,18 +115,18 @@ def ask_mirror(client: Client, mirror: Mirror, keys: Sequence[PublicKey], now: i
     """
     repomd, signature = _fetch_pair(client, mirror, patience)
     try:
-        snapshot, content = prove(repomd.body, signature, keys, now, mirror.url)
+        proven = _prove(prover, repomd, signature, mirror)
     except TrustError:
         # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
         again, signature_again = _fetch_pair(client, mirror, patience)
         if (again.body, signature_again) == (repomd.body, signature):
             raise
         repomd = again
-        snapshot, content = prove(again.body, signature_again, keys, now, mirror.url)
-    sample_seconds = _sample(client, mirror, content, patience)
+        proven = _prove(prover, repomd, signature_again, mirror)
+    sample_seconds = _sample(client, mirror, proven.content, patience)
     return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
                  first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
-                 certificate_expires=client.certificate_expires, snapshot=snapshot)
+                 certificate_expires=client.certificate_expires, snapshot=proven.snapshot)
 
 
 def _fetch_pair(client: Client, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
@@ -145,31 +139,11 @@ def _fetch_pair(client: Client, mirror: Mirror, patience: Patience) -> Tuple[Ans
     raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
 
 
-def prove(repomd: bytes, signature: bytes, keys: Sequence[PublicKey], now: int, where: str) -> Tuple[Snapshot, Repomd]:
-    """Verify a repomd.xml first, read it afterwards, from the very same bytes (CVE-2013-1051).
-
-    Args:
-        repomd: as it arrived.
-        signature: of repomd.xml.asc.
-        keys: the pinned ones.
-        now: seconds since 1970.
-        where: for messages.
-
-    Returns:
-        The snapshot and what the file says.
-
-    Raises:
-        TrustError: the first rule that is broken.
-    """
+def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirror) -> Proven:
     try:
-        verdict = verify_detached(repomd, signature, keys, now)
-        content = parse_repomd(repomd)
+        return prover.prove(repomd.body, signature)
     except TrustError as error:
-        raise TrustError(error.reference, error.what, where=where, hint=error.hint) from error
-    snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision, content.timestamp,
-                        verdict.signed_at, repomd)
-    refuse_fast_forward(snapshot, now, where)
-    return snapshot, content
+        raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
 def _sample(client: Client, mirror: Mirror, content: Repomd, patience: Patience) -> float:

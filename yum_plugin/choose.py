@@ -1,8 +1,10 @@
 """Which mirrors to ask, when to stop asking, and in which order to hand them over. Pure: the time comes in.
 
 Rules of asking, in order:
-    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. An answer that is older than
-       what this host has accepted counts as none: a few stale mirrors must not end in "rollback" what others serve.
+    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest, so
+       that a few stale neighbours cannot deceive us, one more than ``enough`` at once, and the rest once these have
+       answered or had ``STAGGER_SECONDS``: on a good day nobody else is bothered. An answer that is older than what this
+       host has accepted counts as none: a few stale mirrors must not end in "rollback" what others serve.
     2. Enough: ``enough`` mirrors agree on the newest digest, and somebody served the digest that the redirector
        names. If it names none, the others asked still get the hedge time to show something newer.
     3. Fewer than ``enough`` good or under way: ask more at once.
@@ -19,6 +21,7 @@ from .trust.freshness import is_rollback
 from .urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
+STAGGER_SECONDS = 0.15
 MAX_HEDGE_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 MAX_WIDENINGS = 2
@@ -61,6 +64,7 @@ class Poll:
         self._pending: List[Mirror] = []
         self._good: List[_Good] = []
         self._last_round: Optional[float] = None
+        self._asked = 0
         self._widened = 0
 
     def answered(self, mirror: Mirror, snapshot: Optional[Snapshot], seconds: float, now: float) -> None:
@@ -83,6 +87,7 @@ class Poll:
         if batch:
             self._last_round = now
             self._pending += batch
+            self._asked += len(batch)
         return batch
 
     def _take(self, wanted: int, now: float) -> List[Mirror]:
@@ -104,7 +109,10 @@ class Poll:
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
         if self._last_round is None:
-            return self._rules.probe_mirrors
+            return self._rules.enough + 1 if self._held_back() else self._rules.probe_mirrors
+        late = not self._pending or now >= self._last_round + STAGGER_SECONDS
+        if self._held_back() and late and not self._satisfied():
+            return self._held_back()
         agreeing = len(self._agreeing())
         if agreeing + len(self._pending) < self._rules.enough:
             return self._rules.enough - agreeing
@@ -114,6 +122,12 @@ class Poll:
             self._widened += 1
             return self._rules.probe_mirrors
         return 0
+
+    def _held_back(self) -> int:
+        """How many of the first round are still to be asked, but not yet (rule 1)."""
+        left = min(self._rules.probe_mirrors - self._asked, len(self._waiting))
+        at_once = self._rules.enough + 1 - self._asked
+        return max(0, left - max(0, at_once)) if self._named else 0
 
     def _worth_widening(self) -> bool:
         lonely = self._widened < 1 and len(self._agreeing()) < 2 <= self._rules.enough
@@ -131,9 +145,11 @@ class Poll:
         """Return the seconds after which time alone may change the answers of ``to_ask`` and ``done``."""
         if self._rules.everyone or not (self._good or self._waiting or self._origins):
             return PATIENCE_SECONDS  # only an answer changes anything now
-        if self._good:
-            return max(0.0, self._hedge_end() - now)
-        return max(0.0, (self._last_round or now) + PATIENCE_SECONDS - now)
+        last_round = self._last_round or now
+        due = self._hedge_end() if self._good else last_round + PATIENCE_SECONDS
+        if self._held_back():
+            due = min(due, last_round + STAGGER_SECONDS)
+        return max(0.0, due - now)
 
     def _satisfied(self) -> bool:
         return len(self._agreeing()) >= self._rules.enough and self._named_seen()

@@ -32,9 +32,8 @@ Every request is one line of at most 16 MiB, every event a line:
 """
 import json
 import logging
-from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
 
-from . import packages
 from .config import Settings, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .files import inside
@@ -44,6 +43,9 @@ from .model import Repository, Snapshot
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
 from .state import State
+
+if TYPE_CHECKING:
+    from . import packages
 
 SCHEMA = 1
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
@@ -143,6 +145,8 @@ def _resolve(call: _Call) -> None:
 
 
 def _packages(call: _Call) -> None:
+    from . import packages  # late: most engines only resolve, and start the sooner
+
     act = {"fetch": packages.fetch_packages, "verify": packages.verify_packages}.get(str(call.request.get("mode")))
     if act is None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
@@ -157,7 +161,9 @@ def _packages(call: _Call) -> None:
 
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]) -> Dict[str, str]:
+                    act: "Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]") -> Dict[str, str]:
+    from . import packages
+
     now = int(Clock().wall())
     sources = packages.sources_of(repository, call.state.memory(repository.id), call.settings, now)
     job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
@@ -175,7 +181,7 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
     return _words(packages.worst(results))
 
 
-def _words(result: packages.PackageResult) -> Dict[str, str]:
+def _words(result: "packages.PackageResult") -> Dict[str, str]:
     error = result.error
     return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 

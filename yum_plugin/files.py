@@ -17,13 +17,14 @@ def inside(root: str, path: str) -> str:
     return path if root == "/" else os.path.join(root, path.lstrip("/"))
 
 
-def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Write a file so that readers see the old one or the new one, never a part, even after a crash.
+def write_whole(path: str, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
+    """Write a file so that readers see the old one or the new one, never a part, even if we are killed.
 
     Args:
         path: the file; its folder is made if missing. One writer at a time: callers hold a lock.
         data: the content.
         mode: permission bits.
+        durable: wait until it is on the disk. Without, a power failure may leave an empty file: for what can be found again.
 
     Raises:
         OSError: no space, no permission; the old file is still there.
@@ -39,12 +40,14 @@ def write_whole(path: str, data: bytes, mode: int = 0o644) -> None:
             stream.write(data)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_folder(folder)
+    if durable:
+        _sync_folder(folder)
 
 
 def _sync_folder(folder: str) -> None:

@@ -8,11 +8,10 @@ would be accepted), and no white space inside ``<url>``.
 from typing import Dict, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from .model import Mirror, Snapshot
+from .model import REPOMD, Mirror, Snapshot
 from .urls import host_of, port_of
 
 MAX_URLS = 100  # librepo wants a preference of 0 to 100, and each one its own
-_REPOMD = "repodata/repomd.xml"
 _DOCUMENT = """<?xml version="1.0" encoding="utf-8"?>
 <metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
  <files>
@@ -56,5 +55,5 @@ def _url(mirror: Mirror, preference: int) -> str:
     scheme = mirror.url.partition(":")[0]
     location = " location={}".format(quoteattr(mirror.country)) if mirror.country else ""
     return '    <url protocol="{0}" type="{0}"{1} preference="{2}">{3}</url>\n'.format(
-        scheme, location, preference, escape(mirror.url + _REPOMD)
+        scheme, location, preference, escape(mirror.url + REPOMD)
     )

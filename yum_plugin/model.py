@@ -1,6 +1,8 @@
 """The values everything else speaks in: immutable, without behaviour beyond their own fields."""
 from typing import NamedTuple, Optional, Tuple
 
+REPOMD = "repodata/repomd.xml"  # below the base of every repository (createrepo_c, yum, dnf)
+
 
 class Network(NamedTuple):
     """How a repository's servers are reached: the settings of its .repo section or of [main]."""

@@ -8,22 +8,23 @@ Only this thread decides; nothing here writes.
 """
 import logging
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
-from .ask import REPOMD, Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
+from .ask import Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
 from .choose import Poll, PollRules
 from .config import Settings
 from .errors import FetchError, MirrorsError
 from .keyfiles import load_keys
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
-from .model import Mirror, MirrorList, Probe, Repository
+from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fetch import Client
 from .net.probe import Crew, Outcome, explain_tls
 from .state import State, known_list, resting
-from .trust.keys import PublicKey
+from .trust.metadata import RepomdProver
 from .urls import host_of
 from .verdict import Answer, Findings, conclude
 
+OTHER_FORM_SECONDS = 0.25  # a list page slower than this gets company
 LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is at hand
 NO_LIST_PATIENCE_SECONDS = 3.0  # without any: then the .repo file's other baseurls and the origin still have time
 EVERYONE = 256
@@ -54,8 +55,9 @@ class _Job:
         self.findings = findings
         self.repository = findings.repository
         self.started = started
-        self.lists: Dict[str, Optional[MirrorList]] = {}
-        self.keys: List[PublicKey] = []
+        self.forms_asked: Set[str] = set()
+        self.lists: Dict[str, Optional[MirrorList]] = {}  # what arrived; None for what failed
+        self.prover = RepomdProver((), 0)
         self.poll: Optional[Poll] = None
         self.finished = False
 
@@ -117,12 +119,17 @@ class Resolver:
             job.fail(error)
 
     def _ask_lists(self, job: _Job) -> None:
-        roots = redirector_roots(job.repository, self._settings.redirectors)
-        if not roots or not job.repository.path:
+        if job.repository.path and redirector_roots(job.repository, self._settings.redirectors):
+            self._ask_list(job, PAGE)
+        else:
             job.lists = {PAGE: None, SELECTION: None}
-            return
-        for form, ask in ((PAGE, ask_list_page), (SELECTION, ask_selection)):
-            self._start(job, form, _list_task(ask, roots, job.repository.path + REPOMD, self._patience))
+
+    def _ask_list(self, job: _Job, form: str) -> None:
+        """Ask the redirector for one form of the list."""
+        roots, patience = redirector_roots(job.repository, self._settings.redirectors), self._patience
+        ask, path = {PAGE: ask_list_page, SELECTION: ask_selection}[form], job.repository.path + REPOMD
+        job.forms_asked.add(form)
+        self._start(job, form, lambda client: ask(client, roots, path, patience))
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Client], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
@@ -130,7 +137,8 @@ class Resolver:
         self._crew.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
 
     def _load_keys(self, job: _Job) -> None:
-        job.keys = load_keys(job.repository.key_paths, job.repository.pins)
+        keys = load_keys(job.repository.key_paths, job.repository.pins)
+        job.prover = RepomdProver(keys, int(self._clock.wall()))
 
     def _loop(self, jobs: Dict[str, _Job], ends_at: float) -> None:
         while True:
@@ -146,12 +154,20 @@ class Resolver:
         """Do what is due for a job; return the seconds after which time alone makes something due."""
         poll = job.poll or self._begin_poll(job, now)
         if poll is None:
-            return job.started + self._list_patience(job) - now
+            return self._await_lists(job, now)
         for mirror in poll.to_ask(now):
             job.findings.asked.append(mirror)
             self._guarded(job, lambda job, mirror=mirror: self._ask_mirror(job, mirror))  # type: ignore[misc]
         job.finished = job.finished or poll.done(now)
         return poll.next_look(now)
+
+    def _await_lists(self, job: _Job, now: float) -> float:
+        """Ask for the other form once the first has failed or is late; return the seconds until there is more to decide."""
+        other_due = job.started + OTHER_FORM_SECONDS
+        if SELECTION not in job.forms_asked and job.forms_asked and (PAGE in job.lists or now >= other_due):
+            self._guarded(job, lambda job: self._ask_list(job, SELECTION))
+        given_up = job.started + self._list_patience(job)
+        return (given_up if SELECTION in job.forms_asked else min(given_up, other_due)) - now
 
     def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
         memory = job.findings.memory
@@ -179,11 +195,11 @@ class Resolver:
         return ListRules(settings.redirectors, settings.fallbacks, settings.prefer, settings.deny, settings.require_https)
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
-        now, keys, patience, network = int(self._clock.wall()), job.keys, self._patience, job.repository.network
+        prover, patience, network = job.prover, self._patience, job.repository.network
 
         def task(client: Client) -> Probe:
             try:
-                return ask_mirror(client, mirror, keys, now, patience)
+                return ask_mirror(client, mirror, prover, patience)
             except FetchError as error:
                 raise explain_tls(error, mirror.url, network, patience.connect_seconds)
 
@@ -213,7 +229,3 @@ class Resolver:
             job.poll.answered(mirror, answer.snapshot, answer.seconds, now)
         self._options.on_probe(job.repository, answer)
 
-
-def _list_task(ask: Callable[..., MirrorList], roots: Sequence[str], path: str,
-               patience: Patience) -> Callable[[Client], MirrorList]:
-    return lambda client: ask(client, roots, path, patience)

@@ -95,30 +95,30 @@ class State:
         return self._read(repository_id, "mirrors.json", _memory_of) or Memory()
 
     def remember(self, repository_id: str, memory: Memory) -> None:
-        """Write what is known of the mirrors.
+        """Write what is known of the mirrors, which is found again by asking: nobody waits for the disk.
 
         Raises:
             UsageError: state: it could not be written.
         """
-        self._write(repository_id, "mirrors.json", _memory_to(memory))
+        self._write(repository_id, "mirrors.json", _memory_to(memory), durable=False)
 
     def write_metalink(self, repository_id: str, data: bytes) -> str:
-        """Write the metalink and return its path.
+        """Write the metalink and return its path; an empty one after a power failure is not warm, and is made anew.
 
         Raises:
             UsageError: state: it could not be written.
         """
         path = self.path(repository_id, "metalink.xml")
-        self._write_bytes(path, data)
+        self._write_bytes(path, data, durable=False)
         return path
 
-    def _write(self, repository_id: str, name: str, values: Dict[str, Any]) -> None:
+    def _write(self, repository_id: str, name: str, values: Dict[str, Any], durable: bool = True) -> None:
         values["schema"] = SCHEMA
-        self._write_bytes(self.path(repository_id, name), json.dumps(values, indent=1, sort_keys=True).encode())
+        self._write_bytes(self.path(repository_id, name), json.dumps(values, indent=1, sort_keys=True).encode(), durable)
 
-    def _write_bytes(self, path: str, data: bytes) -> None:
+    def _write_bytes(self, path: str, data: bytes, durable: bool) -> None:
         try:
-            write_whole(path, data)
+            write_whole(path, data, durable=durable)
         except OSError as error:
             raise UsageError("state", "the state cannot be written: {}".format(error.strerror), where=path)
 

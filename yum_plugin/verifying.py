@@ -16,11 +16,9 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .errors import FetchError, MirrorsError, TrustError, describe
-from .model import Snapshot
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from .trust.digest import DigestChecker
-from .trust.freshness import refuse_fast_forward
 from .trust.keys import PublicKey
 from .trust.openpgp import DetachedVerifier, Verdict, verify_detached
 from .trust.rpmfile import READ_BYTES, RpmVerdict, verify_rpm
@@ -205,7 +203,8 @@ class Examiner:
         return found
 
     def _prove_sums(self, path: str, stream: BinaryIO, signature: str) -> _Sums:
-        raw, verdict = self._signed_bytes(path, stream, signature, MAX_SUMS_BYTES)
+        raw, vouched = _signed_bytes(path, stream, signature, MAX_SUMS_BYTES)
+        verdict = verify_detached(raw, vouched, self.keys, self.now)
         sums = parse_checksums(raw)
         here = sum(os.path.lexists(os.path.join(os.path.dirname(path), name)) for name in sums)
         proven = _Sums(sums, _proof("of {} files, {} of them here".format(len(sums), here), verdict))
@@ -223,21 +222,12 @@ class Examiner:
         Raises:
             TrustError: the first rule that is broken.
         """
-        from .trust.repomd import MAX_REPOMD_BYTES, parse_repomd
+        from .trust.metadata import RepomdProver
+        from .trust.repomd import MAX_REPOMD_BYTES
 
-        raw, verdict = self._signed_bytes(path, stream, signature, MAX_REPOMD_BYTES)
-        content = parse_repomd(raw)
-        refuse_fast_forward(Snapshot("", len(raw), content.revision, content.timestamp, verdict.signed_at), self.now, "")
+        raw, vouched = _signed_bytes(path, stream, signature, MAX_REPOMD_BYTES)
+        content, verdict = RepomdProver(self.keys, self.now).prove(raw, vouched)[1:]
         return content, _proof("revision {} of {} files".format(content.revision, len(content.files)), verdict)
-
-    def _signed_bytes(self, path: str, stream: BinaryIO, signature: str, max_bytes: int) -> Tuple[bytes, Verdict]:
-        """Read a small file and prove it by its detached signature."""
-        if not signature:
-            raise TrustError("signature-missing", "there is no {}.asc beside it".format(os.path.basename(path)))
-        raw = _read(stream, max_bytes + 1)
-        if len(raw) > max_bytes:
-            raise TrustError("malformed", "larger than {} bytes".format(max_bytes))
-        return raw, verify_detached(raw, read_small(signature, MAX_SIGNATURE_BYTES), self.keys, self.now)
 
     def _listed_files(self, path: str) -> Iterator[Finding]:
         """Examine the files that a proven list names, as far as they are there."""
@@ -315,6 +305,16 @@ def _read(stream: BinaryIO, most: int) -> bytes:
 
 def _size(stream: BinaryIO) -> int:
     return os.fstat(stream.fileno()).st_size
+
+
+def _signed_bytes(path: str, stream: BinaryIO, signature: str, max_bytes: int) -> Tuple[bytes, bytes]:
+    """Read a small file and its detached signature."""
+    if not signature:
+        raise TrustError("signature-missing", "there is no {}.asc beside it".format(os.path.basename(path)))
+    raw = _read(stream, max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise TrustError("malformed", "larger than {} bytes".format(max_bytes))
+    return raw, read_small(signature, MAX_SIGNATURE_BYTES)
 
 
 def read_small(path: str, max_bytes: int) -> bytes:

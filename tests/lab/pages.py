@@ -316,3 +316,31 @@ def statistics_page(rows: Sequence[Tuple[str, int, int]]) -> bytes:
     ]
     content = _STATISTICS.format(rows="".join(lines))
     return _PAGE.format(title="Mirrorstats", scripts="", headline="Mirrorstats", content=content).encode("utf-8")
+
+
+def plain_list(selection: Selection) -> bytes:
+    """Return what yum's mirrorlist= reads: the bases of the repository that a repomd.xml belongs to."""
+    base = selection.file.path.replace("repodata/repomd.xml", "").lstrip("/")
+    return "".join("{}{}\n".format(mirror.url, base) for mirror in selection.mirrors).encode("utf-8")
+
+
+def metalink_3(selection: Selection) -> bytes:
+    """Return a metalink as MirrorManager writes it."""
+    urls = "".join('<url protocol="https" type="https" location="{}" preference="{}">{}</url>'.format(
+        mirror.country, 100 - rank, _file_url(mirror, selection)) for rank, mirror in enumerate(selection.mirrors))
+    return ('<?xml version="1.0" encoding="utf-8"?>\n<metalink version="3.0" xmlns="http://www.metalinker.org/"><files>'
+            '<file name="repomd.xml"><size>{0.size}</size><verification><hash type="sha256">{0.sha256}</hash></verification>'
+            "<resources>{1}</resources></file></files></metalink>").format(selection.file, urls).encode("utf-8")
+
+
+def metalink_rfc5854(selection: Selection) -> bytes:
+    """Return a metalink of RFC 5854."""
+    urls = "".join('<url location="{}" priority="{}">{}</url>'.format(mirror.country, rank, _file_url(mirror, selection))
+                   for rank, mirror in enumerate(selection.mirrors, 1))
+    return ('<?xml version="1.0" encoding="utf-8"?>\n<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="repomd.xml">'
+            '<size>{0.size}</size><hash type="sha-256">{0.sha256}</hash>{1}</file></metalink>'
+            ).format(selection.file, urls).encode("utf-8")
+
+
+def _file_url(mirror: Listed, selection: Selection) -> str:
+    return html.escape(mirror.url + selection.file.path.lstrip("/"))

@@ -8,13 +8,29 @@ from urllib.parse import parse_qs
 
 from .accesslog import AccessLog
 from .faults import CAPTIVE, UNAVAILABLE
-from .pages import FileInfo, Listed, Selection, as_json, file_info, list_page, statistics_page
+from .pages import (
+    FileInfo,
+    Listed,
+    Selection,
+    as_json,
+    file_info,
+    list_page,
+    metalink_3,
+    metalink_rfc5854,
+    plain_list,
+    statistics_page,
+)
 from .repositories import Trees
 from .wire import SILENCE, Request, Response, Server, document
 
 MAX_LINKS = 10
 NOT_FOUND = document(b"404 page not found\n", "text/plain; charset=utf-8", 404)
 HTML = "text/html; charset=utf-8"
+OTHER_FORMS = {  # what redirectors that are no mirrorbits answer with: content type and maker
+    "plain": ("text/plain", plain_list),
+    "metalink-3": ("application/metalink+xml", metalink_3),
+    "metalink-rfc5854": ("application/metalink4+xml", metalink_rfc5854),
+}
 BEHAVIOURS = {"captive": CAPTIVE, "mute": SILENCE, "http-503": UNAVAILABLE}
 
 
@@ -32,6 +48,7 @@ class Redirector:
         self.mode = "auto"  # OutputMode of mirrorbits: auto, json or redirect
         self.list_page = True  # the three forms can be switched off; then they are answered by 404
         self.json = True
+        self.other_form = ""  # a key of OTHER_FORMS: it is no mirrorbits, and gives this to everybody
         self.links = True  # False: a redirect without Link headers
         self.mirrors: List[Listed] = []  # in rank order
         self.excluded: List[Listed] = []
@@ -81,6 +98,9 @@ class Redirector:
             digest = info.sha256 if "sha256" in query else info.sha1
             return document("{}  {}".format(digest, posixpath.basename(path)).encode("utf-8"), "text/plain; charset=utf-8")
         selection = self._select(info, query)
+        if self.other_form:
+            kind, make = OTHER_FORMS[self.other_form]
+            return document(make(selection), kind)
         if "mirrorlist" in query:
             return document(list_page(selection, "127.0.0.1"), HTML) if self.list_page else NOT_FOUND
         wanted = "application/json" in request.headers.get("accept", "")

@@ -35,20 +35,19 @@ class Choice(NamedTuple):
     stale: List[Tuple[Mirror, int]]  # seconds behind; may be 0 for a snapshot that differs in revision only
 
 
-def refuse_fast_forward(snapshot: Snapshot, now: int, where: str) -> None:
+def refuse_fast_forward(snapshot: Snapshot, now: int) -> None:
     """Rule 1.
 
     Args:
         snapshot: a proven one.
         now: seconds since 1970.
-        where: the mirror, for the message.
 
     Raises:
         TrustError: fast-forward.
     """
     ahead = snapshot.timestamp - now
     if ahead > MAX_AHEAD_SECONDS:
-        raise TrustError("fast-forward", "metadata from {} in the future".format(duration(ahead)), where=where)
+        raise TrustError("fast-forward", "metadata from {} in the future".format(duration(ahead)))
 
 
 def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
