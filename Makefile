@@ -44,7 +44,8 @@ fuzz: venv ## the hostile and random inputs only, many more of them, new ones ea
 demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four faults
 	$(VENV)/bin/python -m tests.lab.demo
 
-bench: tools venv ## measure; writes bench/results.json
+bench: venv ## measure; writes bench/results.json
+	@tools/need.sh $(TOOLS) nginx curl
 	$(VENV)/bin/python -m bench
 
 stage: ## DESTDIR=DIR: lay out in DIR what the RPM installs

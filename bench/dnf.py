@@ -1,7 +1,7 @@
 """Measures of a whole dnf in an installroot, with the plugin and without."""
 from statistics import median
 from subprocess import TimeoutExpired
-from typing import Dict, List, Sequence
+from typing import Callable, Dict, List, Sequence
 
 from tests.lab.faults import FAULTS
 
@@ -15,6 +15,11 @@ METADATA_FAULTS = tuple(name for name in FAULTS if "packages" not in name and na
 CHECK = ("-y", "check-update")  # without -y stock dnf would ask about the key, and get no answer
 TOGETHER = 6  # faults held against the same installs from good mirrors
 RATIO = "dnf.install_ratio."
+PACKAGE_FAULTS = ("corrupt-packages", "truncated-packages", "short-packages", "packages-404", "stalling-packages",
+                  "slow-packages")
+PACKAGE_RATIO = "dnf.package_ratio."
+PACKAGE_BYTES = "dnf.package_bytes."
+CORRUPT_WHY = "what is corrupt shows at its end, and comes again"
 
 
 def take_warm(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
@@ -54,6 +59,28 @@ def take_install(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
 def take_install_ratios(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
     """A full install with each fault at the first of three mirrors; a fault that no install survives has no samples."""
     faults = [fault for fault in METADATA_FAULTS if RATIO + fault in wanted]
+    return _take_faults(stage, runs, faults, RATIO, lambda fault: _install(stage, fault))
+
+
+def take_package_ratios(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
+    """The same with faults that only packages show, at a mirror that .conf prefers: what is best-ranked is asked first."""
+    sent: Dict[str, List[float]] = {}
+
+    def install(fault: str) -> float:
+        stage.set_mirrors((fault,) + INSTALL_MIRRORS[1:])
+        seconds = stage.install(stage.host(True, prefer=stage.lab.mirrors["mirror1"].server.authority))
+        sent.setdefault(fault, []).append(float(stage.lab.log.bytes(path_ends=".rpm")))
+        return seconds
+
+    faults = [fault for fault in PACKAGE_FAULTS if {PACKAGE_RATIO + fault, PACKAGE_BYTES + fault} & set(wanted)]
+    samples = _take_faults(stage, runs, faults, PACKAGE_RATIO, install)
+    good = median(sent[""])
+    samples.update((PACKAGE_BYTES + fault, [number / good for number in sent[fault]]) for fault in faults if fault in sent)
+    return samples
+
+
+def _take_faults(stage: Stage, runs: int, faults: Sequence[str], name: str, install: Callable[[str], float]) -> Samples:
+    """Take the times of installs with each fault, as ratios to those without, under ``name`` and the fault's."""
     samples: Samples = {}
     for begin in range(0, len(faults), TOGETHER):
         group = faults[begin : begin + TOGETHER]
@@ -61,14 +88,14 @@ def take_install_ratios(stage: Stage, runs: int, wanted: Sequence[str]) -> Sampl
         good: List[float] = []
         faulty: Dict[str, List[float]] = {fault: [] for fault in group}
         for _ in range(runs):  # in turn: what disturbs the machine for a while disturbs all
-            good.append(_install(stage))
+            good.append(install(""))
             for fault in list(faulty):
                 try:
-                    faulty[fault].append(_install(stage, fault))
+                    faulty[fault].append(install(fault))
                 except (MeasureError, TimeoutExpired) as problem:
                     stage.note("  {}: {}".format(fault, problem))
                     del faulty[fault]
-        samples.update((RATIO + fault, ratios(seconds, [median(good)] * runs)) for fault, seconds in faulty.items())
+        samples.update((name + fault, ratios(seconds, [median(good)] * runs)) for fault, seconds in faulty.items())
     return samples
 
 
@@ -95,4 +122,11 @@ MEASURES = (
     Measure(take_install_ratios, tuple(
         Quantity(RATIO + fault, "", "the same, first mirror {} / good".format(fault), Goal(1.25)) for fault in METADATA_FAULTS
     ), runs=3),
+    Measure(take_package_ratios, tuple(
+        Quantity(PACKAGE_RATIO + fault, "", "install, best mirror {} / good".format(fault), Goal(1.5)) for fault in PACKAGE_FAULTS
+    ) + tuple(
+        Quantity(PACKAGE_BYTES + fault, "", "its package bytes, all mirrors / good",
+                 *((None, CORRUPT_WHY) if fault == "corrupt-packages" else (Goal(1.1), "")))
+        for fault in PACKAGE_FAULTS
+    ), runs=5),
 )

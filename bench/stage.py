@@ -68,12 +68,12 @@ class Stage:
             mirror = self.lab.add_mirror("mirror{}".format(number), fault)
             mirror.answer(_ELSEWHERE)  # what a fault makes on first use (a state, a bomb) is made now and not while we measure
 
-    def host(self, plugin: bool) -> Host:
-        """Make a host. Stock is the same dnf, with plugins enabled and none there."""
+    def host(self, plugin: bool, **settings: object) -> Host:
+        """Make a host. Stock is the same dnf, with plugins enabled and none there; ``settings`` go into the .conf."""
         self._made += 1
         made = self.lab.installroot(os.path.join(self._hosts, str(self._made)))
         if plugin:
-            install_plugin(made, self.lab)
+            install_plugin(made, self.lab, **settings)  # type: ignore[arg-type]
         return made
 
     def make_cold(self, host: Host) -> None:
@@ -115,8 +115,8 @@ class Stage:
         Raises:
             MeasureError: a repository was not resolved.
         """
-        report = os.path.join(host.folder, "peak")
-        values = {"command": self._watcher(host, report) if watched else command_path()}
+        watcher = Watcher(host.folder)
+        values = {"command": watcher.command if watched else command_path()}
         settings = bridge.Settings(values.get, host.root)
         config = os.path.join(host.pluginconf, "xcpng-mirrors.conf")
         requests = [self._request(name) for name in repositories]
@@ -128,29 +128,36 @@ class Stage:
         for name, verdict in verdicts.items():
             if verdict["status"] != "resolved":
                 raise MeasureError("the engine: {}: {}".format(name, verdict["text"]))
-        return Resolved(seconds, _kib_in(report) / 1024 if watched else 0.0)
+        return Resolved(seconds, watcher.peak_mib() if watched else 0.0)
 
     def _request(self, name: str) -> Dict[str, object]:
         lab = self.lab
         return {"id": "xcp-ng-" + name, "base_urls": lab.base_urls(name), "gpgkeys": ["file://" + lab.key_file],
                 "sslcacert": lab.ca_bundle, "proxy": ""}
 
-    def _watcher(self, host: Host, report: str) -> str:
-        path = os.path.join(host.folder, "watcher")
-        with open(path, "w") as stream:
-            stream.write(_WATCHER.format(python=sys.executable, command=command_path(), report=report))
-        os.chmod(path, 0o755)
-        return path
 
+class Watcher:
+    """A command that runs ours and notes its peak memory.
 
-def _kib_in(report: str) -> float:
-    """Read what the watcher wrote.
-
-    Raises:
-        MeasureError: it wrote nothing.
+    Args:
+        folder: for the command and its notes.
     """
-    try:
-        with open(report) as stream:
-            return float(stream.read())
-    except (OSError, ValueError):
-        raise MeasureError("the engine did not end by itself, its peak memory is not known") from None
+
+    def __init__(self, folder: str) -> None:
+        self.command = os.path.join(folder, "watcher")
+        self._report = os.path.join(folder, "peak")
+        with open(self.command, "w") as stream:
+            stream.write(_WATCHER.format(python=sys.executable, command=command_path(), report=self._report))
+        os.chmod(self.command, 0o755)
+
+    def peak_mib(self) -> float:
+        """Read what the last run has noted.
+
+        Raises:
+            MeasureError: it did not end by itself.
+        """
+        try:
+            with open(self._report) as stream:
+                return float(stream.read()) / 1024
+        except (OSError, ValueError):
+            raise MeasureError("the command did not end by itself, its peak memory is not known") from None

@@ -4,7 +4,7 @@ import random
 import shutil
 from typing import Dict, List, NamedTuple
 
-from .keys import KeyRing, gpg_time
+from .keys import REPOSITORY, KeyRing, gpg_time
 from .tools import environment, run
 
 UNSIGNED = ""  # instead of the owner of a key
@@ -36,7 +36,7 @@ _MACROS = {
     "use_source_date_epoch_as_buildtime": "1",
     "clamp_mtime_to_source_date_epoch": "1",
     "_buildhost": "lab.invalid",
-    "_rpmfilename": "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm",
+    "_rpmfilename": "%%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
 }
 
 
@@ -85,6 +85,39 @@ def build(package: Package, target: str, work: str, built_at: int, keys: KeyRing
         sign(path, keys, signer, built_at, work)
     os.utime(path, (built_at, built_at))
     return path
+
+
+def build_family(name: str, count: int, size: int, target: str, work: str, built_at: int, keys: KeyRing) -> List[str]:
+    """Build many small packages of one spec, in one run of rpmbuild, and sign them with the repository's key.
+
+    Args:
+        name: they are called NAME-0, NAME-1, ...
+        count: how many.
+        size: bytes of payload of each.
+        target, work, built_at, keys: as of ``build``.
+
+    Returns:
+        The paths of the .rpm files.
+    """
+    top = os.path.join(work, name)
+    members = ["{}-{}".format(name, number) for number in range(count)]
+    for member in members:
+        os.makedirs(os.path.join(top, "payloads"), exist_ok=True)
+        with open(os.path.join(top, "payloads", member), "wb") as stream:
+            stream.write(noise(member, size))
+    parts = "".join("%package -n {0}\nSummary: Lab package {0}\n%description -n {0}\nOne of many.\n%files -n {0}\n"
+                    "/usr/share/{1}/{0}\n".format(member, name) for member in members)
+    spec = os.path.join(top, "lab.spec")
+    with open(spec, "w") as text:
+        text.write("Name: {0}\nVersion: 1.0\nRelease: 1\nSummary: Lab packages\nLicense: GPL-2.0-or-later\nBuildArch: noarch\n"
+                   "%description\nMany packages.\n%install\nmkdir -p %{{buildroot}}/usr/share/{0}\n"
+                   "cp {1}/* %{{buildroot}}/usr/share/{0}/\n{2}".format(name, os.path.join(top, "payloads"), parts))
+    macros = dict(_MACROS, _topdir=top, _tmppath=top, _dbpath=os.path.join(top, "db"), _rpmdir=target)
+    run(["rpmbuild", "--quiet", "-bb"] + _defines(macros) + [spec], dict(environment(work), SOURCE_DATE_EPOCH=str(built_at)))
+    paths = [os.path.join(target, "{}-1.0-1.noarch.rpm".format(member)) for member in members]
+    for path in paths:
+        sign(path, keys, REPOSITORY, built_at, work)
+    return paths
 
 
 def _write_sources(package: Package, top: str) -> str:
