@@ -16,6 +16,7 @@ from tests.lab.packages import UNSIGNED, Package, build
 from tests.lab.repositories import ISO_PATH, REPO_FILE_PATH, repository_path
 from tests.test_cli import Terminal
 from yum_plugin.cli.main import main
+from yum_plugin.cli.verify import MANY
 
 FIELDS = {"file", "kind", "ok", "reference", "detail", "fingerprint", "signed_at"}
 WITHOUT_NETWORK = "import sys; sys.modules.update(dict.fromkeys(('requests', 'urllib3', 'lxml'))); " \
@@ -329,6 +330,19 @@ def test_the_worst_file_decides_the_exit_code_and_the_others_are_still_told(name
     desk.write("bad", b"rubbish")
     code, found = desk.json(*[desk.path(name) for name in names])
     assert code == expected and {name: found[name]["ok"] for name in names} == {name: name == "good" for name in names}
+
+
+def test_many_files_are_told_in_their_order_and_each_as_if_it_were_alone(desk):
+    good = shutil.copy(desk.rpm(), desk.path("good"))
+    bad = tampered_rpm(desk)
+    names = ["{:03}.rpm".format(number) for number in range(MANY + 5)]
+    for number, name in enumerate(names):
+        os.link(bad if number % 30 == 7 else good, desk.path(name))
+    code, found = desk.json(*map(desk.path, names))
+    assert code == 4 and list(found) == names
+    assert [name for name in names if not found[name]["ok"]] == ["007.rpm", "037.rpm", "067.rpm"]
+    for name in ("007.rpm", "008.rpm", "067.rpm", "068.rpm"):
+        assert desk.json(desk.path(name))[1] == {name: found[name]}
 
 
 def test_quiet_tells_only_what_is_wrong(desk):

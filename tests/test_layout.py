@@ -45,6 +45,8 @@ ARROWS = {
     "listing": GROUND | {"choose", "sources"},
     "verdict": ROOMS | {"listing"},
     "keyfiles": ROOMS,
+    "rpmdb": GROUND | {"trust"},
+    "forks": set(),
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1,
@@ -53,7 +55,7 @@ ARROWS = {
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks"},
     "__main__": {"cli"},
     "hosts": set(),
 }

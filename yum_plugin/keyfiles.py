@@ -8,7 +8,6 @@ A key file is good if
 import os
 import pwd
 import stat
-import subprocess
 from typing import List, NamedTuple, Optional, Sequence
 
 from .errors import MirrorsError, TrustError, UsageError
@@ -18,9 +17,6 @@ from .trust.armor import MAX_FILE_BYTES
 from .trust.keys import PublicKey, describe_key, load_pinned_key
 
 DEFAULT_KEY_PATH = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"  # of the package xcp-ng-release
-RPM_SECONDS = 60
-_BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
-
 
 class KeyFile(NamedTuple):
     """An installed key file."""
@@ -105,40 +101,6 @@ def _refuse_dead(key: PublicKey, now: int) -> None:
         raise TrustError("key-expired", "the key has expired", key.fingerprint)
 
 
-def imported_keys(installroot: str) -> Optional[List[PublicKey]]:
-    """Ask the rpm program for the keys in its database.
-
-    Args:
-        installroot: whose database.
-
-    Returns:
-        The keys that can be read; None where there is no rpm program, or it fails.
-    """
-    root = [] if installroot == "/" else ["--root", installroot]
-    command = ["rpm"] + root + ["-qa", "gpg-pubkey*", "--queryformat", "%{DESCRIPTION}\\n"]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=RPM_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return read_imported(done.stdout) if done.returncode == 0 else None
-
-
-def read_imported(text: bytes) -> List[PublicKey]:
-    """Read the armored keys in what rpm prints; one that cannot be read is left out, for it is not ours.
-
-    Args:
-        text: descriptions of gpg-pubkey packages.
-    """
-    keys = []
-    for block in text.split(_BEGIN)[1:]:
-        try:
-            keys.append(describe_key(_BEGIN + block.partition(_END)[0] + _END))
-        except TrustError:
-            continue
-    return keys
-
-
 def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
                   imported: Optional[Sequence[PublicKey]], installroot: str = "/") -> List[MirrorsError]:
     """Hold key files, pins and the rpm database against each other.
@@ -146,7 +108,7 @@ def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
     Args:
         repositories: with their key files.
         pins: fingerprints, 40 upper-case hex digits.
-        imported: from ``imported_keys``.
+        imported: from ``rpmdb.imported_keys``.
         installroot: for the hints.
 
     Returns:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
 PROGRAM = "xcpng-mirrors"
-GC_THRESHOLD = 100000  # objects; looking for dead cycles among what is imported took a tenth of an engine's short life
+GC_THRESHOLD = 100000  # objects; looking for dead cycles among what is imported took a tenth of a short life
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
 
 # Name and purpose; the module of the same name has add_arguments(parser) and run(arguments) -> exit code.
@@ -41,6 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not sys.warnoptions:  # what libraries tell developers, e.g. cryptography on Python 3.6, is nothing to an admin
         warnings.simplefilter("ignore")
+    gc.set_threshold(GC_THRESHOLD)
     if arguments == ["engine"]:
         _run_engine()
     try:
@@ -62,7 +63,6 @@ def _run_engine() -> NoReturn:
     """
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    gc.set_threshold(GC_THRESHOLD)
     from ..engine import serve
 
     try:
