@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Dict, Iterable, Iterator, Optional, Tuple
 from ..errors import UsageError
 
 READ_BYTES = 256 * 1024
+WRITE_BACK_BYTES = 8 * 1024 * 1024
 FINAL_MODE = 0o644
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -91,6 +92,7 @@ class Spool:
         self.target = target
         self.path = os.path.join(folder, ".{}.part".format(name))
         self._stream: Optional[BinaryIO] = None
+        self._unsent = 0  # bytes written of which the disk has not been told
 
     @property
     def stream(self) -> BinaryIO:
@@ -147,12 +149,22 @@ class Spool:
             written = self.stream.write(data)
             while written < len(data):  # a disk that is almost full takes a part, then says so
                 written += self.stream.write(data[written:])
+        self._unsent += written
+        if self._unsent >= WRITE_BACK_BYTES:
+            self._begin_write_back()
+
+    def _begin_write_back(self) -> None:
+        """Let the kernel start writing, so that less is left for the end: on Linux this advice does it (mm/fadvise.c)."""
+        end = self.stream.tell()
+        os.posix_fadvise(self.stream.fileno(), end - self._unsent, self._unsent, os.POSIX_FADV_DONTNEED)
+        self._unsent = 0
 
     def restart(self) -> None:
         """Throw away what is there and begin at byte 0."""
         with _Told(self.path):
             self.stream.seek(0)
             self.stream.truncate()
+        self._unsent = 0
 
     def commit(self) -> None:
         """Bring everything to the disk, then give it its final name.

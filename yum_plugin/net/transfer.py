@@ -11,6 +11,7 @@ from urllib.parse import quote
 from ..errors import FetchError, MirrorsError, TrustError
 from .fetch import Client, Limits, Stream
 from .rate import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
+from .sink import Sink
 from .spool import Spool
 
 EARLIER = ""  # instead of a mirror's URL: the part that an earlier run left
@@ -164,11 +165,12 @@ class Transfer:
         self.waiting_since = self._clock()
         with client.open(url, self._limits, headers, accept=(200, 206, 416) if offset else (200,)) as stream:
             self._own(stream, offset)
-            for chunk in stream.chunks():
-                self.waiting_since = None
-                self.received += len(chunk)
-                self.file.take(chunk)
-                self.waiting_since = self._clock()
+            with Sink(self.file.take) as sink:
+                for chunk in stream.chunks():
+                    self.waiting_since = None
+                    self.received += len(chunk)
+                    sink.put(chunk)
+                    self.waiting_since = self._clock()
         if self.file.item.size not in (None, self.file.received):
             raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, self.file.item.size), where=url)
 
