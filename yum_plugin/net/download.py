@@ -13,7 +13,7 @@ Rules, in order:
 import queue
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
@@ -189,6 +189,7 @@ class _Download:
         self._pending = list(self._files)
         self._active: List[Transfer] = []
         self._strikes: Dict[str, int] = {source.url: 0 for source in sources}
+        self._kept_word: Set[str] = set()  # mirrors that gave a file, whole and right
         self._rates: Dict[str, float] = {source.url: source.rate for source in sources}
         self._results: Dict[int, Fetched] = {}
         self._told: Dict[int, Tuple[int, float]] = {}  # bytes and time of the last progress event
@@ -219,7 +220,7 @@ class _Download:
             if busy and not file.tries:
                 continue
             candidates = self._candidates(file)
-            free = [source for source in candidates if self._load(source) < PER_MIRROR]
+            free = [source for source in candidates if self._load(source) < self._room(source)]
             if not candidates:
                 self._pending.remove(file)
                 self._conclude(file, file.error or FetchError("unreachable", "no mirror is known", where=file.item.path))
@@ -243,6 +244,10 @@ class _Download:
 
     def _load(self, source: Source) -> int:
         return sum(1 for transfer in self._active if transfer.source.url == source.url)
+
+    def _room(self, source: Source) -> int:
+        """How many transfers a mirror may have at once: one until it has given a whole file, for all would share its fault."""
+        return PER_MIRROR if source.url in self._kept_word else 1
 
     def _start(self, file: File, source: Source) -> None:
         file.tries[source.url] = file.tries.get(source.url, 0) + 1
@@ -302,6 +307,7 @@ class _Download:
         mirror = transfer.culprit
         file.attempts.append(Attempt(mirror, error.reference if error else "ok", error.what if error else "", transfer.received))
         if error is None:
+            self._kept_word.add(transfer.source.url)
             self._credit(transfer)
             self._conclude(file, None)
         elif isinstance(error, (FetchError, TrustError)):
