@@ -252,7 +252,7 @@ class _Download:
     def _start(self, file: File, source: Source) -> None:
         file.tries[source.url] = file.tries.get(source.url, 0) + 1
         limits = Limits(file.cap, self._rules.connect_seconds, self._rules.timeout_seconds)
-        transfer = Transfer(file, source, limits)
+        transfer = Transfer(file, source, limits, trusting=source.url in self._kept_word)
         self._active.append(transfer)
         self._workers.start(transfer)
 

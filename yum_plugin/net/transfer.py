@@ -14,6 +14,7 @@ from .rate import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
 from .sink import Sink
 from .spool import Spool
 
+FIRST_BYTES = 1024 * 1024  # of a mirror that has not kept its word yet
 EARLIER = ""  # instead of a mirror's URL: the part that an earlier run left
 _CONTENT_RANGE = re.compile(r"^bytes (\d{1,15})-(\d{1,15})/(\d{1,15})$")  # RFC 9110 section 14.4, the length known
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
@@ -122,12 +123,16 @@ class Transfer:
         file: whose rest is wanted.
         source: from whom.
         limits: time-outs; the byte cap is the file's own.
+        trusting: the mirror has kept its word before. One that has not is asked for ``FIRST_BYTES`` of a larger file at first:
+            that its file is of another size is told by the answer's header, and little has been sent in vain.
         clock: monotonic seconds.
     """
 
-    def __init__(self, file: File, source: Source, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, file: File, source: Source, limits: Limits, trusting: bool = True,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self.file = file
         self.source = source
+        self._trusting = trusting
         self.disowned = False  # the scheduler has given the file to another transfer
         self.answered_at: Optional[float] = None
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
@@ -150,37 +155,46 @@ class Transfer:
         self.file.prepare()
         if self.file.total is None or self.file.received < self.file.total:
             try:
-                self._receive(client)
+                self._receive(client, self._first_end())
+                if self.file.received != self.file.total:
+                    self._receive(client, None)
             except FetchError as error:
                 raise self._reason(error)
             finally:
                 self.waiting_since = None
         self.file.finish()
 
-    def _receive(self, client: Client) -> None:
+    def _first_end(self) -> Optional[int]:
+        """Return where the first request ends: the byte behind the last one, None for all there is."""
+        first_end = self._offset() + FIRST_BYTES
+        return None if self._trusting or self.file.item.size is None or self.file.item.size <= first_end else first_end
+
+    def _receive(self, client: Client, end: Optional[int]) -> None:
+        """Fetch what is missing, or what of it comes before ``end``."""
         offset = self._offset()
-        headers = {"Range": "bytes={}-".format(offset)} if offset else {}
+        part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
+        headers = {"Range": part} if part != "bytes=0-" else {}
         url = self.source.url + quote(self.file.item.path, safe=_PATH_CHARACTERS)
         self._client = client
         self.waiting_since = self._clock()
-        with client.open(url, self._limits, headers, accept=(200, 206, 416) if offset else (200,)) as stream:
-            self._own(stream, offset)
+        with client.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
+            self._own(stream, offset, end)
             with Sink(self.file.take) as sink:
                 for chunk in stream.chunks():
                     self.waiting_since = None
                     self.received += len(chunk)
                     sink.put(chunk)
                     self.waiting_since = self._clock()
-        if self.file.item.size not in (None, self.file.received):
+        if end is None and self.file.item.size not in (None, self.file.received):
             raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, self.file.item.size), where=url)
 
     def _offset(self) -> int:
         mine = self.file.origins in ([], [self.source.url])
         return self.file.received if mine or not self.file.alone else 0
 
-    def _own(self, stream: Stream, offset: int) -> None:
+    def _own(self, stream: Stream, offset: int, end: Optional[int]) -> None:
         """Hold the answer to its header; from here on the file is this transfer's, unless it was taken away meanwhile."""
-        start = _check_header(stream, offset, self.file.item.size)
+        start = _check_header(stream, offset, end, self.file.item.size)
         with self._lock:
             if self.disowned:
                 raise FetchError("timed-out", "given up")
@@ -242,23 +256,39 @@ class Transfer:
         return self.meters[0].rate(), self.meters[1].rate()
 
 
-def _check_header(stream: Stream, offset: int, size: Optional[int]) -> int:
+def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optional[int]) -> int:
     """Return at which byte of the file an answer begins: ``offset`` or 0; refuse one that will not give what is missing.
 
     "Nothing there" (416) to a file of unknown size means that all has arrived, or that what has arrived is
-    another file: it begins anew.
+    another file: it begins anew. ``end`` is as of ``Transfer._receive``; who does not know ranges sends the whole file.
     """
-    start = 0
+    start, expected_end = 0, size
     if stream.status == 416 and size is not None:
         raise FetchError("http-status", "HTTP 416")
     if stream.status == 206:
         start = offset
-        match = _CONTENT_RANGE.match(stream.headers.get("content-range", ""))
-        first, last, total = [int(digits) for digits in match.groups()] if match else (-1, -1, -1)
-        if first != offset or last != total - 1 or size not in (None, total):
+        first, last, total = _content_range(stream)
+        if first != offset:
             raise FetchError("bad-answer", "a part of the file that was not asked for")
+        _check_size(total, size)
+        expected_end = total if end is None else end
+        if last != expected_end - 1:
+            raise FetchError("bad-answer", "another part of the file than was asked for")
     length = stream.headers.get("content-length", "")
-    if size is not None and length.isdigit() and "transfer-encoding" not in stream.headers and int(length) != size - start:
-        reference = "truncated" if int(length) < size - start else "too-large"
-        raise FetchError(reference, "it announces {} bytes instead of {}".format(int(length), size - start))
+    if size is not None and expected_end is not None and length.isdigit() and "transfer-encoding" not in stream.headers:
+        _check_size(int(length), expected_end - start)
     return start
+
+
+def _content_range(stream: Stream) -> Tuple[int, ...]:
+    """Return the first and the last byte of a part, and the size of the whole file; bad-answer if they are not told."""
+    match = _CONTENT_RANGE.match(stream.headers.get("content-range", ""))
+    if match is None:
+        raise FetchError("bad-answer", "a part of the file, and it does not say which")
+    return tuple(int(digits) for digits in match.groups())
+
+
+def _check_size(announced: int, expected: Optional[int]) -> None:
+    if expected not in (None, announced):
+        reference = "truncated" if announced < (expected or 0) else "too-large"
+        raise FetchError(reference, "it announces {} bytes instead of {}".format(announced, expected))
