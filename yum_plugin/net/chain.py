@@ -31,7 +31,10 @@ def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.options |= ssl.OP_NO_TLSv1_3
+    if hasattr(ssl, "TLSVersion"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    elif hasattr(ssl, "OP_NO_TLSv1_3"):  # Python 3.6
+        context.options |= ssl.OP_NO_TLSv1_3
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     handshake = context.wrap_bio(incoming, outgoing, server_hostname=host)
     ends_at = time.monotonic() + timeout_seconds

@@ -49,7 +49,11 @@ def make_context(network: Network) -> ssl.SSLContext:
         UsageError: a file named in the settings cannot be loaded.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_COMPRESSION
+    context.options |= ssl.OP_NO_COMPRESSION
+    if hasattr(ssl, "TLSVersion"):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:  # Python 3.6
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
     context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST
     if not network.ssl_verify:
         context.check_hostname = False

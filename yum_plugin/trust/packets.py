@@ -15,7 +15,6 @@ MAX_NUMBER_BITS = 16384  # of one multiprecision integer; the largest RSA key th
 
 # Packet types, RFC 9580 section 5
 TAG_SIGNATURE = 2
-TAG_SECRET_KEY = 5
 TAG_PUBLIC_KEY = 6
 TAG_USER_ID = 13
 TAG_PUBLIC_SUBKEY = 14

@@ -8,6 +8,7 @@ from typing import Iterable, Iterator, NamedTuple, Optional, cast
 from lxml import etree
 
 from ..errors import TrustError
+from ..hardened import xml_pull_parser
 from ..urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
@@ -51,9 +52,7 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
         TrustError: "malformed"; "unsafe-path": a file outside the repository, or an xml:base;
             "weak-digest" or "unsupported": a checksum that is none of SHA-256, SHA-384 and SHA-512.
     """
-    parser = etree.XMLPullParser(
-        events=("end",), tag=_PACKAGE, encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False,
-        huge_tree=False, remove_comments=True, remove_pis=True)
+    parser = xml_pull_parser(_PACKAGE)
     tail, since, count = b"", 0, 0
     try:
         for piece in pieces:
