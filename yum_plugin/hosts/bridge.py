@@ -3,7 +3,6 @@
 Python 2.7 and 3, standard library only. Never imports the engine: yum and dnf run as root
 and must not read the network's bytes in their own process.
 """
-import errno
 import fnmatch
 import hashlib
 import json
@@ -23,7 +22,6 @@ IDLE_SECONDS = 60.0  # job 2: the engine says something at least every 2 seconds
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
-MAX_WARNINGS = 1000
 MAX_NUMBER = 1e9
 # What a verdict of each status must hold beside it.
 NEEDED = {"resolved": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
@@ -57,9 +55,7 @@ class Settings(object):
     def __init__(self, get, root="/"):
         values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
         self.command = values["command"]
-        self.state_dir = values["state_dir"]
-        if root != "/":
-            self.state_dir = os.path.join(root, self.state_dir.lstrip("/"))
+        self.state_dir = os.path.join(root, values["state_dir"].lstrip("/"))
         self.repos = values["repos"].replace(",", " ").split()
         self.fingerprints = values["fingerprints"].upper().replace(",", " ").split()
         self.deadline = number(values["deadline"], 8.0)
@@ -87,23 +83,24 @@ def number(text, default):
     return value if 0 <= value < MAX_NUMBER else default  # also for "nan" and "inf"
 
 
-def sha256_of(path):
-    """Return the SHA-256 of a small file in hex, None if it cannot be read or is larger than a repomd.xml may be."""
+def read_small(path):
+    """Return the content of a small file, all of it or the first MAX_CACHED_BYTES and one; None if it cannot be read."""
     try:
         with open(path, "rb") as stream:
-            data = stream.read(MAX_CACHED_BYTES + 1)
+            return stream.read(MAX_CACHED_BYTES + 1)
     except (IOError, OSError):
         return None
-    return hashlib.sha256(data).hexdigest() if len(data) <= MAX_CACHED_BYTES else None
+
+
+def sha256_of(path):
+    """Return the SHA-256 of a small file in hex, None if it cannot be read or is larger than a repomd.xml may be."""
+    data = read_small(path)
+    return None if data is None or len(data) > MAX_CACHED_BYTES else hashlib.sha256(data).hexdigest()
 
 
 def is_pinned(digest, path):
     """Whether a digest stands in a file of the state: our metalink and our high-water mark hold one digest each."""
-    try:
-        with open(path, "rb") as stream:
-            return digest.encode("ascii") in stream.read(MAX_CACHED_BYTES)
-    except (IOError, OSError):
-        return False
+    return digest.encode("ascii") in (read_small(path) or b"")
 
 
 def is_warm(settings, repository_id, cached_repomd, now):
@@ -159,8 +156,7 @@ def describe_package(package, location, size):
 
 def copy_whole(source, target):
     """Copy a small file so that a reader of the target finds all of it, the old or the new one."""
-    with open(source, "rb") as stream:
-        data = stream.read(MAX_CACHED_BYTES)
+    data = read_small(source)
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target))
     with os.fdopen(descriptor, "wb") as stream:
         os.fchmod(descriptor, 0o644)
@@ -238,8 +234,6 @@ class Engine(object):
             event = json.loads(self._line().decode("ascii"))
             if event["event"] == "warning":
                 warnings.append(": ".join(part for part in (event["repository"], event["text"]) if part))
-                if len(warnings) > MAX_WARNINGS:
-                    raise BridgeError("the engine does not stop warning")
             elif event["event"] == "result":
                 return checked(event["repositories"]), warnings
             elif on_event is not None:
@@ -286,20 +280,16 @@ class Engine(object):
                 stream.close()
         if child is None:
             return
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except OSError as error:
-            if error.errno != errno.ESRCH:  # it has ended already
-                raise
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)  # one that ends just now can still be signalled until it is waited for
         child.stdout.close()
         child.wait()
 
 
 def checked(verdicts):
     """Return the verdicts of a result; KeyError, TypeError or the like if they are none."""
-    for verdict in verdicts.values():
-        if NEEDED[verdict["status"]] not in verdict:
-            raise KeyError(NEEDED[verdict["status"]])
+    if not all(NEEDED[verdict["status"]] in verdict for verdict in verdicts.values()):
+        raise KeyError("a verdict that lacks something")
     return verdicts
 
 
@@ -318,34 +308,34 @@ def resolve(settings, config_path, root, repositories):
     """
     engine = Engine(settings.command, 2 * settings.deadline + GRACE_SECONDS)
     request = {"action": "resolve", "config": config_path, "installroot": root, "repositories": repositories}
-    try:
-        answers, warnings = engine.ask(request)
-    except BridgeError as error:
-        answers, warnings = {"": {"status": "left", "text": str(error)}}, []
-    common = answers.get("", {"status": "left", "text": ""})
-    return engine, dict((item["id"], answers.get(item["id"], common)) for item in repositories), warnings
+    return (engine,) + _verdicts(engine, request)
 
 
 def packages(settings, config_path, root, mode, repositories, on_event):
     """Let an engine fetch or verify packages (job 2; the protocol stands in engine.py).
 
     Args:
-        settings: see Settings.
-        config_path: of the .conf.
-        root: the installroot.
+        settings, config_path, root: as of ``resolve``.
         mode: "fetch" or "verify".
         repositories: as for ``resolve``, each with "packages".
         on_event: called with each "progress" and "package" event.
 
     Returns:
-        (verdicts by repository id, warnings).
-
-    Raises:
-        BridgeError: the engine gave no usable answer.
+        (verdicts, warnings): a verdict for every id, ``{"status": "verified" | "refused" | "unavailable" | "left", ...}``.
     """
     engine = Engine(settings.command, IDLE_SECONDS)
+    request = {"action": "packages", "mode": mode, "config": config_path, "installroot": root, "repositories": repositories}
     try:
-        return engine.ask({"action": "packages", "mode": mode, "config": config_path, "installroot": root,
-                           "repositories": repositories}, on_event)
+        return _verdicts(engine, request, on_event)
     finally:
         engine.close()
+
+
+def _verdicts(engine, request, on_event=None):
+    """Ask, and return a verdict for every repository, "left" if the engine gave none, and the warnings."""
+    try:
+        answers, warnings = engine.ask(request, on_event)
+    except BridgeError as error:
+        answers, warnings = {"": {"status": "left", "text": str(error)}}, []
+    common = answers.get("", {"status": "left", "text": "the engine says nothing of it"})
+    return dict((item["id"], answers.get(item["id"], common)) for item in request["repositories"]), warnings

@@ -327,9 +327,8 @@ class PackageJob(object):
             self._plugin.settings, self._plugin.config_path(), self._plugin.base.conf.installroot, mode, requests, on_event)
         for text in warnings:
             logger.warning("%s: %s", NAME, text)
-        for name in sorted(packages):
-            verdict = verdicts.get(name) or verdicts.get("") or {"status": "left", "text": "no verdict"}
-            if verdict["status"] == "left" and mode == "fetch":
+        for verdict in verdicts.values():
+            if verdict["status"] == "left":
                 raise bridge.BridgeError(verdict["text"])
 
     def _note(self, event):

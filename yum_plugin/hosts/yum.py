@@ -89,8 +89,8 @@ def prelistenabledrepos_hook(conduit, settings):
     module = plugins["fastestmirror"][0] if "fastestmirror" in plugins else None
     if isinstance(getattr(module, "done_repos", None), set):
         module.done_repos = DoneRepos(module.done_repos)
-        repos = conduit.getRepos().repos.values()  # listEnabled() would call this hook again
-        module.done_repos.ours = frozenset(repo.id for repo in repos if _is_ours(repo, settings))
+        module.done_repos.ours = frozenset(  # listEnabled() would call this hook again
+            repo.id for repo in conduit.getRepos().repos.values() if _is_ours(repo, settings))
 
 
 @_hook
@@ -247,24 +247,18 @@ def _get_packages(conduit, settings, packages):
     Raises:
         PluginYumExit: one is refused.
     """
-    by_repo = {}
-    for po in packages:
-        by_repo.setdefault(po.repo.id, []).append(po)
     if not packages:
         return
+    by_repo = dict((repo.id, [po for po in packages if po.repo is repo]) for repo in set(po.repo for po in packages))
     requests = [dict(_handed(pos[0].repo).request, packages=[bridge.describe_package(po, po.relativepath, po.size) for po in pos])
                 for pos in by_repo.values()]
     meter = Meter(by_repo)
-    try:
-        verdicts, warnings = bridge.packages(
-            settings, _config_path(conduit), conduit._base.conf.installroot, "fetch", requests, meter.event)
-    except bridge.BridgeError as error:
-        verdicts, warnings = {"": {"status": "left", "text": str(error)}}, []
+    verdicts, warnings = bridge.packages(
+        settings, _config_path(conduit), conduit._base.conf.installroot, "fetch", requests, meter.event)
     meter.end()
     for text in warnings:
         _say(conduit, text)
-    for name in sorted(by_repo):
-        verdict = verdicts.get(name) or verdicts[""]
+    for name, verdict in sorted(verdicts.items()):
         if verdict["status"] == "refused":
             raise PluginYumExit(_line(name, verdict["text"]))
         if verdict["status"] == "left":
