@@ -124,7 +124,7 @@ class Stage:
         engine, verdicts, _ = bridge.resolve(settings, config, host.root, requests)
         seconds = time.monotonic() - started
         engine.accept(list(verdicts))
-        engine.close()
+        engine.finish()
         for name, verdict in verdicts.items():
             if verdict["status"] != "resolved":
                 raise MeasureError("the engine: {}: {}".format(name, verdict["text"]))

@@ -32,6 +32,7 @@ except KeyboardInterrupt:
 asked = time.time() - started
 if case["accept"] is not None:
     engine.accept(case["accept"])
+    engine.finish()
 engine.close()
 engine.close()
 print(json.dumps({"verdicts": verdicts, "warnings": warnings, "asked": asked, "seconds": time.time() - started}))

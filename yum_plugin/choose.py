@@ -2,7 +2,7 @@
 
 Rules of asking, in order:
     1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest, so
-       that a few stale neighbours cannot deceive us, one more than ``enough`` at once, and the rest once these have
+       that a few stale neighbours cannot deceive us, ``enough`` of them at once, and the rest once these have
        answered or had ``STAGGER_SECONDS``: on a good day nobody else is bothered. An answer that is older than what this
        host has accepted counts as none: a few stale mirrors must not end in "rollback" what others serve.
     2. Enough: ``enough`` mirrors agree on the newest digest, and somebody served the digest that the redirector
@@ -109,7 +109,7 @@ class Poll:
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
         if self._last_round is None:
-            return self._rules.enough + 1 if self._held_back() else self._rules.probe_mirrors
+            return self._rules.enough if self._held_back() else self._rules.probe_mirrors
         late = not self._pending or now >= self._last_round + STAGGER_SECONDS
         if self._held_back() and late and not self._satisfied():
             return self._held_back()
@@ -126,7 +126,7 @@ class Poll:
     def _held_back(self) -> int:
         """How many of the first round are still to be asked, but not yet (rule 1)."""
         left = min(self._rules.probe_mirrors - self._asked, len(self._waiting))
-        at_once = self._rules.enough + 1 - self._asked
+        at_once = self._rules.enough - self._asked
         return max(0, left - max(0, at_once)) if self._named else 0
 
     def _worth_widening(self) -> bool:

@@ -261,16 +261,19 @@ class Engine(object):
         return ": " + words.splitlines()[-1] if words else ""
 
     def accept(self, repository_ids):
-        """Tell the engine which metadata the package manager has accepted, and wait until that is written."""
-        if self._child is None or self._child.poll() is not None:
-            return
+        """Tell the engine which metadata the package manager has accepted; it writes that down and ends."""
         try:
             self._ends_at = clock() + ACCEPT_SECONDS
             self._send({"accepted": sorted(repository_ids)})
             self._requests.shutdown(socket.SHUT_WR)
+        except (IOError, OSError):
+            return  # it has ended already
+
+    def finish(self):
+        """Wait until the engine has ended by itself, for ACCEPT_SECONDS at most."""
+        if self._child is not None:
             select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable when it has ended
-        except (IOError, OSError, select.error):
-            return
+        self.close()
 
     def close(self):
         """End the engine and everything it started; safe to call twice."""
@@ -280,8 +283,7 @@ class Engine(object):
                 stream.close()
         if child is None:
             return
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)  # one that ends just now can still be signalled until it is waited for
+        os.killpg(child.pid, signal.SIGKILL)  # its group is there as long as nobody has waited for it
         child.stdout.close()
         child.wait()
 

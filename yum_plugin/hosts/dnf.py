@@ -6,6 +6,7 @@ anything else of ours leaves dnf as it would be without us.
 """
 from __future__ import absolute_import
 
+import atexit
 import importlib.util
 import logging
 import os
@@ -218,6 +219,8 @@ class Rewiring(object):
         taken = [repo.id for repo in self._base.repos.iter_enabled()
                  if repo.id in self._pinned and bridge.sha256_of(self._cached_repomd(repo)) == self._pinned[repo.id]]
         self._engine.accept(taken)
+        atexit.register(self._engine.finish)  # dnf goes on meanwhile
+        self._engine = None
 
 
 class Payload(object):

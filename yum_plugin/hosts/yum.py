@@ -210,7 +210,7 @@ def postreposetup_hook(conduit, settings):
         handed.pin = handed.engine = None
     for engine in engines:
         engine.accept(taken)
-        engine.close()
+        engine.finish()
     if old:
         raise PluginYumExit(_line(", ".join(old), "stale", "yum could not get all of the newest signed metadata and fell back "
                                   "to what it had; nothing was done; try again, or see 'xcpng-mirrors status'"))

@@ -16,7 +16,7 @@ from typing import Deque, NamedTuple, Optional, Tuple
 
 HEDGE_SECONDS = 0.7  # longer than two lost packets in a row (RFC 6298: 0.2 s on Linux, doubled), shorter than a person's patience
 ANSWER_FACTOR = 4.0
-WINDOW_SECONDS = 0.8
+WINDOW_SECONDS = 0.5
 LONG_WINDOW_SECONDS = 30.0
 MUCH_FASTER = 10.0
 
