@@ -217,7 +217,7 @@ def test_the_staged_tree_is_exactly_what_a_host_gets(staged):
     assert {path: mode for path, mode in found.items() if not path.endswith(".pyc")} == expected_files()
     folders = [path for path in staged.rglob("*") if path.is_dir()]
     assert {describe(path) for path in folders} == {"755"}
-    assert list((staged / "var/lib/xcpng-mirrors").iterdir()) == []
+    assert [list((staged / folder).iterdir()) for folder in ("var/lib/xcpng-mirrors", "etc/xcpng-mirrors.d")] == [[], []]
 
 
 def test_links_lead_to_files_of_the_same_tree(staged):

@@ -1,7 +1,6 @@
 """What the findings amount to: a resolution, or the error that names the attack."""
 import pytest
 
-from yum_plugin.config import settings_from_mapping
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.listing import Candidates
 from yum_plugin.model import MirrorList, Probe, Repository
@@ -9,8 +8,8 @@ from yum_plugin.state import Memory, Record
 from yum_plugin.verdict import Findings, conclude
 
 from .world import DAY, NOW, mirror, snapshot
+from .world import DEFAULTS as SETTINGS
 
-SETTINGS = settings_from_mapping({})[0]
 OLD, NEW = snapshot(98), snapshot(99)
 A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))
 

@@ -26,6 +26,7 @@ SUBCOMMANDS = (
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
     ("key", "show or check the keys of this host"),
+    ("config", "show every setting and where its value comes from"),
 )
 
 
