@@ -15,6 +15,11 @@ from ..state import State
 from .console import Console, printable, utc
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
+NOTES = {  # of a Resolution and a Decision
+    "freeze": "freeze: nothing newer is offered, and this is older than max_age",
+    "propagating": "propagating: the redirector names another revision that no mirror serves yet",
+    "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
+}
 REPOSITORY_FOLDERS = ("/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d")  # dnf.conf(5): reposdir
 
 
