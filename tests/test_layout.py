@@ -46,6 +46,7 @@ ARROWS = {
     "verdict": ROOMS | {"listing"},
     "keyfiles": ROOMS,
     "rpmdb": GROUND | {"trust"},
+    "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
     "packages": ROOMS | {"refused"},
@@ -55,7 +56,7 @@ ARROWS = {
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},
     "hosts": set(),
 }
