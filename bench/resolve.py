@@ -1,7 +1,7 @@
 """Measures of the engine alone, started as the plugin starts it, for two repositories with nothing remembered."""
 from typing import Sequence
 
-from yum_plugin.config import settings_from_mapping
+from yum_plugin.config import KEYS
 
 from .measure import Goal, Measure, Quantity, Samples, differences, in_turn
 from .stage import Stage
@@ -56,7 +56,7 @@ def take_memory(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
 
 
 def _probe_mirrors() -> int:
-    return int(settings_from_mapping({})[0].probe_mirrors)
+    return next(int(key.default) for key in KEYS if key.name == "probe_mirrors")
 
 
 MEASURES = (

@@ -15,7 +15,6 @@ from yum_plugin.config import (
     read_settings,
     repository_from_request,
     repository_path,
-    settings_from_mapping,
 )
 from yum_plugin.errors import UsageError
 from yum_plugin.hosts import bridge
@@ -23,7 +22,8 @@ from yum_plugin.inifile import MAX_BYTES, Entry, parse_ini
 from yum_plugin.model import Network, Repository
 from yum_plugin.repofiles import host_variables, main_options, read_repositories, replace_variables
 
-DEFAULTS = settings_from_mapping({})[0]
+from .world import DEFAULTS, read_values
+
 PIN = "34AC2EB68248FED6D076838ACD75783A3FD3AC9E"
 KEY_FILE = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"
 BASE_URLS = ("http://mirrors.xcp-ng.org/8/8.3/updates/x86_64/", "http://updates.xcp-ng.org/8/8.3/updates/x86_64/")
@@ -64,7 +64,7 @@ def test_the_conf_as_installed_and_with_every_key_active_gives_the_defaults(tmp_
     text = (REPOSITORY_ROOT / "etc" / name).read_text(encoding="utf-8")
     path = tmp_path / "x.conf"
     path.write_text(re.sub("(?m)^#(?! )", "", text) if uncommented else text, encoding="utf-8")
-    assert read_settings(str(path)) == (DEFAULTS, ())
+    assert read_settings(str(path))[:2] == (DEFAULTS, ())
 
 
 def test_both_package_managers_get_the_same_keys():
@@ -109,9 +109,9 @@ def test_the_defaults_are_those_of_the_design():
     ],
 )
 def test_values_are_read_into_their_types(key, text, value):
-    settings, warnings = settings_from_mapping({key: text})
+    settings, warnings, origins, _ = read_values({key: text})
     assert getattr(settings, key) == value and type(getattr(settings, key)) is type(getattr(DEFAULTS, key))
-    assert warnings == ()
+    assert warnings == () and origins[key].line == 2
 
 
 @pytest.mark.parametrize(
@@ -155,15 +155,17 @@ def test_values_are_read_into_their_types(key, text, value):
     ],
 )
 def test_a_value_that_cannot_be_used_is_told_and_the_default_is_used(key, text):
-    settings, warnings = settings_from_mapping({key: text}, "x.conf: line 3")
-    assert settings == DEFAULTS
-    assert len(warnings) == 1 and warnings[0].startswith("x.conf: line 3: {}: ".format(key)) and "secret" not in warnings[0]
+    settings, (warning,), origins, _ = read_values({key: text})
+    assert settings == DEFAULTS and origins == {}
+    assert ".conf: line 2: {}: ".format(key) in warning and "secret" not in warning
 
 
-@pytest.mark.parametrize("value", [None, 7, True, 1.5, [], {}])
-def test_values_in_a_request_that_are_no_texts_are_told(value):
-    settings, warnings = settings_from_mapping({"deadline": value})
-    assert settings == DEFAULTS and len(warnings) == 1
+@pytest.mark.parametrize("values, told", [
+    ({"enough": "7"}, True), ({"probe_mirrors": "2"}, True), ({"probe_mirrors": "2", "enough": "3"}, True),
+    ({"enough": "6"}, False), ({"probe_mirrors": "3"}, False)])  # fmt: skip
+def test_more_mirrors_that_must_agree_than_are_asked_at_first_is_told(values, told):
+    warnings = read_values(values).warnings
+    assert len(warnings) == told and all("line" in warning and "probe_mirrors" in warning for warning in warnings)
 
 
 # The file
@@ -176,12 +178,12 @@ def write(folder, data):
 
 
 def test_a_missing_file_means_the_defaults_without_a_word(tmp_path):
-    assert read_settings(str(tmp_path / "none.conf")) == (DEFAULTS, ())
+    assert read_settings(str(tmp_path / "none.conf")) == (DEFAULTS, (), {}, ())
 
 
 @pytest.mark.parametrize("path", [".", "\0"])
 def test_a_file_that_cannot_be_read_means_the_defaults_and_a_warning(path):
-    settings, (warning,) = read_settings(path)
+    settings, (warning,) = read_settings(path)[:2]
     assert settings == DEFAULTS and "cannot be read" in warning
 
 
@@ -200,7 +202,7 @@ def test_a_file_that_cannot_be_read_means_the_defaults_and_a_warning(path):
 )
 def test_each_problem_is_told_with_its_line_and_the_rest_is_used(tmp_path, text, line, word):
     path = write(tmp_path, text)
-    settings, (warning,) = read_settings(path)
+    settings, (warning,) = read_settings(path)[:2]
     assert settings == DEFAULTS._replace(enough=2)
     assert warning.startswith("{}: line {}: ".format(path, line)) and word in warning
 
@@ -218,7 +220,7 @@ def test_each_problem_is_told_with_its_line_and_the_rest_is_used(tmp_path, text,
     ],
 )
 def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, data, word):
-    settings, warnings = read_settings(write(tmp_path, data))
+    settings, warnings = read_settings(write(tmp_path, data))[:2]
     assert settings == DEFAULTS._replace(enough=2)
     assert len(warnings) == bool(word) and all(word in warning for warning in warnings)
 
@@ -237,7 +239,7 @@ def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, data, word):
     ],
 )
 def test_an_unparsable_file_means_the_defaults_and_few_warnings(tmp_path, data):
-    settings, warnings = read_settings(write(tmp_path, data))
+    settings, warnings = read_settings(write(tmp_path, data))[:2]
     assert settings == DEFAULTS and 1 <= len(warnings) <= MAX_WARNINGS + 1
     assert all(warning.isprintable() for warning in warnings)
 

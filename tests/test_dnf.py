@@ -290,3 +290,37 @@ def test_the_next_update_works_with_a_state_that_is(damage, lab, host):
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
     assert bool(own_lines(done)) == (damage != "missing")
     assert all(": state: " in line for line in own_lines(done))
+
+
+def fragment(host, name, text):
+    """Put a fragment of the settings into a host."""
+    folder = os.path.join(host.root, "etc/xcpng-mirrors.d")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "w") as stream:
+        stream.write("[main]\n" + text)
+
+
+def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host):
+    good_mirrors(lab)
+    fragment(host, "site.conf", "state_dir=/srv/remembered\n")
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+    log = os.path.join(host.root, "var/log/xcpng-mirrors.log")
+    assert os.path.exists(os.path.join(host.root, "srv/remembered/xcp-ng-updates/accepted.json"))
+    before = os.stat(log).st_size
+    assert host.dnf("check-update").returncode == 0 and os.stat(log).st_size == before  # warm by what the plugin itself found there
+
+
+def test_a_fragment_switches_the_plugin_off(lab, host):
+    good_mirrors(lab)
+    fragment(host, "off.conf", "enabled=0\n")
+    done = host.dnf("-y", "install", "lab-agent")
+    assert done.returncode == 0 and own_lines(done) == [] and not os.path.exists(state_path(host))
+
+
+def test_a_damaged_fragment_is_told_and_left_out(lab, host):
+    good_mirrors(lab)
+    fragment(host, "bad.conf", "state_dir=/srv/remembered\nnonsense\n")
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0") and os.path.exists(state_path(host, "xcp-ng-updates"))
+    assert any("bad.conf: line 3" in line and "left out" in line for line in own_lines(done))

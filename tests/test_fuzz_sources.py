@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import given, strategies
 
-from yum_plugin.config import read_settings, repository_from_request, settings_from_mapping
+from yum_plugin.config import read_settings, repository_from_request
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.inifile import parse_ini
 from yum_plugin.metalink import render_metalink
@@ -14,10 +14,11 @@ from yum_plugin.repofiles import read_repositories, replace_variables
 from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, merge, metalink, mirrorbits, plain
 from yum_plugin.urls import clean_base_url
 
+from .world import DEFAULTS
+
 pytestmark = pytest.mark.fuzz
 
 PATH = "8/repodata/repomd.xml"
-DEFAULTS = settings_from_mapping({})[0]
 
 
 def soup(*pieces):
@@ -138,7 +139,7 @@ def test_conf_and_repo_files(folder, data):
     path = os.path.join(str(folder), "x.repo")
     with open(path, "wb") as stream:
         stream.write(data)
-    settings, warnings = read_settings(path)
+    settings, warnings = read_settings(path)[:2]
     assert len(settings) == len(DEFAULTS) and all(isinstance(warning, str) for warning in warnings)
     repositories, _ = read_repositories(str(folder), settings, {"x": "$x"}, include_disabled=True)
     assert all(repository.base_urls and repository.key_paths for repository in repositories)

@@ -46,6 +46,7 @@ ARROWS = {
     "verdict": ROOMS | {"listing"},
     "keyfiles": ROOMS,
     "rpmdb": GROUND | {"trust"},
+    "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
     "packages": ROOMS | {"refused"},
@@ -55,7 +56,7 @@ ARROWS = {
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},
     "hosts": set(),
 }
@@ -217,7 +218,7 @@ def test_the_staged_tree_is_exactly_what_a_host_gets(staged):
     assert {path: mode for path, mode in found.items() if not path.endswith(".pyc")} == expected_files()
     folders = [path for path in staged.rglob("*") if path.is_dir()]
     assert {describe(path) for path in folders} == {"755"}
-    assert list((staged / "var/lib/xcpng-mirrors").iterdir()) == []
+    assert [list((staged / folder).iterdir()) for folder in ("var/lib/xcpng-mirrors", "etc/xcpng-mirrors.d")] == [[], []]
 
 
 def test_links_lead_to_files_of_the_same_tree(staged):

@@ -21,7 +21,7 @@ FIELDS = {
     "checksum": '<checksum type="sha256" pkgid="YES">{}</checksum>'.format(DIGEST), "size": '<size package="5" installed="9"/>',
     "location": '<location href="Packages/demo.rpm"/>',
 }
-DEMO = PrimaryPackage("demo", 1, "2.0", "3", "noarch", "Packages/demo.rpm", 5, "sha256", DIGEST)
+DEMO = PrimaryPackage("demo", 1, "2.0", "3", "noarch", "Packages/demo.rpm", 5, "sha256", DIGEST, 9)
 
 
 def package(attributes="", **fields):
@@ -48,7 +48,7 @@ def test_packages_come_whole_however_the_file_is_cut(piece):
 def test_an_empty_repository_and_missing_optional_things_are_fine():
     assert read(document()) == []
     data = document(package(version='<version ver="2.0" rel="3"/>', size="<size/>"))
-    assert read(data) == [DEMO._replace(epoch=0, size=None)]
+    assert read(data) == [DEMO._replace(epoch=0, size=None, installed_size=None)]
 
 
 @pytest.mark.parametrize("data, reference", [

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Mirror, Probe
-from yum_plugin.state import MAX_REST_SECONDS, Memory, Record, State, judge_record, resting
+from yum_plugin.state import (
+    MAX_DECISIONS,
+    MAX_REASON_CHARACTERS,
+    MAX_REJECTED,
+    MAX_REST_SECONDS,
+    Decision,
+    Memory,
+    Record,
+    State,
+    judge_record,
+    resting,
+    with_decision,
+)
 
 from .test_files import in_child, killed_at, plant
 from .world import NOW, mirror, snapshot
@@ -16,7 +28,8 @@ from .world import NOW, mirror, snapshot
 ID = "xcp-ng-updates"
 RECORD = Record("timed-out", "no answer in time", NOW, 2, NOW + 7200, 0.25, NOW + 99)
 MEMORY = Memory((mirror("a", rank=1, country="FR"), mirror("b", excluded="Down")), "a" * 64, {"https://a.test/": RECORD},
-                snapshot(3), ("https://a.test/",), NOW + 0.5, "propagating")
+                snapshot(3), ("https://a.test/",), NOW + 0.5, "propagating",
+                (Decision(NOW, "metadata", 2, 7, ("a.test",), (("b.test", "timed-out", "no answer"),), 0, "freeze"),))
 FILES = ("accepted.json", "mirrors.json")
 
 
@@ -101,6 +114,9 @@ def _changed(**values):
     _changed(mirrors=5), _changed(mirrors=[5]), _changed(mirrors=[{}]), _changed(mirrors=[{"url": 5}]),
     _changed(mirrors=[{"url": "file:///etc/passwd"}]), _changed(mirrors=[{"url": "https://a.test/", "rank": "first"}]),
     _changed(mirrors=[{"url": "https://a.test/", "country": None}]), _changed(resolved_at="yesterday"),
+    _changed(decisions=5), _changed(decisions=[5]), _changed(decisions=[{"at": NOW, "about": "metadata"}]),
+    _changed(decisions=[dict(MEMORY.decisions[0]._asdict(), at="today")]),
+    _changed(decisions=[dict(MEMORY.decisions[0]._asdict(), rejected=[["b.test"]])]),
     _changed(resolved_at=10**400), _changed(usable=5), _changed(snapshot=5), _changed(snapshot={"sha256": "a" * 64}),
     _changed(snapshot={"sha256": "a" * 64, "size": float("inf"), "revision": 1, "timestamp": 1, "signed_at": 1}),
 ])
@@ -222,3 +238,27 @@ def test_a_stale_mirror_does_not_rest_for_it_may_catch_up_any_minute(outcome, re
 def test_a_mirror_does_not_rest_for_years_because_the_clock_once_was_far_ahead(until, rests):
     memory = Memory(records={"https://a.test:8443/x/": RECORD._replace(rests_until=until)})
     assert list(resting(memory, NOW)) == (["a.test:8443"] if rests else [])
+
+
+def test_a_memory_of_a_version_that_kept_no_decisions_is_read(state):
+    state.remember(ID, MEMORY)
+    path = state.path(ID, "mirrors.json")
+    with open(path) as stream:
+        values = json.load(stream)
+    del values["decisions"]
+    with open(path, "w") as stream:
+        json.dump(values, stream)
+    assert state.memory(ID) == MEMORY._replace(decisions=()) and state.problems == []
+
+
+def test_decisions_are_few_and_short_however_much_happens(state):
+    memory = Memory()
+    rejected = tuple(("m{}.test:8443".format(number), "malformed", "x" * 5000) for number in range(MAX_REJECTED + 3))
+    for number in range(MAX_DECISIONS + 5):
+        used = tuple(authority for authority, _, _ in rejected)
+        memory = with_decision(memory, Decision(NOW + number, "metadata", 3, used=used, rejected=rejected, error="y" * 5000))
+    assert [decision.at - NOW for decision in memory.decisions] == list(range(5, MAX_DECISIONS + 5))
+    last = memory.decisions[-1]
+    assert (len(last.rejected), last.more, len(last.used), len(last.rejected[0][2])) == (MAX_REJECTED, 3, MAX_REJECTED, MAX_REASON_CHARACTERS)
+    state.remember(ID, memory)
+    assert os.path.getsize(state.path(ID, "mirrors.json")) < 120000 and state.memory(ID) == memory

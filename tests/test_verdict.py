@@ -1,16 +1,15 @@
 """What the findings amount to: a resolution, or the error that names the attack."""
 import pytest
 
-from yum_plugin.config import settings_from_mapping
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.listing import Candidates
-from yum_plugin.model import MirrorList, Probe, Repository
+from yum_plugin.model import Mirror, MirrorList, Probe, Repository
 from yum_plugin.state import Memory, Record
 from yum_plugin.verdict import Findings, conclude
 
 from .world import DAY, NOW, mirror, snapshot
+from .world import DEFAULTS as SETTINGS
 
-SETTINGS = settings_from_mapping({})[0]
 OLD, NEW = snapshot(98), snapshot(99)
 A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))
 
@@ -149,3 +148,28 @@ def test_what_ended_the_job_early_is_the_answer():
     findings.error = UsageError("key-file", "the key cannot be read")
     answer = conclude(findings, SETTINGS, NOW, False)
     assert answer.error is findings.error and answer.resolution is None
+
+
+def test_the_decision_is_remembered_with_its_reasons():
+    left_out = Mirror("https://e.test/", excluded="Down")
+    findings = found((A, NEW), (B, OLD), (C, fetch("timed-out")), (D, NEW))
+    findings.candidates = findings.candidates._replace(left_out=((left_out, "excluded by the redirector: Down"),))
+    (decision,) = conclude(findings, SETTINGS, NOW, False).memory.decisions
+    assert (decision.at, decision.about, decision.asked, decision.revision) == (NOW, "metadata", 4, NEW.revision)
+    assert sorted(decision.used) == ["a.test", "d.test"] and (decision.error, decision.more) == ("", 0)
+    assert [(authority, reference) for authority, reference, _ in decision.rejected] == [
+        ("b.test", "stale"), ("c.test", "timed-out"), ("e.test", "not-asked")]
+    assert "behind" in decision.rejected[0][2] and "Down" in decision.rejected[2][2]
+
+
+def test_a_refusal_is_a_decision_too_and_earlier_ones_stay():
+    before = judged((A, NEW)).memory
+    memory = judged((A, OLD), (B, fetch("unreachable")), accepted=NEW, memory=before).memory
+    first, second = memory.decisions
+    assert first == before.decisions[0] and second.error.startswith("rollback: ") and (second.revision, second.used) == (0, ())
+    assert [each[:2] for each in second.rejected] == [("a.test", "rollback"), ("b.test", "unreachable")]
+    assert len(judged((A, NEW), memory=memory).memory.decisions) == 3
+
+
+def test_a_rollback_on_request_is_noted():
+    assert judged((A, OLD), accepted=NEW, accept_rollback=True).memory.decisions[0].note == "accept-rollback"

@@ -760,3 +760,17 @@ def test_trap_the_pyc_of_a_link_is_no_link(lab, tmp_path, interpreter):
         assert (done.returncode, done.stderr) == (0, b"")
     assert os.path.exists(os.path.join(host.plugins, NAME + ".pyc"))
     assert not glob.glob(str(PLUGIN.parent / "*.pyc"))
+
+
+def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host):
+    good_mirrors(lab)
+    folder = os.path.join(host.root, "etc/xcpng-mirrors.d")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "site.conf"), "w") as stream:
+        stream.write("[main]\nstate_dir=/srv/remembered\n")
+    done = host.yum("install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stdout + done.stderr
+    assert os.path.exists(os.path.join(host.root, "srv/remembered", UPDATES, "accepted.json"))
+    with open(os.path.join(folder, "zz-off.conf"), "w") as stream:
+        stream.write("[main]\nenabled=0\nstate_dir=/srv/other\n")
+    assert host.yum("check-update").returncode == 0 and not os.path.exists(os.path.join(host.root, "srv/other"))

@@ -1,7 +1,8 @@
 """What several tests are made of: values by short names, and the product set up for the lab."""
-from typing import Any, List
+import tempfile
+from typing import Any, List, Mapping
 
-from yum_plugin.config import settings_from_mapping
+from yum_plugin.config import Reading, read_settings
 from yum_plugin.model import Mirror, Network, Repository, Snapshot
 
 from .lab.lab import Lab
@@ -27,17 +28,28 @@ def mirrors(count: int) -> List[Mirror]:
     return [mirror("m{}".format(rank), rank=rank) for rank in range(1, count + 1)]
 
 
+def read_values(values: Mapping[str, str]) -> Reading:
+    """What a .conf with these values says."""
+    with tempfile.NamedTemporaryFile(suffix=".conf") as stream:
+        stream.write(("[main]\n" + "".join("{}={}\n".format(*item) for item in values.items())).encode("utf-8"))
+        stream.flush()
+        return read_settings(stream.name)
+
+
+DEFAULTS = read_values({}).settings
+
+
 def lab_settings(lab: Lab, folder: Any, **changes: Any) -> Any:
     """The product's settings on a host of the lab; state and log are in ``folder``."""
-    settings, problems = settings_from_mapping({
+    reading = read_values({
         "redirectors": lab.redirector.authority,
         "fallbacks": lab.origin.url,
         "fingerprints": lab.key_fingerprint,
         "state_dir": "{}/state".format(folder),
         "log_file": "{}/log".format(folder),
     })
-    assert not problems
-    return settings._replace(**changes)
+    assert not reading.warnings
+    return reading.settings._replace(**changes)
 
 
 def lab_repository(lab: Lab, name: str = "updates", **network: Any) -> Repository:

@@ -70,4 +70,4 @@ fi
 put etc/xcpng-mirrors.logrotate /etc/logrotate.d/xcpng-mirrors
 put LICENSE /usr/share/licenses/xcpng-mirrors/LICENSE
 [ ! -e README.md ] || put README.md /usr/share/doc/xcpng-mirrors/README.md
-install -d -m 0755 "$root/var/lib/xcpng-mirrors"
+install -d -m 0755 "$root/var/lib/xcpng-mirrors" "$root/etc/xcpng-mirrors.d"

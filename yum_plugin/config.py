@@ -1,17 +1,22 @@
-"""The settings of the .conf, and the repositories that a plugin asks us to look after.
+"""The settings of the .conf and its fragments, and the repositories that a plugin asks us to look after.
 
 One table, KEYS, says what a .conf may hold; etc/*.conf explain the same keys to the admin (tests/test_config.py
 holds both together). Nothing in a .conf stops a package manager: what cannot be used is told, and the default is used.
 """
+import os
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
+from .files import inside, listed
 from .inifile import MAX_BYTES, parse_ini
 from .model import Network, Repository
 from .urls import authority_of, clean_base_url, host_of, safe_repository_id
 
+CONFIG_FILES = ("/etc/dnf/plugins/xcpng-mirrors.conf", "/etc/yum/pluginconf.d/xcpng-mirrors.conf")
+FRAGMENT_FOLDER = "/etc/xcpng-mirrors.d"
+MAX_FRAGMENTS = 256
 MAX_VALUE_CHARACTERS = 4096
 MAX_WARNINGS = 20
 MAX_URLS = 64  # baseurls of one repository
@@ -48,6 +53,25 @@ class Settings(NamedTuple):
     minrate: int  # bytes per second; 0: the package manager's own
     timeout: int  # 0: the package manager's own
     log_level: str
+
+
+class Origin(NamedTuple):
+    """Where a value was given."""
+
+    path: str
+    line: int  # counted from 1
+
+    def __str__(self) -> str:
+        return "{}: line {}".format(self.path, self.line)
+
+
+class Reading(NamedTuple):
+    """What the files of the settings say."""
+
+    settings: Settings
+    warnings: Tuple[str, ...]  # with file and line for each thing that could not be used
+    origins: Mapping[str, Origin]  # by key; those that are not here are the default
+    files: Tuple[str, ...]  # that were used, in the order in which they were read
 
 
 class Key(NamedTuple):
@@ -166,65 +190,94 @@ _READERS: Dict[str, Callable[[str, Key], Any]] = {
 }
 
 
-def read_settings(path: str) -> Tuple[Settings, Tuple[str, ...]]:
-    """Read a .conf.
+def config_file(named: str, root: str) -> str:
+    """Find the .conf: the one named, else the installroot's, else this host's; "" if there is none.
+
+    Raises:
+        UsageError: the named one is missing.
+    """
+    if named and not os.path.isfile(named):
+        raise UsageError("usage", "there is no such file or folder", where=named)
+    candidates = [named] if named else [inside(root, path) for path in CONFIG_FILES] + list(CONFIG_FILES)
+    return next((path for path in candidates if os.path.isfile(path)), "")
+
+
+def fragments_of(root: str) -> List[str]:
+    """Return the fragments of an installroot in the order of their names."""
+    return listed(inside(root, FRAGMENT_FOLDER), ".conf", MAX_FRAGMENTS)
+
+
+def read_settings(path: str, fragments: Sequence[str] = ()) -> Reading:
+    """Read a .conf and its fragments.
 
     Args:
-        path: the file; a missing one gives the defaults.
-
-    Returns:
-        The settings, and a warning with file and line for each thing that could not be used.
+        path: the .conf; a missing one gives the defaults. It is used as far as it can be read.
+        fragments: read after it; the last file that has a key counts. One with a damaged line is left out as a whole,
+            for the plugins leave it out too.
     """
+    warnings: List[str] = []
+    files: List[str] = []
+    given = _read_file(path, warnings, files)
+    switch = given.get("enabled")
+    for fragment in fragments:
+        given.update(_read_file(fragment, warnings, files, is_fragment=True))
+    if switch is not None and _is_off(switch[0]) and not _is_off(given["enabled"][0]):  # then no plugin is loaded to read more
+        warnings.append("{}: enabled: not used, the plugin is switched off by {}".format(given["enabled"][1], switch[1]))
+        given["enabled"] = switch
+    return _convert(given, warnings)._replace(files=tuple(files))
+
+
+def _is_off(text: str) -> bool:
+    return _FLAGS.get(text.lower()) is False
+
+
+def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bool = False) -> Dict[str, Tuple[str, Origin]]:
+    """Return the texts of a file and where they stand; add to the warnings, and to the files if it is used."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        return _convert({}, [])
+        return {}
     except (OSError, ValueError) as error:
-        return _convert({}, ["{}: cannot be read: {}; the defaults are used".format(path, error)])
+        warnings.append("{}: cannot be read: {}; it is left out".format(path, error))
+        return {}
     content = parse_ini(data)
-    warnings = ["{}: {}".format(path, problem) for problem in content.problems]
-    given: Dict[str, Tuple[str, str]] = {}
+    warnings += ["{}: {}{}".format(path, problem, "; it is left out" if is_fragment else "") for problem in content.problems]
+    if content.problems and is_fragment:
+        return {}
+    files.append(path)
+    given: Dict[str, Tuple[str, Origin]] = {}
     for entry in content.entries:
-        place = "{}: line {}".format(path, entry.line)
+        origin = Origin(path, entry.line)
         if entry.section != "main":
-            warnings.append("{}: only [main] is read".format(place))
+            warnings.append("{}: only [main] is read".format(origin))
             continue
         if entry.key in given:
-            warnings.append("{}: {!r} is there twice; this one is used".format(place, entry.key[:64]))
-        given[entry.key] = (entry.value, place)
-    return _convert(given, warnings)
+            warnings.append("{}: {!r} is there twice; this one is used".format(origin, entry.key[:64]))
+        given[entry.key] = (entry.value, origin)
+    return given
 
 
-def settings_from_mapping(values: Mapping[str, str], where: str = "the request") -> Tuple[Settings, Tuple[str, ...]]:
-    """Read settings that come as texts by key.
-
-    Args:
-        values: what is missing is the default.
-        where: for the warnings.
-
-    Returns:
-        As of ``read_settings``.
-    """
-    return _convert({key: (value, where) for key, value in values.items()}, [])
-
-
-def _convert(given: Mapping[str, Tuple[str, str]], warnings: List[str]) -> Tuple[Settings, Tuple[str, ...]]:
+def _convert(given: Mapping[str, Tuple[str, Origin]], warnings: List[str]) -> Reading:
     """Make settings of texts and their places; ``warnings`` are those found on the way here."""
-    warnings = list(warnings)
     values: Dict[str, Any] = {}
+    origins: Dict[str, Origin] = {}
     for key in KEYS:
-        values[key.name] = _READERS[key.kind](key.default, key)
-        text, place = given.get(key.name, (key.default, ""))
+        text, origin = given.get(key.name, (key.default, None))
         try:
             values[key.name] = _READERS[key.kind](_bounded(text), key)
+            if origin is not None:
+                origins[key.name] = origin
         except ValueError as problem:
-            warnings.append("{}: {}: {}; the default, {}, is used".format(place, key.name, problem, key.default or "nothing"))
-    unknown = [name for name in given if name not in values]
-    warnings += ["{}: unknown key {!r}".format(given[name][1], name[:64]) for name in unknown]
+            values[key.name] = _READERS[key.kind](key.default, key)
+            warnings.append("{}: {}: {}; the default, {}, is used".format(origin, key.name, problem, key.default or "nothing"))
+    warnings += ["{}: unknown key {!r}".format(given[name][1], name[:64]) for name in given if name not in values]
+    if values["enough"] > values["probe_mirrors"]:
+        warnings.append("{}: enough={enough} is more than probe_mirrors={probe_mirrors}: more mirrors than that are always "
+                        "asked".format(origins.get("enough") or origins["probe_mirrors"], **values))
     if len(warnings) > MAX_WARNINGS:
         warnings[MAX_WARNINGS:] = ["and {} more problems".format(len(warnings) - MAX_WARNINGS)]
-    return Settings(**values), tuple(warnings)
+    return Reading(Settings(**values), tuple(warnings), origins, ())
 
 
 def _bounded(text: object) -> str:

@@ -34,7 +34,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
 
-from .config import Settings, read_settings, repository_from_request
+from .config import Settings, fragments_of, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .files import inside
 from .keyfiles import load_keys
@@ -124,8 +124,8 @@ class _Call(NamedTuple):
 
 
 def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> _Call:
-    settings, problems = read_settings(str(request.get("config", "")))
     root = str(request.get("installroot") or "/")
+    settings, problems, _, _ = read_settings(str(request.get("config", "")), fragments_of(root))
     open_log(inside(root, settings.log_file), settings.log_level)
     for problem in problems:
         emit.warning("", problem)

@@ -5,7 +5,7 @@ import fcntl
 import os
 import stat
 import time
-from typing import Iterator, Optional
+from typing import Iterator, List, Optional
 
 from .errors import UsageError
 
@@ -15,6 +15,15 @@ LOCK_POLL_SECONDS = 0.05
 def inside(root: str, path: str) -> str:
     """Return a path of the host as seen through an installroot."""
     return path if root == "/" else os.path.join(root, path.lstrip("/"))
+
+
+def listed(folder: str, suffix: str, most: int) -> List[str]:
+    """Return the paths of the first ``most`` files of a folder in the order of their names; none if there is no such folder."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in names[:most]]
 
 
 def write_whole(path: str, data: bytes, mode: int = 0o644, durable: bool = True) -> None:

@@ -19,7 +19,7 @@ from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
 from .net.transfer import Attempt, Item, Source
 from .refused import keep_aside
-from .state import Memory, State, judge_record, resting
+from .state import Decision, Memory, State, judge_record, resting, with_decision
 from .trust.hashing import new_hash, require_strong
 from .trust.keys import PublicKey
 from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
@@ -359,4 +359,7 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     for url, attempt in failed.items():
         probe = Probe(Mirror(url), attempt.reference, "a package: {}".format(attempt.what))
         records[url] = judge_record(records.get(url), probe, now)
-    state.remember(repository_id, memory._replace(records=records))
+    used = [authority_of(url) for url, attempt in worst.items() if attempt.reference == "ok"]
+    rejected = [(authority_of(url), attempt.reference, attempt.what) for url, attempt in failed.items()]
+    decision = Decision(now, "packages", len(worst), used=tuple(used), rejected=tuple(rejected))
+    state.remember(repository_id, with_decision(memory._replace(records=records), decision))

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .config import Settings, read_flag, repository_from_request, split_words
 from .errors import UsageError
+from .files import listed
 from .inifile import MAX_BYTES, parse_ini
 from .model import Repository
 
@@ -86,7 +87,7 @@ def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], List[str]]
     sections: Dict[str, Dict[str, str]] = {}
     home: Dict[str, str] = {}
     warnings: List[str] = []
-    for path in _listed(reposdir, ".repo"):
+    for path in listed(reposdir, ".repo", MAX_FILES):
         if not os.access(path, os.R_OK):
             warnings.append("{}: cannot be read".format(path))
         content = parse_ini(_read(path, MAX_BYTES + 1))
@@ -97,15 +98,6 @@ def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], List[str]]
         twice = {entry.section for entry in content.entries if home[entry.section] != path}
         warnings += ["{}: [{}] is in {} already".format(path, name, home[name]) for name in sorted(twice)]
     return sections, warnings
-
-
-def _listed(folder: str, suffix: str) -> List[str]:
-    """Return the files of a folder in the order of their names; none if there is no such folder."""
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
-    except OSError:
-        return []
-    return [os.path.join(folder, name) for name in names[:MAX_FILES]]
 
 
 def _read(path: str, most: int) -> bytes:
@@ -135,7 +127,7 @@ def host_variables(installroot: str = "/") -> Dict[str, str]:
         if key == "VERSION_ID":
             variables["releasever"] = value.strip().strip("\"'")
     for folder in _VARIABLE_FOLDERS:
-        for path in _listed(os.path.join(installroot, folder), ""):
+        for path in listed(os.path.join(installroot, folder), "", MAX_FILES):
             first_line = _read(path, MAX_VARIABLE_BYTES).decode("utf-8", "replace").partition("\n")[0]
             variables[os.path.basename(path).lower()] = first_line.strip()
     return variables

@@ -1,12 +1,22 @@
-"""The keys in rpm's database, as the rpm program prints them."""
+"""Keys and packages in rpm's database, as the rpm program prints them."""
 import subprocess
-from typing import List, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from .errors import TrustError
 from .trust.keys import PublicKey, describe_key
 
 RPM_SECONDS = 60  # a database that another process has locked makes rpm wait
 _BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
+
+
+class Installed(NamedTuple):
+    """An installed package."""
+
+    name: str
+    epoch: int
+    version: str
+    release: str
+    arch: str
 
 
 def imported_keys(installroot: str) -> Optional[List[PublicKey]]:
@@ -18,14 +28,36 @@ def imported_keys(installroot: str) -> Optional[List[PublicKey]]:
     Returns:
         The keys that can be read; None where there is no rpm program, or it fails.
     """
+    text = _ask(installroot, ["gpg-pubkey*", "--queryformat", "%{DESCRIPTION}\\n"])
+    return None if text is None else read_imported(text)
+
+
+def installed_packages(installroot: str) -> Optional[List[Installed]]:
+    """Ask the rpm program for the packages in its database.
+
+    Args:
+        installroot: whose database.
+
+    Returns:
+        The packages, without the keys that rpm keeps among them; None where there is no rpm program, or it fails.
+    """
+    text = _ask(installroot, ["--queryformat", "%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE} %{ARCH}\\n"])
+    if text is None:
+        return None
+    lines = [line.split(" ") for line in text.decode("utf-8", "replace").splitlines()]
+    return [Installed(words[0], int(words[1]), *words[2:]) for words in lines
+            if len(words) == len(Installed._fields) and words[0] != "gpg-pubkey" and words[1].isdigit()]
+
+
+def _ask(installroot: str, arguments: Sequence[str]) -> Optional[bytes]:
+    """Return what "rpm -qa" prints; None where there is no rpm program, or it fails."""
     root = [] if installroot == "/" else ["--root", installroot]
-    command = ["rpm"] + root + ["-qa", "gpg-pubkey*", "--queryformat", "%{DESCRIPTION}\\n"]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=RPM_SECONDS)
+        done = subprocess.run(["rpm"] + root + ["-qa"] + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=RPM_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return read_imported(done.stdout) if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 def read_imported(text: bytes) -> List[PublicKey]:

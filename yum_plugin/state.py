@@ -3,7 +3,7 @@
 Files of ``<state_dir>/<repository id>/``:
     metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
-    mirrors.json   the last list, the last resolution and what became of each mirror
+    mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
 a damaged memory must not keep a host from its updates.
@@ -21,6 +21,9 @@ SCHEMA = 1
 MAX_FILE_BYTES = 4 * 1024 * 1024
 REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day
+MAX_DECISIONS = 20  # with these three mirrors.json grows by 60 KB at most, usually by 10
+MAX_REJECTED = 12
+MAX_REASON_CHARACTERS = 200
 # What a damaged file may do to the code that reads it.
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -42,6 +45,20 @@ class Record(NamedTuple):
 _NO_RECORD = Record("", "", 0, 0, 0, 0.0, 0)
 
 
+class Decision(NamedTuple):
+    """What was decided once, and why."""
+
+    at: int  # seconds since 1970
+    about: str  # "metadata" (job 1) or "packages" (job 2, only where a mirror failed)
+    asked: int = 0  # mirrors
+    revision: int = 0  # of the metadata chosen
+    used: Tuple[str, ...] = ()  # authorities (host:port), best first
+    rejected: Tuple[Tuple[str, str, str], ...] = ()  # authority, reference or "not-asked", reason in words
+    more: int = 0  # rejected too, but not kept
+    note: str = ""  # "propagating", "freeze", "accept-rollback"
+    error: str = ""  # reference and words, if nothing could be used
+
+
 class Memory(NamedTuple):
     """The content of mirrors.json."""
 
@@ -52,6 +69,7 @@ class Memory(NamedTuple):
     usable: Tuple[str, ...] = ()  # Mirror.url of the last resolution, best first
     resolved_at: float = 0.0  # seconds since 1970
     note: str = ""
+    decisions: Tuple[Decision, ...] = ()  # the newest last
 
 
 class State:
@@ -153,6 +171,15 @@ def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
                   probe.seconds, probe.certificate_expires)
 
 
+def with_decision(memory: Memory, decision: Decision) -> Memory:
+    """Return a memory that also holds a decision, cut to what is worth keeping; the oldest one goes."""
+    rejected = tuple((authority, reference, reason[:MAX_REASON_CHARACTERS]) for authority, reference, reason in decision.rejected)
+    kept = decision._replace(
+        used=decision.used[:MAX_REJECTED], rejected=rejected[:MAX_REJECTED], error=decision.error[:2 * MAX_REASON_CHARACTERS],
+        more=decision.more + max(0, len(rejected) - MAX_REJECTED))
+    return memory._replace(decisions=(memory.decisions + (kept,))[-MAX_DECISIONS:])
+
+
 def resting(memory: Memory, now: int) -> Sequence[str]:
     """Return the authorities (host:port) of the mirrors that rest at ``now``."""
     return [authority_of(url) for url, record in memory.records.items()
@@ -187,6 +214,7 @@ def _memory_to(memory: Memory) -> Dict[str, Any]:
         "usable": list(memory.usable),
         "resolved_at": memory.resolved_at,
         "note": memory.note,
+        "decisions": [dict(decision._asdict()) for decision in memory.decisions],
     }
 
 
@@ -209,4 +237,12 @@ def _memory_of(values: Dict[str, Any]) -> Memory:
         mirrors, str(values["sha256"]),
         {str(url): _typed(_NO_RECORD, record) for url, record in values["records"].items()},
         _snapshot_of(values["snapshot"]) if values["snapshot"] else None,
-        tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]))
+        tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]),
+        tuple(_decision_of(decision) for decision in values.get("decisions", ())))  # version 0.1.0 wrote none
+
+
+def _decision_of(values: Dict[str, Any]) -> Decision:
+    rejected = tuple((str(authority), str(reference), str(reason)) for authority, reference, reason in values["rejected"])
+    used = tuple(str(authority) for authority in values["used"])
+    decision: Decision = _typed(Decision(0, ""), dict(values, used=used, rejected=rejected))
+    return decision

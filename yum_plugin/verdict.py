@@ -6,8 +6,9 @@ from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError
 from .listing import Candidates
 from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
-from .state import Memory, Record, judge_record
+from .state import Decision, Memory, Record, judge_record, with_decision
 from .trust.freshness import Choice, Offer, choose, duration, note_of
+from .urls import authority_of
 
 CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
 
@@ -66,7 +67,10 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
         error = refusal
     probes = [_with_lag(probe, choice) for probe in findings.probes]
     resolution = _resolution(findings, choice, probes, settings, now) if choice is not None else None
-    memory = _memory(findings, probes, resolution, now)
+    decision = _decision(findings, probes, resolution, error)._replace(at=int(now))
+    if accept_rollback and resolution is not None:
+        decision = decision._replace(note="accept-rollback")
+    memory = with_decision(_memory(findings, probes, resolution, now), decision)
     return Answer(findings.repository, resolution, error, memory, tuple(probes), findings.candidates)
 
 
@@ -102,7 +106,22 @@ def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolu
     if resolution is None:
         return previous._replace(mirrors=mirrors, records=records)
     usable = tuple(mirror.url for mirror in resolution.mirrors)
-    return Memory(mirrors, listed.sha256, records, resolution.snapshot._replace(raw=b""), usable, now, resolution.note)
+    snapshot = resolution.snapshot._replace(raw=b"")
+    return Memory(mirrors, listed.sha256, records, snapshot, usable, now, resolution.note, previous.decisions)
+
+
+def _decision(findings: Findings, probes: List[Probe], resolution: Optional[Resolution],
+              error: Optional[MirrorsError]) -> Decision:
+    """Say what is decided, for who asks why."""
+    proven = error.reference if error else ""  # what is proven and refused all the same: a rollback
+    rejected = [(authority_of(probe.mirror.url), proven if probe.outcome == "ok" else probe.outcome, probe.detail)
+                for probe in probes if probe.outcome != "ok" or proven]
+    rejected += [(authority_of(mirror.url), "not-asked", reason) for mirror, reason in findings.candidates.left_out]
+    made = Decision(0, "metadata", len(findings.asked), rejected=tuple(rejected), error=str(error or ""))
+    if resolution is None:
+        return made
+    used = tuple(authority_of(mirror.url) for mirror in resolution.mirrors)
+    return made._replace(revision=resolution.snapshot.revision, used=used, note=resolution.note)
 
 
 def _nobody(findings: Findings) -> MirrorsError:

@@ -3,9 +3,9 @@ import argparse
 import logging
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..config import Settings, read_settings
+from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
 from ..errors import MirrorsError, UsageError
 from ..files import inside
 from ..logs import FORMAT, open_log
@@ -15,7 +15,11 @@ from ..state import State
 from .console import Console, printable, utc
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
-CONFIG_FILES = ("/etc/dnf/plugins/xcpng-mirrors.conf", "/etc/yum/pluginconf.d/xcpng-mirrors.conf")
+NOTES = {  # of a Resolution and a Decision
+    "freeze": "freeze: nothing newer is offered, and this is older than max_age",
+    "propagating": "propagating: the redirector names another revision that no mirror serves yet",
+    "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
+}
 REPOSITORY_FOLDERS = ("/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d")  # dnf.conf(5): reposdir
 
 
@@ -24,6 +28,7 @@ class Host(NamedTuple):
 
     config: str  # path of the .conf; "" if there is none
     settings: Settings
+    origins: Mapping[str, Origin]  # see config.Reading
     repositories: Tuple[Repository, ...]  # at least one
     state: State
     warnings: Tuple[str, ...]
@@ -38,10 +43,16 @@ def add_host_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
     parser.add_argument("--repo", action="append", default=[], metavar="ID", help="only this repository, also if it is "
                         "disabled (may be repeated; default: the enabled ones that repos= in the .conf names)")
-    parser.add_argument("--config", metavar="FILE", help="the .conf (default: the first of {})".format(", ".join(CONFIG_FILES)))
+    add_config_arguments(parser)
     parser.add_argument("--reposdir", action="append", default=[], metavar="DIR",
                         help="folder of .repo files (may be repeated; default: {})".format(", ".join(REPOSITORY_FOLDERS)))
     parser.add_argument("--state-dir", metavar="DIR", help="what is remembered (default: state_dir= in the .conf)")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say whose settings count."""
+    parser.add_argument("--config", default="", metavar="FILE", help="the .conf, read before {}/*.conf (default: the first of "
+                        "{})".format(FRAGMENT_FOLDER, ", ".join(CONFIG_FILES)))
     parser.add_argument("--installroot", default="/", metavar="DIR", help="the host whose root this folder is")
 
 
@@ -58,25 +69,17 @@ def open_host(arguments: argparse.Namespace) -> Host:
         UsageError: a file named by an option is missing, or no repository is ours.
     """
     root = os.path.abspath(arguments.installroot)
-    config = _config_file(arguments.config, root)
-    settings, problems = read_settings(config)
+    config = config_file(arguments.config, root)
+    settings, problems, origins, _ = read_settings(config, fragments_of(root))
     open_log(inside(root, settings.log_file), settings.log_level)
     if arguments.verbose > 1:
         _log_to_stderr()
     repositories, more = _repositories(arguments, root, settings)
     state = State(arguments.state_dir or inside(root, settings.state_dir))
-    host = Host(config, settings, repositories, state, tuple(problems) + tuple(more))
+    host = Host(config, settings, origins, repositories, state, tuple(problems) + tuple(more))
     for warning in host.warnings:
         Console(sys.stderr).line("xcpng-mirrors: {}".format(printable(warning)))
     return host
-
-
-def _config_file(named: Optional[str], root: str) -> str:
-    """Find the .conf: the one named, else the installroot's, else this host's; "" if there is none."""
-    if named:
-        return _existing(named, os.path.isfile)
-    candidates = [inside(root, path) for path in CONFIG_FILES] + list(CONFIG_FILES)
-    return next((path for path in candidates if os.path.isfile(path)), "")
 
 
 def _existing(path: str, exists: Any) -> str:

@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 from ..errors import TrustError, UsageError
-from ..files import inside
 from ..keyfiles import DEFAULT_KEY_PATH, load_keys
 from ..trust.keys import PublicKey
 from .console import Console, printable
@@ -29,7 +28,7 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(named: str, root: str = "/") -> "Settings":
-    """Read the .conf, and say on stderr what cannot be used.
+    """Read the .conf and its fragments, and say on stderr what cannot be used.
 
     Args:
         named: by --config; "": the installroot's, else this host's, else the defaults.
@@ -38,13 +37,9 @@ def read_config(named: str, root: str = "/") -> "Settings":
     Raises:
         UsageError: the named file is missing.
     """
-    from ..config import read_settings
-    from .common import CONFIG_FILES
+    from ..config import config_file, fragments_of, read_settings
 
-    if named and not os.path.isfile(named):
-        raise UsageError("usage", "there is no such file or folder", where=named)
-    candidates = [named] if named else [inside(root, path) for path in CONFIG_FILES] + list(CONFIG_FILES)
-    settings, warnings = read_settings(next((path for path in candidates if os.path.isfile(path)), ""))
+    settings, warnings, _, _ = read_settings(config_file(named, root), fragments_of(root))
     for warning in warnings:
         Console(sys.stderr).line("xcpng-mirrors: {}".format(printable(warning)))
     return settings

@@ -23,9 +23,12 @@ SUBCOMMANDS = (
     ("mirrors", "ask every mirror and show how it does"),
     ("refresh", "find the proven mirrors now and remember them"),
     ("status", "show what this host remembers; asks nobody"),
+    ("precheck", "say whether this host can update now, and what that takes"),
+    ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
     ("key", "show or check the keys of this host"),
+    ("config", "show every setting and where its value comes from"),
 )
 
 

@@ -12,7 +12,7 @@ from ..resolve import Options, Resolver
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
 from ..verdict import Answer
-from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
+from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Cell, Column, Console, ago, shortened, table, utc, wrapped
 
 DAY_SECONDS = 86400
@@ -117,9 +117,7 @@ class View:
         if self.candidates is None or self.answer is None:
             return []
         note = self.answer.resolution.note if self.answer.resolution else ""
-        known = {"freeze": "freeze: nothing newer is offered, and this is older than max_age",
-                 "propagating": "propagating: the redirector names another revision that no mirror serves yet"}
-        remarks = [known[note]] if note in known else []
+        remarks = [NOTES[note]] if note in NOTES else []
         if any(mirror.source == "known" for mirror in self.candidates.mirrors):
             remarks.append("the redirector gave no list: these are the mirrors of the last one")
         return remarks

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what is remembered and return the exit code: 0 fine, 1 something is wrong."""
     host, now = open_host(arguments), time.time()
     found = [status_of(repository, host.state, now) for repository in host.repositories]
-    general = [] if host.settings.enabled else ["the plugin is switched off: enabled=0 ({})".format(host.config)]
+    general = [] if host.settings.enabled else ["the plugin is switched off: enabled=0 ({})".format(host.origins["enabled"])]
     general += host.state.problems
     out = Console(sys.stdout)
     if arguments.json:

@@ -31,24 +31,38 @@ NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"pree
 
 clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no clock that nobody sets
 
+OFF = ("0", "no", "false", "off")
+FRAGMENTS = "etc/xcpng-mirrors.d/"
 DEFAULTS = {
-    "command": "/usr/bin/xcpng-mirrors",
-    "state_dir": "/var/lib/xcpng-mirrors",
-    "repos": "xcp-ng-*",
-    "fingerprints": "34AC2EB68248FED6D076838ACD75783A3FD3AC9E",
-    "deadline": "8",
-    "refresh_after": "900",
-    "minrate": "5000",
-    "timeout": "5",
-    "verify_packages": "1",
+    "enabled": "1", "command": "/usr/bin/xcpng-mirrors", "state_dir": "/var/lib/xcpng-mirrors", "repos": "xcp-ng-*",
+    "fingerprints": "34AC2EB68248FED6D076838ACD75783A3FD3AC9E", "deadline": "8", "refresh_after": "900", "minrate": "5000",
+    "timeout": "5", "verify_packages": "1",
 }
+
+
+def reader(parser, root):
+    """Return a function of a key that returns its text in the last fragment that has it, else in the .conf, else None.
+
+    Args:
+        parser: the package manager's own, with our .conf in it; another of its kind reads each fragment.
+        root: the installroot.
+    """
+    layers, folder = [parser], os.path.join(root, FRAGMENTS)
+    for name in sorted(fnmatch.filter(os.listdir(folder) if os.access(folder, os.R_OK) else (), "[!.]*.conf")):
+        fragment = parser.__class__()  # type() does not know it on Python 2.7
+        try:
+            fragment.read(os.path.join(folder, name))
+        except Exception:  # each parser has errors of its own; the engine leaves a damaged fragment out too, and tells
+            continue
+        layers.insert(0, fragment)
+    return lambda key: next((layer.get("main", key) for layer in layers if layer.has_option("main", key)), None)
 
 
 class Settings(object):
     """The settings that a plugin itself needs; the engine reads the whole .conf, and tells what is wrong with it.
 
     Args:
-        get: function of a key that returns its text in the .conf, or None.
+        get: see reader.
         root: the installroot; the state lies inside it.
     """
 
@@ -56,13 +70,12 @@ class Settings(object):
         values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
         self.command = values["command"]
         self.state_dir = os.path.join(root, values["state_dir"].lstrip("/"))
-        self.repos = values["repos"].replace(",", " ").split()
+        enabled, self.verify_packages = (values[key].lower() not in OFF for key in ("enabled", "verify_packages"))
+        self.repos = values["repos"].replace(",", " ").split() if enabled else []
         self.fingerprints = values["fingerprints"].upper().replace(",", " ").split()
         self.deadline = number(values["deadline"], 8.0)
         self.refresh_after = number(values["refresh_after"], 900.0)
-        self.minrate = int(number(values["minrate"], 0))
-        self.verify_packages = values["verify_packages"].lower() not in ("0", "no", "false", "off")
-        self.timeout = int(number(values["timeout"], 0))
+        self.minrate, self.timeout = (int(number(values[key], 0)) for key in ("minrate", "timeout"))
 
     def wants(self, repository_id, urls):
         """Whether a repository is ours to look after: its id matches, and no URL is a proxy's ``http://HTTPS///`` form."""
@@ -117,13 +130,8 @@ def is_warm(settings, repository_id, cached_repomd, now):
         and the one that was accepted.
     """
     metalink = settings.file_of(repository_id, "metalink.xml")
-    try:
-        age = now - os.stat(metalink).st_mtime
-    except OSError:
-        return False
-    if not 0 <= age < settings.refresh_after:
-        return False
-    digest = sha256_of(cached_repomd)
+    age = now - os.path.getmtime(metalink) if os.path.exists(metalink) else -1
+    digest = sha256_of(cached_repomd) if 0 <= age < settings.refresh_after else None
     return bool(digest) and is_pinned(digest, metalink) and is_pinned(digest, settings.file_of(repository_id, "accepted.json"))
 
 
@@ -180,9 +188,7 @@ class Engine(object):
         self._command = command
         self._seconds = seconds
         self._ends_at = clock() + seconds
-        self._child = None
-        self._requests = None
-        self._stderr = None
+        self._child = self._requests = self._stderr = None
         self._buffer = b""
 
     def ask(self, request, on_event=None):

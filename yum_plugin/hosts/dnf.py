@@ -51,9 +51,8 @@ class XcpngMirrors(dnf.Plugin):
 
     def config(self):
         """Called by dnf once the repositories are read, also for history and clean: prepare, touch nothing."""
-        conf = self.read_config(self.base.conf)
-        self.settings = bridge.Settings(
-            lambda key: conf.get("main", key) if conf.has_option("main", key) else None, self.base.conf.installroot)
+        root = self.base.conf.installroot
+        self.settings = bridge.Settings(bridge.reader(self.read_config(self.base.conf), root), root)
         original = self.base.fill_sack
 
         def fill_sack(load_system_repo=True, load_available_repos=True):

@@ -73,7 +73,8 @@ def _hook(hook):
         if conduit._base.conf.cache or os.geteuid() != 0:
             return
         try:
-            hook(conduit, bridge.Settings(lambda key: conduit.confString("main", key), conduit._base.conf.installroot))
+            root = conduit._base.conf.installroot
+            hook(conduit, bridge.Settings(bridge.reader(conduit._conf, root), root))
         except PluginYumExit:
             raise
         except Exception as error:  # the border: our crash must not cost the admin an update

@@ -37,6 +37,7 @@ class PrimaryPackage(NamedTuple):
     size: Optional[int]  # bytes of the file; None if not told
     checksum_type: str  # "sha256", "sha384" or "sha512"
     checksum: str  # lower-case hex digits
+    installed_size: Optional[int] = None  # bytes of its files; None if not told
 
 
 def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
@@ -106,7 +107,8 @@ def _read_package(element: etree._Element) -> PrimaryPackage:
         release=_word(version.get("rel")),
         arch=_word(_child(element, "arch").text),
         href=_href(element, location),
-        size=_size(element),
+        size=_size(element, "package"),
+        installed_size=_size(element, "installed"),
         checksum_type=kind,
         checksum=digits,
     )
@@ -133,8 +135,8 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _size(element: etree._Element) -> Optional[int]:
-    text = _child(element, "size").get("package")
+def _size(element: etree._Element, what: str) -> Optional[int]:
+    text = _child(element, "size").get(what)
     return None if text is None else _number(text)
 
 

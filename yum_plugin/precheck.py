@@ -1,0 +1,84 @@
+"""Whether this host could update now: what is newer than what is installed, and whether there is room for it."""
+import os
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from .files import inside
+from .repofiles import main_options
+from .rpmdb import Installed
+from .trust.evr import Key, evr_key
+from .trust.primary import PrimaryPackage
+
+CACHE_FOLDER = "/var/cache"  # yum and dnf; cachedir= in [main] of their .conf may say otherwise
+
+
+class Room(NamedTuple):
+    """One file system that an update writes to."""
+
+    path: str
+    needed_bytes: int
+    free_bytes: int
+
+
+def updates(installed: Iterable[Installed], offered: Iterable[PrimaryPackage]) -> List[PrimaryPackage]:
+    """Find the newest offered package of each installed name and architecture, if it is newer than what is installed.
+
+    What it requires besides, and what replaces a package under another name, is the package manager's to find out.
+
+    Args:
+        installed: from ``rpmdb.installed_packages``.
+        offered: of all repositories, from their proven metadata.
+
+    Returns:
+        The packages by name.
+    """
+    newest: Dict[Tuple[str, str], Key] = {}
+    for package in installed:
+        key = evr_key(package.epoch, package.version, package.release)
+        newest[package.name, package.arch] = max(key, newest.get((package.name, package.arch), key))
+    found: Dict[Tuple[str, str], PrimaryPackage] = {}
+    for offer in offered:
+        key, which = evr_key(offer.epoch, offer.version, offer.release), (offer.name, offer.arch)
+        if which in newest and newest[which] < key:
+            newest[which], found[which] = key, offer
+    return [found[which] for which in sorted(found)]
+
+
+def fetch_bytes(packages: Iterable[PrimaryPackage]) -> int:
+    """Return what the packages' files have in all; of one whose size is not told nothing is counted."""
+    return sum(package.size or 0 for package in packages)
+
+
+def install_bytes(packages: Iterable[PrimaryPackage]) -> int:
+    """Return what the installed files have in all; rpm writes them before it removes the old ones."""
+    return sum(package.installed_size or 0 for package in packages)
+
+
+def room_for(packages: Sequence[PrimaryPackage], root: str) -> List[Room]:
+    """Find the file systems that an update writes to, and whether there is room.
+
+    Args:
+        packages: from ``updates``.
+        root: the installroot.
+
+    Returns:
+        The package cache's and the root's; one if they are the same.
+
+    Raises:
+        OSError: the root cannot be looked at.
+    """
+    named = main_options(root).get("cachedir", CACHE_FOLDER).partition("$")[0]
+    cache = _existing(os.path.normpath(inside(root, named)), root)
+    rooms: Dict[int, Room] = {}
+    for path, needed in ((cache, fetch_bytes(packages)), (root, install_bytes(packages))):
+        device, found = os.stat(path).st_dev, os.statvfs(path)
+        before: Optional[Room] = rooms.get(device)
+        rooms[device] = Room(before.path if before else path, needed + (before.needed_bytes if before else 0),
+                             found.f_bavail * found.f_frsize)
+    return list(rooms.values())
+
+
+def _existing(path: str, root: str) -> str:
+    """Return the nearest folder above a path that is there."""
+    while not os.path.isdir(path) and len(path) > len(root):
+        path = os.path.dirname(path)
+    return path
