@@ -2,15 +2,15 @@
 #
 # PYTHON        the Python of $(VENV)                   (python3)
 # PYTEST_ARGS   e.g. PYTEST_ARGS="-k rollback"
-# STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR: see tools/stage.sh
+# STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR, SETS, PYTHONS: see tools/stage.sh and tools/rpm.sh
 PYTHON ?= python3
 VENV ?= .venv
 # Commands that the lab and the package need; tools/need.sh knows their packages.
 TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
-RPM_FLAGS ?= --without bundled
-export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR
+RPM_FLAGS ?=
+export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
-.PHONY: help venv tools lint test test-yum fuzz demo bench stage rpm clean
+.PHONY: help venv tools lint test test-yum fuzz demo bench stage rpm rpm-twice rpmlint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -53,6 +53,14 @@ stage: ## DESTDIR=DIR: lay out in DIR what the RPM installs
 
 rpm: tools ## build the packages of HEAD into build/rpm
 	@tools/rpm.sh $(RPM_FLAGS)
+
+rpm-twice: tools ## prove that HEAD always makes the same packages: build them twice and compare
+	@tools/rpm.sh $(RPM_FLAGS) | xargs sha256sum >build/rpm.first
+	@tools/rpm.sh $(RPM_FLAGS) >/dev/null && sha256sum -c build/rpm.first
+
+rpmlint: rpm ## what rpmlint has to say of the packages, beside what rpm/rpmlint.toml explains
+	@tools/need.sh rpmlint
+	rpmlint -c rpm/rpmlint.toml build/rpm/RPMS build/rpm/SRPMS
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,26 +1,49 @@
 #!/bin/sh
 # Usage: tools/rpm.sh [FLAG OF rpmbuild]...
-# Build the packages of HEAD into build/rpm. Libraries are fetched here, never by rpmbuild:
+# Build the packages of HEAD into build/rpm. Libraries are fetched here, by hash, never by rpmbuild:
 # they go in as a second source, unless --without bundled is among the flags.
+# The same commit makes the same packages, byte for byte (make rpm-twice proves it), in any folder but for that of sources.
+#
+# SETS      of libraries: the Pythons that the package is for (those of hosts, rpm/requirements-el*.txt, and this machine's)
+# RPM_TOP   where to build (build/rpm)
 set -eu
+umask 022
+export LC_ALL=C
 cd "$(dirname "$0")/.."
-python=${STAGE_PYTHON:-/usr/bin/python3}
 version=$(sed -n 's/^Version: *//p' rpm/xcpng-mirrors.spec)
-top=$PWD/build/rpm
+top=${RPM_TOP:-$PWD/build/rpm}
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 rm -rf "$top"
 mkdir -p "$top/SOURCES"
 git archive --prefix="xcpng-mirrors-$version/" -o "$top/SOURCES/xcpng-mirrors-$version.tar.gz" HEAD
+
+# What of the specification follows from the libraries: their names and versions, and the licences of all.
+describe() {
+    cat "$@" | sort -u | awk -F '\t' '{ print "Provides: bundled(python3dist(" $1 ")) = " $2 }'
+    echo "%global bundled_licenses $(cat "$@" | cut -f 3 | sed 's/ AND /\n/g' | sort -u | sed 's/^/AND /' | xargs)"
+}
+
 case " $* " in
 *" --without bundled "*) ;;
 *)
-    STAGE_PYTHON=$python tools/stage.sh "$top/stage"
-    tag=$("$python" -c 'import sys; print("cp{}{}".format(*sys.version_info))')
-    tar -czf "$top/SOURCES/xcpng-mirrors-libraries-$version.tar.gz" "build/vendor/$tag"
-    rm -rf "$top/stage"
+    here=$("${STAGE_PYTHON:-/usr/bin/python3}" -c 'import sys; print("cp{}{}".format(*sys.version_info))')
+    sets=${SETS:-$({ tools/vendor.sh | grep -x "$here" || :; sed -n 's/^# set: \([^ ]*\) .*/\1/p' rpm/requirements-el*.txt; } | sort -u)}
+    tools/vendor.sh $sets
+    folders=$(for set in $sets; do echo "build/vendor/$set"; done)
+    describe $(for set in $sets; do echo "build/vendor/$set/bundled"; done) >"$top/SOURCES/xcpng-mirrors-bundled-$version.inc"
+    find $folders | sort | # tar of XCP-ng 8.3 cannot sort
+        tar --no-recursion --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c -T - |
+        gzip -n1 >"$top/SOURCES/xcpng-mirrors-libraries-$version.tar.gz"
     ;;
 esac
+cp rpm/xcpng-mirrors.spec "$top/SOURCES/"
+touch -d "@$SOURCE_DATE_EPOCH" "$top"/SOURCES/*
 git cat-file -e HEAD:yum_plugin/hosts/yum.py 2>/dev/null || set -- "$@" --without yum
 # Where packages are not rpms, rpm cannot know what is installed.
 rpm -q rpm >/dev/null 2>&1 || set -- "$@" --nodeps
-rpmbuild -ba --define "_topdir $top" "$@" rpm/xcpng-mirrors.spec >"$top/log" 2>&1 || { tail -n 30 "$top/log" >&2; exit 1; }
+# Two steps: otherwise the packages would name the package of sources, in which rpm puts the name of its folder.
+for what in -bb -bs; do
+    rpmbuild $what --define "_topdir $top" "$@" "$top/SOURCES/xcpng-mirrors.spec" >>"$top/log" 2>&1 || { tail -n 30 "$top/log" >&2; exit 1; }
+done
 find "$top/RPMS" "$top/SRPMS" -name '*.rpm'

@@ -5,14 +5,18 @@
 # STAGE_PYTHON  the host's Python (/usr/bin/python3): runs the command and dnf
 # LIBDIR        parent of the vendored libraries (/usr/lib64)
 # DNF_PLUGINS   where dnf looks for plugins (asked of STAGE_PYTHON)
-# VENDOR        1: vendor the libraries of requirements.txt, from build/vendor/ if they are there; 0: leave them out
+# VENDOR        1: bring libraries, fetched if need be; 0: leave them out; unpacked: bring build/vendor as it is
+# SETS          of libraries, e.g. "cp36 cp312" (the one for STAGE_PYTHON)
+# PYTHONS       more interpreters to make bytecode for the other sets with, beside python3.6 and so on of PATH
+# SOURCE_DATE_EPOCH  time of all files (0)
 set -eu
 umask 022
 root=${1:?usage: make stage DESTDIR=DIR}
 cd "$(dirname "$0")/.."
 case $root in /*) ;; *) root=$PWD/$root ;; esac
+ask_tag='import sys; print("cp{}{}".format(*sys.version_info))'
 python=$("${STAGE_PYTHON:-/usr/bin/python3}" -c 'import sys; print(sys.executable)')
-tag=$("$python" -c 'import sys; print("cp{}{}".format(*sys.version_info))')
+tag=$("$python" -c "$ask_tag")
 libdir=${LIBDIR:-/usr/lib64}
 dnf_plugins=${DNF_PLUGINS:-$("$python" -c '
 import importlib.util, os, sys
@@ -20,6 +24,8 @@ dnf = importlib.util.find_spec("dnf")
 site = os.path.dirname(os.path.dirname(dnf.origin)) if dnf else "/usr/lib/python{}.{}/site-packages".format(*sys.version_info)
 print(os.path.join(site, "dnf-plugins"))')}
 share=/usr/share/xcpng-mirrors
+sets=
+[ "${VENDOR:-1}" = 0 ] || sets=${SETS:-$tag}
 
 put() { # SOURCE TARGET
     install -D -m 0644 "$1" "$root$2"
@@ -31,43 +37,69 @@ plugin() {
     ln -srf "$root$share/yum_plugin/hosts/$1.py" "$root$2/xcpng-mirrors.py"
 }
 
-# compile FOLDER INSTALLED: the bytecode names the installed path only, and is valid by content
-# rather than by time (SOURCE_DATE_EPOCH makes py_compile do so)
-compile() {
-    SOURCE_DATE_EPOCH=0 "$python" -m compileall -q -d "$2" "$1"
+# interpreter TAG: the Python of a set, if there is one here that really runs; without it that set has no bytecode, and
+# the command starts a second later
+interpreter() {
+    if [ "$1" = "$tag" ]; then
+        echo "$python"
+    else
+        for candidate in ${PYTHONS:-} "python$(echo "${1#cp}" | sed 's/./&./')"; do
+            [ "$("$candidate" -c "$ask_tag" 2>/dev/null)" != "$1" ] || { command -v "$candidate" && break; }
+        done
+    fi
 }
 
-vendor() { # keep build/vendor/TAG in step with requirements.txt
-    libraries=build/vendor/$tag
-    if ! cmp -s requirements.txt "$libraries/requirements.txt"; then
-        rm -rf "$libraries"
-        tools/venv.sh "$python" "build/vendor/$tag-venv"
-        "build/vendor/$tag-venv/bin/python" -m pip install -q --no-compile --target "$libraries" -r requirements.txt
-        rm -rf "$libraries/bin" # scripts that name this machine's Python
-        compile "$libraries" "$libdir/xcpng-mirrors/$tag"
-        cp requirements.txt "$libraries/"
-    fi
-    install -d "$root$libdir/xcpng-mirrors"
-    cp -R "$libraries" "$root$libdir/xcpng-mirrors/"
-    chmod -R u=rwX,go=rX "$root$libdir/xcpng-mirrors"
+# compile PYTHON FOLDER: the bytecode names the installed path only, and is valid by content (SOURCE_DATE_EPOCH makes
+# py_compile do so), with Python 3.6 by the time that settle gives
+compile() {
+    SOURCE_DATE_EPOCH=0 "$1" -m compileall -q -d "$2" "$root$2"
+}
+
+settle() { # give everything the same time
+    find "$root" -exec touch -h -d "@${SOURCE_DATE_EPOCH:-0}" {} +
+}
+
+vendor() { # TAG
+    [ "${VENDOR:-1}" = unpacked ] || tools/vendor.sh "$1"
+    install -d "$root$libdir/xcpng-mirrors" "$root/usr/share/licenses/xcpng-mirrors"
+    rm -rf "$root$libdir/xcpng-mirrors/$1"
+    cp -R "build/vendor/$1/lib" "$root$libdir/xcpng-mirrors/$1"
+    cp -R "build/vendor/$1/licenses/." "$root/usr/share/licenses/xcpng-mirrors"
 }
 
 find yum_plugin -name '*.py' | while read -r module; do put "$module" "$share/$module"; done
-compile "$root$share/yum_plugin" "$share/yum_plugin"
-[ "${VENDOR:-1}" = 0 ] || vendor
+for set in $sets; do vendor "$set"; done
 
 install -d "$root/usr/bin"
 sed -e "s|@PYTHON@|$python|" -e "s|@LIB@|${libdir#/usr/}|" tools/xcpng-mirrors.in >"$root/usr/bin/xcpng-mirrors"
 chmod 0755 "$root/usr/bin/xcpng-mirrors"
 
 plugin dnf "$dnf_plugins"
-compile "$root$dnf_plugins" "$dnf_plugins"
 put etc/xcpng-mirrors.dnf.conf /etc/dnf/plugins/xcpng-mirrors.conf
 if [ -e yum_plugin/hosts/yum.py ]; then
     plugin yum /usr/lib/yum-plugins
     put etc/xcpng-mirrors.yum.conf /etc/yum/pluginconf.d/xcpng-mirrors.conf
 fi
 put etc/xcpng-mirrors.logrotate /etc/logrotate.d/xcpng-mirrors
+put etc/xcpng-mirrors.bash-completion /usr/share/bash-completion/completions/xcpng-mirrors
+for unit in service timer; do
+    put etc/xcpng-mirrors-refresh.$unit /usr/lib/systemd/system/xcpng-mirrors-refresh.$unit
+done
+put etc/xcpng-mirrors.preset /usr/lib/systemd/system-preset/90-xcpng-mirrors.preset
+install -d "$root/usr/share/man/man8"
+for page in man/*.8; do
+    gzip -9n <"$page" >"$root/usr/share/man/man8/$(basename "$page").gz"
+done
 put LICENSE /usr/share/licenses/xcpng-mirrors/LICENSE
 [ ! -e README.md ] || put README.md /usr/share/doc/xcpng-mirrors/README.md
 install -d -m 0755 "$root/var/lib/xcpng-mirrors" "$root/etc/xcpng-mirrors.d"
+
+settle
+compile "$python" "$dnf_plugins"
+for set in $(echo "$tag" $sets | tr ' ' '\n' | sort -u); do
+    found=$(interpreter "$set")
+    [ -n "$found" ] || continue
+    compile "$found" "$share/yum_plugin"
+    [ ! -d "$root$libdir/xcpng-mirrors/$set" ] || compile "$found" "$libdir/xcpng-mirrors/$set"
+done
+settle
