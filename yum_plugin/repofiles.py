@@ -44,7 +44,7 @@ def read_repositories(
         The repositories in the order of the files, and a warning for each file, line or repository that is not used.
     """
     found: List[Repository] = []
-    sections, warnings = _read_sections(reposdir)
+    sections, _, warnings = _read_sections(reposdir)
     for name, options in sections.items():
         ours = any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.repos)
         if not ours or (ids and name not in ids):
@@ -82,8 +82,14 @@ def replace_variables(text: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: variables.get((match.group(1) or match.group(2)).lower(), match.group()), text)
 
 
-def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], List[str]]:
-    """Return the options of each section by its name, and warnings; of a section in two files the first counts."""
+def section_in(reposdir: str, name: str) -> Optional[Tuple[str, Mapping[str, str]]]:
+    """Return the file and the options of a repository in a folder of .repo files; None if it is not there."""
+    sections, home, _ = _read_sections(reposdir)
+    return (home[name], sections[name]) if name in sections else None
+
+
+def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, str], List[str]]:
+    """Return options and file of each section by its name, and warnings; of a section in two files the first counts."""
     sections: Dict[str, Dict[str, str]] = {}
     home: Dict[str, str] = {}
     warnings: List[str] = []
@@ -97,7 +103,7 @@ def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], List[str]]
                 sections.setdefault(entry.section, {})[entry.key] = entry.value
         twice = {entry.section for entry in content.entries if home[entry.section] != path}
         warnings += ["{}: [{}] is in {} already".format(path, name, home[name]) for name in sorted(twice)]
-    return sections, warnings
+    return sections, home, warnings
 
 
 def _read(path: str, most: int) -> bytes:

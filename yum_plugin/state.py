@@ -238,7 +238,7 @@ def _memory_of(values: Dict[str, Any]) -> Memory:
         {str(url): _typed(_NO_RECORD, record) for url, record in values["records"].items()},
         _snapshot_of(values["snapshot"]) if values["snapshot"] else None,
         tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]),
-        tuple(_decision_of(decision) for decision in values.get("decisions", ())))  # version 0.1.0 wrote none
+        tuple(_decision_of(decision) for decision in values.get("decisions", ())))  # missing in a file of an earlier version
 
 
 def _decision_of(values: Dict[str, Any]) -> Decision:

@@ -1,0 +1,342 @@
+"""``xcpng-mirrors doctor``: what is wrong on this host, each problem with the command that mends it. Changes nothing.
+
+The checks, in this order: settings, plugin, keys, gpgcheck, space, tls, network (name, proxy, clock), mirrors.
+Whether the plugin is loaded is asked of the package manager itself: it lists its plugins with -v.
+"""
+import argparse
+import email.utils
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..ask import redirector_roots
+from ..config import CONFIG_FILES, read_flag, split_words
+from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError
+from ..files import inside, read_capped
+from ..inifile import MAX_BYTES, parse_ini
+from ..keyfiles import RepositoryKeys, disagreements, look_at
+from ..model import REPOMD, Repository
+from ..net.fetch import Client, Limits
+from ..net.tls import make_context
+from ..net.transport import proxies_for
+from ..precheck import room_for
+from ..repofiles import main_options, section_in
+from ..resolve import Options, Resolver
+from ..rpmdb import imported_keys
+from ..trust.freshness import duration
+from ..urls import authority_of, host_of
+from .common import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
+from .console import STYLES, Console, printable, utc, wrapped
+from .mirrors import View
+from .progress import size_words
+
+NAME = "xcpng-mirrors"
+LEAST_FREE_BYTES = 200 * 10**6
+MOST_DRIFT_SECONDS = 300
+MANAGER_SECONDS = 60.0
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+CLOCK_REMEDY = "timedatectl set-ntp true && timedatectl"
+PACKAGES = {"dnf": "python3-dnf-plugin-xcpng-mirrors", "yum": "yum-plugin-xcpng-mirrors"}
+FASTESTMIRROR = "/etc/yum/pluginconf.d/fastestmirror.conf"
+_LOADED = re.compile(r"^Loaded plugins:(.*(?:\n\s+:.*)*)", re.M)  # yum breaks a long line
+
+
+class Problem(NamedTuple):
+    """Something wrong."""
+
+    what: str
+    remedy: str  # the command that mends it, or tells more where no command can
+
+
+class Patient(NamedTuple):
+    """What is examined."""
+
+    host: Host
+    root: str
+    folders: Sequence[str]  # of .repo files
+    now: float
+
+
+class Check(NamedTuple):
+    """What one check found."""
+
+    name: str
+    detail: str  # what was found, if all is well or not
+    problems: Sequence[Problem]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_host_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine, tell, and return the exit code: 1 if anything is wrong."""
+    root = os.path.abspath(arguments.installroot)
+    host = open_host(arguments)
+    folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
+    patient = Patient(host, root, folders, time.time())
+    out = Console(sys.stdout)
+    checks = []
+    for name, check in CHECKS:
+        detail, problems = check(patient)
+        checks.append(Check(name, detail, problems))
+        if not arguments.json and (problems or not arguments.quiet):
+            out.write("".join(line + "\n" for line in _lines(checks[-1], out)))
+    if arguments.json:
+        out.line(json.dumps(_values(checks, host, patient.now), indent=1))
+    return EXIT_PROBLEM if any(check.problems for check in checks) else EXIT_OK
+
+
+_Found = Tuple[str, List[Problem]]
+
+
+def _settings(patient: Patient) -> _Found:
+    host = patient.host
+    problems = [Problem(warning, "xcpng-mirrors config") for warning in host.warnings]
+    if not host.settings.enabled:
+        origin = host.origins["enabled"]
+        problems.append(Problem("the plugin is switched off ({})".format(origin),
+                                "sed -i '{}s/.*/enabled=1/' {}".format(origin.line, shlex.quote(origin.path))))
+    if not (os.path.isfile(host.settings.command) and os.access(host.settings.command, os.X_OK)):
+        problems.append(Problem("{} is no program".format(host.settings.command), "yum reinstall xcpng-mirrors"))
+    return host.config or "no .conf", problems
+
+
+def _plugin(patient: Patient) -> _Found:
+    """Ask each package manager which plugins it has loaded; where ours is not, say why fastestmirror matters then."""
+    managers = [name for name in ("dnf", "yum") if _is_manager(name)]
+    if not managers:
+        return "no package manager", [Problem("neither yum nor dnf is here", "export PATH=/usr/sbin:/usr/bin:/sbin:/bin")]
+    missing = [name for name in managers if NAME not in _loaded_plugins(name, patient.root)]
+    problems = [_not_loaded(name, patient) for name in missing]
+    excluded = _excluded_origins(patient)
+    if "yum" in missing and excluded:
+        what = "fastestmirror takes {} from yum's list, so the fallback is never used".format(", ".join(excluded))
+        path = shlex.quote(inside(patient.root, FASTESTMIRROR))
+        problems.append(Problem(what, "sed -i 's/^exclude/#exclude/' {}".format(path)))
+    return "loaded by {}".format(" and ".join(name for name in managers if name not in missing) or "none"), problems
+
+
+def _is_manager(name: str) -> bool:
+    """Whether a package manager is here under its own name; on newer systems "yum" is dnf."""
+    path = shutil.which(name)
+    return path is not None and (name == "dnf" or not os.path.basename(os.path.realpath(path)).startswith("dnf"))
+
+
+def _loaded_plugins(name: str, root: str) -> List[str]:
+    """Let a package manager list its plugins, without the network (-C); empty if it fails."""
+    where = [] if root == "/" else ["--installroot", root]
+    try:
+        done = subprocess.run([name, "-v", "-C"] + where + ["repolist"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=MANAGER_SECONDS, env=dict(os.environ, LC_ALL="C"))
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found = _LOADED.search(done.stdout.decode("utf-8", "replace"))
+    return re.findall(r"[^\s,:]+", found.group(1)) if found else []
+
+
+def _not_loaded(name: str, patient: Patient) -> Problem:
+    conf = {"dnf": CONFIG_FILES[0], "yum": CONFIG_FILES[1]}[name]
+    main = inside(patient.root, "/etc/{}".format({"dnf": "dnf/dnf.conf", "yum": "yum.conf"}[name]))
+    what = "{} does not load the plugin".format(name)
+    if not _flag(main_options(patient.root).get("plugins", "1")):
+        return Problem("{}: plugins=0 in {}".format(what, main),
+                       "sed -i 's/^plugins *=.*/plugins=1/' {}".format(shlex.quote(main)))
+    if not os.path.isfile(inside(patient.root, conf)):
+        what += ": {} is missing".format(inside(patient.root, conf))
+    return Problem(what, "{0} reinstall {1} || {0} install {1}".format(name, PACKAGES[name]))
+
+
+def _excluded_origins(patient: Patient) -> List[str]:
+    """Return the hosts of fallbacks= that fastestmirror's exclude= names."""
+    try:
+        entries = parse_ini(read_capped(inside(patient.root, FASTESTMIRROR), MAX_BYTES)).entries
+    except OSError:
+        return []
+    words = [word for entry in entries if entry.key == "exclude" for word in split_words(entry.value)]
+    hosts = [host_of(url) for url in patient.host.settings.fallbacks]
+    return [host for host in hosts if any(word in host for word in words)]
+
+
+def _flag(text: str) -> bool:
+    try:
+        return read_flag(text)
+    except ValueError:
+        return False
+
+
+def _keys(patient: Patient) -> _Found:
+    pins = patient.host.settings.fingerprints
+    found = [RepositoryKeys(repository, [look_at(path, pins, int(patient.now)) for path in repository.key_paths])
+             for repository in patient.host.repositories]
+    return "pinned: {}".format(", ".join(pins)), [
+        _problem(error) for error in disagreements(found, pins, imported_keys(patient.root), patient.root)]
+
+
+def _problem(error: MirrorsError, prefix: str = "") -> Problem:
+    place = " ({})".format(error.where) if error.where else ""
+    return Problem("{}{}: {}{}".format(prefix, error.reference, error.what, place), error.hint)
+
+
+def _gpgcheck(patient: Patient) -> _Found:
+    main, problems = main_options(patient.root), []
+    for repository in patient.host.repositories:
+        found = next(filter(None, (section_in(folder, repository.id) for folder in patient.folders)), None)
+        path, options = found if found is not None else ("", {})
+        for key in ("gpgcheck", "repo_gpgcheck"):
+            if found is not None and not _flag(options.get(key, main.get(key, "0"))):
+                section = r"^\[{}\]".format(repository.id.replace(".", r"\."))
+                remedy = r"sed -i -e '/{0}/,/^\[/{{/^{1} *=/d}}' -e '/{0}/a {1}=1' {2}".format(section, key, shlex.quote(path))
+                problems.append(Problem("{}: {} is off in {}".format(repository.id, key, path), remedy))
+    return ", ".join(repository.id for repository in patient.host.repositories), problems
+
+
+def _space(patient: Patient) -> _Found:
+    try:
+        rooms = room_for((), patient.root)
+    except OSError as error:
+        return "unknown", [Problem("{}: {}".format(patient.root, error.strerror), "df -h {}".format(shlex.quote(patient.root)))]
+    problems = [Problem("{} free on {}".format(size_words(room.free_bytes), room.path),
+                        "{} clean packages".format("dnf" if _is_manager("dnf") else "yum"))
+                for room in rooms if room.free_bytes < LEAST_FREE_BYTES]
+    state = patient.host.state.folder
+    if os.path.isdir(state) and not os.access(state, os.W_OK):
+        problems.append(Problem("{} cannot be written".format(state), "sudo xcpng-mirrors doctor"))
+    problems += [Problem(text, "xcpng-mirrors refresh") for text in patient.host.state.problems]
+    return ", ".join("{} free on {}".format(size_words(room.free_bytes), room.path) for room in rooms), problems
+
+
+def _tls(patient: Patient) -> _Found:
+    """Load the CA bundle, client certificate and so on of each repository."""
+    problems: List[Problem] = []
+    bundles = []
+    for repository in patient.host.repositories:
+        network = repository.network
+        bundles.append(network.ssl_ca_cert or "the system's")
+        try:
+            make_context(network)
+        except MirrorsError as error:
+            problems.append(_problem(error, repository.id + ": "))
+        if not network.ssl_verify:
+            problems.append(Problem("{}: sslverify is off: anybody on the way can see what is fetched".format(repository.id),
+                                    "grep -rn sslverify /etc/yum.conf /etc/dnf/dnf.conf {}".format(" ".join(patient.folders))))
+    default = ssl.get_default_verify_paths()
+    if "the system's" in bundles and not (default.cafile or default.capath):
+        problems.append(Problem("there is no CA bundle", "yum reinstall ca-certificates"))
+    return "CA bundle: {}".format(", ".join(sorted(set(bundles)))), problems
+
+
+def _network(patient: Patient) -> _Found:
+    """Ask the redirector, by the way that the repositories take: name, proxy, answer; and compare its clock with ours."""
+    settings, details = patient.host.settings, []
+    problems: List[Problem] = []
+    asked = {repository.network: repository for repository in patient.host.repositories if repository.path}
+    for repository in asked.values():
+        roots = redirector_roots(repository, settings.redirectors)
+        error: Optional[FetchError] = None
+        for url in [root + repository.path + REPOMD for root in roots][::-1]:  # http first: no wrong clock spoils its answer
+            try:
+                details.append(_drift(url, repository, patient, problems))
+                error = None
+                break
+            except FetchError as failure:
+                error = failure
+            except MirrorsError:  # of a TLS file: told by another check
+                break
+        if error is not None:
+            problems.append(_unreachable(error, repository, roots[0], patient))
+    signed = [snapshot.signed_at for snapshot in map(patient.host.state.accepted, (each.id for each in patient.host.repositories))
+              if snapshot is not None]
+    if signed and max(signed) > patient.now + MOST_DRIFT_SECONDS:
+        what = "this host's clock is behind: it has accepted what was signed {}".format(utc(max(signed)))
+        problems.append(Problem(what, CLOCK_REMEDY))
+    return "; ".join(details) or "no answer", problems
+
+
+def _drift(url: str, repository: Repository, patient: Patient, problems: List[Problem]) -> str:
+    """Ask a server, and compare its Date (RFC 9110, 6.6.1) with our clock."""
+    settings = patient.host.settings
+    limits = Limits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
+    with Client(repository.network, make_context(repository.network), settings.deadline) as client:
+        with client.open(url, limits, accept=tuple(range(200, 500))) as stream:
+            date = email.utils.parsedate_tz(stream.headers.get("date", ""))
+    if date is None:
+        return "{} answers".format(authority_of(url))
+    ahead = time.time() - email.utils.mktime_tz(date)
+    if abs(ahead) > MOST_DRIFT_SECONDS:
+        problems.append(Problem("this host's clock is {} {} that of {}".format(
+            duration(int(abs(ahead))), "ahead of" if ahead > 0 else "behind", authority_of(url)), CLOCK_REMEDY))
+    return "{} answers, its clock differs by {:.0f} s".format(authority_of(url), abs(ahead))
+
+
+def _unreachable(error: FetchError, repository: Repository, root: str, patient: Patient) -> Problem:
+    """Say which part of the way is broken: the name, the proxy, or what is behind them."""
+    proxies = list(proxies_for(repository.network, root).values())
+    host = host_of(proxies[0] if proxies else root)
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as failure:
+        return Problem("the name {} cannot be looked up: {}".format(host, failure.strerror),
+                       "getent hosts {}; cat /etc/resolv.conf".format(shlex.quote(host)))
+    if proxies:
+        places = " ".join(shlex.quote(folder) for folder in patient.folders)
+        return Problem("no answer through the proxy {}: {}".format(host, error.what),
+                       "grep -rni proxy /etc/yum.conf /etc/dnf/dnf.conf {}; env | grep -i proxy".format(places))
+    return _problem(error)
+
+
+def _mirrors(patient: Patient) -> _Found:
+    """Ask every mirror; one that fails is left, one that is refused or a repository without any is a problem."""
+    host = patient.host
+    views = {each.id: View(each, host.state.accepted(each.id)) for each in host.repositories}
+    options = Options(
+        ask_everyone=True,
+        on_candidates=lambda repository, found: setattr(views[repository.id], "candidates", found),
+        on_probe=lambda repository, probe: views[repository.id].probes.update({probe.mirror.url: probe}))
+    for answer in Resolver(host.settings, host.state, options).run(host.repositories):
+        views[answer.repository.id].answer = answer
+    details: List[str] = []
+    problems: List[Problem] = []
+    for view in views.values():
+        details.append(view.summary(patient.now))
+        if view.error is not None:
+            problems.append(_problem(view.error, view.repository.id + ": "))
+        for row in view.rows():
+            words = "{}: {}".format(authority_of(row.mirror.url), ": ".join(filter(None, (row.state, row.reference, row.detail))))
+            if row.state == "refused":
+                problems.append(Problem(words, "xcpng-mirrors mirrors --repo {}".format(view.repository.id)))
+            elif row.state != "ok":
+                details.append(words)
+    return "; ".join(details), problems
+
+
+CHECKS: Sequence[Tuple[str, Callable[[Patient], _Found]]] = (
+    ("settings", _settings), ("plugin", _plugin), ("keys", _keys), ("gpgcheck", _gpgcheck), ("space", _space), ("tls", _tls),
+    ("network", _network), ("mirrors", _mirrors),
+)
+
+
+def _lines(check: Check, out: Console) -> List[str]:
+    word, style = ("PROBLEM", "bad") if check.problems else ("ok", "good")
+    first = wrapped(["{:9}{}: {}".format(word, check.name, part) if not number else "  " + part
+                     for number, part in enumerate(check.detail.split("; "))], out.width)
+    if out.colour:
+        first[0] = "\x1b[{}m{}\x1b[0m{}".format(STYLES[style], word, first[0][len(word):])
+    return first + [line for problem in check.problems
+                    for line in wrapped(["  " + problem.what], out.width) + ["    mend: " + printable(problem.remedy)]]
+
+
+def _values(checks: Sequence[Check], host: Host, now: float) -> Dict[str, Any]:
+    return {"schema": SCHEMA, "command": "doctor", "examined_at": utc(now), "fine": not any(check.problems for check in checks),
+            "warnings": list(host.warnings),
+            "checks": [{"name": check.name, "ok": not check.problems, "detail": check.detail,
+                        "problems": [dict(problem._asdict()) for problem in check.problems]} for check in checks]}
