@@ -38,7 +38,7 @@ test-yum: tools venv ## the yum tests on a real yum 3.4.3, if there is one; YUM=
 	@if [ -x "$(YUM)" ]; then YUM="$(YUM)" $(VENV)/bin/python -m pytest tests/test_yum.py $(PYTEST_ARGS); \
 	else echo "test-yum: left out, there is no yum 3.4.3 here (YUM=PATH names one); make test uses a stand-in"; fi
 
-fuzz: venv ## the hostile and random inputs only, many more of them, new ones each time
+fuzz: venv ## the random inputs only, more of them and new ones each time: FUZZ_EXAMPLES=1000 of each kind
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest -m "fuzz or hypothesis" $(PYTEST_ARGS)
 
 demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four faults
