@@ -11,7 +11,6 @@ from yum_plugin.refresh import is_refusal, refresh
 from yum_plugin.resolve import Options, Resolver
 from yum_plugin.state import Memory, State
 
-from .lab import faults
 from .lab.wire import SILENCE, document
 from .test_dnf import METADATA_FAULTS, TRUST_FAULTS
 from .world import NOW, lab_repository, lab_settings
@@ -61,8 +60,6 @@ class World:
 def world(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(choose, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
     monkeypatch.setattr(choose, "PATIENCE_SECONDS", 2.0)  # tests/test_choose.py holds the real times on a virtual clock
-    lab.trees.path("future")  # built on first use, which takes longer than mirrors are waited for
-    faults._bomb()
     return World(lab, tmp_path)
 
 

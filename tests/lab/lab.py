@@ -16,6 +16,7 @@ from .pages import Listed
 from .redirector import Redirector
 from .repositories import DAY, DEFAULT_SIZES, STATES, Trees, repository_path
 from .tools import locked
+from .wire import Request
 
 REDIRECTOR_ADDRESS = "127.0.0.2"
 ORIGIN_ADDRESS = "127.0.0.3"
@@ -184,6 +185,8 @@ class Lab:
         options = {"faults": faults, "state": tree, "base": base, "country": country, "sponsor": sponsor}
         mirror = self._start(name, address, tls=tls, **options)
         mirror.elsewhere = self.plain.url
+        # What a fault makes on first use, a state or a bomb, is made now and not while a client waits.
+        mirror.answer(Request("GET", "", base + "elsewhere/repodata/repomd.xml", "", {}, tls=True))
         self.mirrors[name] = mirror
         self.redirector.mirrors.append(self._listed(name))
         return mirror
