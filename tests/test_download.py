@@ -590,6 +590,12 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file_at_once(site, tmp_pa
     assert references(done) == ["ok"] and len(site.ranges("simple")) == 1 and read(tmp_path / "file") == BLOB
 
 
+def test_a_file_whose_size_nobody_tells_is_asked_for_once(site, tmp_path):
+    done = get(tmp_path, [site.add("terse", lambda request: Response(200, (), (BLOB,), None))], size=None)
+    assert references(done) == ["ok"] and read(tmp_path / "file") == BLOB
+    assert site.ranges("terse") == [""]
+
+
 def test_more_than_the_part_that_was_asked_for_is_refused(site, tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "FIRST_BYTES", SIZE // 4)
     place = ("Content-Range", "bytes 0-{}/{}".format(SIZE - 1, SIZE))

@@ -155,8 +155,9 @@ class Transfer:
         self.file.prepare()
         if self.file.total is None or self.file.received < self.file.total:
             try:
-                self._receive(client, self._first_end())
-                if self.file.received != self.file.total:
+                first_end = self._first_end()
+                self._receive(client, first_end)
+                if first_end is not None and self.file.received != self.file.total:
                     self._receive(client, None)
             except FetchError as error:
                 raise self._reason(error)
