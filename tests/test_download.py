@@ -13,6 +13,7 @@ from tests.lab.wire import SILENCE, Response, Server
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import download as scheduler
+from yum_plugin.net import spool as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
 from yum_plugin.net.rate import Meter, RateRules, View, judge
@@ -588,6 +589,14 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file_at_once(site, tmp_pa
     monkeypatch.setattr(transfer, "FIRST_BYTES", SIZE // 4)
     done = get(tmp_path, [site.add("simple", lambda request: Response(200, (), (BLOB,), SIZE))])
     assert references(done) == ["ok"] and len(site.ranges("simple")) == 1 and read(tmp_path / "file") == BLOB
+
+
+@pytest.mark.parametrize("system", ["linux", "one without posix_fadvise"])
+def test_a_file_larger_than_what_is_written_back_early_arrives(system, site, tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "WRITE_BACK_BYTES", SIZE // 8)
+    if system != "linux":
+        monkeypatch.delattr(os, "posix_fadvise")
+    assert get(tmp_path, [site.add("good")]).error is None and read(tmp_path / "file") == BLOB
 
 
 def test_a_file_whose_size_nobody_tells_is_asked_for_once(site, tmp_path):

@@ -48,3 +48,9 @@ def test_who_stops_listening_leaves_no_child_behind():
 
 def test_as_many_processes_as_this_one_may_use_cpus():
     assert 1 <= processes() <= (os.cpu_count() or 1)
+
+
+def test_where_the_system_does_not_tell_which_cpus_all_of_them_count(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert processes() == 3

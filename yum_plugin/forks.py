@@ -17,7 +17,8 @@ class _Child(NamedTuple):
 
 def processes() -> int:
     """Return how many may work side by side: one a CPU that this process may use."""
-    return min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+    return min(MAX_PROCESSES, usable)
 
 
 def shared(parts: Sequence[_Part], work: Callable[[_Part], List[Any]]) -> Iterator[List[Any]]:

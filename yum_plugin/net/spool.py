@@ -150,7 +150,7 @@ class Spool:
             while written < len(data):  # a disk that is almost full takes a part, then says so
                 written += self.stream.write(data[written:])
         self._unsent += written
-        if self._unsent >= WRITE_BACK_BYTES:
+        if self._unsent >= WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):  # macOS has none
             self._begin_write_back()
 
     def _begin_write_back(self) -> None:
