@@ -29,13 +29,12 @@ from ..net.tls import make_context
 from ..net.transport import proxies_for
 from ..precheck import room_for
 from ..repofiles import main_options, section_in
-from ..resolve import Options, Resolver
 from ..rpmdb import imported_keys
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
 from .common import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
 from .console import STYLES, Console, printable, utc, wrapped
-from .mirrors import View
+from .mirrors import Display, ask_everyone, views_of
 from .progress import size_words
 
 NAME = "xcpng-mirrors"
@@ -296,17 +295,11 @@ def _unreachable(error: FetchError, repository: Repository, root: str, patient: 
 
 def _mirrors(patient: Patient) -> _Found:
     """Ask every mirror; one that fails is left, one that is refused or a repository without any is a problem."""
-    host = patient.host
-    views = {each.id: View(each, host.state.accepted(each.id)) for each in host.repositories}
-    options = Options(
-        ask_everyone=True,
-        on_candidates=lambda repository, found: setattr(views[repository.id], "candidates", found),
-        on_probe=lambda repository, probe: views[repository.id].probes.update({probe.mirror.url: probe}))
-    for answer in Resolver(host.settings, host.state, options).run(host.repositories):
-        views[answer.repository.id].answer = answer
+    views = views_of(patient.host)
+    ask_everyone(patient.host, views, Display(views, wanted=False, as_table=False))
     details: List[str] = []
     problems: List[Problem] = []
-    for view in views.values():
+    for view in views:
         details.append(view.summary(patient.now))
         if view.error is not None:
             problems.append(_problem(view.error, view.repository.id + ": "))

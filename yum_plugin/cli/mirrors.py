@@ -221,8 +221,24 @@ def run(arguments: argparse.Namespace) -> int:
     3 or 4: a repository cannot be updated.
     """
     host = open_host(arguments)
-    views = [View(repository, host.state.accepted(repository.id)) for repository in host.repositories]
+    views = views_of(host)
     display = Display(views, arguments.verbose < 2 and not arguments.quiet, not arguments.json)
+    ask_everyone(host, views, display)
+    if arguments.json:
+        display.out.line(json.dumps(_values(views, host), indent=1))
+    elif not arguments.quiet:
+        display.finish()
+    _tell(views, host, arguments.verbose)
+    return max(_exit_code(view) for view in views)
+
+
+def views_of(host: Host) -> List[View]:
+    """Return a view of each repository, with nothing known yet."""
+    return [View(repository, host.state.accepted(repository.id)) for repository in host.repositories]
+
+
+def ask_everyone(host: Host, views: Sequence[View], display: Display) -> None:
+    """Ask every mirror of every repository; the display, and at the end the views, are told what came of it."""
     options = Options(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
@@ -231,12 +247,6 @@ def run(arguments: argparse.Namespace) -> int:
         display.clear()
     for view, answer in zip(views, answers):
         view.answer = answer
-    if arguments.json:
-        display.out.line(json.dumps(_values(views, host), indent=1))
-    elif not arguments.quiet:
-        display.finish()
-    _tell(views, host, arguments.verbose)
-    return max(_exit_code(view) for view in views)
 
 
 def _tell(views: Sequence[View], host: Host, verbose: int) -> None:
