@@ -23,7 +23,7 @@ ISO_BYTES = 600 * 1000 * 1000
 _ISO_HEAD = bytes(32769) + b"CD001"  # ECMA-119 section 8.1.2
 # The downloader as the packages of dnf use it, in a process of its own; prints the seconds.
 _DOWNLOAD = """\
-import hashlib, os, sys, time
+import sys, time
 from yum_plugin.model import Network
 from yum_plugin.net.download import download
 from yum_plugin.net.transfer import Item, Source

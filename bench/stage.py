@@ -65,12 +65,12 @@ class Stage:
         for number, fault in enumerate(faults, 1):
             self.lab.add_mirror("mirror{}".format(number), fault)
 
-    def host(self, plugin: bool, **settings: object) -> Host:
-        """Make a host. Stock is the same dnf, with plugins enabled and none there; ``settings`` go into the .conf."""
+    def host(self, plugin: bool, prefer: str = "") -> Host:
+        """Make a host. Stock is the same dnf, with plugins enabled and none there; ``prefer`` goes into the .conf."""
         self._made += 1
         made = self.lab.installroot(os.path.join(self._hosts, str(self._made)))
         if plugin:
-            install_plugin(made, self.lab, **settings)  # type: ignore[arg-type]
+            install_plugin(made, self.lab, prefer=prefer)
         return made
 
     def make_cold(self, host: Host) -> None:

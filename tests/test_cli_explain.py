@@ -8,7 +8,7 @@ from yum_plugin.cli.main import main
 from yum_plugin.state import Decision, Memory, Record, State, with_decision
 from yum_plugin.urls import authority_of
 
-from .test_cli import NOW, UPDATES, admin  # noqa: F401
+from .test_cli import NOW, UPDATES, Admin
 
 REFUSED = Decision(NOW - 7200, "metadata", 2, rejected=(("a.test", "rollback", ""),), error="rollback: older than accepted")
 CHOSEN = Decision(NOW - 3600, "metadata", 3, 7, ("b.test:8443", "a.test"),
@@ -17,7 +17,12 @@ PACKAGES = Decision(NOW - 60, "packages", 2, 0, ("a.test",), (("b.test:8443", "t
 
 
 @pytest.fixture
-def teller(admin, capsys, monkeypatch):  # noqa: F811
+def admin(lab, tmp_path):
+    return Admin(lab, tmp_path)
+
+
+@pytest.fixture
+def teller(admin, capsys, monkeypatch):
     """Runs ``explain`` in this process on what is remembered."""
     monkeypatch.setattr("yum_plugin.cli.explain.time.time", lambda: NOW)
     memory = Memory(records={"https://c.test/8/": Record("stale", "26 h behind", NOW - 3600, 0, 0, 0.1, None),
@@ -74,7 +79,7 @@ def test_a_repository_without_decisions_says_so(teller):
     assert code == 0 and "nothing was decided yet" in out
 
 
-def test_a_refresh_is_explained(admin):  # noqa: F811
+def test_a_refresh_is_explained(admin):
     admin.lab.add_mirror("ill", "http-503")
     admin.lab.add_mirror("good")
     assert admin.run("refresh", *UPDATES).returncode == 0

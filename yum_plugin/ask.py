@@ -9,11 +9,11 @@ from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fetch import Answer, Client, Limits
 from .sources import mirrorbits
 from .sources.forms import parse_list
+from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import Proven, RepomdProver
 from .trust.repomd import MAX_REPOMD_BYTES, Repomd
 
 MAX_LIST_BYTES = 2 * 1024 * 1024
-MAX_SIGNATURE_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
 SAMPLE_BYTES = 4 * 1024
 
