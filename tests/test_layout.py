@@ -22,7 +22,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
-JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
+JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
@@ -55,6 +55,7 @@ ARROWS = {
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
+    "syncing": GROUND | {"files", "net", "trust"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
     "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},

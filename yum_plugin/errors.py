@@ -68,6 +68,8 @@ class UsageError(MirrorsError):
         "configuration": "see the comments in the .conf file",
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
         "state": "check free space and permissions of the state directory",
+        "busy": "wait for it to end",
+        "in-the-way": "move it away if it does not belong there; a disk is better mounted there than linked",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }
 

@@ -28,6 +28,7 @@ SUBCOMMANDS = (
     ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
+    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )

@@ -156,7 +156,8 @@ def _decoded(text: bytes) -> str:
     return plain.decode("utf-8", "surrogateescape")
 
 
-def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "") -> Iterator[Entry]:
+def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "",
+            without: Sequence[str] = ()) -> Iterator[Entry]:
     """List a folder of a daemon, entry by entry as they come.
 
     Args:
@@ -164,6 +165,7 @@ def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True,
         bounds: caps.
         recursive: all that is below too.
         below: a path below the address, to begin there; as strict as an address's own.
+        without: rsync's patterns of what the daemon is not even to read.
 
     Yields:
         The entries in rsync's order, without the folder itself. Closing the iterator early ends the program.
@@ -175,6 +177,7 @@ def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True,
     """
     place = parse_address(address.url + below) if below else address
     options = ["--list-only", "--links", "--recursive" if recursive else "--dirs"]
+    options += ["--exclude=" + pattern for pattern in without]
     count = 0
     with running(options + ["--", place.url], bounds, place.url) as run:
         for line in run.lines(bounds.max_line_bytes):
