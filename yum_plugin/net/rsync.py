@@ -7,13 +7,14 @@ caller is done with it.
 """
 import calendar
 import contextlib
+import ctypes
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, cast
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, cast
 
 from ..errors import FetchError, MirrorsError, UsageError
 
@@ -31,6 +32,7 @@ _LINE = re.compile(rb"([-dlbcps])([-rwxsStT]{9}) +([0-9]{1,18}) "
                    rb"([0-9]{4})/([0-9]{2})/([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.+)\Z", re.DOTALL)
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
 _ARROW = b" -> "
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _TIMED_OUT = (30, 35)
 _PARTIAL = (23, 24)
 
@@ -278,7 +280,8 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
         arguments: after the options that every run has; the last ones are "--" and paths or addresses.
         bounds: deadlines.
         where: the address, for messages.
-        keep_open: descriptors that it inherits: a lock that must be held as long as it runs.
+        keep_open: descriptors that it inherits: a lock that must be held as long as it runs. It ends if we are killed
+            (prctl(2), PR_SET_PDEATHSIG), at once on Linux, elsewhere when its transfer does.
 
     Yields:
         The run; it has ended when the block is left.
@@ -291,7 +294,8 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
     try:
         process = subprocess.Popen(
             fixed + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
-            env=_environment(bounds), start_new_session=True, pass_fds=keep_open)
+            env=_environment(bounds), start_new_session=True, pass_fds=keep_open,
+            preexec_fn=_dying_with_us() if keep_open else None)
     except FileNotFoundError:
         raise UsageError("configuration", "there is no rsync program on this machine",
                          hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
@@ -300,6 +304,12 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
         yield run
     finally:
         run.close()
+
+
+def _dying_with_us() -> Optional[Callable[[], None]]:
+    """Return what lets a child get SIGTERM when its parent dies, so that it keeps the part of a file; None where nothing does."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _environment(bounds: Bounds) -> Dict[str, str]:

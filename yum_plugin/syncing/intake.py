@@ -64,7 +64,7 @@ class Intake:
             self._verified.add(path)
         elif self._memory.proves(path, status, demand):
             return True
-        if self._memory.disproves(path, status, demand):
+        elif self._memory.disproves(path, status, demand):
             return False
         if self._dry_run:
             return True

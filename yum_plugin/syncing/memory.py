@@ -55,7 +55,7 @@ class Memory:
     def disproves(self, path: str, status: os.stat_result, demand: Demand) -> bool:
         """Whether a file is known to be another one than is demanded."""
         known = self._files.get(path)
-        return known is not None and bool(known.digest) and known == _known(status, known.digest) and known.digest != _digest(demand)
+        return known is not None and known.digest not in ("", _digest(demand)) and known == _known(status, known.digest)
 
     def learn(self, path: str, status: os.stat_result, demand: Optional[Demand] = None) -> None:
         """Remember a file of the source.

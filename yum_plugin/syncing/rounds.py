@@ -19,6 +19,7 @@ from .origin import Origin, Told
 from .plan import Brake, Catalogue, Demand, Listed, Unit, UnitIndex, Want, find_units, is_excluded, is_inside, matches
 from .units import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
 
+EXCLUDE_HINT = "exclude whole repositories: a part of one is of no use to a client"
 NOTHING_HINT = "see --from: it wants the root of a mirror, which has the folders 8 and isos"
 
 
@@ -308,6 +309,8 @@ class Round:
                 continue
             if not unit.is_repository and self._is_tolerated(path):
                 continue
+            if is_excluded(path, self._options.excludes):
+                reason = FetchError("rsync-partial", "an --exclude leaves out what its metadata names", path, EXCLUDE_HINT)
             self.errors[unit] = reason or FetchError("rsync-partial", "the source lacks what its metadata names", where=path)
 
     def _is_tolerated(self, path: str) -> bool:
