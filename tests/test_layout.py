@@ -200,7 +200,8 @@ def expected_files():
     files["usr/share/licenses/xcpng-mirrors/LICENSE"] = "644"
     files["usr/share/bash-completion/completions/xcpng-mirrors"] = "644"
     files["usr/lib/systemd/system-preset/90-xcpng-mirrors.preset"] = "644"
-    files.update(("usr/lib/systemd/system/xcpng-mirrors-refresh." + unit, "644") for unit in ("service", "timer"))
+    files.update(("usr/lib/systemd/system/xcpng-mirrors-{}.{}".format(job, unit), "644") for job in ("refresh", "sync@")
+                 for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
     if (REPOSITORY_ROOT / "README.md").exists():
         files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
