@@ -120,6 +120,15 @@ class Mirrored:
         believer = Believer(self.keys, int(time.time()))
         return Sync(origin or self.origin(), destination, memory, Options(**options), believer, Told(told)).run()
 
+    def words(self, *more: str) -> List[str]:
+        """The arguments of the command."""
+        config = os.path.join(self.folder, "x.conf")
+        if not os.path.exists(config):
+            with open(config, "w") as stream:
+                stream.write("[main]\nlog_file={}/log\n".format(self.folder))
+        return ["sync", self.dest, "--from", self.url, "--key", self.lab.key_file, "--fingerprint", self.lab.key_fingerprint,
+                "--state-dir", self.state, "--config", config] + list(more)
+
     def outcomes(self, report: Report) -> Dict[str, str]:
         """What became of each folder: the outcome, or the error's reference."""
         return {result.unit.folder: result.error.reference if result.error else result.outcome for result in report.units}

@@ -196,6 +196,12 @@ class Destination:
             raise UsageError("in-the-way", "the source has a folder here", where=self.path(below)) from None
         self._folders[below] = True
 
+    def require_folder(self, below: str) -> None:
+        """Make sure that a path leads to a folder, or that one can be made there; errors as of ``make_folder``."""
+        self.make_folder(os.path.dirname(below))
+        if not self._is_folder(below) and os.path.lexists(self.path(below)):
+            raise UsageError("in-the-way", "the source has a folder here", where=self.path(below))
+
     def place(self, below: str) -> os.stat_result:
         """Give a file that has arrived its name, in the place of another one if there is one.
 
@@ -244,6 +250,8 @@ class Destination:
 
     def has_folders(self, below: str) -> bool:
         """Whether a folder of DEST holds other folders."""
+        if not self._is_folder(below):
+            return False
         with os.scandir(self.path(below)) as entries:
             return any(entry.is_dir(follow_symlinks=False) for entry in entries)
 

@@ -12,7 +12,7 @@ second copy of the tree is a file that its owner has replaced under the same nam
 old metadata does not fit it.
 """
 import contextlib
-import os
+import stat
 import tempfile
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -148,22 +148,25 @@ class Sync:
                 waiting[unit].append(path)
             else:
                 self._told.step("place", path)
-                self._guarded(found, path, unit)
+                with self._guarded(found, unit):
+                    self._place(found, path)
         for path, target in sorted(found.catalogue.links.items()):
             self._link(found, path, target)
         for unit, paths in waiting.items():
             if unit not in found.errors:
-                self._switch(found, unit, paths)
+                with self._guarded(found, unit):
+                    self._switch(found, unit, paths)
 
     def _belongs_to_switch(self, path: str, unit: Unit) -> bool:
         """Whether a file must not be seen before its unit's new metadata."""
         inside = is_inside(path, unit.switched_folder) if unit.is_repository else path in unit.heads
         return inside or self._destination.find(path) is not None
 
-    def _guarded(self, found: Round, path: str, unit: Optional[Unit]) -> None:
-        """Place a file; what stands in its way keeps its unit as it is."""
+    @contextlib.contextmanager
+    def _guarded(self, found: Round, unit: Optional[Unit]) -> Iterator[None]:
+        """What stands in the way of the block keeps its unit as it is, and the others go on."""
         try:
-            self._place(found, path)
+            yield
         except UsageError as error:
             if unit is None:
                 self._problems.append(error)
@@ -177,16 +180,15 @@ class Sync:
         status = self._destination.find(path)
         if found.is_kept(path):
             return
-        try:
-            if status is None or not os.path.islink(self._destination.path(path)) or self._destination.target(path) != target:
+        with self._guarded(found, None):
+            if status is None or not stat.S_ISLNK(status.st_mode) or self._destination.target(path) != target:
                 self._told.step("place", path)
                 status = self._destination.place_link(path, target)
             self._memory.learn(path, status)
-        except UsageError as error:
-            self._problems.append(error)
 
     def _switch(self, found: Round, unit: Unit, paths: List[str]) -> None:
         folder, work = unit.switched_folder, self._destination.work
+        self._destination.require_folder(folder)
         inside = [path for path in paths if is_inside(path, folder)]
         if not unit.is_repository and self._destination.has_folders(folder):
             inside = []  # folders cannot be linked: the list is replaced file by file, the signed one last
@@ -196,7 +198,6 @@ class Sync:
             self._told.step("place", path)
             self._place(found, path)
         if inside:
-            self._destination.make_folder(os.path.dirname(folder))
             new = self._destination.compose(folder, inside)
             at_once = switch_folder(new, self._destination.path(folder), work, lambda name: self._told.step(name, unit.folder))
             self._at_once = self._at_once and at_once

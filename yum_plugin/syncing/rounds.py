@@ -208,10 +208,11 @@ class Round:
 
     def _read_head(self, unit: Unit) -> None:
         for path in unit.heads:
-            if path in self._intake.reasons:
-                raise self._intake.reasons[path]
-            if self._is_absent(path):
+            reason = self._intake.reasons.get(path)
+            if self._is_absent(path) or (path != unit.head and reason is not None and reason.reference == "http-status"):
                 raise TrustError("signature-missing", "the source has no signature beside it", where=unit.head)
+            if reason is not None:
+                raise reason
         raw, signature = (self._read_small(self._destination.staged(path), path) for path in unit.heads)
         try:
             head = prove_head(unit, raw, signature, *self._believer)
