@@ -393,6 +393,19 @@ def test_an_image_that_is_not_the_signed_one_never_gets_its_name(synced):
     assert open(os.path.join(synced.dest, ISO), "rb").read() == open(os.path.join(synced.lab.trees.path("old"), ISO), "rb").read()
 
 
+def test_a_repository_that_nobody_signs_is_taken_only_if_that_is_allowed(synced):
+    old = os.path.join(synced.source, "7/base")
+    shutil.copytree(os.path.join(synced.lab.trees.path("old"), FOLDERS[0]), old)
+    os.unlink(old + "/repodata/repomd.xml.asc")
+    report = synced.copy()
+    assert synced.outcomes(report)["7/base"] == "signature-missing" and not os.path.exists(os.path.join(synced.dest, "7"))
+    assert "--unsigned" in [result for result in report.units if result.error][0].error.hint
+    report = synced.copy(unsigned=("7",))
+    assert "7/base" not in synced.outcomes(report) and os.path.exists(os.path.join(synced.dest, "7/base/repodata/repomd.xml"))
+    os.unlink(os.path.join(synced.source, UPDATES, "repodata/repomd.xml.asc"))
+    assert synced.outcomes(synced.copy(unsigned=("7",)))[UPDATES] == "signature-missing"
+
+
 def test_a_rollback_is_refused_by_name_unless_it_is_accepted(synced):
     synced.sync()
     synced.publish("old")
@@ -543,6 +556,19 @@ def test_dest_that_others_can_change_or_that_is_a_file_is_refused(tmp_path):
     for name in ("open", "file", "none/below"):
         with pytest.raises(UsageError):
             open_destination(str(tmp_path / name))
+
+
+def test_a_memory_that_cannot_be_written_is_told_and_spoils_nothing(site):
+    site.write("state", "a file", where=site.folder)
+    report = site.copy()
+    assert [problem.reference for problem in report.problems] == ["state"] and "--state-dir" in report.problems[0].hint
+    assert site.problems() == [] and set(site.outcomes(report).values()) == {"switched"}
+
+
+def test_a_dry_run_makes_no_dest(site):
+    with pytest.raises(UsageError):
+        open_destination(site.dest, make=False)
+    assert not os.path.exists(site.dest)
 
 
 def test_a_link_in_the_place_of_our_own_folder_is_replaced(synced, tmp_path):

@@ -26,6 +26,7 @@ from ..syncing.rounds import Believer, Options
 from ..syncing.rsyncing import RsyncOrigin
 from ..syncing.webbing import WebOrigin
 from ..urls import clean_base_url
+from ..verifying import localized
 from .common import SCHEMA, add_config_arguments, describe_error
 from .console import Cell, Column, Console, printable, table, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
@@ -40,6 +41,11 @@ _STYLES = {KEPT: "bad", SWITCHED: "good", WAITING: "warning"}
 _STEPS = {"list": "reading what {} has", "heads": "fetching {}", "metadata": "fetching metadata, {}",
           "files": "comparing files", "delete": "deleting {}", "switch": "publishing {}"}
 
+# References whose own hints speak of a host that updates.
+_HINTS = dict.fromkeys(("signature-invalid", "wrong-signature-type", "payload-mismatch", "malformed", "truncated", "http-status",
+                        "timed-out"), "try again later, or another source: --from URL")
+_HINTS["unknown-key"] = "signed by a key that is not pinned; see --key and --fingerprint"
+
 log = logging.getLogger("xcpng-mirrors")
 
 
@@ -53,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "default: all of the source, over https all that DEST has)")
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="neither fetch nor delete what is "
                         "called so: a name anywhere, or with / a path from the root on; * is any text (may be repeated)")
+    parser.add_argument("--unsigned", action="append", default=[], metavar="PATTERN",
+                        help="take a folder with a repository that its owner does not sign as it is (may be repeated)")
     parser.add_argument("--bwlimit", default="", metavar="RATE", help="bytes a second, also with K, M or G (1024)")
     parser.add_argument("--max-delete", type=int, metavar="N", help="delete no more than N files, whole repositories too "
                         "(default: {} files, and no whole repository)".format(MAX_DELETE))
@@ -75,10 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     open_log(inside(root, settings.log_file), settings.log_level)
     keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints)
     origin = _origin(arguments)
-    destination = open_destination(arguments.destination)
+    destination = open_destination(arguments.destination, make=not arguments.dry_run)
     memory = Memory(memory_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
-    options = Options(tuple(arguments.repo), tuple(arguments.exclude), Brake(arguments.max_delete, arguments.delete_foreign),
-                      arguments.accept_rollback, arguments.dry_run, arguments.verify_all)
+    options = Options(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude),
+                      Brake(arguments.max_delete, arguments.delete_foreign), arguments.accept_rollback, arguments.dry_run,
+                      arguments.verify_all)
     if arguments.max_delete is not None and arguments.max_delete < 0:
         raise UsageError("usage", "--max-delete wants a number of files", where=str(arguments.max_delete))
     progress = _Progress(not arguments.quiet)
@@ -86,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         report = Sync(origin, destination, memory, options, Believer(keys, int(time.time())), progress.told()).run()
     finally:
         progress.clear()
+    report = report._replace(units=tuple(
+        result._replace(error=result.error and localized(result.error, _HINTS)) for result in report.units))
     _note(report, destination.root)
     out = Console(sys.stdout)
     if arguments.json:

@@ -31,8 +31,12 @@ _SYSTEM_FOLDERS = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib3
 _SYSTEM_TREES = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys")
 
 
-def open_destination(path: str) -> "Destination":
-    """Accept a folder as DEST; it is made if only its last part is missing.
+def open_destination(path: str, make: bool = True) -> "Destination":
+    """Accept a folder as DEST.
+
+    Args:
+        path: of the folder.
+        make: it, if only its last part is missing.
 
     Raises:
         UsageError: it must not or cannot be one.
@@ -44,7 +48,8 @@ def open_destination(path: str) -> "Destination":
         raise UsageError("usage", what, where=real, hint="name a folder of its own")
     try:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(real, FOLDER_MODE)
+            if make:
+                os.mkdir(real, FOLDER_MODE)
         status = os.stat(real)
     except OSError as error:
         raise disk_error(error, real) from error

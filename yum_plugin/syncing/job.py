@@ -93,9 +93,9 @@ class Sync:
                 return self._run(lock)._replace(recovered=recovered)
             except OSError as error:
                 raise disk_error(error, error.filename or self._destination.root) from error
-            finally:
-                if not self._options.dry_run:
-                    self._save()
+            except MirrorsError:
+                self._save()  # of what was proven; that it fails is nothing beside what has failed already
+                raise
 
     @contextlib.contextmanager
     def _stage(self) -> Iterator[None]:
@@ -108,6 +108,8 @@ class Sync:
             yield
 
     def _save(self) -> None:
+        if self._options.dry_run:
+            return
         try:
             self._memory.save()
         except OSError as error:
@@ -127,6 +129,7 @@ class Sync:
         if not (self._options.dry_run or found.errors or self._problems):
             self._told.step("clean", "")
             self._destination.end_work()
+        self._save()
         self._told.step("end", "")
         return self._report(found, told)
 

@@ -19,6 +19,7 @@ from .origin import Origin, Told
 from .plan import Brake, Catalogue, Demand, Listed, Unit, UnitIndex, Want, find_units, is_excluded, is_inside, matches
 from .units import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
 
+UNSIGNED_HINT = "if its owner does not sign it, and you take it nevertheless: --unsigned FOLDER"
 EXCLUDE_HINT = "exclude whole repositories: a part of one is of no use to a client"
 NOTHING_HINT = "see --from: it wants the root of a mirror, which has the folders 8 and isos"
 
@@ -27,6 +28,7 @@ class Options(NamedTuple):
     """What was asked for."""
 
     repos: Tuple[str, ...] = ()  # patterns of the folders of units; empty: the whole tree
+    unsigned: Tuple[str, ...] = ()  # patterns of the folders of units that are taken as they are where nothing signs them
     excludes: Tuple[str, ...] = ()  # patterns
     brake: Brake = Brake()
     accept_rollback: bool = False
@@ -150,7 +152,7 @@ class Round:
             self.units = self._origin.units(self._options.repos, find_units(self._memory.paths))
             self._index = UnitIndex(self.units)
             return
-        every = find_units(listed.files)
+        every = [unit for unit in find_units(listed.files) if not self._is_let_pass(unit, listed)]
         wanted = self._options.repos
         self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
         if not every:
@@ -164,6 +166,10 @@ class Round:
             files={path: file for path, file in listed.files.items() if self.in_scope(path)},
             links={path: target for path, target in listed.links.items() if self.in_scope(path)})
         self._destination.prune_stage(set(self.catalogue.files))
+
+    def _is_let_pass(self, unit: Unit, listed: Catalogue) -> bool:
+        """Whether the files of a unit are plain ones, because nobody signs it and that was allowed."""
+        return unit.heads[1] not in listed.files and is_excluded(unit.folder, self._options.unsigned)
 
     def _is_same(self, path: str) -> bool:
         """Whether DEST's file has size and time of the source's: rsync's own quick check."""
@@ -210,7 +216,7 @@ class Round:
         for path in unit.heads:
             reason = self._intake.reasons.get(path)
             if self._is_absent(path) or (path != unit.head and reason is not None and reason.reference == "http-status"):
-                raise TrustError("signature-missing", "the source has no signature beside it", where=unit.head)
+                raise TrustError("signature-missing", "the source has no signature beside it", unit.head, UNSIGNED_HINT)
             if reason is not None:
                 raise reason
         raw, signature = (self._read_small(self._destination.staged(path), path) for path in unit.heads)

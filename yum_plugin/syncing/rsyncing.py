@@ -5,10 +5,10 @@ what is published, so that nothing arrives under a name that readers know before
 """
 import os
 import re
-from typing import Dict, Mapping, Sequence
+from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ..errors import FetchError, MirrorsError
-from ..net.rsync import Address, Bounds, listing, running
+from ..net.rsync import Address, Bounds, Entry, listing, running
 from .destination import LIST, PARTS
 from .origin import Limits, Origin, Told
 from .plan import WORK, Catalogue, Want, sift
@@ -40,15 +40,21 @@ class RsyncOrigin(Origin):
 
     def catalogue(self, excludes: Sequence[str]) -> Catalogue:
         """List everything; a daemon that could not read all of it makes the catalogue incomplete."""
-        entries, complete = [], True
+        faults: List[FetchError] = []
+        found = sift(self._entries(faults), excludes)
+        return found._replace(complete=not faults)
+
+    def _entries(self, faults: List[FetchError]) -> Iterator[Entry]:
+        """Yield what is listed; that there would be more is added to the faults."""
+        anything = False
         try:
             for entry in listing(self._address, self._bounds, without=("/" + WORK,)):
-                entries.append(entry)
+                anything = True
+                yield entry
         except FetchError as error:
-            if error.reference != "rsync-partial" or not entries:
+            if error.reference != "rsync-partial" or not anything:
                 raise
-            complete = False
-        return sift(entries, excludes)._replace(complete=complete)
+            faults.append(error)
 
     def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage."""
