@@ -1,9 +1,12 @@
 """A mirror kept right by rsync: whole at every moment, whatever the source does, and whenever the sync is killed."""
+import ctypes
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -17,6 +20,7 @@ from yum_plugin.syncing import switch
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.plan import WORK, Brake
 from yum_plugin.syncing.rsyncing import RsyncOrigin
+from yum_plugin.trust.openpgp import verify_detached
 
 AGENT = UPDATES + "/Packages/lab-agent-{}-1.noarch.rpm"
 
@@ -234,6 +238,67 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_right_what_a_kill_l
         assert synced.problems() == [], "put right even before the source is asked"
         synced.copy()
         assert synced.problems() == [] and synced.version() == "new"
+
+
+class OldLibrary:
+    """A C library that has no function for it, as CentOS 7's; whatever its kernel can do."""
+
+    def __init__(self, code=0):
+        self._code = code
+
+    def syscall(self, *arguments):
+        if self._code:
+            ctypes.set_errno(self._code)
+            return -1
+        return ctypes.CDLL(None, use_errno=True).syscall(*arguments)
+
+
+@pytest.mark.parametrize("library", [None, OldLibrary()])
+def test_two_folders_are_exchanged_in_one_step(library, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name / name).mkdir(parents=True)
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    assert switch.exchange(one, other, library)
+    assert (os.listdir(one), os.listdir(other)) == (["other"], ["one"])
+    with pytest.raises(FileNotFoundError):
+        switch.exchange(one, str(tmp_path / "none"), library)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL])
+def test_a_kernel_or_file_system_that_cannot_exchange_is_told_from_an_error(code, tmp_path):
+    assert not switch.exchange(str(tmp_path), str(tmp_path), OldLibrary(code))
+    assert not switch.exchange(str(tmp_path), str(tmp_path), object())
+
+
+def test_who_reads_meanwhile_never_misses_metadata_and_sees_pairs_that_fit(synced):
+    """A reader that opens the folder once, as a web server does for a client's keep-alive requests at best."""
+    folder = os.path.join(synced.dest, UPDATES, "repodata")
+    ended, seen, problems = threading.Event(), set(), []
+
+    def read():
+        while not ended.is_set():
+            try:
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    raw, signature = (open(os.open(name, os.O_RDONLY, dir_fd=handle), "rb").read() for name in ("repomd.xml", "repomd.xml.asc"))
+                finally:
+                    os.close(handle)
+            except FileNotFoundError as error:
+                if error.filename == folder:
+                    problems.append(error)
+                continue  # this folder was thrown away between two of its files: the next one is there already
+            seen.add((raw, signature))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for state in ("new", "old") * 4:
+        synced.publish(state)
+        synced.copy(accept_rollback=True)
+    ended.set()
+    reader.join()
+    assert not problems and len(seen) == 2
+    for raw, signature in seen:
+        verify_detached(raw, signature, synced.keys, int(time.time()))
 
 
 def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):

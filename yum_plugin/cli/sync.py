@@ -28,7 +28,7 @@ from ..syncing.webbing import WebOrigin
 from ..urls import clean_base_url
 from ..verifying import localized
 from .common import SCHEMA, add_config_arguments, describe_error
-from .console import Cell, Column, Console, printable, table, utc
+from .console import Cell, Column, Console, printable, shortened, table, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
 from .outcome import exit_code
 from .progress import Progress, size_words
@@ -176,18 +176,22 @@ def _lines(report: Report, arguments: argparse.Namespace, out: Console) -> List[
     if hidden:
         lines.append("and {} unchanged".format(hidden))
     deleted = len(report.deletions.paths)
-    if arguments.dry_run:
-        lines.append("would fetch {} files, {}; would delete {}".format(report.files, size_words(report.bytes), deleted))
-    else:
-        lines.append("fetched {} files, {}; deleted {}".format(report.files, size_words(report.bytes), deleted))
+    words = "would fetch {}, {}; would delete {}" if arguments.dry_run else "fetched {}, {}; deleted {}"
+    lines.append(words.format(_files(report.files), size_words(report.bytes), deleted))
     shown = report.deletions.paths if arguments.verbose else report.deletions.paths[:MAX_TOLD if arguments.dry_run else 0]
-    lines += ["  delete {}".format(printable(path)) for path in shown]
+    lines += [shortened("  delete {}".format(printable(path)), out.width) for path in shown]
+    if shown and deleted > len(shown):
+        lines.append("  and {} more; see -v".format(deleted - len(shown)))
     return lines + _remarks(report)
+
+
+def _files(count: int) -> str:
+    return "{} file{}".format(count, "" if count == 1 else "s")
 
 
 def _row(result: UnitResult) -> List[Cell]:
     when = utc(result.head.timestamp)[:16].replace("T", " ") if result.head else ""
-    fetched = "{} files, {}".format(result.files, size_words(result.bytes)) if result.files else ""
+    fetched = "{}, {}".format(_files(result.files), size_words(result.bytes)) if result.files else ""
     return [Cell(result.unit.folder or "/"), Cell(result.outcome, _STYLES.get(result.outcome, "")), Cell(when), Cell(fetched)]
 
 
@@ -196,11 +200,11 @@ def _remarks(report: Report) -> List[str]:
     if report.recovered:
         lines.append("an earlier sync was ended while it published; that was put right first")
     if told.later:
-        lines.append("{} more are deleted next time, when nobody reads the old metadata any more".format(told.later))
+        lines.append("{} more to be deleted next time, when nobody reads the old metadata any more".format(told.later))
     if told.held:
-        lines.append("{} files that the source has no longer stay until a run is all right".format(told.held))
+        lines.append("{} gone from the source, to be deleted when a run is all right".format(_files(told.held)))
     if told.foreign:
-        lines.append("{} files were never the source's and stay; --delete-foreign deletes them".format(told.foreign))
+        lines.append("{} here that never came from the source: kept; --delete-foreign deletes".format(_files(told.foreign)))
     if not report.at_once:
         lines.append("this file system cannot exchange two folders at once: metadata was missing for a moment")
     return lines

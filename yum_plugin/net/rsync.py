@@ -30,6 +30,8 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_.,+=@~-]{1,255}\Z")  # nothing that a shell, 
 # rsync 3.x, generator.c:list_file_entry; with --no-human-readable the size has no thousands' marks
 _LINE = re.compile(rb"([-dlbcps])([-rwxsStT]{9}) +([0-9]{1,18}) "
                    rb"([0-9]{4})/([0-9]{2})/([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.+)\Z", re.DOTALL)
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")  # segments "", "." and ".."
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
 _ARROW = b" -> "
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -94,11 +96,11 @@ def unsafe_name(path: str) -> str:
     Args:
         path: its segments separated by "/".
     """
-    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if _CONTROL.search(path):
         return "a control character in a name"
     if path.startswith("/"):
         return "an absolute path"
-    if any(segment in ("", ".", "..") for segment in path.split("/")):
+    if _DOTS.search(path):
         return "a path with empty or dot segments"
     return ""
 

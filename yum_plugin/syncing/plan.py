@@ -140,7 +140,8 @@ def sift(entries: Iterable[Entry], excludes: Sequence[str] = ()) -> Catalogue:
     found = Catalogue({}, {})
     left_out: List[Tuple[str, str]] = []
     for entry in entries:
-        if is_excluded(entry.path, excludes) or entry.path.split("/")[0] == WORK or RSYNC_WORK in entry.path.split("/"):
+        names = entry.path.split("/")
+        if names[0] == WORK or RSYNC_WORK in names or (excludes and is_excluded(entry.path, excludes)):
             continue
         reason = _reason_against(entry, kinds)
         if reason:
@@ -160,8 +161,7 @@ def _reason_against(entry: Entry, kinds: Dict[str, str]) -> str:
         return entry.unsafe
     if not entry.is_utf8:
         return "a name that is no UTF-8"
-    raw = entry.path.encode("utf-8")
-    if len(raw) > MAX_PATH_BYTES or any(len(name) > MAX_NAME_BYTES for name in raw.split(b"/")):
+    if len(entry.path) > MAX_NAME_BYTES // 4 and _is_too_long(entry.path.encode("utf-8")):
         return "a name that is too long"
     if entry.kind not in (FILE, FOLDER, LINK):
         return "a {}".format(entry.kind)
@@ -173,6 +173,10 @@ def _reason_against(entry: Entry, kinds: Dict[str, str]) -> str:
     if entry.kind == LINK and not link_stays_inside(entry.path, entry.target):
         return "a link that leads out of the tree"
     return ""
+
+
+def _is_too_long(raw: bytes) -> bool:
+    return len(raw) > MAX_PATH_BYTES or any(len(name) > MAX_NAME_BYTES for name in raw.split(b"/"))
 
 
 def link_stays_inside(path: str, target: str) -> bool:

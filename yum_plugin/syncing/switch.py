@@ -26,8 +26,13 @@ NOTE = "switching"  # in the work folder: what two renames are about
 OLD = "old"  # in the work folder: what was published, between the two
 
 
-def exchange(one: str, other: str) -> bool:
+def exchange(one: str, other: str, library: Any = None) -> bool:
     """Swap two folders of one file system in one step.
+
+    Args:
+        one: a folder.
+        other: a folder.
+        library: the C library; this process's own if left out.
 
     Returns:
         False: this system or file system cannot; nothing was done.
@@ -35,7 +40,7 @@ def exchange(one: str, other: str) -> bool:
     Raises:
         OSError: it can, and it failed.
     """
-    library = ctypes.CDLL(None, use_errno=True)
+    library = library or ctypes.CDLL(None, use_errno=True)
     arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
     call: Callable[..., Any]
     if hasattr(library, "renameat2"):
