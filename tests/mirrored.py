@@ -13,7 +13,7 @@ from yum_plugin.syncing.job import Report, Sync
 from yum_plugin.syncing.memory import Memory, memory_path
 from yum_plugin.syncing.origin import Limits, Origin, Told
 from yum_plugin.syncing.plan import sift
-from yum_plugin.syncing.rounds import Believer, Options
+from yum_plugin.syncing.rounds import Believer, Job, Options
 from yum_plugin.syncing.rsyncing import RsyncOrigin
 from yum_plugin.verifying import Examiner
 
@@ -118,7 +118,7 @@ class Mirrored:
         destination = open_destination(self.dest)
         memory = Memory(memory_path(self.state, destination.root))
         believer = Believer(self.keys, int(time.time()))
-        return Sync(origin or self.origin(), destination, memory, Options(**options), believer, Told(told)).run()
+        return Sync(Job(origin or self.origin(), destination, memory, Options(**options), believer, Told(told))).run()
 
     def words(self, *more: str) -> List[str]:
         """The arguments of the command."""

@@ -511,6 +511,19 @@ def test_a_source_that_is_another_one_does_not_cost_the_mirror(make, synced):
     assert set(before) <= set(synced.names()) and synced.version() == "old"
 
 
+def test_nothing_is_taken_of_a_mirror_of_something_else(synced):
+    for folder, name in ((FOLDERS[0] + "/repodata", "repomd.xml"), (UPDATES + "/repodata", "repomd.xml"), ("8", "SHA256SUMS"), ("isos/8.3", "SHA256SUMS")):
+        path = os.path.join(synced.source, folder, name)
+        with open(path, "rb") as document, open(path + ".asc", "wb") as stream:
+            stream.write(synced.lab.keys.sign(document.read(), OTHER))
+    synced.write("index.html", "another welcome")
+    synced.write("debian/pool/a.deb", "x")
+    before = synced.names()
+    report = synced.copy()
+    assert set(synced.outcomes(report).values()) == {"unknown-key"} and [name for name, _ in synced.steps].count("files") == 0
+    assert synced.names() == before and open(os.path.join(synced.dest, "index.html")).read() == "welcome" and synced.problems() == []
+
+
 def test_a_repository_that_has_gone_is_deleted_when_that_is_allowed(synced):
     synced.sync()
     synced.sync()

@@ -22,7 +22,7 @@ from ..syncing.job import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
 from ..syncing.memory import Memory, memory_path
 from ..syncing.origin import Limits, Origin, Told
 from ..syncing.plan import MAX_DELETE, Brake
-from ..syncing.rounds import Believer, Options
+from ..syncing.rounds import Believer, Job, Options
 from ..syncing.rsyncing import RsyncOrigin
 from ..syncing.webbing import WebOrigin
 from ..urls import clean_base_url
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("usage", "--max-delete wants a number of files", where=str(arguments.max_delete))
     progress = _Progress(not arguments.quiet)
     try:
-        report = Sync(origin, destination, memory, options, Believer(keys, int(time.time())), progress.told()).run()
+        report = Sync(Job(origin, destination, memory, options, Believer(keys, int(time.time())), progress.told())).run()
     finally:
         progress.clear()
     report = report._replace(units=tuple(

@@ -139,9 +139,14 @@ class Destination:
         for name in (NEXT, LINKED):
             _remove(os.path.join(self.work, name))
 
-    def end_work(self) -> None:
-        """Remove the work folder."""
-        _remove(self.work)
+    def end_work(self, keep_files: bool) -> None:
+        """Remove the work folder.
+
+        Args:
+            keep_files: not if anything has arrived that a later run can use.
+        """
+        if not (keep_files and any(names for _, _, names in os.walk(self.stage))):
+            _remove(self.work)
 
     def prune_stage(self, wanted: Set[str]) -> None:
         """Remove what an earlier run has left and nobody wants now; parts of files stay."""

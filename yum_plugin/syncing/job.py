@@ -19,10 +19,8 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from ..errors import MirrorsError, UsageError
 from ..net.spool import disk_error
 from .destination import Destination
-from .memory import Memory
-from .origin import Origin, Told
 from .plan import Before, Deletions, Outcome, Unit, deletions, is_inside
-from .rounds import Believer, Options, Round
+from .rounds import Job, Round
 from .switch import recover, switch_folder
 from .units import Head
 
@@ -60,22 +58,11 @@ class Sync:
     """A sync.
 
     Args:
-        origin: the source.
-        destination: DEST.
-        memory: of DEST.
-        options: what was asked for.
-        believer: who is believed.
-        told: who wants to know.
+        job: what is to be done.
     """
 
-    def __init__(self, origin: Origin, destination: Destination, memory: Memory, options: Options, believer: Believer,
-                 told: Told = Told()) -> None:
-        self._origin = origin
-        self._destination = destination
-        self._memory = memory
-        self._options = options
-        self._believer = believer
-        self._told = told
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._problems: List[MirrorsError] = []
         self._switched: List[Unit] = []
         self._at_once = True
@@ -87,12 +74,12 @@ class Sync:
             FetchError: the source cannot be had, or is none; nothing that readers see was changed.
             UsageError: DEST, its disk or this machine cannot do it; what readers see is whole.
         """
-        with self._destination.locked() as lock, self._stage():
+        with self._job.destination.locked() as lock, self._stage():
             try:
-                recovered = not self._options.dry_run and recover(self._destination.work, self._destination.root)
+                recovered = not self._job.options.dry_run and recover(self._job.destination.work, self._job.destination.root)
                 return self._run(lock)._replace(recovered=recovered)
             except OSError as error:
-                raise disk_error(error, error.filename or self._destination.root) from error
+                raise disk_error(error, error.filename or self._job.destination.root) from error
             except MirrorsError:
                 self._save()  # of what was proven; that it fails is nothing beside what has failed already
                 raise
@@ -100,41 +87,43 @@ class Sync:
     @contextlib.contextmanager
     def _stage(self) -> Iterator[None]:
         """Have a stage: in DEST, where it stays after a failure, or for a dry run somewhere else."""
-        if not self._options.dry_run:
+        if not self._job.options.dry_run:
             yield
             return
         with tempfile.TemporaryDirectory() as folder:
-            self._destination = Destination(self._destination.root, folder)
+            self._job = self._job._replace(destination=Destination(self._job.destination.root, folder))
             yield
 
     def _save(self) -> None:
-        if self._options.dry_run:
+        if self._job.options.dry_run:
             return
         try:
-            self._memory.save()
+            self._job.memory.save()
         except OSError as error:
             self._problems.append(UsageError("state", "what was read is not remembered, and is read again next time: {}".format(
-                error.strerror), where=self._memory.path, hint="see --state-dir"))
+                error.strerror), where=self._job.memory.path, hint="see --state-dir"))
 
     def _run(self, lock: int) -> Report:
-        self._told.step("start", self._destination.root)
-        self._destination.make_work()
+        self._job.told.step("start", self._job.destination.root)
+        self._job.destination.make_work()
         found = self._look(lock)
         if any(error.reference not in _LASTING for error in found.errors.values()):
             found = self._look(lock)
-        ours = self._memory.paths
-        if not self._options.dry_run:
+        ours = self._job.memory.paths
+        if not self._job.options.dry_run:
             self._publish(found)
         told = self._delete(found, ours)
-        if not (self._options.dry_run or found.errors or self._problems):
-            self._told.step("clean", "")
-            self._destination.end_work()
+        if not self._job.options.dry_run:
+            self._job.told.step("clean", "")
+            for unit in found.errors:
+                found.drop(unit.heads)
+            self._job.destination.end_work(keep_files=bool(found.errors or self._problems))
         self._save()
-        self._told.step("end", "")
+        self._job.told.step("end", "")
         return self._report(found, told)
 
     def _look(self, lock: int) -> Round:
-        found = Round(self._origin, self._destination, self._memory, self._options, self._believer, self._told, lock)
+        found = Round(self._job, lock)
         found.run()
         return found
 
@@ -150,7 +139,7 @@ class Sync:
             if unit in waiting and self._belongs_to_switch(path, unit):
                 waiting[unit].append(path)
             else:
-                self._told.step("place", path)
+                self._job.told.step("place", path)
                 with self._guarded(found, unit):
                     self._place(found, path)
         for path, target in sorted(found.catalogue.links.items()):
@@ -163,7 +152,7 @@ class Sync:
     def _belongs_to_switch(self, path: str, unit: Unit) -> bool:
         """Whether a file must not be seen before its unit's new metadata."""
         inside = is_inside(path, unit.switched_folder) if unit.is_repository else path in unit.heads
-        return inside or self._destination.find(path) is not None
+        return inside or self._job.destination.find(path) is not None
 
     @contextlib.contextmanager
     def _guarded(self, found: Round, unit: Optional[Unit]) -> Iterator[None]:
@@ -177,38 +166,39 @@ class Sync:
                 found.errors[unit] = error
 
     def _place(self, found: Round, path: str) -> None:
-        self._memory.learn(path, self._destination.place(path), found.wants[path].demand)
+        self._job.memory.learn(path, self._job.destination.place(path), found.wants[path].demand)
 
     def _link(self, found: Round, path: str, target: str) -> None:
-        status = self._destination.find(path)
+        status = self._job.destination.find(path)
         if found.is_kept(path):
             return
         with self._guarded(found, None):
-            if status is None or not stat.S_ISLNK(status.st_mode) or self._destination.target(path) != target:
-                self._told.step("place", path)
-                status = self._destination.place_link(path, target)
-            self._memory.learn(path, status)
+            if status is None or not stat.S_ISLNK(status.st_mode) or self._job.destination.target(path) != target:
+                self._job.told.step("place", path)
+                status = self._job.destination.place_link(path, target)
+            self._job.memory.learn(path, status)
 
     def _switch(self, found: Round, unit: Unit, paths: List[str]) -> None:
-        folder, work = unit.switched_folder, self._destination.work
-        self._destination.require_folder(folder)
+        folder, work = unit.switched_folder, self._job.destination.work
+        self._job.destination.require_folder(folder)
         inside = [path for path in paths if is_inside(path, folder)]
-        if not unit.is_repository and self._destination.has_folders(folder):
+        if not unit.is_repository and self._job.destination.has_folders(folder):
             inside = []  # folders cannot be linked: the list is replaced file by file, the signed one last
         outside = [path for path in paths if path not in inside]
-        self._told.step("switch", unit.folder)
+        self._job.told.step("switch", unit.folder)
         for path in sorted(outside, key=lambda path: (path in unit.heads, path == unit.head)):
-            self._told.step("place", path)
+            self._job.told.step("place", path)
             self._place(found, path)
         if inside:
-            new = self._destination.compose(folder, inside)
-            at_once = switch_folder(new, self._destination.path(folder), work, lambda name: self._told.step(name, unit.folder))
+            new = self._job.destination.compose(folder, inside)
+            live = self._job.destination.path(folder)
+            at_once = switch_folder(new, live, work, lambda name: self._job.told.step(name, unit.folder))
             self._at_once = self._at_once and at_once
-            self._destination.switched()
+            self._job.destination.switched()
             for path in inside:
-                status = self._destination.find(path)
+                status = self._job.destination.find(path)
                 if status is not None:
-                    self._memory.learn(path, status, found.wants[path].demand)
+                    self._job.memory.learn(path, status, found.wants[path].demand)
         self._switched.append(unit)
 
     # What it has no longer.
@@ -218,19 +208,22 @@ class Sync:
         expected.update(path for unit in found.units for path in unit.heads)
         expected.update(path for path, _ in found.catalogue.left_out)
         complete = found.catalogue.complete and not found.errors and not self._problems
-        here = [path for path, _ in self._destination.files() if found.in_scope(path)]
-        told = deletions(Before(here, ours), Outcome(expected, complete, self._switched), self._options.brake)
-        if not self._options.dry_run:
+        here = {path for path, _ in self._job.destination.files()}
+        for path in ours - here - found.staged:
+            self._job.memory.forget(path)
+        before = Before([path for path in here if found.in_scope(path)], ours)
+        told = deletions(before, Outcome(expected, complete, self._switched), self._job.options.brake)
+        if not self._job.options.dry_run:
             for path in told.paths:
-                self._told.step("delete", path)
-                self._destination.delete(path)
-                self._memory.forget(path)
+                self._job.told.step("delete", path)
+                self._job.destination.delete(path)
+                self._job.memory.forget(path)
         return told
 
     # What is told.
 
     def _report(self, found: Round, told: Deletions) -> Report:
-        arrived = found.wants if self._options.dry_run else {path: found.wants[path] for path in found.staged}
+        arrived = found.wants if self._job.options.dry_run else {path: found.wants[path] for path in found.staged}
         sizes = {path: want.listed.size if want.listed else 0 for path, want in arrived.items()}
         counts: Dict[Unit, List[int]] = {}
         for path, size in sizes.items():

@@ -4,7 +4,7 @@ Nothing of what is published is changed here. A source that changes meanwhile sh
 another round, which finds in the stage what the first one has brought.
 """
 import os
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..files import read_capped
@@ -43,16 +43,22 @@ class Believer(NamedTuple):
     now: int  # seconds since 1970
 
 
+class Job(NamedTuple):
+    """Everything that a sync is about."""
+
+    origin: Origin  # the source
+    destination: Destination  # DEST
+    memory: Memory  # of DEST
+    options: Options
+    believer: Believer
+    told: Told = Told()  # who wants to know
+
+
 class Round:
     """One round.
 
     Args:
-        origin: the source.
-        destination: DEST.
-        memory: of DEST.
-        options: see there.
-        believer: see there.
-        told: who wants to know.
+        job: what is to be done.
         lock: DEST's.
 
     Attributes:
@@ -64,21 +70,16 @@ class Round:
         errors: why a unit must stay as it is.
     """
 
-    def __init__(self, origin: Origin, destination: Destination, memory: Memory, options: Options, believer: Believer, told: Told,
-                 lock: int) -> None:
-        self._origin = origin
-        self._destination = destination
-        self._memory = memory
-        self._options = options
-        self._believer = believer
-        self._told = told
+    def __init__(self, job: Job, lock: int) -> None:
+        self._job = job
         self.catalogue = Catalogue({}, {})
         self.units: List[Unit] = []
         self.heads: Dict[Unit, Head] = {}
         self.published: Dict[Unit, Head] = {}
         self.demands: Dict[str, Demand] = {}
         self.errors: Dict[Unit, MirrorsError] = {}
-        self._intake = Intake(origin, destination, memory, told, lock, options.verify_all, options.dry_run)
+        self._intake = Intake(job.origin, job.destination, job.memory, job.told, lock, job.options.verify_all,
+                              job.options.dry_run)
         self._index = UnitIndex(())
         self._owners: Dict[str, Unit] = {}  # who demands a file
 
@@ -89,16 +90,18 @@ class Round:
             FetchError: the source cannot be had.
             UsageError: nothing there can be synced, or the disk cannot do it.
         """
-        self._told.step("list", self._origin.url)
+        self._job.told.step("list", self._job.origin.url)
         self._survey()
-        self._told.step("heads", "{} signed lists".format(len(self.units)))
+        self._job.told.step("heads", "{} signed lists".format(len(self.units)))
         self._read_heads()
-        self._told.step("metadata", "{} of them changed".format(sum(map(self.is_changed, self.units))))
+        if not self.heads:
+            return  # nothing there is believed: it may be a mirror of anything, and nothing of it is taken
+        self._job.told.step("metadata", "{} of them changed".format(sum(map(self.is_changed, self.units))))
         for unit, demands in self._read_metadata().items():
             self._read_unit(unit, demands)
-        self._told.step("files", "")
+        self._job.told.step("files", "")
         self._bring_files()
-        if not self._options.dry_run:
+        if not self._job.options.dry_run:
             self._judge_units()
 
     def is_changed(self, unit: Unit) -> bool:
@@ -116,6 +119,10 @@ class Round:
         """What of it has arrived and is right."""
         return self._intake.staged
 
+    def drop(self, paths: Iterable[str]) -> None:
+        """Forget what has arrived."""
+        self._intake.drop(paths)
+
     def unit_of(self, path: str) -> Optional[Unit]:
         """Return the unit that a file stands or falls with."""
         return self._index.unit_of(path)
@@ -127,36 +134,36 @@ class Round:
 
     def in_scope(self, path: str) -> bool:
         """Whether this run is about a path of DEST."""
-        if is_excluded(path, self._options.excludes):
+        if is_excluded(path, self._job.options.excludes):
             return False
-        if not self._origin.lists:
+        if not self._job.origin.lists:
             return self.unit_of(path) in self.units
-        return not self._options.repos or any(is_inside(path, unit.folder) for unit in self.units)
+        return not self._job.options.repos or any(is_inside(path, unit.folder) for unit in self.units)
 
     def settle(self) -> None:
         """Bring times and memory of what was proven in DEST and stays in line with the source: its content is the source's."""
         heads = [path for unit in self.heads if not self.is_changed(unit) for path in unit.heads]
         for path in heads + [path for path in self.demands if path not in self.staged and not self.is_kept(path)]:
-            status, listed = self._destination.find_file(path), self.catalogue.files.get(path)
+            status, listed = self._job.destination.find_file(path), self.catalogue.files.get(path)
             if status is None:
                 continue
             if listed is not None and int(status.st_mtime) != listed.mtime and status.st_size == listed.size:
-                status = self._destination.set_time(path, listed.mtime)
-            self._memory.learn(path, status, self.demands.get(path))
+                status = self._job.destination.set_time(path, listed.mtime)
+            self._job.memory.learn(path, status, self.demands.get(path))
 
     # What the source has.
 
     def _survey(self) -> None:
-        listed = self._origin.catalogue(self._options.excludes)
+        listed = self._job.origin.catalogue(self._job.options.excludes)
         if listed is None:
-            self.units = self._origin.units(self._options.repos, find_units(self._memory.paths))
+            self.units = self._job.origin.units(self._job.options.repos, find_units(self._job.memory.paths))
             self._index = UnitIndex(self.units)
             return
         every = [unit for unit in find_units(listed.files) if not self._is_let_pass(unit, listed)]
-        wanted = self._options.repos
+        wanted = self._job.options.repos
         self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
         if not every:
-            raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", self._origin.url,
+            raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", self._job.origin.url,
                              hint=NOTHING_HINT)
         if not self.units:
             raise UsageError("no-repository", "the source has no such repository", where=", ".join(wanted),
@@ -165,20 +172,20 @@ class Round:
         self.catalogue = listed._replace(
             files={path: file for path, file in listed.files.items() if self.in_scope(path)},
             links={path: target for path, target in listed.links.items() if self.in_scope(path)})
-        self._destination.prune_stage(set(self.catalogue.files))
+        self._job.destination.prune_stage(set(self.catalogue.files))
 
     def _is_let_pass(self, unit: Unit, listed: Catalogue) -> bool:
         """Whether the files of a unit are plain ones, because nobody signs it and that was allowed."""
-        return unit.heads[1] not in listed.files and is_excluded(unit.folder, self._options.unsigned)
+        return unit.heads[1] not in listed.files and is_excluded(unit.folder, self._job.options.unsigned)
 
     def _is_same(self, path: str) -> bool:
         """Whether DEST's file has size and time of the source's: rsync's own quick check."""
-        status, listed = self._destination.find_file(path), self.catalogue.files.get(path)
+        status, listed = self._job.destination.find_file(path), self.catalogue.files.get(path)
         return status is not None and listed is not None and (status.st_size, int(status.st_mtime)) == listed
 
     def _want(self, path: str, demand: Optional[Demand] = None) -> Want:
         listed = self.catalogue.files.get(path)
-        if listed is None and demand is not None and demand.size is not None and not self._origin.lists:
+        if listed is None and demand is not None and demand.size is not None and not self._job.origin.lists:
             listed = Listed(demand.size, 0)
         return Want(listed, demand)
 
@@ -188,19 +195,19 @@ class Round:
         """Bring and prove the signed lists: always, for two of them may well have one size and one time."""
         heads = [path for unit in self.units for path in unit.heads if not self._is_absent(path)]
         for path in heads:
-            self._destination.forget_staged(path)
+            self._job.destination.forget_staged(path)
         self._intake.bring({path: self._want(path) for path in heads})
         for unit in self.units:
             self._try(unit, self._read_head)
 
     def _is_absent(self, path: str) -> bool:
-        return self._origin.lists and path not in self.catalogue.files
+        return self._job.origin.lists and path not in self.catalogue.files
 
     def _prove_published(self, unit: Unit) -> Optional[Head]:
         """Return what DEST has, None if that is nothing or cannot be proven."""
         try:
-            raw, signature = (self._read_small(self._destination.path(path), path) for path in unit.heads)
-            return prove_head(unit, raw, signature, *self._believer)
+            raw, signature = (self._read_small(self._job.destination.path(path), path) for path in unit.heads)
+            return prove_head(unit, raw, signature, *self._job.believer)
         except MirrorsError:
             return None
 
@@ -219,15 +226,15 @@ class Round:
                 raise TrustError("signature-missing", "the source has no signature beside it", unit.head, UNSIGNED_HINT)
             if reason is not None:
                 raise reason
-        raw, signature = (self._read_small(self._destination.staged(path), path) for path in unit.heads)
+        raw, signature = (self._read_small(self._job.destination.staged(path), path) for path in unit.heads)
         try:
-            head = prove_head(unit, raw, signature, *self._believer)
+            head = prove_head(unit, raw, signature, *self._job.believer)
         except TrustError as error:
             raise type(error)(error.reference, error.what, error.where or unit.head, error.hint) from error
         published = self._prove_published(unit)
         if published is not None:
             self.published[unit] = published
-        if not self._options.accept_rollback:
+        if not self._job.options.accept_rollback:
             refuse_rollback(unit, head, published)
         self.heads[unit] = head
         if not self.is_changed(unit):
@@ -268,7 +275,7 @@ class Round:
                 demands.update(package_demands(unit, file, self._intake.read_proven(path, demands[path])))
             else:
                 demands.update((path, demand) for path, demand in listed_demands(unit, self.heads[unit]).items()
-                               if not self._is_absent(path) and not is_excluded(path, self._options.excludes))
+                               if not self._is_absent(path) and not is_excluded(path, self._job.options.excludes))
             self.demands.update(demands)
             self._owners.update((path, unit) for path in demands)
 
@@ -287,10 +294,10 @@ class Round:
         for path in self.catalogue.files:
             if self._is_plain(path):
                 if self._is_same(path):
-                    self._memory.learn(path, os.lstat(self._destination.path(path)))
+                    self._job.memory.learn(path, os.lstat(self._job.destination.path(path)))
                 else:
                     wants[path] = self._want(path)
-        if self._options.dry_run:
+        if self._job.options.dry_run:
             self._intake.wants.update(wants)
         else:
             self._intake.bring(wants)
@@ -311,12 +318,12 @@ class Round:
             unit = self._owners[path]
             if isinstance(self.errors.get(unit), TrustError):
                 continue
-            status, reason = self._destination.find_file(path), self._intake.reasons.get(path)
-            if path in self.staged or (reason is None and status is not None and self._memory.proves(path, status, demand)):
+            status, reason = self._job.destination.find_file(path), self._intake.reasons.get(path)
+            if path in self.staged or (reason is None and status is not None and self._job.memory.proves(path, status, demand)):
                 continue
             if not unit.is_repository and self._is_tolerated(path):
                 continue
-            if is_excluded(path, self._options.excludes):
+            if is_excluded(path, self._job.options.excludes):
                 reason = FetchError("rsync-partial", "an --exclude leaves out what its metadata names", path, EXCLUDE_HINT)
             self.errors[unit] = reason or FetchError("rsync-partial", "the source lacks what its metadata names", where=path)
 
