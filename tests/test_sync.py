@@ -270,6 +270,17 @@ def test_a_kernel_or_file_system_that_cannot_exchange_is_told_from_an_error(code
     assert not switch.exchange(str(tmp_path), str(tmp_path), object())
 
 
+@pytest.mark.parametrize("new, live", [("{outside}/new", "{dest}/live"), ("{dest}/.xcpng-mirrors-sync/next", "{outside}/live"), ("", "")])
+def test_a_note_that_speaks_of_somewhere_else_moves_nothing(new, live, tmp_path):
+    places = {"outside": str(tmp_path / "outside"), "dest": str(tmp_path / "dest")}
+    (tmp_path / "outside" / "new").mkdir(parents=True)
+    work = tmp_path / "dest" / WORK
+    (work / "next").mkdir(parents=True)
+    (work / switch.NOTE).write_text("{}\0{}".format(new, live).format(**places))
+    assert not switch.recover(str(work), places["dest"])
+    assert os.listdir(places["outside"]) == ["new"] and os.listdir(places["dest"]) == [WORK]
+
+
 def test_who_reads_meanwhile_never_misses_metadata_and_sees_pairs_that_fit(synced):
     """A reader that opens the folder once, as a web server does for a client's keep-alive requests at best."""
     folder = os.path.join(synced.dest, UPDATES, "repodata")

@@ -16,13 +16,14 @@ import platform
 import shutil
 from typing import Any, Callable
 
-from ..files import sync_folder, write_whole
+from ..files import read_capped, sync_folder, write_whole
 
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 _SYSTEM_CALLS = {"x86_64": 316, "aarch64": 276}
 _NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 NOTE = "switching"  # in the work folder: what two renames are about
+MAX_NOTE_BYTES = 16 * 1024  # two paths
 OLD = "old"  # in the work folder: what was published, between the two
 
 
@@ -123,11 +124,10 @@ def recover(work: str, root: str) -> bool:
     """
     note = os.path.join(work, NOTE)
     try:
-        with open(note, "rb") as stream:
-            new, _, live = os.fsdecode(stream.read(16 * 1024)).partition("\0")
-    except FileNotFoundError:
+        new, _, live = os.fsdecode(read_capped(note, MAX_NOTE_BYTES)).partition("\0")
+    except OSError:
         return False
-    missing = live.startswith(root + "/") and not os.path.lexists(live)
+    missing = live.startswith(root + "/") and new.startswith(work + "/") and not os.path.lexists(live)
     if missing:
         source = new if os.path.isdir(new) else os.path.join(work, OLD)
         os.rename(source, live)
