@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from xmlrpc.client import dumps, loads
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.conftest import REPOSITORY_ROOT
 PACKAGE = REPOSITORY_ROOT / "yum_plugin"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
-PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
+PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
@@ -61,7 +62,7 @@ ARROWS = {
     "hosts": set(),
 }
 OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
-PYTHON_2_NAMES = {"ConfigParser"}
+PYTHON_2_NAMES = {"ConfigParser", "xmlrpclib"}
 
 DNF_PLUGINS = "usr/lib/python3/site-packages/dnf-plugins"
 SHARE = "usr/share/xcpng-mirrors/"
@@ -206,6 +207,8 @@ def expected_files():
     hosts = "share/xcpng-mirrors/yum_plugin/hosts/"
     files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
     files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
+    files[SHARE + "yum_plugin/hosts/xapi.py"] = "755"  # run by its name, by xapi
+    files["etc/xapi.d/plugins/xcpng-mirrors"] = "../../../usr/" + hosts + "xapi.py"
     if (PACKAGE / "hosts" / "yum.py").exists():
         files["etc/yum/pluginconf.d/xcpng-mirrors.conf"] = "644"
         files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + hosts + "yum.py"
@@ -237,7 +240,8 @@ def test_every_module_brings_its_bytecode_so_that_root_writes_none(staged):
 
 def test_no_file_knows_where_it_was_built(staged):
     places = (str(staged).encode(), str(REPOSITORY_ROOT).encode())
-    files = [path for path in staged.rglob("*") if path.is_file() and path.name != "xcpng-mirrors"]
+    named_python = ("xcpng-mirrors", "xapi.py")  # first lines: the tests' Python lies beside the tree
+    files = [path for path in staged.rglob("*") if path.is_file() and path.name not in named_python]
     assert [path for path in files if any(place in path.read_bytes() for place in places)] == []
 
 
@@ -248,6 +252,15 @@ def test_the_launcher_finds_its_tree_through_a_link_and_ignores_the_callers_envi
         (tmp_path / (trap + ".py")).write_text("raise SystemExit('trapped')")
     done = run([str(link), "--version"], cwd=str(tmp_path), env={"PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_staged_xapi_plugin_is_run_by_the_hosts_python_and_finds_the_command_of_its_tree(staged):
+    plugin = staged / "etc/xapi.d/plugins/xcpng-mirrors"
+    assert plugin.read_text().splitlines()[0] == "#!{} -IB".format(sys.executable)
+    done = run([str(plugin), dumps(("OpaqueRef:session", {"repo": "no-such"}), "status")], cwd="/", env={})
+    (answer,), _ = loads(done.stdout)
+    assert (done.returncode, done.stderr, answer["Status"]) == (0, "", "Failure")
+    assert "no-repository: no repository of ours is called no-such" in answer["ErrorDescription"][-1]
 
 
 def test_stage_without_a_folder_is_refused():
