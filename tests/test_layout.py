@@ -23,6 +23,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py"
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
+POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
@@ -49,15 +50,20 @@ ARROWS = {
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
+    "pintoken": GROUND,
+    "programs": set(),
+    "pool": GROUND | {"files", "pintoken", "programs"},
+    "pins": ROOMS | {"keyfiles"},
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
     "packages": ROOMS | {"refused"},
-    "refresh": ROOMS | JOB_1,
+    "refresh": ROOMS | JOB_1 | {"pins"},
     "verifying": ROOMS,
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
-    "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
+    "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},
     "hosts": set(),
 }

@@ -1,0 +1,209 @@
+"""Taking a pin: prove that exactly the metadata which a pool agreed on can be had, and keep all of it (``pins.py`` holds it).
+
+    1. The token (``pintoken.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key; if those
+       asked at first do not, all are asked, for mirrors that lag serve it longest. What this host has pinned already counts.
+    2. It must not be older than what this host has accepted: no token lowers the high-water mark.
+    3. All metadata that it names is fetched into the state, each file by its checksum in it; the signature is proven there.
+    4. All repositories of the token that this host has are pinned, or none.
+"""
+import contextlib
+import os
+from typing import Any, List, NamedTuple, Sequence, Tuple
+
+from .config import Settings
+from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .getpackages import primary_checker, primary_in
+from .getting import Got, Wish, fetch_wishes
+from .keyfiles import load_keys
+from .metalink import render_metalink
+from .model import REPOMD, Probe, Snapshot
+from .net.transfer import Item, Source
+from .packages import rules_of, sources_of
+from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remember, remove_folders, until
+from .pintoken import Agreed, Token
+from .resolve import Options, Resolver
+from .state import Decision, Pin, State
+from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from .trust.digest import DigestChecker
+from .trust.freshness import is_rollback
+from .trust.metadata import RepomdProver
+from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from .trust.repomd import parse_repomd
+from .trust.unpack import unpacked
+from .urls import host_of
+from .verdict import Answer
+
+MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
+MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told
+
+Failure = Tuple[str, MirrorsError]  # id of the repository, why it cannot be pinned
+
+
+class _Ready(NamedTuple):
+    """A repository whose pin only has to be written."""
+
+    answer: Answer
+    snapshot: Snapshot
+
+
+class _SignatureChecker:
+    """Proves a repomd.xml.asc while it comes in."""
+
+    def __init__(self, prover: RepomdProver, repomd: bytes) -> None:
+        self._prover = prover
+        self._repomd = repomd
+        self._signature = b""
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes; raises TrustError malformed for more than a signature has."""
+        self._signature += chunk
+        if len(self._signature) > MAX_SIGNATURE_BYTES:
+            raise TrustError("malformed", "larger than a signature may be")
+
+    def finish(self) -> Any:
+        """Return the proof, or raise TrustError."""
+        return self._prover.prove(self._repomd, self._signature)
+
+
+def take(answers: Sequence[Answer], token: Token, settings: Settings, state: State, now: int) -> List[Failure]:
+    """Pin what a token names.
+
+    Args:
+        answers: of a resolver, for the repositories of this host.
+        token: the agreement.
+        settings: of the .conf.
+        state: where the pins go.
+        now: seconds since 1970.
+
+    Returns:
+        What went wrong; empty: all of them are pinned. If anything went wrong no pin is new or changed.
+    """
+    agreed = {each.repository_id: each for each in token.repositories}
+    mine = [answer for answer in answers if answer.repository.id in agreed]
+    if not mine:
+        return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
+    ready: List[_Ready] = []
+    failures: List[Failure] = []
+    for answer in mine:  # without the lock: an update may begin meanwhile
+        try:
+            ready.append(_prepare(answer, agreed[answer.repository.id], settings, state, now))
+        except MirrorsError as error:
+            failures.append((answer.repository.id, error))
+    if failures:
+        return failures
+    with state.locked(settings.deadline) as held:
+        if not held:
+            return [("", UsageError("state", "the state is locked by another process or cannot be written", where=state.folder))]
+        return _write_all(ready, token.expires, state, now)
+
+
+def _write_all(ready: Sequence[_Ready], expires: int, state: State, now: int) -> List[Failure]:
+    """Write the pins if the files of all are there."""
+    for item in ready:
+        folder = folder_of(state, item.answer.repository.id, item.snapshot.sha256)
+        if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
+            gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
+            return [(item.answer.repository.id, gone)]
+    for item in ready:
+        try:
+            _write(item, expires, state, now)
+        except UsageError as error:
+            return [(item.answer.repository.id, error)]
+    return []
+
+
+def _paths(snapshot: Snapshot) -> List[str]:
+    return [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(snapshot.raw).files]
+
+
+def _prepare(answer: Answer, agreed: Agreed, settings: Settings, state: State, now: int) -> _Ready:
+    """Find and prove the snapshot, and bring its files into the state."""
+    repository = answer.repository
+    found = _serving(answer, agreed)
+    if not found:
+        with contextlib.suppress(TrustError):  # a damaged pin is taken anew
+            held = hold(repository, state, now)
+            if held is not None and held.snapshot.sha256 == agreed.sha256:
+                return _Ready(answer, held.snapshot)
+        answer = Resolver(settings, state, Options(ask_everyone=True)).run([repository])[0]
+        found = _serving(answer, agreed)
+    if answer.resolution is None:
+        raise answer.error or FetchError("unreachable", "no mirror is known")
+    if not found or found[0].snapshot is None:
+        raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
+            agreed.revision, answer.resolution.snapshot.revision), hint="on the pool's master: xcpng-mirrors pool --agree")
+    snapshot = found[0].snapshot
+    if is_rollback(snapshot, state.accepted(repository.id)):
+        raise TrustError("rollback", "the agreed revision {} is older than what this host has accepted".format(snapshot.revision),
+                         hint="on the pool's master: xcpng-mirrors pool --agree")
+    _fetch(answer, snapshot, [probe.mirror.url for probe in found], settings, state, now)
+    return _Ready(answer, snapshot)
+
+
+def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:
+    return [probe for probe in answer.probes if probe.snapshot is not None and probe.snapshot.sha256 == agreed.sha256]
+
+
+def _fetch(answer: Answer, snapshot: Snapshot, serving: Sequence[str], settings: Settings, state: State, now: int) -> None:
+    """Fetch repomd.xml, its signature and all files it names; what is there already and good stays."""
+    repository = answer.repository
+    sources = [Source(url) for url in serving]
+    sources += [source for source in sources_of(repository, answer.memory, settings, now) if source.url not in serving]
+    prover = RepomdProver(load_keys(repository.key_paths, repository.pins), now)
+    folder = folder_of(state, repository.id, snapshot.sha256)
+    rules = rules_of(settings)._replace(max_bytes=MAX_FILE_BYTES)
+    hosts = tuple(host_of(url) for url in repository.base_urls)
+    wishes = [_wish(item) for item in _items(snapshot, prover, folder)]
+    for got in fetch_wishes(wishes, sources, repository.network, rules, lambda *progress: None, hosts):
+        if got.error is not None:
+            raise got.error
+
+
+def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
+    files = parse_repomd(snapshot.raw).files
+    if sum(file.size or 0 for file in files) > MAX_BYTES or any((file.size or 0) > MAX_FILE_BYTES for file in files):
+        raise TrustError("unsupported", "metadata of more than {} bytes".format(MAX_BYTES))
+    items = [Item(REPOMD, os.path.join(folder, REPOMD), lambda: DigestChecker("sha256", snapshot.sha256), snapshot.size),
+             Item(SIGNATURE, os.path.join(folder, SIGNATURE), lambda: _SignatureChecker(prover, snapshot.raw))]
+    by_href = {file.href: file for file in files}
+    for href, file in by_href.items():
+        items.append(Item(href, os.path.join(folder, href),
+                          lambda file=file: DigestChecker(file.checksum_type, file.checksum), file.size))  # type: ignore[misc]
+    return items
+
+
+def _wish(item: Item) -> Wish:
+    return Wish(item.path, item, lambda verdict: Got(item.path))
+
+
+def _write(item: _Ready, expires: int, state: State, now: int) -> None:
+    """Write the pin, and all that goes with it."""
+    name, answer = item.answer.repository.id, item.answer
+    pin = Pin(item.snapshot._replace(raw=b""), expires, now)
+    folder = folder_of(state, name, item.snapshot.sha256)
+    state.remember(name, answer.memory)
+    remember(state, name, Decision(now, "pin", revision=item.snapshot.revision, note=until(pin)))
+    state.write_pin(name, pin)
+    remove_folders(state, name, kept=folder)
+    state.write_metalink(name, render_metalink(item.snapshot, answer.resolution.mirrors if answer.resolution else (), folder))
+    make_cold(state, name)  # the package manager has to take it first
+
+
+def packages_of(held: Held) -> List[PrimaryPackage]:
+    """Read the list of packages of a pin from the state.
+
+    Raises:
+        TrustError: pinned: it is damaged or missing.
+    """
+    file = primary_in(held.snapshot.raw, held.folder)
+    path = os.path.join(held.folder, file.href)
+    checker = primary_checker(file)
+    try:
+        with open(path, "rb") as stream:
+            checker.update(stream.read(MAX_PRIMARY_BYTES + 1))
+        return list(read_primary(unpacked(checker.finish(), file.open_size or MAX_OPEN_BYTES)))
+    except OSError as error:
+        raise TrustError("pinned", "the pinned list of packages cannot be read: {}".format(error.strerror), where=path)
+    except TrustError as error:
+        raise TrustError("pinned", "the pinned list of packages cannot be used: {}".format(error.what), where=path)
+
