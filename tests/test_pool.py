@@ -92,7 +92,6 @@ def test_all_hosts_take_the_same_revision_although_an_update_is_published_betwee
     assert update("hv1", "1.5") == ""
     lab.publish("new")
     said = update("hv2", "1.5")
-    print(said)
     assert "pinned: revision {} is taken until ".format(lab.trees.stamp("middle")) in said and "precheck --unpin" in said
     assert "revision {} is held back".format(lab.trees.stamp("new")) in said
     code, values, err = pool.json("--disagree")
