@@ -64,8 +64,13 @@ class PoolHost:
         self.plugin = os.path.join(self.host.root, "etc", "xapi.d", "plugins", NAME)
         os.makedirs(os.path.dirname(self.plugin))
         os.symlink(os.path.join(ROOT, "yum_plugin", "hosts", "xapi.py"), self.plugin)
-        self.set_command("HOME={} exec {} {}".format(
-            shlex.quote(self.host.folder), command_path(), '"$@" ' + " ".join(map(shlex.quote, self.places))))
+        self.set_command(self.command_line)
+
+    @property
+    def command_line(self) -> str:
+        """The line of shell that is the command."""
+        places = " ".join(map(shlex.quote, self.places))
+        return 'HOME={} exec {} "$@" {}'.format(shlex.quote(self.host.folder), command_path(), places)
 
     @property
     def places(self) -> List[str]:

@@ -94,13 +94,15 @@ class _Display:
 def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Display) -> Outcome:
     """Look, make a token, let every host pin it; lift all pins if one of them could not."""
     reports = pool.precheck(members, {}, display.answered)
-    for _ in range(TRIES):
-        if any(not report.repositories for report in reports):
-            return Outcome(reports, problem="nothing was agreed: not every host says what it would update to")
-        token = token_for(reports, int(time.time()) + seconds)
-        reports = pool.precheck(members, {"pin": str(token)}, display.answered)
-        if all(has_agreed(report, token) for report in reports):
-            return Outcome(reports, token)
+    if any(not report.repositories for report in reports):
+        return Outcome(reports, problem="nothing was agreed: not every host says what it would update to")
+    expires = int(time.time()) + seconds
+    tried: List[Token] = []
+    while len(tried) < TRIES and token_for(reports, expires) not in tried:
+        tried.append(token_for(reports, expires))
+        reports = pool.precheck(members, {"pin": str(tried[-1])}, display.answered)
+        if all(has_agreed(report, tried[-1]) for report in reports):
+            return Outcome(reports, tried[-1])
     return _lift(pool, reports)
 
 

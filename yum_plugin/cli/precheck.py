@@ -126,11 +126,11 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
 
 
 def _offered(look: Look, host: Host, now: int) -> List[PrimaryPackage]:
-    if look.held is not None:
-        return packages_of(look.held)
     answer = look.answer
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
+    if look.held is not None:
+        return packages_of(look.held)
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
     return read_packages(Shelf(answer.resolution, sources), rules_of(host.settings))
 
