@@ -7,6 +7,7 @@
     4. All repositories of the token that this host has are pinned, or none.
 """
 import contextlib
+import logging
 import os
 from typing import Any, List, NamedTuple, Sequence, Tuple
 
@@ -35,6 +36,8 @@ from .verdict import Answer
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
 MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told
+
+log = logging.getLogger("xcpng-mirrors")
 
 Failure = Tuple[str, MirrorsError]  # id of the repository, why it cannot be pinned
 
@@ -187,6 +190,7 @@ def _write(item: _Ready, expires: int, state: State, now: int) -> None:
     remove_folders(state, name, kept=folder)
     state.write_metalink(name, render_metalink(item.snapshot, answer.resolution.mirrors if answer.resolution else (), folder))
     make_cold(state, name)  # the package manager has to take it first
+    log.info("%s: pinned to revision %d, %s, until %s", name, item.snapshot.revision, item.snapshot.sha256, until(pin))
 
 
 def packages_of(held: Held) -> List[PrimaryPackage]:
