@@ -49,6 +49,7 @@ ARROWS = {
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
     "reach": ROOMS | {"ask", "listing"},
+    "privsep": ROOMS | {"ask", "reach"},
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1,
@@ -57,7 +58,7 @@ ARROWS = {
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }

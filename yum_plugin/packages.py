@@ -352,6 +352,8 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     """
     worst: Dict[str, Attempt] = {}
     for attempt in (attempt for result in results for attempt in result.attempts):
+        if attempt.reference in UsageError.REFERENCES:  # of this host: no mirror is to blame
+            continue
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}

@@ -3,7 +3,8 @@
 Three things touch what servers send before anything of it is proven: HTTP and TLS, the reading of mirror lists, and the
 look at a chain of certificates. A ``Reach`` says who does these; everything else is the same either way.
 """
-from typing import Callable, Dict, NamedTuple, Sequence
+import contextlib
+from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
 
 from .ask import Patience, ask_list_page, ask_selection
 from .errors import FetchError
@@ -11,6 +12,8 @@ from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
 from .net.fetch import Clients, Conversation, OpenConversation
 from .net.probe import explain_tls
+
+RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
 
 AskList = Callable[[Conversation, str, Sequence[str], str, Patience], MirrorList]
 Explain = Callable[[Conversation, FetchError, str, Network, float], FetchError]
@@ -30,6 +33,16 @@ class Reach(NamedTuple):
 def here() -> Reach:
     """Let this process do it."""
     return Reach(Clients().open, ask_list, explain)
+
+
+# Called with all the networks that will be reached and the seconds of CPU that this may take, before any thread is started.
+Separate = Callable[[Sequence[Network], int], ContextManager[Reach]]
+
+
+@contextlib.contextmanager
+def together(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
+    """Let this process touch the network; ``privsep.parent.separated`` is the other one of this kind."""
+    yield here()
 
 
 def ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
