@@ -22,7 +22,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py"
 
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
+JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
 POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
@@ -54,7 +54,9 @@ ARROWS = {
     "programs": set(),
     "pool": GROUND | {"files", "pintoken", "programs"},
     "pins": ROOMS | {"keyfiles"},
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
+    "reach": ROOMS | {"ask", "listing"},
+    "privsep": ROOMS | {"ask", "reach"},
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1 | {"pins"},
     "verifying": ROOMS,
@@ -63,7 +65,7 @@ ARROWS = {
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
     "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }

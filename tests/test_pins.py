@@ -72,7 +72,7 @@ def test_a_clock_that_is_set_back_makes_no_pin_longer():
 def test_a_damaged_pin_counts_as_missing_and_is_told(tmp_path, content):
     state = State(str(tmp_path))
     state.write_pin(UPDATES, Pin(Snapshot(DIGEST, 1, 1, 1, 1), 2, 1))
-    assert state.pin(UPDATES) is not None and oct(os.stat(state.path(UPDATES, "pin.json")).st_mode)[-3:] == "644"
+    assert state.pin(UPDATES) is not None and oct(os.stat(state.path(UPDATES, "pin.json")).st_mode)[-3:] == "600"
     with open(state.path(UPDATES, "pin.json"), "w") as stream:
         stream.write(content)
     assert state.pin(UPDATES) is None and len(state.problems) == 1

@@ -9,7 +9,7 @@
 import contextlib
 import logging
 import os
-from typing import Any, List, NamedTuple, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
@@ -22,6 +22,7 @@ from .net.transfer import Item, Source
 from .packages import rules_of, sources_of
 from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remember, remove_folders, until
 from .pintoken import Agreed, Token
+from .reach import Reach
 from .resolve import Options, Resolver
 from .state import Decision, Pin, State
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -38,6 +39,8 @@ MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
 MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told
 
 log = logging.getLogger("xcpng-mirrors")
+
+AGREE_AGAIN = "on the pool's master: xcpng-mirrors pool --agree"
 
 Failure = Tuple[str, MirrorsError]  # id of the repository, why it cannot be pinned
 
@@ -68,98 +71,132 @@ class _SignatureChecker:
         return self._prover.prove(self._repomd, self._signature)
 
 
-def take(answers: Sequence[Answer], token: Token, settings: Settings, state: State, now: int) -> List[Failure]:
-    """Pin what a token names.
+class Taking:
+    """How a host takes pins.
 
     Args:
-        answers: of a resolver, for the repositories of this host.
-        token: the agreement.
         settings: of the .conf.
         state: where the pins go.
         now: seconds since 1970.
-
-    Returns:
-        What went wrong; empty: all of them are pinned. If anything went wrong no pin is new or changed.
+        reach: who touches the network.
     """
-    agreed = {each.repository_id: each for each in token.repositories}
-    mine = [answer for answer in answers if answer.repository.id in agreed]
-    if not mine:
-        return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
-    ready: List[_Ready] = []
-    failures: List[Failure] = []
-    for answer in mine:  # without the lock: an update may begin meanwhile
-        try:
-            ready.append(_prepare(answer, agreed[answer.repository.id], settings, state, now))
-        except MirrorsError as error:
-            failures.append((answer.repository.id, error))
-    if failures:
-        return failures
-    with state.locked(settings.deadline) as held:
-        if not held:
-            return [("", UsageError("state", "the state is locked by another process or cannot be written", where=state.folder))]
-        return _write_all(ready, token.expires, state, now)
 
+    def __init__(self, settings: Settings, state: State, now: int, reach: Reach) -> None:
+        self._settings = settings
+        self._state = state
+        self._now = now
+        self._reach = reach
 
-def _write_all(ready: Sequence[_Ready], expires: int, state: State, now: int) -> List[Failure]:
-    """Write the pins if the files of all are there."""
-    for item in ready:
-        folder = folder_of(state, item.answer.repository.id, item.snapshot.sha256)
-        if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
-            gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
-            return [(item.answer.repository.id, gone)]
-    for item in ready:
-        try:
-            _write(item, expires, state, now)
-        except UsageError as error:
-            return [(item.answer.repository.id, error)]
-    return []
+    def take(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
+        """Pin what a token names.
 
+        Args:
+            answers: of a resolver, for the repositories of this host.
+            token: the agreement.
 
-def _paths(snapshot: Snapshot) -> List[str]:
-    return [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(snapshot.raw).files]
+        Returns:
+            What went wrong; empty: all of them are pinned. If anything went wrong no pin is new or changed.
+        """
+        agreed = {each.repository_id: each for each in token.repositories}
+        mine = [answer for answer in answers if answer.repository.id in agreed]
+        if not mine:
+            return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
+        ready: List[_Ready] = []
+        failures: List[Failure] = []
+        for answer in mine:  # without the lock: an update may begin meanwhile
+            try:
+                ready.append(self._prepare(answer, agreed[answer.repository.id]))
+            except MirrorsError as error:
+                failures.append((answer.repository.id, error))
+        return failures or self._write_all(ready, token.expires)
 
-
-def _prepare(answer: Answer, agreed: Agreed, settings: Settings, state: State, now: int) -> _Ready:
-    """Find and prove the snapshot, and bring its files into the state."""
-    repository = answer.repository
-    found = _serving(answer, agreed)
-    if not found:
-        with contextlib.suppress(TrustError):  # a damaged pin is taken anew
-            held = hold(repository, state, now)
-            if held is not None and held.snapshot.sha256 == agreed.sha256:
-                return _Ready(answer, held.snapshot)
-        answer = Resolver(settings, state, Options(ask_everyone=True)).run([repository])[0]
+    def _prepare(self, answer: Answer, agreed: Agreed) -> _Ready:
+        """Find and prove the snapshot, and bring its files into the state."""
+        repository = answer.repository
         found = _serving(answer, agreed)
-    if answer.resolution is None:
-        raise answer.error or FetchError("unreachable", "no mirror is known")
-    if not found or found[0].snapshot is None:
-        raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
-            agreed.revision, answer.resolution.snapshot.revision), hint="on the pool's master: xcpng-mirrors pool --agree")
-    snapshot = found[0].snapshot
-    if is_rollback(snapshot, state.accepted(repository.id)):
-        raise TrustError("rollback", "the agreed revision {} is older than what this host has accepted".format(snapshot.revision),
-                         hint="on the pool's master: xcpng-mirrors pool --agree")
-    _fetch(answer, snapshot, [probe.mirror.url for probe in found], settings, state, now)
-    return _Ready(answer, snapshot)
+        if not found:
+            with contextlib.suppress(TrustError):  # a damaged pin is taken anew
+                held = hold(repository, self._state, self._now)
+                if held is not None and held.snapshot.sha256 == agreed.sha256:
+                    return _Ready(answer, held.snapshot)
+            everyone = Options(ask_everyone=True)
+            answer = Resolver(self._settings, self._state, everyone, reach=self._reach).run([repository])[0]
+            found = _serving(answer, agreed)
+        snapshot = _agreed_snapshot(answer, found, agreed)
+        if is_rollback(snapshot, self._state.accepted(repository.id)):
+            what = "the agreed revision {} is older than what this host has accepted".format(snapshot.revision)
+            raise TrustError("rollback", what, hint=AGREE_AGAIN)
+        self._fetch(answer, snapshot, [probe.mirror.url for probe in found])
+        return _Ready(answer, snapshot)
+
+    def _fetch(self, answer: Answer, snapshot: Snapshot, serving: Sequence[str]) -> None:
+        """Fetch repomd.xml, its signature and all files it names; what is there already and good stays."""
+        repository = answer.repository
+        sources = [Source(url) for url in serving]
+        sources += [source for source in sources_of(repository, answer.memory, self._settings, self._now)
+                    if source.url not in serving]
+        prover = RepomdProver(load_keys(repository.key_paths, repository.pins), self._now)
+        rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
+        hosts = tuple(host_of(url) for url in repository.base_urls)
+        wishes = [_wish(item) for item in _items(snapshot, prover, folder_of(self._state, repository.id, snapshot.sha256))]
+        for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._reach.open):
+            if got.error is not None:
+                raise got.error
+
+    def _write_all(self, ready: Sequence[_Ready], expires: int) -> List[Failure]:
+        """Write the pins if the files of all are there."""
+        with self._state.locked(self._settings.deadline) as held:
+            if not held:
+                what = "the state is locked by another process or cannot be written"
+                return [("", UsageError("state", what, where=self._state.folder))]
+            for item in ready:
+                folder = folder_of(self._state, item.answer.repository.id, item.snapshot.sha256)
+                if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
+                    gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
+                    return [(item.answer.repository.id, gone)]
+            for item in ready:
+                try:
+                    self._write(item, expires)
+                except UsageError as error:
+                    return [(item.answer.repository.id, error)]
+        return []
+
+    def _write(self, item: _Ready, expires: int) -> None:
+        """Write a pin, and all that goes with it."""
+        answer, state = item.answer, self._state
+        name = answer.repository.id
+        pin = Pin(item.snapshot._replace(raw=b""), expires, self._now)
+        folder = folder_of(state, name, item.snapshot.sha256)
+        state.remember(name, answer.memory)
+        remember(state, name, Decision(self._now, "pin", revision=item.snapshot.revision, note=until(pin)))
+        state.write_pin(name, pin)
+        remove_folders(state, name, kept=folder)
+        mirrors = answer.resolution.mirrors if answer.resolution else ()
+        state.write_metalink(name, render_metalink(item.snapshot, mirrors, folder))
+        make_cold(state, name)  # the package manager has to take it first
+        log.info("%s: pinned to revision %d, %s, until %s", name, item.snapshot.revision, item.snapshot.sha256, until(pin))
 
 
 def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:
     return [probe for probe in answer.probes if probe.snapshot is not None and probe.snapshot.sha256 == agreed.sha256]
 
 
-def _fetch(answer: Answer, snapshot: Snapshot, serving: Sequence[str], settings: Settings, state: State, now: int) -> None:
-    """Fetch repomd.xml, its signature and all files it names; what is there already and good stays."""
-    repository = answer.repository
-    sources = [Source(url) for url in serving]
-    sources += [source for source in sources_of(repository, answer.memory, settings, now) if source.url not in serving]
-    prover = RepomdProver(load_keys(repository.key_paths, repository.pins), now)
-    folder = folder_of(state, repository.id, snapshot.sha256)
-    rules = rules_of(settings)._replace(max_bytes=MAX_FILE_BYTES)
-    hosts = tuple(host_of(url) for url in repository.base_urls)
-    wishes = [_wish(item) for item in _items(snapshot, prover, folder)]
-    for got in fetch_wishes(wishes, sources, repository.network, rules, lambda *progress: None, hosts):
-        if got.error is not None:
-            raise got.error
+def _agreed_snapshot(answer: Answer, found: Sequence[Probe], agreed: Agreed) -> Snapshot:
+    if answer.resolution is None:
+        raise answer.error or FetchError("unreachable", "no mirror is known")
+    for probe in found:
+        if probe.snapshot is not None:
+            return probe.snapshot
+    raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
+        agreed.revision, answer.resolution.snapshot.revision), hint=AGREE_AGAIN)
+
+
+def _untold(wish: str, received: int, total: Optional[int], mirror: str) -> None:
+    """Show no progress: most of the time this is a matter of a second, and the pool's table counts the hosts."""
+
+
+def _paths(snapshot: Snapshot) -> List[str]:
+    return [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(snapshot.raw).files]
 
 
 def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
@@ -177,20 +214,6 @@ def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
 
 def _wish(item: Item) -> Wish:
     return Wish(item.path, item, lambda verdict: Got(item.path))
-
-
-def _write(item: _Ready, expires: int, state: State, now: int) -> None:
-    """Write the pin, and all that goes with it."""
-    name, answer = item.answer.repository.id, item.answer
-    pin = Pin(item.snapshot._replace(raw=b""), expires, now)
-    folder = folder_of(state, name, item.snapshot.sha256)
-    state.remember(name, answer.memory)
-    remember(state, name, Decision(now, "pin", revision=item.snapshot.revision, note=until(pin)))
-    state.write_pin(name, pin)
-    remove_folders(state, name, kept=folder)
-    state.write_metalink(name, render_metalink(item.snapshot, answer.resolution.mirrors if answer.resolution else (), folder))
-    make_cold(state, name)  # the package manager has to take it first
-    log.info("%s: pinned to revision %d, %s, until %s", name, item.snapshot.revision, item.snapshot.sha256, until(pin))
 
 
 def packages_of(held: Held) -> List[PrimaryPackage]:

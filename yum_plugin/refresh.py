@@ -10,6 +10,7 @@ from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .metalink import render_metalink
 from .model import Mirror, Repository, Snapshot
 from .pins import Held, hold, lift, warning
+from .reach import Reach
 from .resolve import Clock, Options, Resolver
 from .state import Memory, State
 from .trust.freshness import duration
@@ -31,7 +32,7 @@ class Refreshed(NamedTuple):
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: Options = Options(),
-            clock: Clock = Clock()) -> List[Refreshed]:
+            clock: Clock = Clock(), reach: Optional[Reach] = None) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -42,6 +43,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         state: where to read and write.
         options: for the resolver.
         clock: the time.
+        reach: who touches the network; this process if left out.
 
     Returns:
         One item a repository, in the same order.
@@ -53,7 +55,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             return [Refreshed(repository, error=busy) for repository in repositories]
         done = {} if options != Options() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
-        for answer in Resolver(settings, state, options, clock).run(todo) if todo else []:
+        for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options, clock.wall())
     return [done[repository.id] for repository in repositories]
 
@@ -116,8 +118,8 @@ def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[
     """
     resolution, memory = answer.resolution, answer.memory
     if held is not None:
-        if resolution is None and not isinstance(answer.error, FetchError):
-            raise answer.error or MirrorsError("internal", "neither a resolution nor an error")
+        if isinstance(answer.error, TrustError):
+            raise answer.error
         warnings += filter(None, [warning(held.pin, memory.snapshot)] + ([str(answer.error)] if answer.error else []))
         return held.snapshot, resolution.mirrors if resolution else [Mirror(url) for url in memory.usable]
     if resolution is None:

@@ -13,10 +13,12 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, Mirror
 from ..getpackages import Shelf, read_packages
 from ..model import Snapshot
 from ..packages import rules_of, sources_of
-from ..pinning import packages_of, take
+from ..pinning import Taking, packages_of
 from ..pins import Held, hold, lift, words
 from ..pintoken import Token, read_token
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..resolve import Resolver
 from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
@@ -97,21 +99,21 @@ def _lift(host: Host, now: float) -> None:
 
 def _look(host: Host, root: str, now: int, token: Optional[Token]) -> Outcome:
     """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
-    answers = Resolver(host.settings, host.state).run(host.repositories)
-    failures = take(answers, token, host.settings, host.state, now) if token is not None else []
-    reasons = [_about(name, error) for name, error in failures]
-    failed = {name for name, _ in failures}
     looks: List[Look] = []
     offered: List[PrimaryPackage] = []
-    for answer in answers:
-        look = Look(answer)
-        try:
-            look = Look(answer, hold(answer.repository, host.state, now))
-            offered += _offered(look, host, now)
-        except MirrorsError as error:
-            if answer.repository.id not in failed:
-                reasons.append(_about(answer.repository.id, error))
-        looks.append(look)
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
+        failures = Taking(host.settings, host.state, now, reach).take(answers, token) if token is not None else []
+        reasons = [_about(name, error) for name, error in failures]
+        for answer in answers:
+            look = Look(answer)
+            try:
+                look = Look(answer, hold(answer.repository, host.state, now))
+                offered += _offered(look, host, now, reach)
+            except MirrorsError as error:
+                if answer.repository.id not in dict(failures):
+                    reasons.append(_about(answer.repository.id, error))
+            looks.append(look)
     installed = installed_packages(root)
     if installed is None:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
@@ -125,14 +127,14 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
     return type(error)(error.reference, what, error.where, error.hint)
 
 
-def _offered(look: Look, host: Host, now: int) -> List[PrimaryPackage]:
+def _offered(look: Look, host: Host, now: int, reach: Reach) -> List[PrimaryPackage]:
     answer = look.answer
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
     if look.held is not None:
         return packages_of(look.held)
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(Shelf(answer.resolution, sources), rules_of(host.settings))
+    return read_packages(Shelf(answer.resolution, sources, reach.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:
