@@ -22,7 +22,7 @@ from yum_plugin.state import MAX_CLOCK_STEP_SECONDS, Pin, State
 
 UPDATES = "xcp-ng-updates"
 DIGEST = "ab" * 32
-ONE = "xcp-ng-updates=1795142969=" + DIGEST
+ONE = "xcp-ng-updates/1795142969/" + DIGEST
 
 
 # The token
@@ -30,18 +30,19 @@ ONE = "xcp-ng-updates=1795142969=" + DIGEST
 
 def test_a_token_says_what_it_was_made_of():
     token = Token(NOW + 60, (Agreed("xcp-ng-base", 7, DIGEST), Agreed("x_y.z:1-2", 0, "0" * 64)))
-    assert str(token) == "1/{}/xcp-ng-base=7={}/x_y.z:1-2=0={}".format(NOW + 60, DIGEST, "0" * 64)
+    assert str(token) == "1/{}/xcp-ng-base/7/{}/x_y.z:1-2/0/{}".format(NOW + 60, DIGEST, "0" * 64)
     assert read_token(str(token), NOW) == token
 
 
 @pytest.mark.parametrize("text, words", [
     ("", "not 1/EXPIRES"), ("1", "not 1/EXPIRES"), ("1/5", "not 1/EXPIRES"), ("2/5/" + ONE, "not 1/EXPIRES"),
     ("1/x/" + ONE, "no time"), ("1/-5/" + ONE, "no time"), ("1/\u0665/" + ONE, "no time"), ("1/" + "9" * 19 + "/" + ONE, "no time"),
-    ("1/5/" + ONE[:-1], "no ID="), ("1/5/" + ONE.upper(), "no ID="), ("1/5/" + ONE + "\n", "no ID="), ("1/5/" + ONE + "=", "no ID="),
-    ("1/5/../" + ONE, "no ID="), ("1/5/..=1=" + DIGEST, "no safe file name"), ("1/5/a b=1=" + DIGEST, "no safe file name"),
-    ("1/5/=1=" + DIGEST, "no safe file name"), ("1/5/" + ONE + "/" + ONE, "twice"), ("1/5/" + "/".join([ONE] * 17), "more than 16"),
+    ("1/5/" + ONE[:-1], "no ID/"), ("1/5/" + ONE.upper(), "no ID/"), ("1/5/" + ONE + "\n", "no ID/"), ("1/5/" + ONE + "/", "not 1/"),
+    ("1/5/../" + ONE, "not 1/"), ("1/5/../1/" + DIGEST, "no safe file name"), ("1/5/a b/1/" + DIGEST, "no safe file name"),
+    ("1/5//1/" + DIGEST, "no safe file name"), ("1/5/" + ONE + "/" + ONE, "twice"), ("1/5/" + "/".join([ONE] * 17), "up to 16"),
+    ("1/5/x/-1/" + DIGEST, "no ID/"), ("1/5/x/1/" + DIGEST[:-1] + "g", "no ID/"),
     ("1/5/" + "a" * 5000, "longer than"), ("1/{}/{}".format(NOW, ONE), "has expired"), ("1/5/" + ONE, "has expired"),
-    ("1/{}/{}".format(NOW + MAX_SECONDS + 1, ONE), "more than 7 days"),
+    ("1/{}/{}".format(NOW + MAX_SECONDS + 1, ONE), "more than 8 days"),
 ])
 def test_any_other_text_is_no_token(text, words):
     with pytest.raises(UsageError) as problem:
@@ -50,7 +51,7 @@ def test_any_other_text_is_no_token(text, words):
 
 
 @pytest.mark.fuzz
-@given(st.text() | st.lists(st.sampled_from(["1", "/", "=", ONE, str(NOW + 5), "..", "\0"]), max_size=12).map("".join))
+@given(st.text() | st.lists(st.sampled_from(["1", "/", "=", "/x/1/" + DIGEST, "1/{}/".format(NOW + 9), ONE, str(NOW + 5), "..", "\0"]), max_size=12).map("".join))
 def test_a_token_is_read_as_it_is_written_or_not_at_all(text):
     try:
         token = read_token(text, NOW)
@@ -164,7 +165,7 @@ def test_pinning_again_extends_what_nobody_serves_any_more(guest):
     guest.pin("old")
     with open(guest.path("pin.json")) as stream:
         before = json.load(stream)["expires"]
-    longer = guest.token("old").replace("1/", "1/", 1).split("/")
+    longer = guest.token("old").split("/")
     longer[1] = str(before + 600)
     assert guest.precheck("--pin", "/".join(longer)) == (0, [])
     with open(guest.path("pin.json")) as stream:
@@ -188,7 +189,7 @@ def test_a_token_below_the_high_water_mark_is_refused_as_rollback(guest):
 def test_one_repository_that_cannot_be_pinned_keeps_the_other_from_it(guest):
     token = guest.token("new", **{"xcp-ng-base": "0" * 64})
     assert guest.precheck("--pin", token) == (3, ["unreachable"])
-    assert "pin.json" not in guest.files()
+    assert not [name for name in guest.files() if name.startswith("pin")]
 
 
 def test_a_token_for_other_repositories_is_told(guest):

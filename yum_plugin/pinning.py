@@ -108,7 +108,11 @@ class Taking:
                 ready.append(self._prepare(answer, agreed[answer.repository.id]))
             except MirrorsError as error:
                 failures.append((answer.repository.id, error))
-        return failures or self._write_all(ready, token.expires)
+        failures = failures or self._write_all(ready, token.expires)
+        if failures:
+            for answer in mine:
+                self._forget_files(answer.repository.id)
+        return failures
 
     def _prepare(self, answer: Answer, agreed: Agreed) -> _Ready:
         """Find and prove the snapshot, and bring its files into the state."""
@@ -142,6 +146,11 @@ class Taking:
         for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._reach.open):
             if got.error is not None:
                 raise got.error
+
+    def _forget_files(self, name: str) -> None:
+        """Remove what was fetched for a pin that came to nothing."""
+        pin = self._state.pin(name)
+        remove_folders(self._state, name, kept=folder_of(self._state, name, pin.snapshot.sha256) if pin is not None else "")
 
     def _write_all(self, ready: Sequence[_Ready], expires: int) -> List[Failure]:
         """Write the pins if the files of all are there."""

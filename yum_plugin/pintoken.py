@@ -1,9 +1,10 @@
 """The token of a pool's agreement: which signed metadata all hosts take, and until when. Pure.
 
-    1/EXPIRES/ID=REVISION=SHA256[/ID=REVISION=SHA256 ...]
+    1/EXPIRES/ID/REVISION/SHA256[/ID/REVISION/SHA256 ...]
 
-EXPIRES are seconds since 1970; SHA256 is the one of a signed repomd.xml. A token proves nothing and is believed nothing:
-it only names what a host then has to prove by its own key, and may not accept below its high-water mark.
+without "=" and ",", which xe has uses for. EXPIRES are seconds since 1970; SHA256 is the one of a signed repomd.xml. A token
+proves nothing and is believed nothing: it only names what a host then has to prove by its own key, and may not accept below
+its high-water mark.
 """
 import re
 from typing import NamedTuple, Tuple
@@ -14,7 +15,8 @@ from .urls import safe_repository_id
 FORMAT = "1"
 MAX_TOKEN_CHARACTERS = 4096
 MAX_REPOSITORIES = 16
-MAX_SECONDS = 7 * 86400  # a forgotten agreement must not hold security updates back for ever
+MAX_HOURS = 7 * 24  # a forgotten agreement must not hold security updates back for ever
+MAX_SECONDS = MAX_HOURS * 3600 + 86400  # a host's clock may be a day behind that of the master
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -34,7 +36,7 @@ class Token(NamedTuple):
     repositories: Tuple[Agreed, ...]  # each with a different id
 
     def __str__(self) -> str:
-        parts = ["{0.repository_id}={0.revision}={0.sha256}".format(agreed) for agreed in self.repositories]
+        parts = ["{0.repository_id}/{0.revision}/{0.sha256}".format(agreed) for agreed in self.repositories]
         return "/".join([FORMAT, str(self.expires)] + parts)
 
 
@@ -66,18 +68,17 @@ def _read(text: str) -> Token:
     if len(text) > MAX_TOKEN_CHARACTERS:
         raise ValueError("longer than {} characters".format(MAX_TOKEN_CHARACTERS))
     words = text.split("/")
-    if len(words) < 3 or words[0] != FORMAT or len(words) > 2 + MAX_REPOSITORIES:
-        raise ValueError("not {}/EXPIRES/ID=REVISION=SHA256, or more than {} repositories".format(FORMAT, MAX_REPOSITORIES))
+    if words[0] != FORMAT or len(words) not in range(5, 3 * MAX_REPOSITORIES + 3, 3):
+        raise ValueError("not {}/EXPIRES/ID/REVISION/SHA256 for up to {} repositories".format(FORMAT, MAX_REPOSITORIES))
     if not _NUMBER.match(words[1]):
         raise ValueError("no time of expiry")
-    agreed = tuple(_read_agreed(word) for word in words[2:])
+    agreed = tuple(_read_agreed(*words[place:place + 3]) for place in range(2, len(words), 3))
     if len({each.repository_id for each in agreed}) != len(agreed):
         raise ValueError("a repository named twice")
     return Token(int(words[1]), agreed)
 
 
-def _read_agreed(word: str) -> Agreed:
-    parts = word.split("=")
-    if len(parts) != 3 or not _NUMBER.match(parts[1]) or not _SHA256.match(parts[2]):
-        raise ValueError("no ID=REVISION=SHA256")
-    return Agreed(safe_repository_id(parts[0]), int(parts[1]), parts[2])
+def _read_agreed(repository_id: str, revision: str, sha256: str) -> Agreed:
+    if not _NUMBER.match(revision) or not _SHA256.match(sha256):
+        raise ValueError("no ID/REVISION/SHA256")
+    return Agreed(safe_repository_id(repository_id), int(revision), sha256)

@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
-from ..pintoken import MAX_SECONDS, Token
+from ..pintoken import MAX_HOURS, Token
 from ..pool import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
 from ..trust.freshness import duration
 from .common import SCHEMA, describe_error
@@ -42,12 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "take the same revision of each repository, even if an update is published in between")
     either.add_argument("--disagree", action="store_true", help="lift the pins of all hosts")
     parser.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help="how long --agree holds (default: {}, "
-                        "at most {})".format(DEFAULT_HOURS, MAX_SECONDS // HOUR_SECONDS))
+                        "at most {})".format(DEFAULT_HOURS, MAX_HOURS))
 
 
 def _hours(text: str) -> int:
-    if not (text.isdigit() and len(text) < 4 and 0 < int(text) <= MAX_SECONDS // HOUR_SECONDS):
-        raise argparse.ArgumentTypeError("a whole number between 1 and {} is wanted".format(MAX_SECONDS // HOUR_SECONDS))
+    if not (text.isdigit() and len(text) < 4 and 0 < int(text) <= MAX_HOURS):
+        raise argparse.ArgumentTypeError("a whole number between 1 and {} is wanted".format(MAX_HOURS))
     return int(text)
 
 

@@ -37,7 +37,7 @@ POLL_SECONDS = 0.01
 # After so many seconds the command is killed.
 FUNCTIONS = {"status": 30.0, "precheck": 240.0, "refresh": 60.0, "doctor": 180.0}
 REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")
-TOKEN = re.compile(r"[A-Za-z0-9_.:=/-]{1,4096}\Z")
+TOKEN = re.compile(r"[A-Za-z0-9_.:/-]{1,4096}\Z")
 YES, NO = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
