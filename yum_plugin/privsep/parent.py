@@ -176,7 +176,7 @@ class RemoteConversation(Conversation):
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """See Conversation."""
         self.ask(do="open", url=url, limits=list(limits), headers=dict(headers or {}), accept=accept)
-        head = _head_of(decoded(self.answer(url, HEAD)[1]), accept)
+        head = _head_of(self.value(url, HEAD), accept)
         self._certificate_expires = head.certificate_expires
         return _RemoteStream(self, url, limits.max_bytes, head)
 
@@ -228,6 +228,14 @@ class RemoteConversation(Conversation):
         if kind not in kinds:
             raise sandbox_error("answers rubbish")
         return kind, payload
+
+    def value(self, url: str, kind: bytes) -> Dict[str, Any]:
+        """Wait for a frame of JSON; arguments and errors as of ``answer``."""
+        payload = self.answer(url, kind)[1]
+        try:
+            return decoded(payload)
+        except WireError:
+            raise sandbox_error("answers rubbish")
 
     def _set_timeout(self, sock: socket.socket) -> None:
         sock.settimeout(max(0.001, self._ends_at - time.monotonic()))
@@ -286,7 +294,7 @@ def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, 
     """As ``reach.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
     assert isinstance(client, RemoteConversation)
     client.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
-    said = decoded(client.answer(roots[0], VALUE)[1])
+    said = client.value(roots[0], VALUE)
     try:
         mirrors = [clean_mirror(Mirror(*values)) for values in said["mirrors"][:MAX_MIRRORS]]
         dropped = tuple(clean_text(str(text)) for text in said["dropped"][:MAX_DROPPED])
