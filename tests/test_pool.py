@@ -152,6 +152,20 @@ def test_an_xe_that_lists_nobody_is_told(master):
     assert (code, out) == (3, "") and "bad-answer: xe lists no host" in err
 
 
+@pytest.mark.parametrize("words", [["--hours", "0"], ["--hours", "169"], ["--hours", "x"], ["--hours", "-1"], ["--agree", "--disagree"]])
+def test_wrong_words_are_refused_before_anybody_is_asked(master, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        master.run(*words)
+    assert end.value.code == 2 and capsys.readouterr().out == ""
+
+
+def test_quiet_is_quiet_unless_something_is_wrong(pool):
+    assert pool.run("-q") == (0, "", "")
+    pool.broken["hv0"] = (1, "", MISSING)
+    code, out, err = pool.run("-q")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+
+
 def test_names_are_taken_from_xe_as_they_are():
     text = "uuid ( RO)                : a-1\n          name-label ( RW): one : uuid ( RO): b\n\n\nuuid ( RO): ../x\n  name-label ( RW): two\n" \
         "garbage\nuuid ( RO)    : c-3\n          name-label ( RW): \n"
