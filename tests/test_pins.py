@@ -192,6 +192,23 @@ def test_one_repository_that_cannot_be_pinned_keeps_the_other_from_it(guest):
     assert not [name for name in guest.files() if name.startswith("pin")]
 
 
+def test_a_pin_that_cannot_be_written_leaves_the_one_that_was_there(guest, monkeypatch):
+    guest.pin("old")
+    real, written = State.write_pin, []
+
+    def full(self, name, pin):
+        written.append(name)
+        if len(written) == 2:
+            raise UsageError("state", "No space left on device")
+        real(self, name, pin)
+
+    monkeypatch.setattr(State, "write_pin", full)
+    assert guest.precheck("--pin", guest.token("new")) == (1, ["state"])
+    state = State(state_path(guest.host))
+    assert {state.pin(name).snapshot.revision for name in ("xcp-ng-base", UPDATES)} == {guest.lab.trees.stamp("old")}
+    assert guest.precheck() == (0, [])
+
+
 def test_a_token_for_other_repositories_is_told(guest):
     token = str(Token(int(time.time()) + 60, (Agreed("epel", 1, DIGEST),)))
     code, _, err = guest.run("precheck", "--pin", token)
@@ -208,6 +225,7 @@ def test_an_expired_pin_is_taken_away_and_the_newest_handed_over(guest):
     code, out, err = guest.run("refresh")
     assert (code, err) == (0, "") and out.count("revision {} ".format(guest.lab.trees.stamp("new"))) == 2
     assert guest.files() == ["metalink.xml", "mirrors.json"]
+    assert "the pin on revision {} has ended".format(guest.lab.trees.stamp("old")) in guest.run("explain", UPDATES)[1]
 
 
 def test_no_mirror_in_reach_changes_nothing_about_what_is_taken(guest):

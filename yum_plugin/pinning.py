@@ -20,11 +20,11 @@ from .metalink import render_metalink
 from .model import REPOMD, Probe, Snapshot
 from .net.transfer import Item, Source
 from .packages import rules_of, sources_of
-from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remember, remove_folders, until
+from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
 from .pintoken import Agreed, Token
 from .reach import Reach
 from .resolve import Options, Resolver
-from .state import Decision, Pin, State
+from .state import Decision, Pin, State, with_decision
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.digest import DigestChecker
 from .trust.freshness import is_rollback
@@ -163,27 +163,41 @@ class Taking:
                 if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
                     gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
                     return [(item.answer.repository.id, gone)]
-            for item in ready:
-                try:
-                    self._write(item, expires)
-                except UsageError as error:
-                    return [(item.answer.repository.id, error)]
+            try:
+                self._write_pins(ready, expires)
+            except UsageError as error:
+                return [("", error)]
         return []
 
-    def _write(self, item: _Ready, expires: int) -> None:
-        """Write a pin, and all that goes with it."""
+    def _write_pins(self, ready: Sequence[_Ready], expires: int) -> None:
+        """Write all pins, or leave those that were there; then what goes with them, which the next update would make too."""
+        state = self._state
+        before = {item.answer.repository.id: state.pin(item.answer.repository.id) for item in ready}
+        try:
+            for item in ready:
+                state.write_pin(item.answer.repository.id, self._pin(item, expires))
+        except UsageError:
+            for name, pin in before.items():
+                with contextlib.suppress(UsageError):
+                    state.write_pin(name, pin)
+            raise
+        for item in ready:
+            self._settle(item, self._pin(item, expires))
+
+    def _pin(self, item: _Ready, expires: int) -> Pin:
+        return Pin(item.snapshot._replace(raw=b""), expires, self._now)
+
+    def _settle(self, item: _Ready, pin: Pin) -> None:
         answer, state = item.answer, self._state
         name = answer.repository.id
-        pin = Pin(item.snapshot._replace(raw=b""), expires, self._now)
-        folder = folder_of(state, name, item.snapshot.sha256)
-        state.remember(name, answer.memory)
-        remember(state, name, Decision(self._now, "pin", revision=item.snapshot.revision, note=until(pin)))
-        state.write_pin(name, pin)
+        folder = folder_of(state, name, pin.snapshot.sha256)
         remove_folders(state, name, kept=folder)
+        log.info("%s: pinned to revision %d, %s, until %s", name, pin.snapshot.revision, pin.snapshot.sha256, until(pin))
+        decision = Decision(self._now, "pin", revision=pin.snapshot.revision, note=until(pin))
+        state.remember(name, with_decision(answer.memory, decision))
         mirrors = answer.resolution.mirrors if answer.resolution else ()
         state.write_metalink(name, render_metalink(item.snapshot, mirrors, folder))
         make_cold(state, name)  # the package manager has to take it first
-        log.info("%s: pinned to revision %d, %s, until %s", name, item.snapshot.revision, item.snapshot.sha256, until(pin))
 
 
 def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:

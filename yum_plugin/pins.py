@@ -107,14 +107,10 @@ def lift(state: State, repository_id: str, now: float, why: str) -> bool:
     if pin is None:
         return False
     log.info("%s: the pin on revision %d has ended: %s", repository_id, pin.snapshot.revision, why)
-    remember(state, repository_id, Decision(int(now), "pin", revision=pin.snapshot.revision))
+    ended = Decision(int(now), "pin", revision=pin.snapshot.revision)
+    state.remember(repository_id, with_decision(state.memory(repository_id), ended))
     make_cold(state, repository_id)
     return True
-
-
-def remember(state: State, repository_id: str, decision: Decision) -> None:
-    """Note a decision for who asks why; raises UsageError if it could not be written."""
-    state.remember(repository_id, with_decision(state.memory(repository_id), decision))
 
 
 def make_cold(state: State, repository_id: str) -> None:

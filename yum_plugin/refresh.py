@@ -83,8 +83,10 @@ def _write(answer: Answer, state: State, options: Options, now: float) -> Refres
     repository = answer.repository
     warnings = list(_warnings(answer))
     try:
-        held = _hold_or_lift(answer, state, now)
+        held = _held(answer, state, now)
         state.remember(repository.id, _with_note(answer, held))
+        if held is None and state.pin(repository.id) is not None:
+            lift(state, repository.id, now, "expired")
         snapshot, mirrors = _chosen(answer, held, warnings)
         metalink = state.write_metalink(repository.id, render_metalink(snapshot, mirrors, held.folder if held else ""))
         if options.accept_rollback and answer.resolution is not None:
@@ -96,18 +98,15 @@ def _write(answer: Answer, state: State, options: Options, now: float) -> Refres
     return Refreshed(repository, metalink, snapshot, urls, warnings=warnings, answer=answer)
 
 
-def _hold_or_lift(answer: Answer, state: State, now: float) -> Optional[Held]:
-    """Return the pin of a repository, and take away one that has expired; one that cannot be kept becomes the decision."""
-    name, decisions = answer.repository.id, answer.memory.decisions
+def _held(answer: Answer, state: State, now: float) -> Optional[Held]:
+    """Return the pin of a repository; one that cannot be kept becomes the decision."""
     try:
-        held = hold(answer.repository, state, now)
+        return hold(answer.repository, state, now)
     except TrustError as error:
+        decisions = answer.memory.decisions
         refused = decisions[-1]._replace(used=(), error=str(error))
-        state.remember(name, answer.memory._replace(decisions=decisions[:-1] + (refused,)))
+        state.remember(answer.repository.id, answer.memory._replace(decisions=decisions[:-1] + (refused,)))
         raise
-    if held is None and state.pin(name) is not None:
-        lift(state, name, now, "expired")
-    return held
 
 
 def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[Snapshot, Sequence[Mirror]]:
