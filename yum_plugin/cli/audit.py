@@ -7,10 +7,11 @@ import json
 import re
 import sys
 import time
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
 from ..audit import addresses, agree, answer, manners, tls
+from ..audit.application import Application, application, failing
 from ..audit.model import (
     OK,
     PROBLEM,
@@ -79,27 +80,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Examine, tell, and return the exit code."""
     progress = Progress(not arguments.quiet)
     subject = _subject(arguments)._replace(tell=progress.update)
-    out = Console(sys.stdout)
+    out, aside = Console(sys.stdout), Console(sys.stderr)
     caps = caps_of([check for check in CHECKS if check.wanted(subject)], subject)
     if not arguments.quiet:
-        Console(sys.stderr).line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
+        aside.line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
             caps.connections, size_words(caps.bytes)))
-    auditor = Auditor(subject, progress)
-
-    def show(finding: Finding) -> None:
-        progress.clear()
-        if not arguments.json and (finding.verdict != OK or not arguments.quiet):
-            out.write("".join(line + "\n" for line in _lines(finding, out)))
-
-    findings = []
+    auditor, findings = Auditor(subject, progress), []
+    shown = aside if arguments.application else out  # so that stdout has the e-mail and nothing else
     for finding in auditor.findings():
         findings.append(finding)
-        show(finding)
+        progress.clear()
+        if not arguments.json and (finding.verdict != OK or not arguments.quiet):
+            shown.write("".join(line + "\n" for line in _lines(finding, shown)))
     progress.clear()
+    mail = _mail(arguments, auditor, findings) if arguments.application else None
     if arguments.json:
-        out.line(json.dumps(_values(findings, auditor), indent=1))
-    return EXIT_UNREACHABLE if auditor.unreachable else (
-        EXIT_PROBLEM if any(finding.verdict == PROBLEM for finding in findings) else EXIT_OK)
+        out.line(json.dumps(_values(findings, auditor, mail), indent=1))
+    elif mail is not None:
+        out.write(str(mail))
+    return EXIT_UNREACHABLE if auditor.unreachable else EXIT_PROBLEM if failing(findings) else EXIT_OK
+
+
+def _mail(arguments: argparse.Namespace, auditor: "Auditor", findings: Sequence[Finding]) -> Optional[Application]:
+    """Write the application; None, and a word on stderr, while a prerequisite fails."""
+    failed = failing(findings)
+    if auditor.unreachable or failed and not arguments.force:
+        Console(sys.stderr).line("xcpng-mirrors: no application yet: {} must be mended first{}".format(
+            ", ".join(failed), "" if auditor.unreachable else "; --force writes it in any case"))
+        return None
+    return application(auditor.subject, findings)
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
@@ -172,7 +181,7 @@ class Auditor:
         self.unreachable = False
         self._progress = progress
 
-    def findings(self) -> Any:
+    def findings(self) -> Iterator[Finding]:
         """Yield what each check finds."""
         budget = Budget(answer.COST, 30)
         reached = answer.reach(self.subject._replace(budget=budget))
@@ -209,12 +218,12 @@ def _lines(finding: Finding, out: Console) -> List[str]:
     return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.mend)], out)
 
 
-def _values(findings: Sequence[Finding], auditor: Auditor) -> Dict[str, Any]:
+def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Application]) -> Dict[str, Any]:
     subject = auditor.subject
     return {
         "schema": SCHEMA, "command": "audit", "audited_at": utc(subject.now), "url": subject.url,
-        "rsync_url": subject.rsync_url or None, "fine": not any(finding.verdict == PROBLEM for finding in findings),
-        "spent": dict(auditor.spent._asdict()),
+        "rsync_url": subject.rsync_url or None, "fine": not failing(findings),
+        "spent": dict(auditor.spent._asdict()), "application": dict(mail._asdict()) if mail is not None else None,
         "checks": [{"name": finding.check, "verdict": finding.verdict, "evidence": list(finding.evidence),
                     "mend": finding.mend, "values": dict(finding.values)} for finding in findings],
     }
