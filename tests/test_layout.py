@@ -55,8 +55,9 @@ ARROWS = {
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
+    "audit": ROOMS | {"ask", "verifying"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"audit", "packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},
     "hosts": set(),
 }

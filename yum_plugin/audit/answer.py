@@ -1,0 +1,85 @@
+"""Whether there is a server at all, and whether what it has is a mirror of XCP-ng: what every other check builds on."""
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import FetchError, TrustError
+from ..model import REPOMD
+from ..trust.repomd import MAX_REPOMD_BYTES, parse_repomd
+from .asking import conversation, fetch
+from .model import OK, PROBLEM, Cost, Finding, Subject
+
+CHECK = "mirror"
+COST = Cost(4, 4 * MAX_REPOMD_BYTES)
+_TLS = "tls-"  # of the references of errors.py
+
+
+class Reached(NamedTuple):
+    """What asking for the repositories came to."""
+
+    subject: Subject  # to go on with: certificates are not checked if they are bad
+    finding: Finding
+    answers: bool  # it speaks HTTP
+    is_mirror: bool
+    error: Optional[FetchError] = None  # why it does not answer
+
+
+def reach(subject: Subject) -> Reached:
+    """Ask for the repomd.xml of each known repository.
+
+    A bad certificate is for another check to tell: here it only means that the others look without checking it, which
+    is no risk, for they believe nothing but signatures.
+
+    Args:
+        subject: whom to ask.
+    """
+    try:
+        found = _ask(subject)
+    except FetchError as error:
+        if not error.reference.startswith(_TLS):
+            return _silent(subject, error)
+        subject = subject._replace(network=subject.network._replace(ssl_verify=False))
+        try:
+            found = _ask(subject)
+        except FetchError as second:
+            return _silent(subject, second)
+    return _judge(subject, found)
+
+
+def _ask(subject: Subject) -> List[Tuple[str, str]]:
+    """Return path and state ("" if it is there) of each repository; FetchError if the server does not speak HTTP."""
+    found = []
+    with conversation(subject) as client:
+        for path in subject.repositories:
+            try:
+                body = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES).body
+                found.append((path, _what_is(body)))
+            except FetchError as error:
+                if error.reference not in ("http-status", "redirect-refused", "too-large"):
+                    raise
+                found.append((path, error.what))
+    return found
+
+
+def _what_is(body: bytes) -> str:
+    """Say what is wrong with something that should be a repomd.xml; "" if nothing is. Only its form is looked at."""
+    try:
+        parse_repomd(body)
+    except TrustError as error:
+        return "no repomd.xml: {}".format(error.what)
+    return ""
+
+
+def _silent(subject: Subject, error: FetchError) -> Reached:
+    finding = Finding(CHECK, PROBLEM, ("{}: {}".format(error.reference, error.what),), error.hint)
+    return Reached(subject, finding, False, False, error)
+
+
+def _judge(subject: Subject, found: Sequence[Tuple[str, str]]) -> Reached:
+    missing = [(path, state) for path, state in found if state]
+    evidence = tuple("{}: {}".format(path, state or "there") for path, state in found)
+    values = {"repositories": {path: state or "ok" for path, state in found}}
+    is_mirror = len(missing) < len(found)
+    if not missing:
+        return Reached(subject, Finding(CHECK, OK, evidence, values=values), True, True)
+    mend = "name the folder that holds 8/ and isos/: xcpng-mirrors audit {}xcp-ng/".format(subject.url) if not is_mirror else (
+        "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror")
+    return Reached(subject, Finding(CHECK, PROBLEM, evidence, mend, values), True, is_mirror)

@@ -1,0 +1,200 @@
+"""``xcpng-mirrors audit``: whether a mirror does all that is asked of one; each fault with what mends it.
+
+Exit code: 0 nothing is wrong, 1 a prerequisite fails, 2 usage, 3 the mirror does not answer at all.
+"""
+import argparse
+import json
+import re
+import sys
+import time
+from typing import Any, Dict, List, Sequence, Tuple
+
+from ..audit import answer
+from ..audit.model import (
+    OK,
+    PROBLEM,
+    REPOSITORIES,
+    UNKNOWN,
+    WARNING,
+    Budget,
+    Check,
+    Cost,
+    Finding,
+    Options,
+    OverBudget,
+    Subject,
+)
+from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
+from ..model import Network
+from ..trust.keys import PublicKey
+from ..urls import clean_base_url, safe_path
+from .common import SCHEMA
+from .console import Console, printable, utc
+from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
+from .progress import Progress, size_words
+from .verdicts import verdict_lines
+
+BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
+MAX_WATCH_SECONDS = 14 * 86400
+STYLES = {OK: "good", WARNING: "warning", PROBLEM: "bad", UNKNOWN: "dim"}
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
+_RSYNC = re.compile(r"^rsync://[A-Za-z0-9_.:\[\]-]{1,253}/[A-Za-z0-9_.-]{1,255}(/[^\x00-\x20\x7f]{0,1024})?\Z")
+
+# In the order in which they are done and told.
+CHECKS: Sequence[Check] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("url", metavar="URL", help="root of the mirror, the folder that holds 8/ and isos/")
+    parser.add_argument("--rsync", metavar="URL", default="", help="rsync://HOST/MODULE/ of the same tree")
+    parser.add_argument("--path", action="append", default=[], metavar="PATH", help="a repository below the root (may be "
+                        "repeated; default: {})".format(", ".join(REPOSITORIES)))
+    parser.add_argument("--bandwidth", action="store_true", help="measure how fast a large file comes")
+    parser.add_argument("--watch", metavar="TIME", default="0", help="look again and again for so long, e.g. 90m or 12h, and "
+                        "tell how often the mirror was synced")
+    parser.add_argument("--application", action="store_true", help="print the e-mail that applies for the mirror's admission, "
+                        "if every prerequisite is met; nothing is sent")
+    parser.add_argument("--force", action="store_true", help="print it in any case")
+    parser.add_argument("--yes", action="store_true", help="do also the checks that may take more than {}".format(
+        size_words(BIG_BYTES)))
+    parser.add_argument("--cacert", metavar="FILE", default="", help="CA bundle in PEM (default: the system's)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC")
+    parser.add_argument("--config", metavar="FILE", default="", help="the .conf, for the origin, the fingerprints and the "
+                        "time-outs (default: the host's)")
+    add_key_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine, tell, and return the exit code."""
+    progress = Progress(not arguments.quiet)
+    subject = _subject(arguments)._replace(tell=progress.update)
+    out = Console(sys.stdout)
+    caps = caps_of([check for check in CHECKS if check.wanted(subject)], subject)
+    if not arguments.quiet:
+        Console(sys.stderr).line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
+            caps.connections, size_words(caps.bytes)))
+    auditor = Auditor(subject, progress)
+
+    def show(finding: Finding) -> None:
+        progress.clear()
+        if not arguments.json and (finding.verdict != OK or not arguments.quiet):
+            out.write("".join(line + "\n" for line in _lines(finding, out)))
+
+    findings = []
+    for finding in auditor.findings():
+        findings.append(finding)
+        show(finding)
+    progress.clear()
+    if arguments.json:
+        out.line(json.dumps(_values(findings, auditor), indent=1))
+    return EXIT_UNREACHABLE if auditor.unreachable else (
+        EXIT_PROBLEM if any(finding.verdict == PROBLEM for finding in findings) else EXIT_OK)
+
+
+def _subject(arguments: argparse.Namespace) -> Subject:
+    """Read the command line and the .conf; without a key what is signed cannot be judged, and everything else can."""
+    settings = read_config(arguments.config)
+    keys: Tuple[PublicKey, ...] = ()
+    problem = ""
+    try:
+        keys = tuple(keys_of(arguments, pins_of(arguments) or settings.fingerprints))
+    except MirrorsError as error:
+        if arguments.keys or arguments.fingerprints:
+            raise
+        problem = str(error)
+    url = _accepted(clean_base_url, arguments.url)
+    paths = tuple(_accepted(safe_path, path.strip("/")) + "/" for path in arguments.path)
+    if arguments.rsync and not _RSYNC.match(arguments.rsync):
+        raise UsageError("usage", "--rsync wants rsync://HOST/MODULE/", where=arguments.rsync)
+    rsync_url = arguments.rsync if not arguments.rsync or arguments.rsync.endswith("/") else arguments.rsync + "/"
+    options = Options(arguments.bandwidth, _seconds(arguments.watch), arguments.yes)
+    # Straight: whoever looks through a proxy sees the proxy's addresses, certificates and manners.
+    network = Network(proxy="", ssl_ca_cert=arguments.cacert)
+    return Subject(url, rsync_url, network, network, keys, problem, paths or REPOSITORIES, settings, options, int(time.time()),
+                   Budget(Cost(0, 0), 0))
+
+
+def _accepted(read: Any, text: str) -> str:
+    try:
+        return str(read(text))
+    except ValueError as error:
+        raise UsageError("usage", "{} is wanted here".format(error), where=printable(text)) from error
+
+
+def _seconds(text: str) -> float:
+    found = _DURATION.match(text)
+    seconds = int(found.group(1)) * _UNITS[found.group(2)] if found else -1
+    if not 0 <= seconds <= MAX_WATCH_SECONDS:
+        raise UsageError("usage", "--watch wants a time such as 90m or 12h, {} d at most".format(MAX_WATCH_SECONDS // 86400),
+                         where=text)
+    return seconds
+
+
+def caps_of(checks: Sequence[Check], subject: Subject) -> Cost:
+    """Add up the most that checks may take; those that are left out take nothing."""
+    done = [answer.COST] + [check.cost for check in checks if subject.options.yes or check.cost.bytes <= BIG_BYTES]
+    return Cost(sum(cost.connections for cost in done), sum(cost.bytes for cost in done))
+
+
+class Auditor:
+    """Does the checks, one after the other.
+
+    Args:
+        subject: what is examined.
+        progress: to be told what is under way.
+    """
+
+    def __init__(self, subject: Subject, progress: Progress) -> None:
+        self.subject = subject
+        self.spent = Cost(0, 0)
+        self.unreachable = False
+        self._progress = progress
+
+    def findings(self) -> Any:
+        """Yield what each check finds."""
+        budget = Budget(answer.COST, 30)
+        reached = answer.reach(self.subject._replace(budget=budget))
+        self._account(budget)
+        yield reached.finding
+        self.unreachable = not reached.answers
+        self.subject = reached.subject
+        have = {"": True, "answer": reached.answers, "mirror": reached.is_mirror}
+        for check in CHECKS:
+            if have[check.needs] and check.wanted(self.subject):
+                yield from self._run(check)
+
+    def _run(self, check: Check) -> List[Finding]:
+        if check.cost.bytes > BIG_BYTES and not self.subject.options.yes:
+            words = "left out: it may take {}".format(size_words(check.cost.bytes))
+            return [Finding(check.name, UNKNOWN, (words,), "xcpng-mirrors audit {} --yes".format(self.subject.url))]
+        self._progress.note(check.name)
+        budget = Budget(check.cost, check.seconds)
+        try:
+            return list(check.run(self.subject._replace(budget=budget)))
+        except OverBudget as error:
+            return [Finding(check.name, UNKNOWN, ("it was given up: {}".format(error),))]
+        except MirrorsError as error:
+            return [Finding(check.name, UNKNOWN, ("{}: {}".format(error.reference, error.what),), error.hint)]
+        finally:
+            self._account(budget)
+
+    def _account(self, budget: Budget) -> None:
+        self.spent = Cost(self.spent.connections + budget.spent.connections, self.spent.bytes + budget.spent.bytes)
+
+
+def _lines(finding: Finding, out: Console) -> List[str]:
+    word = finding.verdict.upper() if finding.verdict == PROBLEM else finding.verdict
+    return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.mend)], out)
+
+
+def _values(findings: Sequence[Finding], auditor: Auditor) -> Dict[str, Any]:
+    subject = auditor.subject
+    return {
+        "schema": SCHEMA, "command": "audit", "audited_at": utc(subject.now), "url": subject.url,
+        "rsync_url": subject.rsync_url or None, "fine": not any(finding.verdict == PROBLEM for finding in findings),
+        "spent": dict(auditor.spent._asdict()),
+        "checks": [{"name": finding.check, "verdict": finding.verdict, "evidence": list(finding.evidence),
+                    "mend": finding.mend, "values": dict(finding.values)} for finding in findings],
+    }
