@@ -87,6 +87,8 @@ class Stream:
     def _expected_bytes(self) -> Optional[int]:
         if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise FetchError("bad-answer", "an encoding that was not asked for", where=self._response.url)
+        if self._response.request.method == "HEAD":
+            return 0
         length = self.headers.get("content-length")
         if length is None or "transfer-encoding" in self.headers:
             return None
@@ -118,10 +120,12 @@ class Client:
         context: from ``tls.make_context(network)``; shared between clients.
         seconds: after so long every call fails with timed-out.
         trusted_hosts: host names that may receive ``network.username``.
+        address: of the server, numeric: connect there, past any proxy, whatever its name leads to; "": look the name up.
     """
 
-    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> None:
-        self._network = network
+    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = (),
+                 address: str = "") -> None:
+        self._network = network._replace(proxy="") if address else network
         self._trusted_hosts = trusted_hosts
         self._guard = Guard()
         self._ends_at = time.monotonic() + seconds
@@ -130,7 +134,7 @@ class Client:
         self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = GuardedAdapter(self._guard, context, network.ip_resolve)
+        adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -152,8 +156,13 @@ class Client:
         """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
         return self._guard.certificate_expires
 
+    @property
+    def connections(self) -> int:
+        """How many connections were opened so far."""
+        return self._guard.connections
+
     def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,)) -> Answer:
+            accept: Tuple[int, ...] = (200,), method: str = "GET") -> Answer:
         """Fetch a whole (small) response.
 
         Args:
@@ -161,6 +170,7 @@ class Client:
             limits: byte cap and time-outs.
             headers: added to the request.
             accept: the status codes that are an answer.
+            method: GET, or HEAD for the headers only.
 
         Returns:
             The answer, status one of ``accept``.
@@ -169,20 +179,20 @@ class Client:
             FetchError: it could not be had; the reference says why.
         """
         started = time.monotonic()
-        with self.open(url, limits, headers, accept) as stream:
+        with self.open(url, limits, headers, accept, method) as stream:
             body = b"".join(stream.chunks())
         return Answer(stream.status, stream.headers, stream.links, body,
                       stream.first_byte_seconds, time.monotonic() - started)
 
     def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-             accept: Tuple[int, ...] = (200,)) -> Stream:
+             accept: Tuple[int, ...] = (200,), method: str = "GET") -> Stream:
         """Send a request and read the response's headers; arguments and errors as of ``get``."""
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
         with self.translated(url):
-            response = self._session.get(
-                url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
+            response = self._session.request(
+                method, url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
                 timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies_for(self._network, url))
         if response.status_code not in accept:
             response.close()
