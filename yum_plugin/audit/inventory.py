@@ -2,20 +2,20 @@
 
 Pure.
 """
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import REPOMD
 from ..trust.primary import PrimaryPackage
 from ..trust.repomd import Repomd
 
-FILE, FOLDER, LINK, OTHER = "file", "folder", "link", "other"
+FILE, FOLDER, LINK = "file", "folder", "link"  # as net/rsync.py has them, and others
 
 
 class Holding(NamedTuple):
     """Something that a mirror holds."""
 
     path: str  # below the mirror's root, without a final "/"; bytes that are no UTF-8 as surrogates
-    kind: str  # FILE, FOLDER, LINK or OTHER
+    kind: str  # FILE, FOLDER, LINK, or another word
     size: Optional[int] = None  # bytes; None: not known exactly
     target: str = ""  # of a link, as it is written
 
@@ -58,16 +58,6 @@ def wanted_files(content: Content) -> Dict[str, Optional[int]]:
     return wanted
 
 
-def folders_of(paths: Iterable[str]) -> List[str]:
-    """List the folders that lie on the way to files, those above before those in them; the root, "", is the first."""
-    found = {""}
-    for path in paths:
-        while "/" in path:
-            path = path.rpartition("/")[0]
-            found.add(path)
-    return sorted(found)
-
-
 def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int]]) -> Presence:
     """Hold what is there against what must be.
 
@@ -86,11 +76,6 @@ def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int
         elif size != found:
             wrong.append((path, size, found))
     return Presence(len(wanted), len(wanted) - len(missing) - len(wrong), tuple(missing), tuple(wrong), unsized)
-
-
-def sizes_of(holdings: Iterable[Holding]) -> Dict[str, Optional[int]]:
-    """Return path and size of what a client can fetch: files, and links to them."""
-    return {item.path: item.size if item.kind == FILE else None for item in holdings if item.kind in (FILE, LINK)}
 
 
 def examples(paths: Sequence[str], most: int = 3) -> str:
