@@ -5,11 +5,10 @@ A mirror may be synced while it is read. So before something missing counts as a
 from random import Random
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError, UsageError
+from ..errors import FetchError, UsageError
 from ..net.fetch import Client
-from ..trust.freshness import duration
 from .asking import conversation, patience_of
-from .inventory import Content, Presence, compare, examples, wanted_files
+from .inventory import Presence, compare, examples, wanted_files
 from .listings import RSYNC, STATUSES, Held, Listing, Sorter, by_http, by_rsync, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .sampling import check_sample
@@ -31,7 +30,7 @@ class Survey(NamedTuple):
     """What a listing shows."""
 
     source: str
-    count: int  # names
+    names: int  # how many
     presence: Presence
     strays: Tuple[Stray, ...]
     held: Held
@@ -68,7 +67,7 @@ def _surveys(client: Client, subject: Subject, wanted: Mapping[str, Optional[int
             surveys.append(survey(by_rsync(subject), wanted, subject.repositories))
         except UsageError as error:  # there is no rsync program here
             subject.tell(error.what, 0, 0)
-        if surveys and surveys[0].count:
+        if surveys and surveys[0].names:
             return surveys + [_cross_check(client, subject, wanted, random)]
     return [survey(by_http(client, subject, wanted, random), wanted, subject.repositories)] + surveys
 
@@ -138,14 +137,14 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
         evidence.append("the mirror was synced while it was read ({}): look again in a few minutes".format(examples(moved)))
         verdict = UNKNOWN
     values = {"source": seen.source, "wanted": presence.wanted, "found": presence.found, "missing": len(presence.missing),
-              "wrong_size": len(presence.wrong), "names": seen.count}
+              "wrong_size": len(presence.wrong), "names": seen.names}
     name = RSYNC_TREE if seen.source == RSYNC else PACKAGES
     return Finding(name, verdict, tuple(evidence), SYNC if verdict == PROBLEM else "", values)
 
 
 def strays_finding(seen: Survey) -> Finding:
     """Judge what should not be there."""
-    evidence = ["{} names looked at ({})".format(seen.count, seen.source)]
+    evidence = ["{} names looked at ({})".format(seen.names, seen.source)]
     bad = [stray for stray in seen.strays if stray.kind not in (EARLIER, UNKNOWN_NAMES, DOTFILE)]
     odd = [stray for stray in seen.strays if stray.kind in (UNKNOWN_NAMES, DOTFILE)]
     for stray in bad + odd:
@@ -160,7 +159,7 @@ def strays_finding(seen: Survey) -> Finding:
     if seen.problem is not None:
         evidence.append("the list ended early: {}".format(seen.problem.what))
     verdict = PROBLEM if bad else WARNING if odd else OK
-    if verdict == OK and (seen.problem is not None or not seen.count):
+    if verdict == OK and (seen.problem is not None or not seen.names):
         verdict = UNKNOWN
     values = {stray.kind: {"count": stray.number, "paths": list(stray.paths[:20])} for stray in seen.strays}
     return Finding(STRAYS, verdict, tuple(evidence), "remove them, or find out who put them there" if bad else "", values)
