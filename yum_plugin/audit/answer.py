@@ -1,5 +1,5 @@
 """Whether there is a server at all, and whether what it has is a mirror of XCP-ng: what every other check builds on."""
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 from ..errors import FetchError, TrustError
 from ..model import REPOMD
@@ -8,7 +8,7 @@ from .asking import conversation, fetch
 from .model import OK, PROBLEM, Cost, Finding, Subject
 
 CHECK = "mirror"
-COST = Cost(4, 4 * MAX_REPOMD_BYTES)
+COST = Cost(4, 8 * MAX_REPOMD_BYTES)
 _TLS = "tls-"  # of the references of errors.py
 
 
@@ -19,11 +19,10 @@ class Reached(NamedTuple):
     finding: Finding
     answers: bool  # it speaks HTTP
     is_mirror: bool
-    error: Optional[FetchError] = None  # why it does not answer
 
 
 def reach(subject: Subject) -> Reached:
-    """Ask for the repomd.xml of each known repository.
+    """Ask for the repomd.xml of each known repository, by the other scheme if the one that was named does not answer.
 
     A bad certificate is for another check to tell: here it only means that the others look without checking it, which
     is no risk, for they believe nothing but signatures.
@@ -31,17 +30,24 @@ def reach(subject: Subject) -> Reached:
     Args:
         subject: whom to ask.
     """
-    try:
-        found = _ask(subject)
-    except FetchError as error:
-        if not error.reference.startswith(_TLS):
-            return _silent(subject, error)
-        subject = subject._replace(network=subject.network._replace(ssl_verify=False))
+    errors: List[FetchError] = []
+    for way in _ways(subject):
+        if not way.network.ssl_verify and not errors[-1].reference.startswith(_TLS):
+            continue  # it was not for the certificate
         try:
-            found = _ask(subject)
-        except FetchError as second:
-            return _silent(subject, second)
-    return _judge(subject, found)
+            return _judge(way, _ask(way), errors)
+        except FetchError as error:
+            errors.append(error)
+    finding = Finding(CHECK, PROBLEM, ("{}: {}".format(errors[0].reference, errors[0].what),), errors[0].hint)
+    return Reached(subject, finding, False, False)
+
+
+def _ways(subject: Subject) -> List[Subject]:
+    ways = [subject]
+    if subject.also_url:
+        ways.append(subject._replace(url=subject.also_url, also_url=subject.url))
+    blind = subject.network._replace(ssl_verify=False)
+    return [each for way in ways for each in [way] + [way._replace(network=blind)] * way.url.startswith("https:")]
 
 
 def _ask(subject: Subject) -> List[Tuple[str, str]]:
@@ -68,15 +74,12 @@ def _what_is(body: bytes) -> str:
     return ""
 
 
-def _silent(subject: Subject, error: FetchError) -> Reached:
-    finding = Finding(CHECK, PROBLEM, ("{}: {}".format(error.reference, error.what),), error.hint)
-    return Reached(subject, finding, False, False, error)
-
-
-def _judge(subject: Subject, found: Sequence[Tuple[str, str]]) -> Reached:
+def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[FetchError]) -> Reached:
+    """Judge what is there; ``errors`` are those of the ways that were tried before."""
     missing = [(path, state) for path, state in found if state]
-    evidence = tuple("{}: {}".format(path, state or "there") for path, state in found)
-    values = {"repositories": {path: state or "ok" for path, state in found}}
+    evidence = tuple(["{}: {} ({})".format(error.reference, error.what, error.where) for error in errors]
+                     + ["{}: {}".format(path, state or "there") for path, state in found])
+    values = {"url": subject.url, "repositories": {path: state or "ok" for path, state in found}}
     is_mirror = len(missing) < len(found)
     if not missing:
         return Reached(subject, Finding(CHECK, OK, evidence, values=values), True, True)

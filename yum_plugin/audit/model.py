@@ -113,8 +113,19 @@ class Subject(NamedTuple):
     options: Options
     now: int  # seconds since 1970
     budget: Budget  # of the check that is under way
+    also_url: str = ""  # the same root by the other scheme; "": it is not known where
     look_up: Callable[[str, int], Sequence[Address]] = look_up
     tell: Callable[[str, int, int], None] = lambda what, done, total: None  # progress: bytes so far, and in all or 0
+
+    @property
+    def https_url(self) -> str:
+        """The root by https; "" if it is not known."""
+        return self.url if self.url.startswith("https:") else self.also_url
+
+    @property
+    def http_url(self) -> str:
+        """The root by plain http; "" if it is not known."""
+        return self.url if self.url.startswith("http:") else self.also_url
 
 
 class Check(NamedTuple):

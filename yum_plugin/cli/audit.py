@@ -8,8 +8,9 @@ import re
 import sys
 import time
 from typing import Any, Dict, List, Sequence, Tuple
+from urllib.parse import urlsplit
 
-from ..audit import answer
+from ..audit import addresses, agree, answer, manners, tls
 from ..audit.model import (
     OK,
     PROBLEM,
@@ -42,12 +43,20 @@ _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
 _RSYNC = re.compile(r"^rsync://[A-Za-z0-9_.:\[\]-]{1,253}/[A-Za-z0-9_.-]{1,255}(/[^\x00-\x20\x7f]{0,1024})?\Z")
 
 # In the order in which they are done and told.
-CHECKS: Sequence[Check] = ()
+CHECKS: Sequence[Check] = (
+    Check(tls.CERTIFICATE, tls.examine, tls.COST),
+    Check(tls.VERSIONS, tls.examine_versions, tls.VERSIONS_COST),
+    Check(agree.CHECK, agree.examine, agree.COST, needs="mirror"),
+    Check(addresses.CHECK, addresses.examine, addresses.COST, 60.0, needs="mirror"),
+    Check(manners.CHECK, manners.examine, manners.COST, needs="mirror"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("url", metavar="URL", help="root of the mirror, the folder that holds 8/ and isos/")
+    parser.add_argument("--also", metavar="URL", default="", help="the same by the other one of http and https, if that is on "
+                        "a port of its own")
     parser.add_argument("--rsync", metavar="URL", default="", help="rsync://HOST/MODULE/ of the same tree")
     parser.add_argument("--path", action="append", default=[], metavar="PATH", help="a repository below the root (may be "
                         "repeated; default: {})".format(", ".join(REPOSITORIES)))
@@ -113,7 +122,18 @@ def _subject(arguments: argparse.Namespace) -> Subject:
     # Straight: whoever looks through a proxy sees the proxy's addresses, certificates and manners.
     network = Network(proxy="", ssl_ca_cert=arguments.cacert)
     return Subject(url, rsync_url, network, network, keys, problem, paths or REPOSITORIES, settings, options, int(time.time()),
-                   Budget(Cost(0, 0), 0))
+                   Budget(Cost(0, 0), 0), _other_scheme(url, arguments.also))
+
+
+def _other_scheme(url: str, named: str) -> str:
+    """Return the root by the other scheme; "" if its port cannot be told."""
+    mine, other = ("https:", "http:") if url.startswith("https:") else ("http:", "https:")
+    if not named:
+        return "" if urlsplit(url).port else other + url[len(mine):]
+    also = _accepted(clean_base_url, named)
+    if not also.startswith(other):
+        raise UsageError("usage", "--also wants the mirror by the other one of http and https", where=also)
+    return also
 
 
 def _accepted(read: Any, text: str) -> str:
