@@ -14,15 +14,20 @@ from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..urls import authority_of
 from .asking import conversation, patience_of
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
 from .watching import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag
 
 CHECK, INTERVAL = "freshness", "sync-interval"
 OTHERS = 2  # mirrors beside the origin: enough to see an origin that is behind, and no crowd at anybody's door
 MAX_REPOSITORIES = 64
-COST = Cost(2 + OTHERS, (2 + OTHERS) * 16 * MAX_REPOMD_BYTES)
-WATCH_COST = Cost(40000, 60 * 10**6)  # what two weeks of looks can take; each look is two small files a place
+WATCHED = 4  # repositories: those that changed last
+LOOK_BYTES = 32 * 1024  # of one repository at one place: a repomd.xml and its signature have less than 10 KiB
+LOOK_SECONDS = 60.0
+COST = Cost(2 + OTHERS, (2 + OTHERS) * MAX_REPOSITORIES * LOOK_BYTES)
 SYNC_MEND = "sync at least hourly, better 4 times: rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
+
+
+_NEVER = Seen("", 0)
 
 
 class Answer(NamedTuple):
@@ -149,8 +154,11 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
     """
     if not subject.keys or not subject.settings.fallbacks:
         return [Finding(INTERVAL, UNKNOWN, ("no key, or no origin to compare with: fallbacks= in the .conf",))]
-    paths = subject.repositories[:MAX_REPOSITORIES]
     origin = subject.settings.fallbacks[0]
+    found = _look_at(subject, origin, subject.repositories[:MAX_REPOSITORIES], True)
+    paths = sorted((path for path, seen in found.items() if seen), key=lambda path: -(found[path] or _NEVER).signed_at)[:WATCHED]
+    if not paths:
+        return [Finding(INTERVAL, UNKNOWN, ("the origin {} gave nothing to compare with".format(authority_of(origin)),))]
 
     def look() -> Dict[str, Look]:
         at = rhythm.clock()
@@ -165,11 +173,14 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
 
 
 def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[Seen]]:
+    once = Budget(Cost(1, len(paths) * 2 * MAX_REPOMD_BYTES), LOOK_SECONDS)
+    subject.budget.connect()
     try:
-        with conversation(subject, subject.others_network if is_other else None) as client:
-            answers = ask_place(client, subject, root, paths)
-    except MirrorsError:
+        with conversation(subject._replace(budget=once), subject.others_network if is_other else None) as client:
+            answers = ask_place(client, subject._replace(budget=once), root, paths)
+    except (MirrorsError, OverBudget):
         answers = {}
+    subject.budget.receive(once.spent.bytes)
     snapshots = {path: answers[path].snapshot if path in answers else None for path in paths}
     return {path: Seen(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
 
@@ -202,8 +213,16 @@ def span_words(span: Span) -> str:
     return "{} to {}".format(duration(int(span.least)), duration(int(span.most)))
 
 
-def watcher(clock: Callable[[], float], sleep: Callable[[float], None]) -> Callable[[Subject], List[Finding]]:
-    """Return the check of the sync interval for the table of checks."""
-    def check(subject: Subject) -> List[Finding]:
-        return check_interval(subject, Rhythm(subject.options.every_seconds, subject.options.watch_seconds, clock, sleep))
-    return check
+def interval_check(options: Options, clock: Callable[[], float], sleep: Callable[[float], None]) -> Check:
+    """Return the entry of the table of checks: what it costs depends on how long it takes.
+
+    Args:
+        options: how long, and how often.
+        clock: seconds since 1970.
+        sleep: for so many seconds.
+    """
+    looks = int(options.watch_seconds // options.every_seconds) + 2
+    cost = Cost(2 * looks + 1, 2 * looks * WATCHED * LOOK_BYTES + MAX_REPOSITORIES * 2 * LOOK_BYTES)
+    rhythm = Rhythm(options.every_seconds, options.watch_seconds, clock, sleep)
+    return Check(INTERVAL, lambda subject: check_interval(subject, rhythm), cost, options.watch_seconds + 10 * LOOK_SECONDS,
+                 needs="mirror", wanted=lambda subject: subject.options.watch_seconds > 0)
