@@ -91,7 +91,7 @@ def judge(path: str, mine: Answer, others: Sequence[Tuple[str, Answer]], now: in
     behind = max(0, current.timestamp - mine.snapshot.timestamp)
     server = next(offer.mirror.url for offer in seen if offer.snapshot.sha256 == current.sha256)
     waiting = now - current.signed_at
-    words = "{}, {} behind {}: at least {} newer one{}, the newest signed {} ago".format(
+    words = "{}, {} behind {}; {} newer revision{} seen, the newest signed {} ago".format(
         revision, duration(behind), server, len(newer), "s" if len(newer) > 1 else "", duration(max(0, waiting)))
     verdict = WARNING if waiting < SYNC_SECONDS else PROBLEM
     return Standing(path, verdict, words, behind, len(newer), mine.snapshot.revision)

@@ -12,7 +12,7 @@ from ..trust.digest import DigestChecker
 from ..trust.openpgp import verify_detached
 from ..verifying import SUMS_NAME
 from .asking import conversation, fetch, patience_of
-from .inventory import Presence, compare, examples
+from .inventory import Presence, compare, told
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 
@@ -159,9 +159,8 @@ def _judge_folder(each: Folder) -> Tuple[str, List[str]]:
         return PROBLEM, ["{}{}: {}".format(each.folder, SUMS_NAME, "{}: {}".format(error.reference, error.what) if error else "")]
     presence = each.presence
     lines = ["{}{}: signed, {} of {} files are there".format(each.folder, SUMS_NAME, presence.found, presence.wanted)]
-    if presence.missing:
-        lines.append("missing: {}".format(examples(presence.missing)))
-    lines += ["wrong size: {}: {} bytes, {} at the origin".format(path, got, size) for path, size, got in presence.wrong]
+    lines += told("missing", presence.missing)
+    lines += told("wrong size", ["{}: {} bytes, {} at the origin".format(path, got, size) for path, size, got in presence.wrong])
     verdict = OK if presence.is_whole else PROBLEM
     if each.origin_signed_at is not None:
         older = each.origin_signed_at > each.sums.signed_at

@@ -2,7 +2,7 @@
 
 Pure.
 """
-from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import REPOMD
 from ..trust.primary import PrimaryPackage
@@ -76,6 +76,18 @@ def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int
         elif size != found:
             wrong.append((path, size, found))
     return Presence(len(wanted), len(wanted) - len(missing) - len(wrong), tuple(missing), tuple(wrong), unsized)
+
+
+def told(prefix: str, items: Sequence[str], most: int = 3) -> List[str]:
+    """Word a list, a line each: the first ones, and how many more.
+
+    Args:
+        prefix: what they are, e.g. "missing".
+        items: any number.
+        most: how many are told.
+    """
+    more = ["{}: {} more".format(prefix, len(items) - most)] if len(items) > most else []
+    return ["{}: {}".format(prefix, item) for item in items[:most]] + more
 
 
 def examples(paths: Sequence[str], most: int = 3) -> str:

@@ -103,7 +103,8 @@ def _check_uploads(subject: Subject, address: Address) -> List[Finding]:
 def _refused(error: MirrorsError) -> Finding:
     """Tell a refusal from a failure that proves nothing."""
     if "read only" in error.what or error.reference == "rsync-refused":
-        return Finding(UPLOADS, OK, ("an upload was tried and refused: {}".format(error.what.partition("; ")[0]),), values={"accepted": False})
+        said = error.what.partition("; ")[0]
+        return Finding(UPLOADS, OK, ("an upload was tried and refused: {}".format(said),), values={"accepted": False})
     if "ermission denied" in error.what or "mkstemp" in error.what:
         words = "the daemon took an upload and only the server's file permissions stopped it: {}".format(error.what)
         return Finding(UPLOADS, PROBLEM, (words,), UPLOAD_MEND, {"accepted": False})

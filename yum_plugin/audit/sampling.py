@@ -7,7 +7,7 @@ from ..net.fetch import Client
 from ..packages import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ..trust.primary import PrimaryPackage
 from .asking import patience_of
-from .inventory import Content
+from .inventory import Content, told
 from .model import OK, PROBLEM, UNKNOWN, Finding, Subject
 
 CHECK = "package-bytes"
@@ -82,7 +82,7 @@ def check_sample(client: Client, subject: Subject, contents: Sequence[Content], 
             wrong.append((picked.path + picked.package.href, error))
     evidence = ["{} of {} packages read, chosen with --seed {}: {} verified byte for byte, {} wrong".format(
         len(chosen), total, subject.options.seed, len(chosen) - len(wrong), len(wrong))]
-    evidence += ["{}: {}: {}".format(path, error.reference, error.what) for path, error in wrong]
+    evidence += told("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in wrong], 6)
     values = {"seed": subject.options.seed, "packages": total, "sampled": len(chosen), "read_bytes": read,
               "wrong": {path: error.reference for path, error in wrong}}
     return Finding(CHECK, PROBLEM if wrong else OK, tuple(evidence), MEND if wrong else "", values)

@@ -8,8 +8,8 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, UsageError
 from ..net.fetch import Client
 from .asking import conversation, patience_of
-from .inventory import Presence, compare, examples, wanted_files
-from .listings import RSYNC, STATUSES, Held, Listing, Sorter, by_http, by_rsync, size_in
+from .inventory import Presence, compare, examples, told, wanted_files
+from .listings import HEAD, RSYNC, STATUSES, Held, Listing, Sorter, by_http, by_rsync, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .sampling import check_sample
 from .signed import Reading, read_all, still_serves
@@ -103,7 +103,7 @@ def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: 
 def metadata_finding(reading: Reading) -> Finding:
     """Word what became of the metadata files."""
     evidence = ["{} repositories signed, {} metadata files verified".format(len(reading.contents), reading.verified)]
-    evidence += ["{}: {}: {}".format(path, error.reference, error.what) for path, error in reading.problems]
+    evidence += told("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in reading.problems], 6)
     if reading.unread:
         evidence.append("{} files not read, to be polite; their presence and size is looked at below: {}".format(
             len(reading.unread), examples([path for path, _ in reading.unread])))
@@ -121,11 +121,9 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
     """
     presence = seen.presence
     evidence = ["{} of {} files that signed metadata names are there ({})".format(presence.found, presence.wanted, seen.source)]
-    if presence.missing:
-        evidence.append("missing: {}".format(examples(presence.missing)))
-    evidence += ["wrong size: {}: {} bytes instead of {}".format(path, found, size) for path, size, found in presence.wrong[:3]]
-    if len(presence.wrong) > 3:
-        evidence.append("wrong size: {} more".format(len(presence.wrong) - 3))
+    evidence += told("missing", presence.missing)
+    wrong = ["{}: {} bytes instead of {}".format(path, found, size) for path, size, found in presence.wrong]
+    evidence += told("wrong size", wrong)
     if presence.unsized:
         evidence.append("of {} of them only the name is seen: the list does not tell sizes exactly".format(presence.unsized))
     verdict = OK if presence.is_whole else PROBLEM
@@ -152,14 +150,16 @@ def strays_finding(seen: Survey) -> Finding:
     for stray in seen.strays:
         if stray.kind == EARLIER:
             evidence.append("{} {}: no fault, the origin keeps such files too".format(stray.number, WORDS[EARLIER]))
-    if not seen.sees_hidden:
+    if seen.source == HEAD:
+        evidence = ["files were asked for by name: what else is there shows only where rsync or the web server lists it"]
+    elif not seen.sees_hidden:
         evidence.append("hidden names and links are not on such a list: --rsync shows them")
     if seen.held.repositories:
         evidence.append("not examined: {}".format(examples(seen.held.repositories)))
     if seen.problem is not None:
         evidence.append("the list ended early: {}".format(seen.problem.what))
     verdict = PROBLEM if bad else WARNING if odd else OK
-    if verdict == OK and (seen.problem is not None or not seen.names):
+    if verdict == OK and (seen.problem is not None or not seen.names or seen.source == HEAD):
         verdict = UNKNOWN
     values = {stray.kind: {"count": stray.number, "paths": list(stray.paths[:20])} for stray in seen.strays}
     return Finding(STRAYS, verdict, tuple(evidence), "remove them, or find out who put them there" if bad else "", values)
