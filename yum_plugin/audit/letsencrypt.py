@@ -7,7 +7,7 @@ was not found at that location".
 """
 from typing import List, Sequence, Tuple
 
-from .certificates import Certificate
+from .certificates import Certificate, is_self_signed
 from .model import OK, PROBLEM, UNKNOWN, Finding
 from .paths import EXPIRED, Outcome, any_path, openssl_path
 
@@ -18,7 +18,7 @@ DST_ROOT_CA_X3 = Certificate(
     "DST Root CA X3", "DST Root CA X3", not_before=970348339, not_after=1633010475)
 _LETS_ENCRYPT = ("o=let's encrypt", "o=internet security research group")
 _CERTBOT = ("certbot --version, which must say 1.12 or newer\n"
-            "in /etc/letsencrypt/renewal/{0}.conf, below [renewalparams]: preferred_chain = ISRG Root X1\n"
+            "in /etc/letsencrypt/renewal/{0}.conf, at the end of [renewalparams]: preferred_chain = ISRG Root X1\n"
             "certbot renew --force-renewal, then reload the web server")
 _OTHER = ("serve only what leads to a valid root, without {}\n"
           "nginx: the file of ssl_certificate; Apache: the file of SSLCertificateFile")
@@ -43,11 +43,12 @@ def judge_clients(served: Sequence[Certificate], roots: Sequence[Certificate], n
     codes = [outcome.code for _, outcome in clients]
     values = {"yum": codes[0] == 0, "engine": codes[1] == 0, "installer": codes[2] == 0,
               "is_lets_encrypt": _is_lets_encrypt(served), "installer_error": clients[2][1].words if codes[2] else ""}
+    installer = clients[2][1]
     if not any(codes):
         return Finding(CHECK, OK, evidence, "", values)
-    if all(codes):
+    if all(codes) and not _ends_in_an_expired_root(installer):
         return Finding(CHECK, UNKNOWN, ("nobody accepts this certificate: mend that first",) + evidence, "", values)
-    return Finding(CHECK, PROBLEM, evidence, _mend(clients[2][1], served, host), values)
+    return Finding(CHECK, PROBLEM, evidence, _mend(installer, served, host), values)
 
 
 def with_roots_of_old(roots: Sequence[Certificate]) -> List[Certificate]:
@@ -58,6 +59,11 @@ def with_roots_of_old(roots: Sequence[Certificate]) -> List[Certificate]:
 
 def _is_lets_encrypt(served: Sequence[Certificate]) -> bool:
     return any(sign in name for each in served for name in (each.subject, each.issuer) for sign in _LETS_ENCRYPT)
+
+
+def _ends_in_an_expired_root(outcome: Outcome) -> bool:
+    """The trap itself, which would still be there when the rest is mended."""
+    return outcome.code == EXPIRED and outcome.culprit is not None and is_self_signed(outcome.culprit)
 
 
 def _mend(installer: Outcome, served: Sequence[Certificate], host: str) -> str:

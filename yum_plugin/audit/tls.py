@@ -155,12 +155,16 @@ def judge_chain(chain: Sequence[Certificate], unreadable: int, store: Sequence[C
                    for number, each in enumerate(chain, 1))
     verdicts = [fault.verdict for fault in faults]
     verdict = PROBLEM if PROBLEM in verdicts else WARNING if faults else OK
-    values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "not_after": each.not_after}
+    values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "ends_at": _utc(each.not_after)}
                          for each in chain], "faults": [fault.what for fault in faults]}
     mend = FULLCHAIN.format(host) if faults else ""
     if any("too weak" in fault.what for fault in faults):
         mend = "certbot certonly --key-type ecdsa --force-renewal -d {}".format(host)
     return Finding(CHAIN, verdict, tuple(fault.what for fault in faults) + served, mend, values)
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _weak(chain: Sequence[Certificate]) -> List[Fault]:

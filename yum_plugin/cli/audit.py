@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
 from ..audit import (
@@ -25,6 +25,7 @@ from ..audit import (
     traversal,
     tree,
 )
+from ..audit.application import Application, application, failing
 from ..audit.model import (
     OK,
     PROBLEM,
@@ -41,6 +42,7 @@ from ..audit.model import (
 )
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
 from ..model import Network
+from ..net.rsync import parse_address
 from ..trust.keys import PublicKey
 from ..urls import clean_base_url, safe_path
 from .common import SCHEMA
@@ -55,7 +57,6 @@ MIN_EVERY_SECONDS = 60
 STYLES = {OK: "good", WARNING: "warning", PROBLEM: "bad", UNKNOWN: "dim"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
-_RSYNC = re.compile(r"^rsync://[A-Za-z0-9_.:\[\]-]{1,253}/[A-Za-z0-9_.-]{1,255}(/[^\x00-\x20\x7f]{0,1024})?\Z")
 
 # In the order in which they are done and told.
 CHECKS: Sequence[Check] = (
@@ -108,28 +109,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Examine, tell, and return the exit code."""
     progress = Progress(not arguments.quiet)
     subject = _subject(arguments)._replace(tell=progress.update)
-    out = Console(sys.stdout)
+    out, aside = Console(sys.stdout), Console(sys.stderr)
     later = list(TREE_CHECKS) + [freshness.interval_check(subject.options, time.time, time.sleep)]
     caps = caps_of([check for check in list(CHECKS) + later if check.wanted(subject)], subject)
     if not arguments.quiet:
-        Console(sys.stderr).line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
+        aside.line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
             caps.connections, size_words(caps.bytes)))
-    auditor = Auditor(subject, progress, later)
-
-    def show(finding: Finding) -> None:
-        progress.clear()
-        if not arguments.json and (finding.verdict != OK or not arguments.quiet):
-            out.write("".join(line + "\n" for line in _lines(finding, out)))
-
-    findings = []
+    auditor, findings = Auditor(subject, progress, later), []
+    shown = aside if arguments.application else out  # so that stdout has the e-mail and nothing else
     for finding in auditor.findings():
         findings.append(finding)
-        show(finding)
+        progress.clear()
+        if not arguments.json and (finding.verdict != OK or not arguments.quiet):
+            shown.write("".join(line + "\n" for line in _lines(finding, shown)))
     progress.clear()
+    mail = _mail(arguments, auditor, findings) if arguments.application else None
     if arguments.json:
-        out.line(json.dumps(_values(findings, auditor), indent=1))
-    return EXIT_UNREACHABLE if auditor.unreachable else (
-        EXIT_PROBLEM if any(finding.verdict == PROBLEM for finding in findings) else EXIT_OK)
+        out.line(json.dumps(_values(findings, auditor, mail), indent=1))
+    elif mail is not None:
+        out.write(str(mail))
+    return EXIT_UNREACHABLE if auditor.unreachable else EXIT_PROBLEM if failing(findings) else EXIT_OK
+
+
+def _mail(arguments: argparse.Namespace, auditor: "Auditor", findings: Sequence[Finding]) -> Optional[Application]:
+    """Write the application; None, and a word on stderr, while a prerequisite fails."""
+    failed = failing(findings)
+    if auditor.unreachable or failed and not arguments.force:
+        Console(sys.stderr).line("xcpng-mirrors: no application yet: {} must be mended first{}".format(
+            ", ".join(failed), "" if auditor.unreachable else "; --force writes it in any case"))
+        return None
+    return application(auditor.subject, findings)
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
@@ -145,9 +154,7 @@ def _subject(arguments: argparse.Namespace) -> Subject:
         problem = str(error)
     url = _accepted(clean_base_url, arguments.url)
     paths = tuple(_accepted(safe_path, path.strip("/")) + "/" for path in arguments.path)
-    if arguments.rsync and not _RSYNC.match(arguments.rsync):
-        raise UsageError("usage", "--rsync wants rsync://HOST/MODULE/", where=arguments.rsync)
-    rsync_url = arguments.rsync if not arguments.rsync or arguments.rsync.endswith("/") else arguments.rsync + "/"
+    rsync_url = _accepted(_module_url, arguments.rsync) if arguments.rsync else ""
     every = _seconds(arguments.every, "--every")
     if every < MIN_EVERY_SECONDS:
         raise UsageError("usage", "--every wants {} s at least".format(MIN_EVERY_SECONDS), where=arguments.every)
@@ -169,11 +176,19 @@ def _other_scheme(url: str, named: str) -> str:
     return also
 
 
+def _module_url(text: str) -> str:
+    """Return the URL of a module, ending in "/"; raise ValueError if it is none."""
+    address = parse_address(text)
+    if not address.module:
+        raise ValueError("no module in the URL: rsync://HOST/MODULE/")
+    return address.url
+
+
 def _accepted(read: Any, text: str) -> str:
     try:
         return str(read(text))
     except ValueError as error:
-        raise UsageError("usage", "{} is wanted here".format(error), where=printable(text)) from error
+        raise UsageError("usage", "it cannot be used: {}".format(error), where=printable(text)) from error
 
 
 def _seconds(text: str, option: str) -> float:
@@ -208,7 +223,7 @@ class Auditor:
         self._progress = progress
         self._later = later
 
-    def findings(self) -> Any:
+    def findings(self) -> Iterator[Finding]:
         """Yield what each check finds."""
         budget = Budget(answer.COST, 30)
         reached = answer.reach(self.subject._replace(budget=budget))
@@ -256,12 +271,12 @@ def _lines(finding: Finding, out: Console) -> List[str]:
     return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.mend)], out)
 
 
-def _values(findings: Sequence[Finding], auditor: Auditor) -> Dict[str, Any]:
+def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Application]) -> Dict[str, Any]:
     subject = auditor.subject
     return {
         "schema": SCHEMA, "command": "audit", "audited_at": utc(subject.now), "url": subject.url,
-        "rsync_url": subject.rsync_url or None, "fine": not any(finding.verdict == PROBLEM for finding in findings),
-        "spent": dict(auditor.spent._asdict()),
+        "rsync_url": subject.rsync_url or None, "fine": not failing(findings),
+        "spent": dict(auditor.spent._asdict()), "application": dict(mail._asdict()) if mail is not None else None,
         "checks": [{"name": finding.check, "verdict": finding.verdict, "evidence": list(finding.evidence),
                     "mend": finding.mend, "values": dict(finding.values)} for finding in findings],
     }
