@@ -19,6 +19,7 @@ from .model import OverBudget, Subject
 RSYNC, INDEX, HEAD = "rsync", "index pages", "HEAD requests"
 MAX_NAMES = 500000  # the project's whole tree has some ten thousands
 MAX_HEADS = 2000
+SILENT_SECONDS = 20  # of an rsync daemon: it lists folder by folder
 MAX_FOLDERS = 500
 WIRE_BYTES = 24  # of an entry beside its name, about what rsync's protocol takes (flist.c)
 STATUSES = (200, 301, 302, 303, 307, 308, 403, 404, 410, 416, 500, 503)
@@ -63,7 +64,7 @@ def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
     Raises:
         FetchError, UsageError: while it is iterated only ``problem`` is set; here nothing is asked yet.
     """
-    bounds = Bounds(seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
+    bounds = Bounds(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
     subject.budget.connect()
     return Listing(RSYNC, _entries(subject, listing(parse_address(subject.rsync_url), bounds)))
 

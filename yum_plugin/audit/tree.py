@@ -23,6 +23,7 @@ ROOM_BYTES = 12 * 10**6  # for metadata beside primary; what is then left of the
 SAMPLE_BYTES = 20 * 10**6
 CROSS_CHECKED = 50  # files of rsync's list that HTTP is asked for too
 SYNC = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
+RSYNC_MEND = "in rsyncd.conf, in the module: path = the folder that the web server serves; and sync it"
 PARTIAL = "rsync-partial"
 
 
@@ -69,6 +70,8 @@ def _surveys(client: Client, subject: Subject, wanted: Mapping[str, Optional[int
             subject.tell(error.what, 0, 0)
         if surveys and surveys[0].names:
             return surveys + [_cross_check(client, subject, wanted, random)]
+        if surveys and surveys[0].problem is not None:
+            surveys = []  # the check of rsync itself tells
     return [survey(by_http(client, subject, wanted, random), wanted, subject.repositories)] + surveys
 
 
@@ -121,7 +124,7 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
     """
     presence = seen.presence
     evidence = ["{} of {} files that signed metadata names are there ({})".format(presence.found, presence.wanted, seen.source)]
-    evidence += told("missing", presence.missing)
+    evidence += told("missing", presence.missing) if presence.found else []
     wrong = ["{}: {} bytes instead of {}".format(path, found, size) for path, size, found in presence.wrong]
     evidence += told("wrong size", wrong)
     if presence.unsized:
@@ -136,8 +139,8 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
         verdict = UNKNOWN
     values = {"source": seen.source, "wanted": presence.wanted, "found": presence.found, "missing": len(presence.missing),
               "wrong_size": len(presence.wrong), "names": seen.names}
-    name = RSYNC_TREE if seen.source == RSYNC else PACKAGES
-    return Finding(name, verdict, tuple(evidence), SYNC if verdict == PROBLEM else "", values)
+    name, mend = (RSYNC_TREE, RSYNC_MEND) if seen.source == RSYNC else (PACKAGES, SYNC)
+    return Finding(name, verdict, tuple(evidence), mend if verdict == PROBLEM else "", values)
 
 
 def strays_finding(seen: Survey) -> Finding:
