@@ -55,7 +55,7 @@ ARROWS = {
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
-    "audit": ROOMS | {"ask", "verifying"},
+    "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
     "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"audit", "packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},

@@ -84,6 +84,8 @@ class Options(NamedTuple):
 
     bandwidth: bool = False
     watch_seconds: float = 0.0  # 0: look once
+    every_seconds: float = 300.0  # between two looks
+    seed: int = 0  # of the random samples
     yes: bool = False  # the expensive checks too
 
 

@@ -10,7 +10,21 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from ..audit import addresses, agree, answer, manners, tls
+from ..audit import (
+    addresses,
+    agree,
+    answer,
+    backends,
+    bandwidth,
+    freshness,
+    images,
+    manners,
+    repositories,
+    rsyncd,
+    tls,
+    traversal,
+    tree,
+)
 from ..audit.application import Application, application, failing
 from ..audit.model import (
     OK,
@@ -28,6 +42,7 @@ from ..audit.model import (
 )
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
 from ..model import Network
+from ..net.rsync import parse_address
 from ..trust.keys import PublicKey
 from ..urls import clean_base_url, safe_path
 from .common import SCHEMA
@@ -38,10 +53,10 @@ from .verdicts import verdict_lines
 
 BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
 MAX_WATCH_SECONDS = 14 * 86400
+MIN_EVERY_SECONDS = 60
 STYLES = {OK: "good", WARNING: "warning", PROBLEM: "bad", UNKNOWN: "dim"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
-_RSYNC = re.compile(r"^rsync://[A-Za-z0-9_.:\[\]-]{1,253}/[A-Za-z0-9_.-]{1,255}(/[^\x00-\x20\x7f]{0,1024})?\Z")
 
 # In the order in which they are done and told.
 CHECKS: Sequence[Check] = (
@@ -50,6 +65,18 @@ CHECKS: Sequence[Check] = (
     Check(agree.CHECK, agree.examine, agree.COST, needs="mirror"),
     Check(addresses.CHECK, addresses.examine, addresses.COST, 60.0, needs="mirror"),
     Check(manners.CHECK, manners.examine, manners.COST, needs="mirror"),
+    Check(traversal.CHECK, traversal.check_traversal, traversal.COST, 90.0, needs="mirror"),
+)
+# Those that look at every repository that there is; before them ``repositories.discover`` has found out which there are.
+TREE_CHECKS: Sequence[Check] = (
+    Check(backends.CHECK, backends.check_backends, backends.COST, needs="mirror"),
+    Check(freshness.CHECK, freshness.check_freshness, freshness.COST, 120.0, needs="mirror"),
+    Check(rsyncd.CHECK, rsyncd.check_rsync, rsyncd.COST, rsyncd.SECONDS),
+    Check(tree.PACKAGES, tree.check_tree, tree.COST, tree.SECONDS, needs="mirror"),
+    Check(images.CHECK, images.check_images, images.COST, 120.0, needs="mirror"),
+    Check(images.BYTES, images.check_image_bytes, images.BYTES_COST, images.BYTES_SECONDS, needs="mirror"),
+    Check(bandwidth.CHECK, bandwidth.check_bandwidth, bandwidth.COST, bandwidth.SECONDS, needs="mirror",
+          wanted=lambda subject: subject.options.bandwidth),
 )
 
 
@@ -64,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bandwidth", action="store_true", help="measure how fast a large file comes")
     parser.add_argument("--watch", metavar="TIME", default="0", help="look again and again for so long, e.g. 90m or 12h, and "
                         "tell how often the mirror was synced")
+    parser.add_argument("--every", metavar="TIME", default="5m", help="with --watch: between two looks (default: 5m)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random sample of packages (default: 0)")
     parser.add_argument("--application", action="store_true", help="print the e-mail that applies for the mirror's admission, "
                         "if every prerequisite is met; nothing is sent")
     parser.add_argument("--force", action="store_true", help="print it in any case")
@@ -81,11 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress(not arguments.quiet)
     subject = _subject(arguments)._replace(tell=progress.update)
     out, aside = Console(sys.stdout), Console(sys.stderr)
-    caps = caps_of([check for check in CHECKS if check.wanted(subject)], subject)
+    later = list(TREE_CHECKS) + [freshness.interval_check(subject.options, time.time, time.sleep)]
+    caps = caps_of([check for check in list(CHECKS) + later if check.wanted(subject)], subject)
     if not arguments.quiet:
         aside.line("xcpng-mirrors: one connection at a time, {} at most, {} at most in all".format(
             caps.connections, size_words(caps.bytes)))
-    auditor, findings = Auditor(subject, progress), []
+    auditor, findings = Auditor(subject, progress, later), []
     shown = aside if arguments.application else out  # so that stdout has the e-mail and nothing else
     for finding in auditor.findings():
         findings.append(finding)
@@ -124,10 +154,11 @@ def _subject(arguments: argparse.Namespace) -> Subject:
         problem = str(error)
     url = _accepted(clean_base_url, arguments.url)
     paths = tuple(_accepted(safe_path, path.strip("/")) + "/" for path in arguments.path)
-    if arguments.rsync and not _RSYNC.match(arguments.rsync):
-        raise UsageError("usage", "--rsync wants rsync://HOST/MODULE/", where=arguments.rsync)
-    rsync_url = arguments.rsync if not arguments.rsync or arguments.rsync.endswith("/") else arguments.rsync + "/"
-    options = Options(arguments.bandwidth, _seconds(arguments.watch), arguments.yes)
+    rsync_url = _accepted(_module_url, arguments.rsync) if arguments.rsync else ""
+    every = _seconds(arguments.every, "--every")
+    if every < MIN_EVERY_SECONDS:
+        raise UsageError("usage", "--every wants {} s at least".format(MIN_EVERY_SECONDS), where=arguments.every)
+    options = Options(arguments.bandwidth, _seconds(arguments.watch, "--watch"), every, arguments.seed, arguments.yes)
     # Straight: whoever looks through a proxy sees the proxy's addresses, certificates and manners.
     network = Network(proxy="", ssl_ca_cert=arguments.cacert)
     return Subject(url, rsync_url, network, network, keys, problem, paths or REPOSITORIES, settings, options, int(time.time()),
@@ -145,25 +176,34 @@ def _other_scheme(url: str, named: str) -> str:
     return also
 
 
+def _module_url(text: str) -> str:
+    """Return the URL of a module, ending in "/"; raise ValueError if it is none."""
+    address = parse_address(text)
+    if not address.module:
+        raise ValueError("no module in the URL: rsync://HOST/MODULE/")
+    return address.url
+
+
 def _accepted(read: Any, text: str) -> str:
     try:
         return str(read(text))
     except ValueError as error:
-        raise UsageError("usage", "{} is wanted here".format(error), where=printable(text)) from error
+        raise UsageError("usage", "it cannot be used: {}".format(error), where=printable(text)) from error
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, option: str) -> float:
     found = _DURATION.match(text)
     seconds = int(found.group(1)) * _UNITS[found.group(2)] if found else -1
     if not 0 <= seconds <= MAX_WATCH_SECONDS:
-        raise UsageError("usage", "--watch wants a time such as 90m or 12h, {} d at most".format(MAX_WATCH_SECONDS // 86400),
+        raise UsageError("usage", "{} wants a time such as 90m or 12h, {} d at most".format(option, MAX_WATCH_SECONDS // 86400),
                          where=text)
     return seconds
 
 
 def caps_of(checks: Sequence[Check], subject: Subject) -> Cost:
     """Add up the most that checks may take; those that are left out take nothing."""
-    done = [answer.COST] + [check.cost for check in checks if subject.options.yes or check.cost.bytes <= BIG_BYTES]
+    done = [answer.COST, repositories.COST]
+    done += [check.cost for check in checks if subject.options.yes or check.cost.bytes <= BIG_BYTES]
     return Cost(sum(cost.connections for cost in done), sum(cost.bytes for cost in done))
 
 
@@ -173,13 +213,15 @@ class Auditor:
     Args:
         subject: what is examined.
         progress: to be told what is under way.
+        later: the checks that look at every repository.
     """
 
-    def __init__(self, subject: Subject, progress: Progress) -> None:
+    def __init__(self, subject: Subject, progress: Progress, later: Sequence[Check]) -> None:
         self.subject = subject
         self.spent = Cost(0, 0)
         self.unreachable = False
         self._progress = progress
+        self._later = later
 
     def findings(self) -> Iterator[Finding]:
         """Yield what each check finds."""
@@ -190,9 +232,20 @@ class Auditor:
         self.unreachable = not reached.answers
         self.subject = reached.subject
         have = {"": True, "answer": reached.answers, "mirror": reached.is_mirror}
-        for check in CHECKS:
+        for check in list(CHECKS) + list(self._later):
+            if check is self._later[0] and reached.is_mirror:
+                yield from self._discover()
             if have[check.needs] and check.wanted(self.subject):
                 yield from self._run(check)
+
+    def _discover(self) -> List[Finding]:
+        """Go on with every repository that there is."""
+        def run(subject: Subject) -> List[Finding]:
+            discovered = repositories.discover(subject)
+            self.subject = self.subject._replace(repositories=discovered.subject.repositories)
+            return [discovered.finding]
+
+        return self._run(Check(repositories.CHECK, run, repositories.COST, 120.0))
 
     def _run(self, check: Check) -> List[Finding]:
         if check.cost.bytes > BIG_BYTES and not self.subject.options.yes:

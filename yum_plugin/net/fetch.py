@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -162,7 +163,7 @@ class Client:
         return self._guard.connections
 
     def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,), method: str = "GET") -> Answer:
+            accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Answer:
         """Fetch a whole (small) response.
 
         Args:
@@ -171,6 +172,7 @@ class Client:
             headers: added to the request.
             accept: the status codes that are an answer.
             method: GET, or HEAD for the headers only.
+            target: what is sent instead of the URL's path, as it is: requests would resolve the dot segments of a probe.
 
         Returns:
             The answer, status one of ``accept``.
@@ -179,21 +181,24 @@ class Client:
             FetchError: it could not be had; the reference says why.
         """
         started = time.monotonic()
-        with self.open(url, limits, headers, accept, method) as stream:
+        with self.open(url, limits, headers, accept, method, target) as stream:
             body = b"".join(stream.chunks())
         return Answer(stream.status, stream.headers, stream.links, body,
                       stream.first_byte_seconds, time.monotonic() - started)
 
     def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-             accept: Tuple[int, ...] = (200,), method: str = "GET") -> Stream:
+             accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Stream:
         """Send a request and read the response's headers; arguments and errors as of ``get``."""
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
         with self.translated(url):
-            response = self._session.request(
-                method, url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
-                timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies_for(self._network, url))
+            request = self._session.prepare_request(requests.Request(method, url, wanted, auth=self._credentials(url)))
+            if target:
+                request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
+            response = self._session.send(
+                request, stream=True, allow_redirects=False, timeout=(limits.connect_seconds, limits.read_seconds),
+                proxies=proxies_for(self._network, url))
         if response.status_code not in accept:
             response.close()
             raise _status_error(response)
