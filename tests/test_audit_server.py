@@ -108,7 +108,7 @@ class Ticks:
 
 @pytest.mark.parametrize("tick, verdict, said", [
     (1e-4, "ok", "isos/8.3/xcp-ng-8.3.0.iso"),
-    (0.5, "warning", "the mirror's line or this machine's"),
+    (0.15, "warning", "the mirror's line or this machine's"),
 ])
 def test_the_largest_image_is_read_in_parts_on_one_connection(lab, tmp_path, tick, verdict, said):
     mirror = lab.add_mirror("m")
