@@ -39,8 +39,8 @@ class Authority:
             self.keys[who] = new_key()
         return self.keys[who]
 
-    def certificate(self, who: str, by: str, ends_in: timedelta = 90 * DAY, names: Sequence[str] = (), key: str = "",
-                    signed_with: str = "") -> Any:
+    def certificate(self, who: str, by: str, ends_in: timedelta = 90 * DAY, names: Sequence[str] = (),
+                    forger: str = "") -> Any:
         """The certificate that ``by`` has given to ``who``.
 
         Args:
@@ -48,15 +48,14 @@ class Authority:
             by: the same; ``who`` itself for a root.
             ends_in: days from now; negative: it has expired.
             names: what a leaf is for; empty for an authority.
-            key: whose key it is for, if that is another's.
-            signed_with: whose key really signs it, if that is another's.
+            forger: whose key really signs it, if that is another's.
         """
-        known = (who, by, ends_in, tuple(names), key, signed_with)
+        known = (who, by, ends_in, tuple(names), forger)
         if known not in self._made:
             times = (self.now - 1000 * DAY, self.now + ends_in)
             self._made[known] = make_certificate(
-                _NAMES.get(who) or common_name(who), self.key(key or who), _NAMES.get(by) or common_name(by),
-                self.key(signed_with or by), times, names)
+                _NAMES.get(who) or common_name(who), self.key(who), _NAMES.get(by) or common_name(by), self.key(by), times,
+                names, self.key(forger) if forger else None)
         return self._made[known]
 
     def leaf(self, names: Sequence[str] = ("mirror.test",), by: str = "r3", **values: Any) -> Any:
@@ -99,8 +98,8 @@ class Authority:
             "expired leaf, short": (self.leaf(names, ends_in=-3 * DAY), self.r3),
             "expired leaf, long": (self.leaf(names, ends_in=-3 * DAY), self.r3, self.x1_by_dst),
             "expired intermediate": (leaf, self.certificate("r3", "x1", -3 * DAY)),
-            "forged leaf": (self.leaf(names, key="x", signed_with="other"), self.r3),
-            "forged intermediate": (leaf, self.certificate("r3", "x1", signed_with="other")),
+            "forged leaf": (self.leaf(names, forger="other"), self.r3),
+            "forged intermediate": (leaf, self.certificate("r3", "x1", forger="other")),
             "other authority": (other_leaf, other),
             "other authority, with an expired way up": (other_leaf, other, self.certificate("other-root", "old-root")),
             "unknown root": (self.leaf(names, by="nobody"), self.certificate("nobody", "nobody")),

@@ -516,3 +516,30 @@ def test_all_addresses_together_take_no_longer_than_the_timeout(monkeypatch):
         with pytest.raises(connecting.socket.timeout):
             connecting.connect("dead.test", 1, 0.4)
         assert time.monotonic() - started < 0.4 + AT_ONCE_SECONDS
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_given_address_is_connected_to_past_resolver_and_proxy_and_keeps_the_names_of_the_url(address, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mirror.test").configure_cert(context)
+    network = Network(proxy="http://127.0.0.1:1/", ssl_ca_cert=str(tmp_path / "ca.pem"))
+    with RawServer(says(ok(b"here")), address, context) as server:
+        with Client(network, make_context(network), 5, address=address) as client:
+            url = "https://mirror.test:{}/".format(server.port)
+            assert client.get(url, Limits(100)).body == b"here"
+    assert b"\r\nHost: mirror.test:" in server.heads[0]
+
+
+def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_keeps_the_connection():
+    def behave(connection, server):
+        for _ in range(2):
+            server.read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+
+    with RawServer(behave) as server, Client(Network(proxy=""), make_context(Network()), 5) as client:
+        answers = [client.get(server.url, Limits(100), method="HEAD") for _ in range(2)]
+        assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
+        assert client.connections == 1
+    assert all(head.startswith(b"HEAD / ") for head in server.heads)

@@ -85,7 +85,7 @@ class CertificateAuthority:
 
 
 def make_certificate(subject: Any, key: Any, issuer: Any, issuer_key: Any, times: Tuple[datetime, datetime],
-                     names: Sequence[str] = ()) -> Any:
+                     names: Sequence[str] = (), forger_key: Any = None) -> Any:
     """Make a certificate.
 
     Args:
@@ -95,6 +95,7 @@ def make_certificate(subject: Any, key: Any, issuer: Any, issuer_key: Any, times
         issuer_key: the issuer's private key.
         times: begin and end of its validity, UTC without a zone.
         names: host names and addresses that it is for; empty: it is an authority's.
+        forger_key: what really signs it, if that is not the issuer's.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -115,7 +116,7 @@ def make_certificate(subject: Any, key: Any, issuer: Any, issuer_key: Any, times
         builder = builder.add_extension(x509.SubjectAlternativeName([_host(name) for name in names]), critical=False)
     else:
         builder = builder.add_extension(_ca_usage(), critical=True)
-    return builder.sign(issuer_key, hashes.SHA256())
+    return builder.sign(forger_key or issuer_key, hashes.SHA256())
 
 
 def _host(name: str) -> Any:

@@ -45,8 +45,8 @@ def examine(subject: Subject) -> List[Finding]:
     except OSError as error:
         words = ("the name cannot be looked up: {}".format(error.strerror or error),)
         return [_finding(name, PROBLEM, words, "dig {} {}".format(host, record)) for name, _, record in FAMILIES]
-    tried = {family: [_try(subject, address) for kind, address in found if kind == family][:MAX_ADDRESSES]
-             for _, family, _ in FAMILIES}
+    chosen = {family: [address for kind, address in found if kind == family][:MAX_ADDRESSES] for _, family, _ in FAMILIES}
+    tried = {family: [_try(subject, address) for address in some] for family, some in chosen.items()}
     reference = next((each.sha256 for some in tried.values() for each in some if each.sha256), "")
     return [judge_family(name, record, tried[family], reference, host) for name, family, record in FAMILIES]
 

@@ -11,6 +11,8 @@ OpenSSL 1.0.2 (crypto/x509/x509_vfy.c: X509_verify_cert, check_trust, internal_v
        X509_V_FLAG_NO_ALT_CHAINS).
     5. Only now, from the root down, are signatures and times checked. One that has expired ends it: no other path is tried.
     So a path that ends in an expired root fails, although another one may be good. OpenSSL 1.1.0 set TRUSTED_FIRST for all.
+
+tests/test_audit_paths.py holds this against what libcrypto 1.0.2n and 1.0.2q, today's libcrypto and NSS's vfychain say.
 """
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
