@@ -71,8 +71,11 @@ def _bandwidth(values: Mapping[str, Any]) -> str:
 
 
 def _frequency(values: Mapping[str, Any]) -> str:
-    seconds = values.get("interval_seconds")
-    return MARK.format("e.g. every 15 min") if not seconds else "every {} (observed)".format(duration(int(seconds)))
+    """What was watched says how late a publication arrived, which is not yet how often the mirror looks for one."""
+    late = [publication["lag_seconds"][1] for each in values.values() for publication in each["publications"]
+            if publication["arrived"]]
+    seen = " (a publication was seen to arrive within {})".format(duration(int(max(late)))) if late else ""
+    return MARK.format("e.g. every 15 min") + seen
 
 
 def _address(found: Mapping[str, Finding], check: str, family: str) -> str:

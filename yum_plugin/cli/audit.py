@@ -188,7 +188,8 @@ def _accepted(read: Any, text: str) -> str:
     try:
         return str(read(text))
     except ValueError as error:
-        raise UsageError("usage", "it cannot be used: {}".format(error), where=printable(text)) from error
+        shown = text.rpartition("@")[2]  # no password gets into a terminal's history or a log
+        raise UsageError("usage", "it cannot be used: {}".format(error), where=printable(shown)) from error
 
 
 def _seconds(text: str, option: str) -> float:
