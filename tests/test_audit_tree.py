@@ -356,3 +356,24 @@ def test_images_are_read_whole_on_request(lab, tmp_path, fault, verdict):
     [finding] = images.check_image_bytes(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=Options(yes=True)))
     assert finding.verdict == verdict
     assert ("payload-mismatch" in words(finding)) == (verdict == "problem")
+
+
+def test_an_image_that_is_larger_than_what_may_be_read_is_left_and_told(lab, tmp_path):
+    subject = subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=Budget(Cost(5, 100000), 60.0))
+    [finding] = images.check_image_bytes(subject)
+    assert finding.verdict == "unknown" and images.UNREAD in words(finding) and subject.budget.spent.bytes < 100000
+
+
+def test_a_list_that_is_synced_between_it_and_its_signature_is_asked_for_once_more(lab, tmp_path):
+    mirror = lab.add_mirror("m")
+    lab.publish("old")
+    serve = mirror.serve
+
+    def synced_meanwhile(request, state="", variant=""):
+        answer = serve(request, state, variant)
+        if request.path.endswith("SHA256SUMS"):
+            lab.publish("new")
+        return answer
+
+    mirror.serve = synced_meanwhile
+    assert images.check_images(subject_of(lab, mirror.url, tmp_path))[0].verdict == "ok"

@@ -108,7 +108,8 @@ def _page(client: Client, subject: Subject, folder: str) -> List[Listed]:
 
 
 def _indexed(client: Client, subject: Subject, folders: List[str]) -> Iterator[Holding]:
-    for folder in folders:
+    for number, folder in enumerate(folders):
+        subject.note("folder {} of {}: {}".format(number + 1, len(folders), folder))
         try:
             listed = _page(client, subject, folder)
         except FetchError as error:
@@ -121,7 +122,8 @@ def _indexed(client: Client, subject: Subject, folders: List[str]) -> Iterator[H
 
 
 def _headed(client: Client, subject: Subject, paths: List[str]) -> Iterator[Holding]:
-    for path in paths:
+    for number, path in enumerate(paths):
+        subject.note("file {} of {}: {}".format(number + 1, len(paths), path))
         answer = client.get(subject.url + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
             yield Holding(path, FILE, size_in(answer.headers))

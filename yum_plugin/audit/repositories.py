@@ -93,6 +93,7 @@ def _present(client: Client, subject: Subject, root: str, paths: Sequence[str]) 
     found: List[str] = []
     failed: Dict[str, str] = {}
     for path in paths:
+        subject.note("looking for {}".format(path))
         status = client.get(root + path + REPOMD, patience_of(subject).limits(0), accept=STATUSES, method="HEAD").status
         if status == 200:
             found.append(path)

@@ -75,7 +75,7 @@ def check_sample(client: Client, subject: Subject, contents: Sequence[Content], 
     wrong: List[Tuple[str, MirrorsError]] = []
     read = 0
     for number, picked in enumerate(chosen):
-        subject.tell("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href), read, 0)
+        subject.note("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href))
         try:
             read += verify(client, subject, picked)
         except (FetchError, TrustError) as error:

@@ -45,13 +45,14 @@ def check_tree(subject: Subject) -> List[Finding]:
         return [Finding(PACKAGES, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
     with conversation(subject) as client:
         reading = read_all(client, subject, ROOM_BYTES)
-        wanted: Dict[str, Optional[int]] = {}
-        for content in reading.contents:
-            wanted.update(wanted_files(content))
-        findings = [metadata_finding(reading)]
-        if not reading.contents:
-            return findings + [Finding(PACKAGES, UNKNOWN, ("nothing signed says what there should be",))]
-        surveys = _surveys(client, subject, wanted)
+    wanted: Dict[str, Optional[int]] = {}
+    for content in reading.contents:
+        wanted.update(wanted_files(content))
+    findings = [metadata_finding(reading)]
+    if not reading.contents:
+        return findings + [Finding(PACKAGES, UNKNOWN, ("nothing signed says what there should be",))]
+    surveys = _surveys(subject, wanted)
+    with conversation(subject) as client:
         moved = [] if all(survey.presence.is_whole for survey in surveys) else still_serves(client, subject, reading)
         findings += [presence_finding(survey, moved) for survey in surveys]
         findings.append(strays_finding(surveys[0]))
@@ -59,20 +60,26 @@ def check_tree(subject: Subject) -> List[Finding]:
     return findings
 
 
-def _surveys(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
+def _surveys(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
     """Look at all names: by rsync, if there is one that answers, and then at a few of them by HTTP as well; else by HTTP."""
+    surveys = _by_rsync(subject, wanted)
     random = Random(subject.options.seed)
-    surveys = []
-    if subject.rsync_url:
-        try:
-            surveys.append(survey(by_rsync(subject), wanted, subject.repositories))
-        except UsageError as error:  # there is no rsync program here
-            subject.tell(error.what, 0, 0)
+    with conversation(subject) as client:  # a new one: no server waits for the end of a long list
         if surveys and surveys[0].names:
             return surveys + [_cross_check(client, subject, wanted, random)]
-        if surveys and surveys[0].problem is not None:
-            surveys = []  # the check of rsync itself tells
-    return [survey(by_http(client, subject, wanted, random), wanted, subject.repositories)] + surveys
+        return [survey(by_http(client, subject, wanted, random), wanted, subject.repositories)] + surveys
+
+
+def _by_rsync(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
+    """Look at the names that rsync lists; empty if there is no list, which the check of rsync itself tells."""
+    if not subject.rsync_url:
+        return []
+    subject.note("listing {}".format(subject.rsync_url))
+    try:
+        listed = survey(by_rsync(subject), wanted, subject.repositories)
+    except UsageError:  # there is no rsync program here, or what it said is no list
+        return []
+    return [listed] if listed.names or listed.problem is None else []
 
 
 def _cross_check(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Survey:

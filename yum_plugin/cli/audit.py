@@ -86,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--also", metavar="URL", default="", help="the same by the other one of http and https, if that is on "
                         "a port of its own")
     parser.add_argument("--rsync", metavar="URL", default="", help="rsync://HOST/MODULE/ of the same tree")
-    parser.add_argument("--path", action="append", default=[], metavar="PATH", help="a repository below the root (may be "
-                        "repeated; default: {})".format(", ".join(REPOSITORIES)))
+    parser.add_argument("--path", action="append", default=[], metavar="PATH", help="only this repository below the root, e.g. "
+                        "{} (may be repeated; default: all that the origin has)".format(REPOSITORIES[1]))
     parser.add_argument("--bandwidth", action="store_true", help="measure how fast a large file comes")
     parser.add_argument("--watch", metavar="TIME", default="0", help="look again and again for so long, e.g. 90m or 12h, and "
                         "tell how often the mirror was synced")
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, tell, and return the exit code."""
     progress = Progress(not arguments.quiet)
-    subject = _subject(arguments)._replace(tell=progress.update)
+    subject = _subject(arguments)._replace(tell=progress.update, note=progress.note)
     out, aside = Console(sys.stdout), Console(sys.stderr)
     later = list(TREE_CHECKS) + [freshness.interval_check(subject.options, time.time, time.sleep)]
     caps = caps_of([check for check in list(CHECKS) + later if check.wanted(subject)], subject)
