@@ -6,6 +6,8 @@ Pure, but for ``watch``, whose clock and sleep are passed in.
 """
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .model import OverBudget
+
 MAX_LOOKS = 100000
 SYNC_SECONDS = 3600  # the documentation's prerequisite: at least hourly
 
@@ -124,7 +126,7 @@ class Rhythm(NamedTuple):
 
 
 def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable[[int, float], None]) -> Dict[str, List[Look]]:
-    """Look again and again; Ctrl-C ends it as the time's end does.
+    """Look again and again; Ctrl-C, or a budget that is spent, ends it as the time's end does.
 
     Args:
         look: at all repositories, by their paths.
@@ -145,6 +147,6 @@ def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable
                 break
             told(number, left)
             rhythm.sleep(min(left, rhythm.every_seconds))
-    except KeyboardInterrupt:
-        pass
+    except (KeyboardInterrupt, OverBudget):
+        pass  # what was seen counts
     return looks
