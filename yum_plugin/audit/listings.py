@@ -22,7 +22,7 @@ MAX_HEADS = 2000
 SILENT_SECONDS = 20  # of an rsync daemon: it lists folder by folder
 MAX_FOLDERS = 500
 WIRE_BYTES = 24  # of an entry beside its name, about what rsync's protocol takes (flist.c)
-STATUSES = (200, 301, 302, 303, 307, 308, 403, 404, 410, 416, 500, 503)
+STATUSES = (200, 301, 302, 303, 307, 308, 401, 403, 404, 410, 429, 500, 502, 503, 504)  # to HEAD; any other, 405 say, is an error
 
 
 class Listing:

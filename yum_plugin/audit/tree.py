@@ -37,6 +37,7 @@ class Survey(NamedTuple):
     held: Held
     problem: Optional[FetchError]  # why the list ended before its end
     sees_hidden: bool
+    named: int  # files in all; fewer are wanted where only a sample was asked for
 
 
 def check_tree(subject: Subject) -> List[Finding]:
@@ -91,7 +92,7 @@ def _cross_check(client: Client, subject: Subject, wanted: Mapping[str, Optional
         if answer.status == 200:
             sizes[path] = size_in(answer.headers)
     presence = compare({path: wanted[path] for path in asked}, sizes)
-    return Survey("HEAD requests for a sample", len(sizes), presence, (), Held(sizes, ()), None, False)
+    return Survey(HEAD, len(sizes), presence, (), Held(sizes, ()), None, False, len(wanted))
 
 
 def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: Tuple[str, ...]) -> Survey:
@@ -107,7 +108,7 @@ def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: 
     held = sorter.held()
     asked = wanted if listing.asked is None else {path: wanted[path] for path in listing.asked}
     return Survey(listing.source, listing.count, compare(asked, held.sizes), tuple(strays), held, listing.problem,
-                  listing.sees_hidden)
+                  listing.sees_hidden, len(wanted))
 
 
 def metadata_finding(reading: Reading) -> Finding:
@@ -131,6 +132,8 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
     """
     presence = seen.presence
     evidence = ["{} of {} files that signed metadata names are there ({})".format(presence.found, presence.wanted, seen.source)]
+    if presence.wanted < seen.named:
+        evidence[0] += ", a random sample of the {} that are named".format(seen.named)
     evidence += told("missing", presence.missing) if presence.found else []
     wrong = ["{}: {} bytes instead of {}".format(path, found, size) for path, size, found in presence.wrong]
     evidence += told("wrong size", wrong)

@@ -39,6 +39,7 @@ class Followed(NamedTuple):
 
     sha256: str
     published_at: float  # seconds since 1970, the earliest that it can have been
+    seen_at: float  # seconds since 1970, when the origin was first seen with it
     lag: Span
     arrived: bool  # whether the mirror has it
 
@@ -98,9 +99,9 @@ def _follow(published: Seen, earliest: float, latest: float, looks: Sequence[Loo
         if look.mirror is None:
             continue
         if look.mirror.sha256 == published.sha256 or look.mirror.signed_at > published.signed_at:
-            return Followed(published.sha256, earliest, Span(max(0.0, lacking_at - latest), look.at - earliest), True)
+            return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), look.at - earliest), True)
         lacking_at = look.at
-    return Followed(published.sha256, earliest, Span(max(0.0, lacking_at - latest), None), False)
+    return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), None), False)
 
 
 def worst_lag(watched: Sequence[Watched]) -> Optional[Span]:
