@@ -3,12 +3,15 @@ import os
 import random
 import socket
 import ssl
+import subprocess
 import sys
 import time
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from yum_plugin.audit import addresses, agree, answer, manners, tls
+from yum_plugin.audit.certificates import has_signed
 from yum_plugin.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
 from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Network
@@ -141,17 +144,29 @@ def test_a_name_that_is_not_its_own_and_an_end_that_is_near_are_told(grounds, na
     assert any(word in line for line in finding.evidence) and mend in finding.mend
 
 
-def test_a_weak_key_and_a_weak_digest_are_told(grounds):
-    weak = [tls.read_chain([der])[0][0]._replace(weakness="a key of 1024 bits")
-            for der in (grounds.chains["short"][0].public_bytes(tls_der()),)]
-    finding = tls.judge_chain(weak, 0, weak, "mirror.test")
-    assert finding.verdict == "problem" and "leaf is too weak: a key of 1024 bits" in finding.evidence
-    assert "--key-type ecdsa" in finding.mend
+@pytest.mark.parametrize("key, digest, words", [
+    ("rsa:1024", "sha256", "leaf is too weak: a key of 1024 bits"),
+    ("rsa:2048", "sha1", "leaf is too weak: signed with SHA1"),
+    ("rsa:2048", "sha256", ""), ("ed25519", "sha256", ""),
+])
+def test_a_weak_key_and_a_weak_digest_are_told(tmp_path, key, digest, words):
+    command = ["openssl", "req", "-x509", "-newkey", key, "-" + digest, "-nodes", "-subj", "/CN=leaf", "-outform", "DER",
+               "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "leaf.der")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    [leaf], unreadable = tls.read_chain([(tmp_path / "leaf.der").read_bytes()])
+    finding = tls.judge_chain([leaf], 0, [leaf], "mirror.test")
+    assert unreadable == 0 and has_signed(leaf, leaf) and not has_signed(leaf, leaf._replace(parsed=broken(leaf.parsed)))
+    assert (finding.verdict, finding.evidence[0] if words else "", "--key-type ecdsa" in finding.mend) == (
+        "problem" if words else "ok", words, bool(words))
 
 
-def tls_der():
-    from cryptography.hazmat.primitives.serialization import Encoding
-    return Encoding.DER
+def broken(certificate):
+    """The same certificate with its last bit turned."""
+    from cryptography import x509
+
+    der = bytearray(certificate.public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    return x509.load_der_x509_certificate(bytes(der))
 
 
 def test_a_server_of_tls_1_3_alone_is_looked_into_where_python_can(grounds):

@@ -7,7 +7,7 @@ from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 
 MAX_CERTIFICATE_BYTES = 32 * 1024
 MAX_SERVED = 16  # certificates of one chain that are looked at; real ones have two or three
@@ -127,10 +127,22 @@ def has_signed(issuer: Certificate, child: Certificate) -> bool:
     if issuer.parsed is None or child.parsed is None:
         return True
     try:
-        child.parsed.verify_directly_issued_by(issuer.parsed)
+        _verify(issuer.parsed.public_key(), child.parsed)
     except (InvalidSignature,) + _UNREADABLE:
         return False
     return True
+
+
+def _verify(key: Any, child: x509.Certificate) -> None:
+    """Raise InvalidSignature unless ``key`` has signed; by hand, for cryptography has verify_directly_issued_by since 40 only."""
+    signed, digest = (child.signature, child.tbs_certificate_bytes), child.signature_hash_algorithm
+    if isinstance(key, rsa.RSAPublicKey):
+        chosen = getattr(child, "signature_algorithm_parameters", None)  # since 41; before, PSS counts as a bad signature
+        key.verify(*signed, chosen or padding.PKCS1v15(), digest)  # type: ignore[arg-type]
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(*signed, ec.ECDSA(digest))  # type: ignore[arg-type]
+    else:  # Ed25519 and Ed448; anything else takes other arguments, which is a TypeError
+        key.verify(*signed)
 
 
 def is_for_host(certificate: Certificate, host: str) -> bool:
