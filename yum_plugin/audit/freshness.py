@@ -167,7 +167,7 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
         return {path: Look(at, mine[path], its[path]) for path in paths}
 
     def told(number: int, left: float) -> None:
-        subject.note("looked {} times, {} left; Ctrl-C ends it".format(number, duration(int(left))))
+        subject.note("looks so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
 
     looks = watch(look, rhythm, told)
     return [interval_finding({path: conclude(seen) for path, seen in looks.items()}, authority_of(origin))]
