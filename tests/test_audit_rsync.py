@@ -83,8 +83,9 @@ def test_an_empty_module_and_one_of_something_else_are_no_mirror(examine, tmp_pa
     (tmp_path / "modules" / "debian" / "dists").mkdir(parents=True)
     for name, said in (("empty", "the module is empty"), ("debian", "no mirror of XCP-ng: ")):
         with RsyncDaemon(tmp_path / name, {"repo": tmp_path / "modules" / name}) as daemon:
-            finding = examine(daemon.url("repo/"))["rsync"]
-        assert finding.verdict == "problem" and said in words(finding)
+            findings = examine(daemon.url("repo/"))
+        assert list(findings) == ["rsync"]  # nothing is uploaded there
+        assert findings["rsync"].verdict == "problem" and said in words(findings["rsync"])
 
 
 def answers_http(connection, server):

@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "{} (may be repeated; default: all that the origin has)".format(REPOSITORIES[1]))
     parser.add_argument("--bandwidth", action="store_true", help="measure how fast a large file comes")
     parser.add_argument("--watch", metavar="TIME", default="0", help="look again and again for so long, e.g. 90m or 12h, and "
-                        "tell how often the mirror was synced")
+                        "tell how long after a publication the mirror had it; Ctrl-C ends it with what was seen")
     parser.add_argument("--every", metavar="TIME", default="5m", help="with --watch: between two looks (default: 5m)")
     parser.add_argument("--seed", metavar="N", type=int, default=None, help="of the random samples, to take the same again "
                         "(default: another one each time; it is told)")
