@@ -8,9 +8,10 @@ import pytest
 
 from tests.auditing import found, subject_of, verdicts, words
 from tests.lab.mirror import NOT_FOUND, Fault
+from tests.lab.wire import document
 from tests.nginx import Nginx, site
 from tests.rsyncd import RsyncDaemon
-from yum_plugin.audit import images, repositories, tree
+from yum_plugin.audit import images, listings, repositories, tree
 from yum_plugin.audit.indexpage import MAX_ENTRIES, Listed, parse_index
 from yum_plugin.audit.inventory import FILE, FOLDER, LINK, Content, Holding, compare, told
 from yum_plugin.audit.listings import by_rsync
@@ -356,3 +357,82 @@ def test_images_are_read_whole_on_request(lab, tmp_path, fault, verdict):
     [finding] = images.check_image_bytes(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=Options(yes=True)))
     assert finding.verdict == verdict
     assert ("payload-mismatch" in words(finding)) == (verdict == "problem")
+
+
+def test_an_image_that_is_larger_than_what_may_be_read_is_left_and_told(lab, tmp_path):
+    subject = subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=Budget(Cost(5, 100000), 60.0))
+    [finding] = images.check_image_bytes(subject)
+    assert finding.verdict == "unknown" and images.UNREAD in words(finding) and subject.budget.spent.bytes < 100000
+
+
+def test_a_list_that_is_synced_between_it_and_its_signature_is_asked_for_once_more(lab, tmp_path):
+    mirror = lab.add_mirror("m")
+    lab.publish("old")
+    serve = mirror.serve
+
+    def synced_meanwhile(request, state="", variant=""):
+        answer = serve(request, state, variant)
+        if request.path.endswith("SHA256SUMS"):
+            lab.publish("new")
+        return answer
+
+    mirror.serve = synced_meanwhile
+    assert images.check_images(subject_of(lab, mirror.url, tmp_path))[0].verdict == "ok"
+
+
+@pytest.mark.parametrize("page, verdict", [
+    ('<title>Index of /</title><a href="{name}">{name}</a> 2026-11-26 03:02 1.2M', "ok"),  # Apache: a rounded size
+    ("<title>Welcome</title>", "ok"),  # a page of their own: this folder is asked for by name
+])
+def test_where_an_index_tells_too_little_the_files_are_asked_for_by_name(lab, tmp_path, page, verdict):
+    mirror = lab.add_mirror("m")
+    folder = UPDATES + "Packages/"
+
+    def answer(served, request):
+        if request.path.endswith("/") and request.path != "/pub/xcp-ng/" + folder:
+            names = os.listdir(os.path.join(lab.trees.path("new"), served.relative(request)))
+            return document("<title>Index of /</title>{}".format("".join('<a href="{}">x</a>'.format(name) for name in names)).encode(), "")
+        if request.path.endswith("/"):
+            return document(page.format(name=os.path.basename(PACKAGE)).encode(), "text/html")
+        return None
+
+    mirror.faults = (Fault("index", "has index pages", answer),)
+    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    assert finding.verdict == verdict and finding.values["source"] == "index pages"
+    assert [entry.path for entry in lab.log.requests("m") if entry.method == "HEAD" and entry.path.endswith(PACKAGE)]
+
+
+def test_a_size_that_the_index_rounds_is_asked_for_and_found_wrong(lab, tmp_path):
+    mirror = lab.add_mirror("m", "truncated-packages")
+
+    def answer(served, request):
+        if not request.path.endswith("/"):
+            return None
+        names = os.listdir(os.path.join(lab.trees.path("new"), served.relative(request)))
+        return document("<title>Index of /</title>{}".format("".join('<a href="{}">x</a> 1K'.format(name) for name in names)).encode(), "")
+
+    mirror.faults = (Fault("index", "has index pages", answer),) + mirror.faults
+    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    assert finding.verdict == "problem" and "wrong size: " + PACKAGE in words(finding)
+
+
+def test_a_tree_of_too_many_files_is_sampled_and_that_is_told(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(listings, "MAX_HEADS", 5)
+    finding = found(tree.check_tree(subject_of(lab, lab.add_mirror("m").url, tmp_path)))["packages"]
+    assert finding.evidence[0] == (
+        "5 of 5 files that signed metadata names are there (HEAD requests), a random sample of the 18 that are named")
+
+
+def test_what_was_found_before_the_budget_was_spent_is_told(lab, tmp_path):
+    budget = Budget(Cost(2, 10**6), 60.0)  # one for the metadata, one for the names, none for the sample
+    findings = tree.check_tree(subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=budget))
+    assert verdicts(findings) == dict(GOOD, **{"package-bytes": "unknown"})
+    assert "given up: it may open 2 connections" in words(findings[-1])
+
+
+def test_a_server_that_refuses_head_says_nothing_about_its_files(lab, tmp_path):
+    mirror = lab.add_mirror("m")
+    refuse = document(b"", "text/plain", 405)
+    mirror.faults = (Fault("no-head", "", lambda served, request: refuse if request.method == "HEAD" else None),)
+    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    assert finding.verdict == "unknown" and "the list ended early: http-status: HTTP 405" in words(finding)

@@ -91,6 +91,7 @@ def _read_part(client: Client, subject: Subject, large: Large, number: int, cloc
             subject.budget.receive(len(chunk))
             now = clock()
             if now - began > PART_SECONDS or (stream.status == 200 and received >= length):  # 200: it knows no ranges
+                subject.budget.connect()  # what is left in its middle costs the connection
                 break
     return Sample(received, max(now - began, 1e-6))
 

@@ -2,6 +2,7 @@
 
 Only what a pinned key has signed is compared (``trust/metadata.py``), and newer is what ``trust/freshness.py`` calls newer.
 """
+import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..ask import ask_repomd
@@ -166,7 +167,7 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
         return {path: Look(at, mine[path], its[path]) for path in paths}
 
     def told(number: int, left: float) -> None:
-        subject.tell("looked {} times, {} left; Ctrl-C ends it".format(number, duration(int(left))), 0, 0)
+        subject.note("looks so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
 
     looks = watch(look, rhythm, told)
     return [interval_finding({path: conclude(seen) for path, seen in looks.items()}, authority_of(origin))]
@@ -193,7 +194,8 @@ def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
         evidence.append("{}: {} looks{}".format(path, each.looks, lost))
         for followed in each.publications:
             state = "the mirror had it after {}" if followed.arrived else "the mirror still lacks it, after {}"
-            evidence.append("  published at {}: {}".format(origin, state.format(span_words(followed.lag))))
+            seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(followed.seen_at))
+            evidence.append("  published at {}, seen {}: {}".format(origin, seen, state.format(span_words(followed.lag))))
         evidence += ["  between two changes at the mirror: {}".format(span_words(span)) for span in each.intervals]
     lag = worst_lag(list(watched.values()))
     if lag is None:

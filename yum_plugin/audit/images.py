@@ -19,6 +19,8 @@ from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 CHECK, BYTES = "images", "image-bytes"
 FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")
 MAX_NAMES = 256
+MAX_IMAGE_BYTES = 16 * 10**9
+UNREAD = "not read: it is larger than what may still be taken"
 COST = Cost(2, 4 * MAX_SUMS_BYTES)
 BYTES_COST = Cost(1, 24 * 10**9)
 BYTES_SECONDS = 6 * 3600.0
@@ -76,14 +78,20 @@ def check_images(subject: Subject) -> List[Finding]:
         found = [_look(client, subject, folder) for folder in FOLDERS]
         wanted = _origin_view(subject, found)
         found = [_with_presence(client, subject, each, wanted) for each in found if each.folder in wanted or each.sums]
-    return [judge(found)]
+    return [judge(found, subject.options.yes)]
 
 
 def _look(client: Client, subject: Subject, folder: str) -> Folder:
-    try:
-        return Folder(folder, read_sums(client, subject, subject.url, folder))
-    except (FetchError, TrustError) as error:
-        return Folder(folder, error=error)
+    """Read a list; once more if it is not to be believed, for it may have been synced between list and signature."""
+    error: Optional[MirrorsError] = None
+    for _ in range(2):
+        try:
+            return Folder(folder, read_sums(client, subject, subject.url, folder))
+        except FetchError as failure:
+            return Folder(folder, error=failure)
+        except TrustError as refusal:
+            error = refusal
+    return Folder(folder, error=error)
 
 
 class _Origin(NamedTuple):
@@ -137,8 +145,13 @@ def _with_presence(client: Client, subject: Subject, found: Folder, views: Dict[
     return found._replace(presence=presence, origin_signed_at=view.signed_at if differs and view else None)
 
 
-def judge(found: List[Folder]) -> Finding:
-    """Make one verdict of all folders."""
+def judge(found: List[Folder], bytes_follow: bool) -> Finding:
+    """Make one verdict of all folders.
+
+    Args:
+        found: of each.
+        bytes_follow: whether another check reads the images.
+    """
     verdict, evidence = OK, []
     for each in found:
         problem, lines = _judge_folder(each)
@@ -146,7 +159,7 @@ def judge(found: List[Folder]) -> Finding:
         verdict = problem if verdict != PROBLEM and problem != OK else verdict
     if not found:
         return Finding(CHECK, UNKNOWN, ("neither mirror nor origin has signed lists of images",))
-    if verdict == OK:
+    if verdict == OK and not bytes_follow:
         evidence.append("names and sizes only; --yes reads every image and compares its SHA-256")
     values = {each.folder: {"signed_at": each.sums.signed_at if each.sums else None, "error": each.error and each.error.reference,
                             "missing": list(each.presence.missing) if each.presence else []} for each in found}
@@ -171,31 +184,34 @@ def _judge_folder(each: Folder) -> Tuple[str, List[str]]:
 
 def check_image_bytes(subject: Subject) -> List[Finding]:
     """Read every image that the signed lists name."""
-    evidence, wrong, read = [], {}, 0
+    evidence, wrong = [], {}
     with conversation(subject) as client:
         for found in [_look(client, subject, folder) for folder in FOLDERS]:
             for name, digest in list(found.sums.sums.items())[:MAX_NAMES] if found.sums else []:
                 path = found.folder + name
                 try:
-                    read += _read_image(client, subject, path, digest)
-                    evidence.append("{}: as signed".format(path))
+                    evidence.append("{}: {}".format(path, _read_image(client, subject, path, digest)))
                 except (FetchError, TrustError) as error:
                     wrong[path] = error.reference
                     evidence.append("{}: {}: {}".format(path, error.reference, error.what))
     if not evidence:
         return [Finding(BYTES, UNKNOWN, ("no signed list of images to go by",))]
-    values = {"read_bytes": read, "wrong": wrong}
-    return [Finding(BYTES, PROBLEM if wrong else OK, tuple(evidence), MEND if wrong else "", values)]
+    verdict = PROBLEM if wrong else UNKNOWN if any(line.endswith(UNREAD) for line in evidence) else OK
+    values = {"read_bytes": subject.budget.spent.bytes, "wrong": wrong}
+    return [Finding(BYTES, verdict, tuple(evidence), MEND if wrong else "", values)]
 
 
-def _read_image(client: Client, subject: Subject, path: str, digest: str) -> int:
+def _read_image(client: Client, subject: Subject, path: str, digest: str) -> str:
+    """Read an image to its end; return what became of it."""
     checker, received = DigestChecker("sha256", digest), 0
-    with client.open(subject.url + path, patience_of(subject).limits(subject.budget.bytes_left)) as stream:
+    with client.open(subject.url + path, patience_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
         total = size_in(stream.headers) or 0
+        if total > subject.budget.bytes_left:
+            return UNREAD
         for chunk in stream.chunks():
             received += len(chunk)
             subject.budget.receive(len(chunk))
             checker.update(chunk)
             subject.tell(path, received, total)
     checker.finish()
-    return received
+    return "as signed"

@@ -6,7 +6,7 @@ In this order:
     3. HEAD: one request a file. Where that would be more than MAX_HEADS, a random sample is asked for, and that is told.
 """
 from random import Random
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError
 from ..net.fetch import Client
@@ -19,10 +19,11 @@ from .model import OverBudget, Subject
 RSYNC, INDEX, HEAD = "rsync", "index pages", "HEAD requests"
 MAX_NAMES = 500000  # the project's whole tree has some ten thousands
 MAX_HEADS = 2000
+NO_INDEX = ("http-status", "redirect-refused", "bad-answer", "too-large")  # references: no such page, all else is well
 SILENT_SECONDS = 20  # of an rsync daemon: it lists folder by folder
 MAX_FOLDERS = 500
 WIRE_BYTES = 24  # of an entry beside its name, about what rsync's protocol takes (flist.c)
-STATUSES = (200, 301, 302, 303, 307, 308, 403, 404, 410, 416, 500, 503)
+STATUSES = (200, 301, 302, 303, 307, 308, 401, 403, 404, 410, 429, 500, 502, 503, 504)  # to HEAD; any other, 405 say, is an error
 
 
 class Listing:
@@ -86,18 +87,26 @@ def by_http(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]
     """
     folders = sorted({path.rpartition("/")[0] for path in wanted})
     if 0 < len(folders) <= MAX_FOLDERS and _has_index(client, subject, folders[0]):
-        return Listing(INDEX, _indexed(client, subject, folders))
-    asked = list(wanted)
-    if len(asked) > MAX_HEADS:
-        asked = sorted(random.sample(asked, MAX_HEADS))
-    return Listing(HEAD, _headed(client, subject, asked), tuple(asked))
+        return Listing(INDEX, _indexed(client, subject, folders, wanted))
+    return by_head(client, subject, sample_of(wanted, MAX_HEADS, random))
+
+
+def by_head(client: Client, subject: Subject, paths: Sequence[str]) -> Listing:
+    """Ask for files by their names."""
+    return Listing(HEAD, _headed(client, subject, paths), tuple(paths))
+
+
+def sample_of(paths: Iterable[str], most: int, random: Random) -> List[str]:
+    """Choose some of the paths, all of them if they are not more than ``most``; sorted."""
+    everything = sorted(paths)
+    return everything if len(everything) <= most else sorted(random.sample(everything, most))
 
 
 def _has_index(client: Client, subject: Subject, folder: str) -> bool:
     try:
         _page(client, subject, folder)
     except FetchError as error:
-        if error.reference in ("http-status", "redirect-refused", "bad-answer", "too-large"):
+        if error.reference in NO_INDEX:
             return False
         raise
     return True
@@ -107,21 +116,26 @@ def _page(client: Client, subject: Subject, folder: str) -> List[Listed]:
     return parse_index(fetch(client, subject, "{}{}/".format(subject.url, folder), MAX_PAGE_BYTES).body)
 
 
-def _indexed(client: Client, subject: Subject, folders: List[str]) -> Iterator[Holding]:
-    for folder in folders:
+def _indexed(client: Client, subject: Subject, folders: List[str], wanted: Mapping[str, Optional[int]]) -> Iterator[Holding]:
+    """List folders; where a server lists some and not others, ask for the files of the latter by name."""
+    for number, folder in enumerate(folders):
+        subject.note("folder {} of {}: {}".format(number + 1, len(folders), folder))
         try:
             listed = _page(client, subject, folder)
         except FetchError as error:
-            if error.reference == "http-status":
-                continue  # the folder is missing: so are its files
-            raise
+            if error.reference not in NO_INDEX:
+                raise
+            if error.what != "HTTP 404":  # then the files are missing as well
+                yield from _headed(client, subject, [path for path in wanted if path.rpartition("/")[0] == folder])
+            continue
         for item in listed:
             path = "{}/{}".format(folder, item.name)
             yield Holding(path, FOLDER if item.is_folder else FILE, item.size)
 
 
-def _headed(client: Client, subject: Subject, paths: List[str]) -> Iterator[Holding]:
-    for path in paths:
+def _headed(client: Client, subject: Subject, paths: Sequence[str]) -> Iterator[Holding]:
+    for number, path in enumerate(paths):
+        subject.note("file {} of {}: {}".format(number + 1, len(paths), path))
         answer = client.get(subject.url + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
             yield Holding(path, FILE, size_in(answer.headers))

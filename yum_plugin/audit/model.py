@@ -116,6 +116,7 @@ class Subject(NamedTuple):
     also_url: str = ""  # the same root by the other scheme; "": it is not known where
     look_up: Callable[[str, int], Sequence[Address]] = look_up
     tell: Callable[[str, int, int], None] = lambda what, done, total: None  # progress: bytes so far, and in all or 0
+    note: Callable[[str], None] = lambda what: None  # progress where there is nothing to count
 
     @property
     def https_url(self) -> str:

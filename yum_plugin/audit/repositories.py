@@ -16,6 +16,7 @@ from ..urls import authority_of
 from .asking import conversation, fetch, patience_of
 from .indexpage import parse_index
 from .inventory import examples
+from .listings import STATUSES
 from .model import OK, PROBLEM, REPOSITORIES, WARNING, Cost, Finding, Subject
 
 CHECK = "repositories"
@@ -25,7 +26,6 @@ ARCHITECTURES = ("x86_64", "Source")
 MAX_REPOSITORIES = 64
 MAX_PAGE_BYTES = 256 * 1024
 COST = Cost(2, 6 * MAX_PAGE_BYTES)
-STATUSES = (200, 301, 302, 303, 307, 308, 403, 404, 410)
 MEND = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 _RELEASE = re.compile(r"[0-9]+\.[0-9]+\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
@@ -93,6 +93,7 @@ def _present(client: Client, subject: Subject, root: str, paths: Sequence[str]) 
     found: List[str] = []
     failed: Dict[str, str] = {}
     for path in paths:
+        subject.note("looking for {}".format(path))
         status = client.get(root + path + REPOMD, patience_of(subject).limits(0), accept=STATUSES, method="HEAD").status
         if status == 200:
             found.append(path)

@@ -50,7 +50,8 @@ def check_rsync(subject: Subject) -> List[Finding]:
         if error.reference == "configuration" and "rsync program" in error.what:
             return [Finding(CHECK, UNKNOWN, (error.what,), error.hint)]
         return [Finding(CHECK, PROBLEM, (error.what,), LIST_MEND)]
-    return [judge_top(entries, address.url)] + _check_uploads(subject, address)
+    top = judge_top(entries, address.url)
+    return [top] + (_check_uploads(subject, address) if top.verdict != PROBLEM else [])  # nothing is tried on what is no mirror
 
 
 def listing_failed(error: FetchError) -> Finding:

@@ -71,11 +71,11 @@ def check_sample(client: Client, subject: Subject, contents: Sequence[Content], 
     chosen = pick(contents, Random(subject.options.seed), room_bytes)
     if not chosen:
         why = "no package is known" if not total else "no package is small enough for what may be read"
-        return Finding(CHECK, UNKNOWN, (why,), "" if not total else "xcpng-mirrors audit {} --yes".format(subject.url))
+        return Finding(CHECK, UNKNOWN, (why,))
     wrong: List[Tuple[str, MirrorsError]] = []
     read = 0
     for number, picked in enumerate(chosen):
-        subject.tell("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href), read, 0)
+        subject.note("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href))
         try:
             read += verify(client, subject, picked)
         except (FetchError, TrustError) as error:

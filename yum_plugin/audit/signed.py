@@ -59,6 +59,7 @@ class _Reader:
 
     def read_repository(self, path: str) -> None:
         """Read repomd.xml and the primary metadata."""
+        self._subject.note("metadata of {}".format(path))
         try:
             signed = ask_repomd(self._client, Mirror(self._subject.url + path), self._prover, patience_of(self._subject))
         except (FetchError, TrustError) as error:

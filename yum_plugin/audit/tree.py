@@ -7,10 +7,11 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError, UsageError
 from ..net.fetch import Client
-from .asking import conversation, patience_of
+from .asking import conversation
 from .inventory import Presence, compare, examples, told, wanted_files
-from .listings import HEAD, RSYNC, STATUSES, Held, Listing, Sorter, by_http, by_rsync, size_in
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .listings import HEAD, RSYNC, Held, Listing, Sorter, by_head, by_http, by_rsync, sample_of
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
+from .sampling import CHECK as BYTES
 from .sampling import check_sample
 from .signed import Reading, read_all, still_serves
 from .strays import DOTFILE, EARLIER, WORDS, Stray, find_strays
@@ -22,6 +23,7 @@ SECONDS = 900.0
 ROOM_BYTES = 12 * 10**6  # for metadata beside primary; what is then left of the budget is for lists of names and the sample
 SAMPLE_BYTES = 20 * 10**6
 CROSS_CHECKED = 50  # files of rsync's list that HTTP is asked for too
+SIZES_ASKED = 200  # files of an index page that tells no exact sizes
 SYNC = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 RSYNC_MEND = "in rsyncd.conf, in the module: path = the folder that the web server serves; and sync it"
 PARTIAL = "rsync-partial"
@@ -37,6 +39,7 @@ class Survey(NamedTuple):
     held: Held
     problem: Optional[FetchError]  # why the list ended before its end
     sees_hidden: bool
+    named: int  # files in all; fewer are wanted where only a sample was asked for
 
 
 def check_tree(subject: Subject) -> List[Finding]:
@@ -45,46 +48,62 @@ def check_tree(subject: Subject) -> List[Finding]:
         return [Finding(PACKAGES, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
     with conversation(subject) as client:
         reading = read_all(client, subject, ROOM_BYTES)
-        wanted: Dict[str, Optional[int]] = {}
-        for content in reading.contents:
-            wanted.update(wanted_files(content))
-        findings = [metadata_finding(reading)]
-        if not reading.contents:
-            return findings + [Finding(PACKAGES, UNKNOWN, ("nothing signed says what there should be",))]
-        surveys = _surveys(client, subject, wanted)
-        moved = [] if all(survey.presence.is_whole for survey in surveys) else still_serves(client, subject, reading)
-        findings += [presence_finding(survey, moved) for survey in surveys]
-        findings.append(strays_finding(surveys[0]))
-        findings.append(check_sample(client, subject, reading.contents, min(SAMPLE_BYTES, subject.budget.bytes_left)))
+    wanted: Dict[str, Optional[int]] = {}
+    for content in reading.contents:
+        wanted.update(wanted_files(content))
+    findings = [metadata_finding(reading)]
+    if not reading.contents:
+        return findings + [Finding(PACKAGES, UNKNOWN, ("nothing signed says what there should be",))]
+    try:
+        surveys = _surveys(subject, wanted)
+        moved = _moved(subject, reading) if any(not seen.presence.is_whole for seen in surveys) else []
+        findings += [presence_finding(seen, moved) for seen in surveys] + [strays_finding(surveys[0])]
+        with conversation(subject) as client:
+            findings.append(check_sample(client, subject, reading.contents, min(SAMPLE_BYTES, subject.budget.bytes_left)))
+    except OverBudget as error:  # what was found until then is told
+        findings.append(Finding(PACKAGES if len(findings) == 1 else BYTES, UNKNOWN, ("it was given up: {}".format(error),)))
     return findings
 
 
-def _surveys(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
+def _moved(subject: Subject, reading: Reading) -> List[str]:
+    """Return the repositories that the mirror has changed since they were read."""
+    with conversation(subject) as client:
+        return still_serves(client, subject, reading)
+
+
+def _surveys(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
     """Look at all names: by rsync, if there is one that answers, and then at a few of them by HTTP as well; else by HTTP."""
+    surveys = _by_rsync(subject, wanted)
     random = Random(subject.options.seed)
-    surveys = []
-    if subject.rsync_url:
-        try:
-            surveys.append(survey(by_rsync(subject), wanted, subject.repositories))
-        except UsageError as error:  # there is no rsync program here
-            subject.tell(error.what, 0, 0)
+    with conversation(subject) as client:  # a new one: no server waits for the end of a long list
         if surveys and surveys[0].names:
-            return surveys + [_cross_check(client, subject, wanted, random)]
-        if surveys and surveys[0].problem is not None:
-            surveys = []  # the check of rsync itself tells
-    return [survey(by_http(client, subject, wanted, random), wanted, subject.repositories)] + surveys
+            some = by_head(client, subject, sample_of(wanted, CROSS_CHECKED, random))  # rsync may serve another tree
+            return surveys + [survey(some, wanted, subject.repositories)]
+        listed = survey(by_http(client, subject, wanted, random), wanted, subject.repositories)
+        return [_with_sizes(client, subject, listed, wanted, random)] + surveys
 
 
-def _cross_check(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Survey:
-    """Ask for some of the files by HTTP: rsync may serve another tree."""
-    asked = sorted(random.sample(sorted(wanted), min(CROSS_CHECKED, len(wanted))))
-    sizes = {}
-    for path in asked:
-        answer = client.get(subject.url + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
-        if answer.status == 200:
-            sizes[path] = size_in(answer.headers)
-    presence = compare({path: wanted[path] for path in asked}, sizes)
-    return Survey("HEAD requests for a sample", len(sizes), presence, (), Held(sizes, ()), None, False)
+def _by_rsync(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Survey]:
+    """Look at the names that rsync lists; empty if there is no list, which the check of rsync itself tells."""
+    if not subject.rsync_url:
+        return []
+    subject.note("listing {}".format(subject.rsync_url))
+    try:
+        listed = survey(by_rsync(subject), wanted, subject.repositories)
+    except UsageError:  # there is no rsync program here, or what it said is no list
+        return []
+    return [listed] if listed.names or listed.problem is None else []
+
+
+def _with_sizes(client: Client, subject: Subject, seen: Survey, wanted: Mapping[str, Optional[int]], random: Random) -> Survey:
+    """Ask for the sizes of some files where the list tells none: Apache rounds them."""
+    if not seen.presence.unsized:
+        return seen
+    sizes = dict(seen.held.sizes)
+    unsized = [path for path, size in sizes.items() if size is None and wanted[path] is not None]
+    for holding in by_head(client, subject, sample_of(unsized, SIZES_ASKED, random)):
+        sizes[holding.path] = holding.size
+    return seen._replace(presence=compare(wanted, sizes), held=seen.held._replace(sizes=sizes))
 
 
 def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: Tuple[str, ...]) -> Survey:
@@ -100,7 +119,7 @@ def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: 
     held = sorter.held()
     asked = wanted if listing.asked is None else {path: wanted[path] for path in listing.asked}
     return Survey(listing.source, listing.count, compare(asked, held.sizes), tuple(strays), held, listing.problem,
-                  listing.sees_hidden)
+                  listing.sees_hidden, len(wanted))
 
 
 def metadata_finding(reading: Reading) -> Finding:
@@ -124,6 +143,8 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
     """
     presence = seen.presence
     evidence = ["{} of {} files that signed metadata names are there ({})".format(presence.found, presence.wanted, seen.source)]
+    if presence.wanted < seen.named:
+        evidence[0] += ", a random sample of the {} that are named".format(seen.named)
     evidence += told("missing", presence.missing) if presence.found else []
     wrong = ["{}: {} bytes instead of {}".format(path, found, size) for path, size, found in presence.wrong]
     evidence += told("wrong size", wrong)

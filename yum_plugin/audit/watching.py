@@ -6,6 +6,8 @@ Pure, but for ``watch``, whose clock and sleep are passed in.
 """
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from .model import OverBudget
+
 MAX_LOOKS = 100000
 SYNC_SECONDS = 3600  # the documentation's prerequisite: at least hourly
 
@@ -37,6 +39,7 @@ class Followed(NamedTuple):
 
     sha256: str
     published_at: float  # seconds since 1970, the earliest that it can have been
+    seen_at: float  # seconds since 1970, when the origin was first seen with it
     lag: Span
     arrived: bool  # whether the mirror has it
 
@@ -96,9 +99,9 @@ def _follow(published: Seen, earliest: float, latest: float, looks: Sequence[Loo
         if look.mirror is None:
             continue
         if look.mirror.sha256 == published.sha256 or look.mirror.signed_at > published.signed_at:
-            return Followed(published.sha256, earliest, Span(max(0.0, lacking_at - latest), look.at - earliest), True)
+            return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), look.at - earliest), True)
         lacking_at = look.at
-    return Followed(published.sha256, earliest, Span(max(0.0, lacking_at - latest), None), False)
+    return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), None), False)
 
 
 def worst_lag(watched: Sequence[Watched]) -> Optional[Span]:
@@ -124,7 +127,7 @@ class Rhythm(NamedTuple):
 
 
 def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable[[int, float], None]) -> Dict[str, List[Look]]:
-    """Look again and again; Ctrl-C ends it as the time's end does.
+    """Look again and again; Ctrl-C, or a budget that is spent, ends it as the time's end does.
 
     Args:
         look: at all repositories, by their paths.
@@ -145,6 +148,6 @@ def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable
                 break
             told(number, left)
             rhythm.sleep(min(left, rhythm.every_seconds))
-    except KeyboardInterrupt:
-        pass
+    except (KeyboardInterrupt, OverBudget):
+        pass  # what was seen counts
     return looks

@@ -4,6 +4,7 @@ Exit code: 0 nothing is wrong, 1 a prerequisite fails, 2 usage, 3 the mirror doe
 """
 import argparse
 import json
+import random
 import re
 import sys
 import time
@@ -54,6 +55,7 @@ from .verdicts import verdict_lines
 BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
 MAX_WATCH_SECONDS = 14 * 86400
 MIN_EVERY_SECONDS = 60
+MAX_SEED = 10**6
 STYLES = {OK: "good", WARNING: "warning", PROBLEM: "bad", UNKNOWN: "dim"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
@@ -86,13 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--also", metavar="URL", default="", help="the same by the other one of http and https, if that is on "
                         "a port of its own")
     parser.add_argument("--rsync", metavar="URL", default="", help="rsync://HOST/MODULE/ of the same tree")
-    parser.add_argument("--path", action="append", default=[], metavar="PATH", help="a repository below the root (may be "
-                        "repeated; default: {})".format(", ".join(REPOSITORIES)))
+    parser.add_argument("--path", action="append", default=[], metavar="PATH", help="only this repository below the root, e.g. "
+                        "{} (may be repeated; default: all that the origin has)".format(REPOSITORIES[1]))
     parser.add_argument("--bandwidth", action="store_true", help="measure how fast a large file comes")
     parser.add_argument("--watch", metavar="TIME", default="0", help="look again and again for so long, e.g. 90m or 12h, and "
-                        "tell how often the mirror was synced")
+                        "tell how long after a publication the mirror had it; Ctrl-C ends it with what was seen")
     parser.add_argument("--every", metavar="TIME", default="5m", help="with --watch: between two looks (default: 5m)")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the random sample of packages (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=int, default=None, help="of the random samples, to take the same again "
+                        "(default: another one each time; it is told)")
     parser.add_argument("--application", action="store_true", help="print the e-mail that applies for the mirror's admission, "
                         "if every prerequisite is met; nothing is sent")
     parser.add_argument("--force", action="store_true", help="print it in any case")
@@ -108,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, tell, and return the exit code."""
     progress = Progress(not arguments.quiet)
-    subject = _subject(arguments)._replace(tell=progress.update)
+    subject = _subject(arguments)._replace(tell=progress.update, note=progress.note)
     out, aside = Console(sys.stdout), Console(sys.stderr)
     later = list(TREE_CHECKS) + [freshness.interval_check(subject.options, time.time, time.sleep)]
     caps = caps_of([check for check in list(CHECKS) + later if check.wanted(subject)], subject)
@@ -158,7 +161,8 @@ def _subject(arguments: argparse.Namespace) -> Subject:
     every = _seconds(arguments.every, "--every")
     if every < MIN_EVERY_SECONDS:
         raise UsageError("usage", "--every wants {} s at least".format(MIN_EVERY_SECONDS), where=arguments.every)
-    options = Options(arguments.bandwidth, _seconds(arguments.watch, "--watch"), every, arguments.seed, arguments.yes)
+    seed = random.SystemRandom().randrange(MAX_SEED) if arguments.seed is None else arguments.seed
+    options = Options(arguments.bandwidth, _seconds(arguments.watch, "--watch"), every, seed, arguments.yes)
     # Straight: whoever looks through a proxy sees the proxy's addresses, certificates and manners.
     network = Network(proxy="", ssl_ca_cert=arguments.cacert)
     return Subject(url, rsync_url, network, network, keys, problem, paths or REPOSITORIES, settings, options, int(time.time()),
