@@ -95,7 +95,8 @@ def judge_keep_alive(found: Answers) -> Finding:
     values = {"connections": found.connections}
     if found.connections == 1:
         return Finding("keep-alive", OK, ("the second request went over the same connection",), "", values)
-    words = "each request takes a connection of its own (Connection: {})".format(found.whole.headers.get("connection", "not said"))
+    said = found.whole.headers.get("connection", "not said")
+    words = "each request takes a connection of its own (Connection: {})".format(said)
     return Finding("keep-alive", WARNING, (words,), "nginx: keepalive_timeout 65; Apache: KeepAlive On", values)
 
 
