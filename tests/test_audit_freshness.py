@@ -186,4 +186,5 @@ def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
 
 def test_what_a_watch_costs_is_told_beforehand():
     short, long = (freshness.interval_check(Options(watch_seconds=seconds), interrupt, interrupt) for seconds in (3600.0, 36000.0))
+    assert short.cost.connections == 2 * 14 + 1  # two places a look: the first, twelve more within the hour, the last
     assert short.cost.connections < long.cost.connections and short.cost.bytes < long.cost.bytes

@@ -286,6 +286,15 @@ def test_hostile_names_are_told_and_cannot_mislead(served, copy):
     assert kinds == {"misleading": 3, "dot-file": 2, "leftover": 1, "leaving": 1, "special": 1}
 
 
+def test_a_repository_that_nobody_looked_for_is_named_and_not_judged(served, copy):
+    other = copy / "8" / "8.1" / "base" / "x86_64"
+    (other / "repodata").mkdir(parents=True)
+    (other / "repodata" / "repomd.xml").write_text("")
+    (other / "anything").write_text("")
+    finding = found(tree.check_tree(served))["stray-files"]
+    assert finding.verdict == "ok" and "not examined: 8/8.1/base/x86_64/" in words(finding)
+
+
 def test_rsync_that_serves_another_tree_than_the_web_server_is_told(served, copy, lab, tmp_path):
     (copy / PACKAGE).unlink()
     with RsyncDaemon(tmp_path / "other", {"repo": lab.trees.path("new")}) as daemon:
