@@ -10,6 +10,8 @@ from typing import Any, Callable, Sequence
 import pytest
 
 START_SECONDS = 10.0
+STOP_SECONDS = 10.0
+WAIT_SECONDS = 0.2
 ATTEMPTS = 5  # a free port may be taken by another before nginx has it
 _CONFIG = """\
 daemon off;
@@ -80,9 +82,16 @@ class Nginx:
     def __enter__(self) -> "Nginx":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+    def __exit__(self, *ignored: object) -> None:
+        """A signal that comes before the master waits for signals only sets its flag: the next one wakes it up."""
+        for _ in range(int(STOP_SECONDS / WAIT_SECONDS)):
+            self._process.terminate()
+            try:
+                self._process.wait(WAIT_SECONDS)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+        raise AssertionError("nginx does not end")
 
     @property
     def requests(self) -> str:

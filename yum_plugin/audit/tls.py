@@ -21,6 +21,8 @@ from .asking import conversation, patience_of
 from .certificates import Certificate, is_for_host, is_issuer, is_self_signed, read_chain, read_store
 from .letsencrypt import judge_clients
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .paths import EXPIRED, NOT_YET_VALID, openssl_path
+from .paths import OK as VALID
 
 CERTIFICATE, CHAIN, VERSIONS = "https", "chain", "tls-versions"
 COST = Cost(4, MAX_REPOMD_BYTES)
@@ -56,12 +58,14 @@ def examine(subject: Subject) -> List[Finding]:
         except OSError as failure:
             error = error or FetchError("unreachable", failure.strerror or str(failure), where=url)
     chain, unreadable = read_chain(served)
+    store = read_store(store_of(make_context(subject.others_network)))
+    if error is not None and chain:
+        error = told_apart(error, chain, store, subject.now)
     findings = [judge_certificate(url, error, chain, subject.now)]
     if error is not None and not error.reference.startswith("tls-"):
         return findings
     if not chain:
         return findings + [_hidden(CHAIN, url), _hidden("lets-encrypt", url)]
-    store = read_store(store_of(make_context(subject.others_network)))
     findings.append(judge_chain(chain, unreadable, store, host_of(url)))
     return findings + [judge_clients(chain, store, subject.now, host_of(url))]
 
@@ -101,6 +105,25 @@ def _served(subject: Subject, url: str) -> List[bytes]:
 def _hidden(check: str, url: str) -> Finding:
     command = "openssl s_client -showcerts -connect {}:{} </dev/null".format(host_of(url), port_of(url))
     return Finding(check, UNKNOWN, ("the chain was not seen: the server wants TLS 1.3, this Python is older than 3.10",), command)
+
+
+def told_apart(error: FetchError, chain: Sequence[Certificate], store: Sequence[Certificate], now: int) -> FetchError:
+    """Say why a certificate is refused where ssl itself does not (Python 3.6 gives no reason).
+
+    Args:
+        error: of the handshake; returned as it is unless its reference is tls-untrusted.
+        chain: as served.
+        store: the roots that are known here.
+        now: seconds since 1970.
+    """
+    if error.reference != "tls-untrusted":
+        return error
+    outcome = openssl_path(chain, store, now, trusted_first=True)
+    if outcome.code in (EXPIRED, NOT_YET_VALID):
+        return FetchError("tls-expired", "TLS failed: {}".format(outcome.words), where=error.where)
+    if outcome.code == VALID and not is_for_host(chain[0], host_of(error.where)):
+        return FetchError("tls-hostname", "TLS failed: the certificate is for another name", where=error.where)
+    return error
 
 
 def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Certificate], now: int) -> Finding:

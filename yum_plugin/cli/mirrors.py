@@ -8,6 +8,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..listing import Candidates
 from ..model import Mirror, Probe, Repository, Snapshot
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS
 from ..resolve import Options, Resolver
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
@@ -242,7 +244,8 @@ def ask_everyone(host: Host, views: Sequence[View], display: Display) -> None:
     options = Options(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
-        answers = Resolver(host.settings, host.state, options).run(host.repositories)
+        with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+            answers = Resolver(host.settings, host.state, options, reach=reach).run(host.repositories)
     finally:
         display.clear()
     for view, answer in zip(views, answers):
