@@ -67,6 +67,7 @@ def test_a_module_that_only_file_permissions_protect_is_a_problem(examine, tmp_p
 @pytest.mark.parametrize("options, path, said", [
     ({}, "none/", "it has no such module: rsync-refused: Unknown module 'none'"),
     ({"auth users": "bob", "secrets file": "/dev/null"}, "repo/", "it wants a password: rsync-refused"),
+    ({"write only": "yes", "read only": "no"}, "repo/", "module is write only"),
     ({"hosts deny": "*"}, "repo/", "the daemon refuses: rsync-refused"),
     ({"refuse options": "dirs list-only"}, "repo/", "refuse"),
     ({}, "repo/none/", "rsync-partial"),

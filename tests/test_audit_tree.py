@@ -257,6 +257,7 @@ def test_index_pages_spare_a_request_for_each_file(lab, tmp_path, copy):
     assert findings["packages"].evidence[0].endswith("(index pages)")
     assert findings["packages"].verdict == "problem" and "{}: 100 bytes instead of".format(PACKAGE) in words(findings["packages"])
     assert findings["stray-files"].verdict == "problem" and "notes.txt~" in words(findings["stray-files"])
+    assert "hidden names and links are not on such a list" in words(findings["stray-files"])
 
 
 @pytest.fixture
@@ -270,6 +271,7 @@ def test_one_rsync_listing_tells_names_sizes_and_strays(served):
     findings = tree.check_tree(served)
     assert verdicts(findings) == {"metadata": "ok", "rsync-tree": "ok", "packages": "ok", "stray-files": "ok", "package-bytes": "ok"}
     assert found(findings)["rsync-tree"].evidence[0].endswith("(rsync)")
+    assert "hidden names" not in words(found(findings)["stray-files"])
 
 
 def test_hostile_names_are_told_and_cannot_mislead(served, copy):
