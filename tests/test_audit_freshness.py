@@ -4,10 +4,11 @@ import pytest
 from tests.auditing import subject_of, words
 from tests.world import DAY, NOW, snapshot
 from yum_plugin.audit import freshness
-from yum_plugin.audit.freshness import Answer, judge
+from yum_plugin.audit.freshness import Answer, Standing, finding_of, interval_finding, judge
 from yum_plugin.audit.model import Options
 from yum_plugin.audit.watching import Look, Rhythm, Seen, Span, conclude, keeps_up, watch, worst_lag
 from yum_plugin.errors import FetchError, TrustError
+from yum_plugin.model import Network
 
 UPDATES = "8/8.3/updates/x86_64/"
 ORIGIN, OTHER = "origin.test", "other.test"
@@ -45,6 +46,14 @@ def test_what_was_published_within_the_hour_need_not_be_there_yet():
     assert standing.verdict == "warning" and standing.behind_seconds == DAY and standing.behind_revisions == 1
 
 
+@pytest.mark.parametrize("verdicts, worst", [
+    (["ok", "ok"], "ok"), (["ok", "unknown"], "unknown"), (["unknown", "warning", "ok"], "warning"), (["problem", "warning"], "problem"),
+])
+def test_the_worst_repository_is_the_verdict(verdicts, worst):
+    finding = finding_of([Standing("p", verdict, "words") for verdict in verdicts], [ORIGIN])
+    assert finding.verdict == worst and bool(finding.mend) == (worst in ("warning", "problem"))
+
+
 # Mirrors of the lab
 
 
@@ -74,6 +83,16 @@ def test_an_origin_that_does_not_answer_leaves_the_other_mirrors_to_compare_with
     lab.origin.server.refuse()
     [finding] = freshness.check_freshness(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == "problem" and "4 days behind" in words(finding)
+
+
+def test_a_mirror_with_a_bad_certificate_does_not_keep_the_origins_from_being_checked(lab, tmp_path):
+    subject = subject_of(lab, lab.add_mirror("m", "self-signed-certificate").url, tmp_path)
+    subject = subject._replace(network=subject.network._replace(ssl_verify=False))
+    assert freshness.check_freshness(subject)[0].verdict == "ok"
+    subject = subject._replace(others_network=Network(proxy=""))  # which does not trust the lab
+    assert freshness.check_freshness(subject)[0].verdict == "unknown"
+    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(0).clock, interrupt))
+    assert "gave nothing to compare with" in words(finding)
 
 
 def test_the_examined_mirror_is_never_compared_with_itself(lab, tmp_path):
@@ -176,6 +195,16 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
     assert "the mirror had it after 5 min to 15 min" in words(finding)
 
 
+@pytest.mark.parametrize("rows, verdict", [
+    (looks((900, OLD, OLD), (1200, OLD, NEW), (8000, OLD, NEW), (8300, NEW, NEW)), "problem"),
+    (looks((900, OLD, OLD), (1200, OLD, NEW), (1500, NEW, NEW)), "ok"),
+    (looks((900, OLD, OLD), (1200, OLD, NEW)), "unknown"),
+])
+def test_a_mirror_that_comes_hours_after_a_publication_syncs_too_seldom(rows, verdict):
+    finding = interval_finding({"p": conclude(rows)}, ORIGIN)
+    assert finding.verdict == verdict and bool(finding.mend) == (verdict == "problem")
+
+
 def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path)
     lab.origin.server.refuse()
@@ -186,4 +215,5 @@ def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
 
 def test_what_a_watch_costs_is_told_beforehand():
     short, long = (freshness.interval_check(Options(watch_seconds=seconds), interrupt, interrupt) for seconds in (3600.0, 36000.0))
+    assert short.cost.connections == 2 * 14 + 1  # two places a look: the first, twelve more within the hour, the last
     assert short.cost.connections < long.cost.connections and short.cost.bytes < long.cost.bytes

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.auditing import subject_of, words
+from tests.lab.mirror import NOT_FOUND, Fault
 from tests.nginx import Nginx
 from tests.rawserver import RawServer
 from yum_plugin.audit import backends, bandwidth, traversal
@@ -116,6 +117,19 @@ def test_the_largest_image_is_read_in_parts_on_one_connection(lab, tmp_path, tic
     assert finding.verdict == verdict and said in words(finding)
     ranged = [entry for entry in lab.log.requests("m") if "range" in entry.headers]
     assert len(ranged) == bandwidth.PARTS and len({entry.connection for entry in ranged}) == 1
+
+
+def without_images(served, request):
+    return NOT_FOUND if "/isos/" in request.path else None
+
+
+def test_without_images_the_largest_package_is_read_and_a_small_one_says_nothing(lab, tmp_path, monkeypatch):
+    mirror = lab.add_mirror("m")
+    mirror.faults = (Fault("no-images", "", without_images),)
+    subject = subject_of(lab, mirror.url, tmp_path)
+    assert bandwidth.check_bandwidth(subject)[0].verdict == "unknown"
+    monkeypatch.setattr(bandwidth, "LEAST_BYTES", 1000)
+    assert bandwidth.check_bandwidth(subject)[0].values["path"].endswith("Packages/lab-base-2.0-1.noarch.rpm")
 
 
 def test_a_part_that_takes_too_long_is_left_in_its_middle(lab, tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from tests.auditing import found, subject_of, words
 from tests.rawserver import RawServer, never_speaks
 from tests.rsyncd import RsyncDaemon, free_port
-from yum_plugin.audit.rsyncd import check_rsync, judge_top
-from yum_plugin.net.rsync import Entry
+from yum_plugin.audit.rsyncd import check_rsync, judge_refusal, judge_top
+from yum_plugin.net.rsync import Entry, rsync_error
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start daemons that may write")
 
@@ -67,6 +67,7 @@ def test_a_module_that_only_file_permissions_protect_is_a_problem(examine, tmp_p
 @pytest.mark.parametrize("options, path, said", [
     ({}, "none/", "it has no such module: rsync-refused: Unknown module 'none'"),
     ({"auth users": "bob", "secrets file": "/dev/null"}, "repo/", "it wants a password: rsync-refused"),
+    ({"write only": "yes", "read only": "no"}, "repo/", "module is write only"),
     ({"hosts deny": "*"}, "repo/", "the daemon refuses: rsync-refused"),
     ({"refuse options": "dirs list-only"}, "repo/", "refuse"),
     ({}, "repo/none/", "rsync-partial"),
@@ -130,6 +131,19 @@ def test_without_an_rsync_program_nothing_is_said_against_the_mirror(examine, mo
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = examine("rsync://127.0.0.1/repo/")["rsync"]
     assert finding.verdict == "unknown" and "install rsync" in finding.mend
+
+
+@pytest.mark.parametrize("code, said, verdict", [
+    (1, b"ERROR: module is read only\nrsync: [sender] read error: Connection reset by peer (104)\n", "ok"),
+    (5, b"@ERROR: auth failed on module repo\n", "ok"),
+    (10, b"rsync: [sender] read error: Connection reset by peer (104)\n", "ok"),  # the words before it are lost at times
+    (12, b"rsync: connection unexpectedly closed (0 bytes received so far) [sender]\n", "ok"),
+    (10, b"rsync: failed to connect to 127.0.0.1: Connection refused (111)\n", "unknown"),
+    (30, b"[sender] io timeout after 4 seconds -- exiting\n", "unknown"),
+    (23, b'rsync: mkstemp ".x.Ab12Cd" (in repo) failed: Permission denied (13)\n', "problem"),
+])
+def test_an_upload_counts_as_refused_only_if_the_daemon_refused_it(code, said, verdict):
+    assert judge_refusal(rsync_error(code, said, "rsync://h/m/")).verdict == verdict
 
 
 def test_files_that_anybody_on_the_server_may_write_are_told():

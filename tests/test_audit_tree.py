@@ -257,6 +257,7 @@ def test_index_pages_spare_a_request_for_each_file(lab, tmp_path, copy):
     assert findings["packages"].evidence[0].endswith("(index pages)")
     assert findings["packages"].verdict == "problem" and "{}: 100 bytes instead of".format(PACKAGE) in words(findings["packages"])
     assert findings["stray-files"].verdict == "problem" and "notes.txt~" in words(findings["stray-files"])
+    assert "hidden names and links are not on such a list" in words(findings["stray-files"])
 
 
 @pytest.fixture
@@ -270,6 +271,7 @@ def test_one_rsync_listing_tells_names_sizes_and_strays(served):
     findings = tree.check_tree(served)
     assert verdicts(findings) == {"metadata": "ok", "rsync-tree": "ok", "packages": "ok", "stray-files": "ok", "package-bytes": "ok"}
     assert found(findings)["rsync-tree"].evidence[0].endswith("(rsync)")
+    assert "hidden names" not in words(found(findings)["stray-files"])
 
 
 def test_hostile_names_are_told_and_cannot_mislead(served, copy):
@@ -284,6 +286,15 @@ def test_hostile_names_are_told_and_cannot_mislead(served, copy):
     assert finding.verdict == "problem"
     kinds = {kind: value["count"] for kind, value in finding.values.items()}
     assert kinds == {"misleading": 3, "dot-file": 2, "leftover": 1, "leaving": 1, "special": 1}
+
+
+def test_a_repository_that_nobody_looked_for_is_named_and_not_judged(served, copy):
+    other = copy / "8" / "8.1" / "base" / "x86_64"
+    (other / "repodata").mkdir(parents=True)
+    (other / "repodata" / "repomd.xml").write_text("")
+    (other / "anything").write_text("")
+    finding = found(tree.check_tree(served))["stray-files"]
+    assert finding.verdict == "ok" and "not examined: 8/8.1/base/x86_64/" in words(finding)
 
 
 def test_rsync_that_serves_another_tree_than_the_web_server_is_told(served, copy, lab, tmp_path):

@@ -97,19 +97,23 @@ def _check_uploads(subject: Subject, address: Address) -> List[Finding]:
             with running(["--", path, address.url], bounds_of(subject, 20.0), address.url) as run:
                 run.finish()
         except MirrorsError as error:
-            return [_refused(error)]
+            return [judge_refusal(error)]
         return [_accepted(subject, address, name)]
 
 
-def _refused(error: MirrorsError) -> Finding:
-    """Tell a refusal from a failure that proves nothing."""
+def judge_refusal(error: MirrorsError) -> Finding:
+    """Tell a refused upload from a failure that proves nothing.
+
+    Args:
+        error: that the upload ended with.
+    """
     if "read only" in error.what or error.reference == "rsync-refused":
         said = error.what.partition("; ")[0]
         return Finding(UPLOADS, OK, ("an upload was tried and refused: {}".format(said),), values={"accepted": False})
     if "ermission denied" in error.what or "mkstemp" in error.what:
         words = "the daemon took an upload and only the server's file permissions stopped it: {}".format(error.what)
         return Finding(UPLOADS, PROBLEM, (words,), UPLOAD_MEND, {"accepted": False})
-    if error.reference == "unreachable":  # a daemon that refuses may close before its words arrive
+    if "onnection reset" in error.what or error.reference == "truncated":  # who refuses and closes may lose its words
         return Finding(UPLOADS, OK, ("an upload was tried and the connection was closed: {}".format(error.what),),
                        values={"accepted": False})
     return Finding(UPLOADS, UNKNOWN, ("{}: {}".format(error.reference, error.what),))
