@@ -64,8 +64,10 @@ ARROWS = {
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
+    "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
     "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck", "privsep"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "packages", "refresh", "engine", "rpmdb", "forks", "precheck",
+                                                          "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }

@@ -92,6 +92,9 @@ class FetchError(MirrorsError):
         "too-slow": "another mirror is used where there is one",
         "truncated": "the mirror closed the connection early; another one is used where there is one",
         "redirect-refused": "mirrors are asked directly and may not send us elsewhere",
+        "rsync-refused": "the module is unknown, wants a password or takes no more clients; see what the host offers: rsync rsync://HOST/",
+        "rsync-partial": "the server could not read some of its files, or they changed meanwhile; try again later",
+        "rsync-failed": "see rsync(1), EXIT VALUES",
         "bad-answer": "the server does not speak plain HTTP; a captive portal or proxy may stand between",
     }
 

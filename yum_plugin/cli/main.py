@@ -29,6 +29,7 @@ SUBCOMMANDS = (
     ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
+    ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )
