@@ -281,6 +281,12 @@ def test_one_rsync_listing_tells_names_sizes_and_strays(served):
     assert "hidden names" not in words(found(findings)["stray-files"])
 
 
+def test_a_file_that_rsync_lists_with_another_size_is_told(served, copy):
+    os.truncate(str(copy / PACKAGE), 100)
+    finding = found(tree.check_tree(served))["rsync-tree"]
+    assert finding.verdict == "problem" and "wrong size: {}: 100 bytes instead of".format(PACKAGE) in words(finding)
+
+
 def test_hostile_names_are_told_and_cannot_mislead(served, copy):
     names = [b"a\nPROBLEM  all: is well", b"bad\xff\xfe", b"back\\#012slash", b"..x", b".htpasswd", b".repomd.xml.Xy12Z9"]
     for name in names:
