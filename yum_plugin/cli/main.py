@@ -30,6 +30,7 @@ SUBCOMMANDS = (
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
     ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
+    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )
