@@ -20,7 +20,7 @@ HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name !
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
 
 GROUND = {"errors", "hardened", "model", "urls"}
-ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
+ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
@@ -39,7 +39,8 @@ ARROWS = {
     "repofiles": GROUND | {"config", "files", "inifile"},
     "net": GROUND,
     "sources": GROUND,
-    "state": GROUND | {"files"},
+    "history": GROUND | {"files"},
+    "state": GROUND | {"files", "history"},
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},

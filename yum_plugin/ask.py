@@ -126,7 +126,7 @@ def ask_mirror(client: Client, mirror: Mirror, prover: RepomdProver, patience: P
     sample_seconds = _sample(client, mirror, proven.content, patience)
     return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
                  first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
-                 certificate_expires=client.certificate_expires, snapshot=proven.snapshot)
+                 certificate_expires=client.certificate_expires, snapshot=proven.snapshot, address=client.address)
 
 
 def _fetch_pair(client: Client, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:

@@ -4,6 +4,7 @@ Files of ``<state_dir>/<repository id>/``:
     metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
+    history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
 a damaged memory must not keep a host from its updates.
@@ -12,6 +13,7 @@ import json
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+from . import history
 from .errors import UsageError
 from .files import locked, read_capped, write_whole
 from .model import Mirror, MirrorList, Probe, Snapshot
@@ -120,6 +122,27 @@ class State:
         """
         self._write(repository_id, "mirrors.json", _memory_to(memory), durable=False)
 
+    def observe(self, repository_id: str, observations: Sequence[history.Observation]) -> None:
+        """Add to what was seen of the mirrors over time.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            history.append(path, observations)
+        except OSError as error:
+            raise UsageError("state", "the history cannot be written: {}".format(error.strerror), where=path)
+
+    def observed(self, repository_id: str, now: float) -> List[history.Observation]:
+        """Read what was seen of the mirrors over time, up to ``now`` (seconds since 1970); the oldest first."""
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            return history.read(path, now)
+        except OSError as error:
+            self._tell(path, error)
+            return []
+
     def write_metalink(self, repository_id: str, data: bytes) -> str:
         """Write the metalink and return its path; an empty one after a power failure is not warm, and is made anew.
 
@@ -147,10 +170,13 @@ class State:
         except FileNotFoundError:
             return None
         except _DAMAGE as error:
-            problem = str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
-            if problem not in self.problems:  # a file may be read more than once
-                self.problems.append(problem)
+            self._tell(path, error)
             return None
+
+    def _tell(self, path: str, error: Exception) -> None:
+        problem = str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
+        if problem not in self.problems:  # a file may be read more than once
+            self.problems.append(problem)
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:

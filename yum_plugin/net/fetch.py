@@ -124,6 +124,7 @@ class Client:
         self._network = network
         self._trusted_hosts = trusted_hosts
         self._guard = Guard()
+        self._proxied = False
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
@@ -151,6 +152,11 @@ class Client:
     def certificate_expires(self) -> Optional[int]:
         """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
         return self._guard.certificate_expires
+
+    @property
+    def address(self) -> str:
+        """The IP address that was connected to last; "" if there is none yet, or proxies hide it."""
+        return "" if self._proxied else self._guard.address
 
     def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
             accept: Tuple[int, ...] = (200,)) -> Answer:
@@ -181,9 +187,11 @@ class Client:
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
         with self.translated(url):
+            proxies = proxies_for(self._network, url)
+            self._proxied = bool(proxies)
             response = self._session.get(
                 url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
-                timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies_for(self._network, url))
+                timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies)
         if response.status_code not in accept:
             response.close()
             raise _status_error(response)
