@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
 
-GROUND = {"errors", "hardened", "model", "urls"}
+GROUND = {"errors", "hardened", "model", "urls", "words"}
 ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
@@ -28,6 +28,7 @@ ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
+    "words": set(),
     "hardened": set(),
     "trust": GROUND,
     "choose": GROUND | {"trust"},
