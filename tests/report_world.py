@@ -4,7 +4,8 @@ from typing import List, Tuple
 
 from yum_plugin.history import Observation
 from yum_plugin.model import Mirror, Snapshot
-from yum_plugin.report.values import Finding, Reach, Report, RepositoryReport, sites_of
+from yum_plugin.net.reach import Reach
+from yum_plugin.report.values import Finding, Report, RepositoryReport, sites_of
 
 from .world import DAY, NOW
 

@@ -57,8 +57,10 @@ ARROWS = {
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
+    "look": ROOMS | {"ask"},
+    "report": ROOMS | {"look", "refused"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"look", "packages", "refused", "report", "refresh", "engine", "rpmdb", "forks", "precheck"},
     "__main__": {"cli"},
     "hosts": set(),
 }

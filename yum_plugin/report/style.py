@@ -155,7 +155,7 @@ dd{margin-bottom:.5rem}
 .land{stroke-width:3.2}
 }
 @media screen and (max-width:560px){
-.mark{transform-box:fill-box;transform-origin:center;transform:scale(1.8)}
+.mark{transform-box:fill-box;transform-origin:center;transform:scale(1.5)}
 }
 @media print{
 @page{margin:14mm}
@@ -166,6 +166,10 @@ button.theme,.tools{display:none}
 .list>thead th{position:static}
 .list>thead button{min-height:0}
 .list{font-size:9pt}
+.list>*>tr>*,.list>*>tr>.reached{padding-left:0;padding-right:.6rem}
+.list>tbody>tr>th{min-width:8rem}
+.strip{width:84px}
+.reached .reach{display:block}
 .list>tbody,.card,.map,.plot{break-inside:avoid}
 section{margin-top:1.6rem}
 h2{break-after:avoid}

@@ -4,6 +4,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, TrustError
 from ..history import Observation
 from ..model import Mirror, Snapshot
+from ..net.reach import Reach
 
 STATES = {  # of a mirror, each with what it means
     "ok": "serves the newest signed metadata",
@@ -18,14 +19,6 @@ SHOWN_ORDER = tuple(STATES)
 LEFT_OUT = ("excluded", "denied", "not asked")
 ORDER = ("refused", "failed", "stale") + LEFT_OUT + ("ok",)  # the worst first
 MAX_SHOWN_OBSERVATIONS = 12  # in words; the charts show all
-
-
-class Reach(NamedTuple):
-    """How a server is reached: "yes", "no" (there is an address, nobody answers), "none" (no address), "" (not known)."""
-
-    ipv4: str = ""
-    ipv6: str = ""
-    rsync: str = ""
 
 
 class Finding(NamedTuple):
