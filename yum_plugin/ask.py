@@ -123,7 +123,7 @@ def ask_mirror(client: Client, mirror: Mirror, prover: RepomdProver, patience: P
             raise
         repomd = again
         proven = _prove(prover, repomd, signature_again, mirror)
-    sample_seconds = _sample(client, mirror, proven.content, patience)
+    sample_seconds = sample_metadata(client, mirror, proven.content, patience)
     return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
                  first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
                  certificate_expires=client.certificate_expires, snapshot=proven.snapshot, address=client.address)
@@ -146,8 +146,21 @@ def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirro
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def _sample(client: Client, mirror: Mirror, content: Repomd, patience: Patience) -> float:
-    """Fetch the first bytes of the primary metadata; return the seconds it took."""
+def sample_metadata(client: Client, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+    """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
+
+    Args:
+        client: to talk through.
+        mirror: ``url`` is the repository's base.
+        content: of its proven repomd.xml.
+        patience: time-outs.
+
+    Returns:
+        The seconds until the first byte.
+
+    Raises:
+        FetchError: it could not be had.
+    """
     names = [file.href for file in content.files if file.type == "primary"]
     if not names:
         return 0.0

@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from .ask import Patience
+from .ask import Patience, sample_metadata
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, Repository, Snapshot
 from .net.certificate import Certificate, look_at_certificate
@@ -71,17 +71,27 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
         signature, signed = FileLook(mirror.url + REPOMD + ".asc", wall()), b""
         if repomd.status is not None:  # a server that did not answer is not waited for again
             signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, patience, wall)
-    error, snapshot = repomd.error or signature.error, None
-    if isinstance(error, FetchError):
-        error = explain_tls(error, mirror.url, network, patience.connect_seconds)
-    if repomd.error is None and signature.error is not None and signature.status is not None:
-        error = TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
-    if error is None:
+        look = Look(repository.id, mirror, repomd, signature)
         try:
-            snapshot = prover.prove(content, signed).snapshot
-        except TrustError as refusal:
-            error = refusal
-    return Look(repository.id, mirror, repomd, signature, snapshot, error)
+            _refuse_incomplete(look)
+            proven = prover.prove(content, signed)
+            look = look._replace(snapshot=proven.snapshot)
+            sample_metadata(client, mirror, proven.content, patience)
+        except FetchError as error:
+            return look._replace(error=explain_tls(error, mirror.url, network, patience.connect_seconds))
+        except TrustError as error:
+            return look._replace(error=error)
+    return look
+
+
+def _refuse_incomplete(look: Look) -> None:
+    """Raise what keeps one of the two files from being there."""
+    if look.repomd.error is not None:
+        raise look.repomd.error
+    if look.signature.error is not None and look.signature.status is not None:
+        raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=look.mirror.url)
+    if look.signature.error is not None:
+        raise look.signature.error
 
 
 def _look_at_file(client: Client, url: str, max_bytes: int, patience: Patience,

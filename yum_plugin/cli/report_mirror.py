@@ -119,10 +119,11 @@ def _kept(site: Site, host: Host) -> Tuple[Kept, ...]:
 
 def _values(case: Case, host: Host) -> Dict[str, Any]:
     certificate = case.certificate
+    problems = [dict(each._asdict(), subjects=list(each.subjects), hint=each.hint) for each in problems_of(case)]
     return {
         "schema": SCHEMA, "command": "report-mirror", "made_at": utc(case.made_at), "warnings": list(host.warnings),
-        "problems": [dict(problem._asdict(), subjects=list(problem.subjects), hint=problem.hint) for problem in problems_of(case)],
-        "mirror": site_values(case.site), "looks": [_look_values(look, case) for look in case.looks],
+        "problems": problems, "mirror": site_values(case.site),
+        "looks": [_look_values(look, case) for look in case.looks],
         "certificate": None if certificate is None else dict(
             certificate._asdict(), names=list(certificate.names), not_before=utc(certificate.not_before),
             not_after=utc(certificate.not_after)),

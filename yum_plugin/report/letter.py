@@ -27,7 +27,7 @@ REACHES = {"yes": "answers", "no": "does not answer", "none": "no address", "": 
 
 
 # What a mirror's owner can do; errors.py speaks to the admin of a host.
-_SYNC = "copy the tree again, metadata and signature together, from a mirror that is updated quickly; if it stays so, tell the team"
+_SYNC = "copy the tree again, metadata and signature together, from a mirror that is updated quickly; if it stays, tell the team"
 ADVICE = {
     "stale": "sync at least hourly from a mirror that is updated quickly",
     "tls-expired": "renew the certificate, and see to it that this happens by itself",
