@@ -114,7 +114,9 @@ def _reason(site: Site) -> List[Content]:
     if worst.state == "ok":
         return ["Evidence: revision {}, {}".format(worst.revision or NOTHING, asked)]
     words: List[Content] = [element("code", worst.reference), ": "] if worst.reference else []
-    return words + [element("bdi", worst.detail or worst.state), " ({})".format(worst.repository)]
+    so = [each.repository for each in site.findings if (each.state, each.reference) == (worst.state, worst.reference)]
+    where = " ({})".format(", ".join(so)) if len(so) < len(site.findings) else ""
+    return words + [element("bdi", worst.detail or worst.state), where]
 
 
 def _evidence(site: Site, report: Report, span: Span) -> Markup:
