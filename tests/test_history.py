@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yum_plugin import history
-from yum_plugin.errors import UsageError
 from yum_plugin.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
+from yum_plugin.logs import open_log
 from yum_plugin.model import Probe
 from yum_plugin.state import State
 from yum_plugin.verdict import observations_of
@@ -105,11 +105,11 @@ def test_something_else_in_its_place_is_told_and_replaced(tmp_path, kind):
     assert State(str(tmp_path)).observed("id", NOW) == [GOOD]
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_place_that_cannot_be_written_is_logged_and_stops_nothing(tmp_path):
     os.makedirs(str(tmp_path / "id" / "history.jsonl"))
-    with pytest.raises(UsageError) as refusal:
-        State(str(tmp_path)).observe("id", [GOOD])
-    assert refusal.value.reference == "state" and "history.jsonl" in refusal.value.where
+    open_log(str(tmp_path / "log"), "info")
+    State(str(tmp_path)).observe("id", [GOOD])
+    assert "history.jsonl: the history cannot be written" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("address, family", [("192.0.2.1", "ipv4"), ("2001:db8::1", "ipv6"), ("", "")])

@@ -153,6 +153,9 @@ def test_the_search_finds_by_any_words_tells_how_many_and_is_left_by_escape(brow
     assert len(names(browser)) == 30
     browser.type("france ok")
     assert len(names(browser)) == 3
+    browser.press("Escape")
+    browser.type("stale")
+    assert names(browser) == ["mirror3.example.de"], "what was observed long ago, and stands in the closed evidence, is not searched"
     browser.type(" nothing like that")
     assert names(browser) == [] and browser.complaints == []
 

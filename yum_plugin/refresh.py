@@ -54,7 +54,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         todo = [repository for repository in repositories if repository.id not in done]
         for answer in Resolver(settings, state, options, clock).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options)
-            keep_observations(answer, state, clock.wall())
+            state.observe(answer.repository.id, observations_of(answer, clock.wall()))
     return [done[repository.id] for repository in repositories]
 
 
@@ -87,20 +87,6 @@ def _write(answer: Answer, state: State, options: Options) -> Refreshed:
         return Refreshed(repository, error=error, warnings=warnings, answer=answer)
     mirrors = tuple(mirror.url for mirror in resolution.mirrors)
     return Refreshed(repository, metalink, resolution.snapshot, mirrors, warnings=warnings, answer=answer)
-
-
-def keep_observations(answer: Answer, state: State, now: float) -> None:
-    """Add to the history what was seen of the mirrors; that it cannot be kept is no reason to fail.
-
-    Args:
-        answer: of the resolver.
-        state: its lock is held by the caller.
-        now: seconds since 1970.
-    """
-    try:
-        state.observe(answer.repository.id, observations_of(answer, now))
-    except UsageError as error:
-        log.info("%s: %s", answer.repository.id, error)
 
 
 def _warnings(answer: Answer) -> Sequence[str]:

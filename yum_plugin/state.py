@@ -10,6 +10,7 @@ Everything is written whole. A file that cannot be understood counts as missing 
 a damaged memory must not keep a host from its updates.
 """
 import json
+import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
@@ -30,6 +31,8 @@ MAX_REASON_CHARACTERS = 200
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 _Values = TypeVar("_Values")
+
+log = logging.getLogger("xcpng-mirrors")
 
 
 class Record(NamedTuple):
@@ -123,16 +126,12 @@ class State:
         self._write(repository_id, "mirrors.json", _memory_to(memory), durable=False)
 
     def observe(self, repository_id: str, observations: Sequence[history.Observation]) -> None:
-        """Add to what was seen of the mirrors over time.
-
-        Raises:
-            UsageError: state: it could not be written.
-        """
+        """Add to what was seen of the mirrors over time; that it cannot be kept is logged, and no reason to fail."""
         path = self.path(repository_id, "history.jsonl")
         try:
             history.append(path, observations)
         except OSError as error:
-            raise UsageError("state", "the history cannot be written: {}".format(error.strerror), where=path)
+            log.info("%s: the history cannot be written: %s", path, error.strerror)
 
     def observed(self, repository_id: str, now: float) -> List[history.Observation]:
         """Read what was seen of the mirrors over time, up to ``now`` (seconds since 1970); the oldest first."""

@@ -8,7 +8,6 @@ from ..choose import rank_candidates
 from ..history import Observation
 from ..model import Mirror, Repository
 from ..net.reach import Reach, reach_all
-from ..refresh import keep_observations
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state import Memory, Record
 from ..urls import authority_of, clean_base_url, host_of
@@ -64,7 +63,7 @@ def _keep(views: Sequence[View], host: Host, now: float) -> None:
     with host.state.locked(host.settings.deadline) as held:
         for view in views:
             if held and view.answer is not None:
-                keep_observations(view.answer, host.state, now)
+                host.state.observe(view.repository.id, observations_of(view.answer, now))
 
 
 def _reaches(host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reach]:

@@ -38,7 +38,9 @@ SCRIPT = """
   if (!table) { return; }
   var bodies = Array.prototype.slice.call(table.tBodies);
   var headings = Array.prototype.slice.call(table.tHead.rows[0].cells);
-  var texts = bodies.map(function (body) { return body.textContent.toLowerCase(); });
+  var texts = bodies.map(function (body) { // what is shown of a closed row
+    return (body.rows[0].innerText + " " + body.querySelector("summary").innerText).toLowerCase();
+  });
   var collator = window.Intl ? new Intl.Collator("en", {numeric: true, sensitivity: "base"}) : null;
 
   function compare(one, other, numeric) {
