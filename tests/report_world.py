@@ -4,7 +4,7 @@ from typing import List, Tuple
 
 from yum_plugin.history import Observation
 from yum_plugin.model import Mirror, Snapshot
-from yum_plugin.net.reach import Reach
+from yum_plugin.net.ways import Ways
 from yum_plugin.report.values import Finding, Report, RepositoryReport, sites_of
 
 from .world import DAY, NOW
@@ -62,7 +62,7 @@ def report(hostile: bool = False, count: int = 30, offline: bool = False) -> Rep
             mirror = Mirror(root + path, name, COUNTRIES[number % 30], "list-page", number + 1, HOSTILE if hostile else "")
             made = _finding(number, repository, rng, mirror)
             found.append((root, host, made._replace(detail=HOSTILE) if hostile else made))
-        reaches[host] = Reach("no" if number == 19 else "yes", ("yes", "none", "no")[number % 3], "yes" if number % 4 else "no")
+        reaches[host] = Ways("no" if number == 19 else "yes", ("yes", "none", "no")[number % 3], "yes" if number % 4 else "no")
     repositories = tuple(RepositoryReport(name, CURRENT[name], CURRENT[name], resolved_at=NOW - 900) for name in PATHS)
     if hostile:
         repositories += (RepositoryReport("xcp-ng-testing", None, None, HOSTILE, "unreachable", (HOSTILE,)),)

@@ -1,4 +1,5 @@
 """``report`` and ``report-mirror`` on a lab of good and bad mirrors: what is asked, remembered, written and said."""
+import argparse
 import io
 import json
 import os
@@ -9,8 +10,13 @@ import time
 import pytest
 
 from tests.lab.faults import faults_named
+from yum_plugin.cli.common import open_host
+from yum_plugin.cli.gather import MOST_AT_ONCE, try_ways
 from yum_plugin.model import Network
-from yum_plugin.net.reach import RSYNC_PORT, Reach, reach_all
+from yum_plugin.net.certificate import clean_certificate
+from yum_plugin.net.ways import RSYNC_PORT, Ways, ways_to
+from yum_plugin.privsep.parent import separated
+from yum_plugin.reach import RESOLVE_CPU_SECONDS
 from yum_plugin.refused import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state import State
 
@@ -154,19 +160,37 @@ def test_each_way_to_a_server_is_tried_by_connecting():
     with RawServer(never_speaks, "127.0.0.1") as four, RawServer(never_speaks, "::1") as six, \
             RawServer(greets(b"@RSYNCD: 31.0 sha512\n")) as rsync, RawServer(greets(b"220 ftp\r\n")) as ftp:
         direct = Network(proxy="")
-        assert reach_all([four.url], direct, 2, 4, rsync_port=rsync.port) == {four.url: Reach("yes", "none", "yes")}
-        assert reach_all([six.url], direct, 2, 4, rsync_port=rsync.port)[six.url] == Reach("none", "yes", "no")
-        assert reach_all([four.url], direct, 2, 4, rsync_port=ftp.port)[four.url].rsync == "no"
-        gone = "http://127.0.0.1:{}/".format(free_port())
-        assert reach_all([gone, "http://no.such.host.invalid/"], direct, 2, 9, rsync_port=free_port()) == {
-            gone: Reach("no", "none", "no"), "http://no.such.host.invalid/": Reach("none", "none", "none")}
-        assert reach_all([four.url], Network(proxy="http://127.0.0.1:1/"), 2, 4)[four.url] == Reach()
+        assert ways_to(four.url, direct, 2, rsync.port) == Ways("yes", "none", "yes")
+        assert ways_to(six.url, direct, 2, rsync.port) == Ways("none", "yes", "no")
+        assert ways_to(four.url, direct, 2, ftp.port).rsync == ways_to(four.url, direct, 0.3, four.port).rsync == "no"
+        assert ways_to("http://127.0.0.1:{}/".format(free_port()), direct, 2, free_port()) == Ways("no", "none", "no")
+        assert ways_to("http://no.such.host.invalid/", direct, 2) == Ways("none", "none", "none")
+        assert ways_to(four.url, Network(proxy="http://127.0.0.1:1/"), 2) == Ways()
     assert RSYNC_PORT == 873
 
 
-def test_what_does_not_come_in_time_is_not_known():
-    with RawServer(never_speaks) as server:
-        assert reach_all([server.url], Network(proxy=""), 9, 0.5, rsync_port=server.port)[server.url] == Reach("yes", "none", "")
+def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_root(admin):
+    arguments = argparse.Namespace(installroot="/", config=admin.path("x.conf"), reposdir=[admin.repos], repo=[ID], state_dir=None, verbose=0)
+    host = open_host(arguments)
+    done = []
+    with RawServer(never_speaks) as server, separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
+        found = try_ways(reach, urls, host, done.append)
+    assert found == dict.fromkeys(urls, Ways("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
+
+
+@pytest.mark.parametrize("said", [
+    {}, {"sha256": "A" * 64}, {"sha256": "a" * 63}, {"not_after": 10**30}, {"not_before": "soon"}, {"names": 5}, {"address": "example.org"},
+    {"not_after": float("inf")}, {"sha256": None},
+])
+def test_a_certificate_that_the_process_without_root_makes_up_is_not_taken(said):
+    with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
+        clean_certificate(dict(GOOD_CERTIFICATE, **said) if said else {})
+    assert clean_certificate(GOOD_CERTIFICATE).address == "::1"
+
+
+GOOD_CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"], "not_before": 1, "not_after": 2, "protocol": "p",
+                    "address": "::1"}
 
 
 def free_port():

@@ -21,7 +21,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 
 GROUND = {"errors", "hardened", "model", "urls", "words"}
 ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
+JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
@@ -50,17 +50,19 @@ ARROWS = {
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
+    "reach": ROOMS | {"ask", "listing"},
+    "privsep": ROOMS | {"ask", "reach"},
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1,
     "verifying": ROOMS,
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
-    "look": ROOMS | {"ask"},
+    "look": ROOMS | {"ask", "reach"},
     "report": ROOMS | {"look", "refused"},
     "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"look", "packages", "refused", "report", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"look", "packages", "refused", "report", "refresh", "engine", "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }

@@ -15,7 +15,7 @@ from yum_plugin.history import Observation
 from yum_plugin.look import FileLook, Look
 from yum_plugin.model import Mirror
 from yum_plugin.net.certificate import Certificate
-from yum_plugin.net.reach import Reach
+from yum_plugin.net.ways import Ways
 from yum_plugin.refused import Kept
 from yum_plugin.report.charts import FIRST_BYTE, HEIGHT, WIDTH, Span, chart, span_of, strip
 from yum_plugin.report.countries import PLACES, place_of
@@ -164,8 +164,8 @@ def test_the_worst_finding_counts_and_the_worst_site_comes_first():
     mirror = Mirror("https://a.test/x/", rank=2)
     one = [("https://a.test/", "a.test", Finding(name, mirror, state, lag_seconds=lag, certificate_expires=NOW + lag))
            for name, state, lag in (("base", "ok", 0), ("updates", "stale", 7))]
-    [site] = sites_of(one, {"a.test": Reach("yes")})
-    assert (site.worst.repository, site.lag_seconds, site.certificate_expires, site.reach.ipv4) == ("updates", 7, NOW, "yes")
+    [site] = sites_of(one, {"a.test": Ways("yes")})
+    assert (site.worst.repository, site.lag_seconds, site.certificate_expires, site.ways.ipv4) == ("updates", 7, NOW, "yes")
 
 
 @pytest.mark.parametrize("outcome, state", [("ok", "ok"), ("stale", "stale"), ("tls-expired", "failed"), ("rollback", "refused"),
@@ -325,7 +325,7 @@ def case(error=None, served=CURRENT, newest=CURRENT, certificate=CERTIFICATE, ur
     look = Look("xcp-ng-updates", found, file, file._replace(url=file.url + ".asc"), None if error else served, error)
     past = (seen(2, "tls-expired"), seen(1))
     site = Site("https://mirror.test:8443/pub/", "mirror.test:8443", (Finding("xcp-ng-updates", found, "not asked", observations=past),),
-                Reach("yes", "no", "none"))
+                Ways("yes", "no", "none"))
     return Case(site, (look,), {"xcp-ng-updates": Newest(newest, 3)}, certificate, None, tuple(kept), NOW, "0.1.0")
 
 

@@ -67,6 +67,7 @@ class UsageError(MirrorsError):
         "usage": "see 'xcpng-mirrors --help'",
         "configuration": "see the comments in the .conf file",
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
+        "sandbox": "see /var/log/xcpng-mirrors.log, and free memory and limits of this host",
         "state": "check free space and permissions of the state directory",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }

@@ -6,12 +6,13 @@
 """
 import os
 import tempfile
-from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import FetchError, TrustError
 from .getting import Got, Site, Told, Wish, fetch_wishes
 from .model import Repository, Resolution
 from .net.download import Rules, download
+from .net.fetch import OpenConversation
 from .net.transfer import Item, Source
 from .packages import PackageChecker, PackageRequest
 from .trust.digest import DigestChecker
@@ -28,6 +29,7 @@ class Shelf(NamedTuple):
 
     resolution: Resolution
     sources: Sequence[Source]
+    open_conversation: Optional[OpenConversation] = None  # this process's if left out
 
     @property
     def repository(self) -> Repository:
@@ -123,7 +125,8 @@ def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
         item = Item(file.href, os.path.join(folder, "primary"), size=file.size,
                     make_checker=lambda: DigestChecker(file.checksum_type, file.checksum, MAX_PRIMARY_BYTES))
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
-        fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts)[0]
+        fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts,
+                           open_conversation=shelf.open_conversation)[0]
     if fetched.error is not None:
         raise fetched.error
     return list(read_primary(unpacked(fetched.verdict, file.open_size or MAX_OPEN_BYTES)))

@@ -16,6 +16,7 @@ from .files import read_capped, write_whole
 MAX_HISTORY_BYTES = 1024 * 1024  # some 6000 observations: a year of refreshes every six hours
 MAX_AGE_SECONDS = 400 * 86400  # what is older is not read
 MAX_URL_CHARACTERS = 2048
+PRIVATE_MODE = 0o600
 _DAMAGE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -56,7 +57,7 @@ def append(path: str, observations: Sequence[Observation]) -> None:
     data = b"\n" + b"".join(json.dumps(_values(each)).encode("ascii") + b"\n" for each in observations)
     size = _append(path, data)
     if size is None:  # something that is no regular file stands there, or nothing at all
-        write_whole(path, data, durable=False)
+        write_whole(path, data, PRIVATE_MODE, durable=False)
     elif size > MAX_HISTORY_BYTES:
         _forget_older_half(path, size)
 
@@ -85,7 +86,7 @@ def _forget_older_half(path: str, size: int) -> None:
         stream.seek(max(0, size - keep))
         stream.readline()  # a part of one
         data = stream.read(keep)
-    write_whole(path, data, durable=False)
+    write_whole(path, data, PRIVATE_MODE, durable=False)
 
 
 def read(path: str, now: float) -> List[Observation]:

@@ -9,15 +9,13 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 from .ask import Patience, sample_metadata
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, Repository, Snapshot
-from .net.certificate import Certificate, look_at_certificate
-from .net.fetch import Client
-from .net.probe import explain_tls
-from .net.tls import make_context
+from .net.certificate import Certificate
+from .net.fetch import Conversation
 from .net.transport import proxies_for
+from .reach import Reach
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import RepomdProver
 from .trust.repomd import MAX_REPOMD_BYTES
-from .urls import host_of, port_of
 
 ANY_STATUS = tuple(range(100, 600))
 MAX_HEADERS = 24
@@ -50,7 +48,7 @@ class Look(NamedTuple):
     error: Optional[MirrorsError] = None  # the first thing that is wrong
 
 
-def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Patience,
+def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Patience, reach: Reach,
                  wall: Callable[[], float] = time.time) -> Look:
     """Look at one repository on one mirror.
 
@@ -59,14 +57,14 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
         patience: time-outs.
+        reach: who touches the network.
         wall: the time.
 
     Raises:
-        UsageError: the repository's TLS settings cannot be used.
+        UsageError: the repository's TLS settings cannot be used; sandbox.
     """
     network = repository.network
-    seconds = 2 * (patience.connect_seconds + patience.read_seconds)
-    with Client(network, make_context(network), seconds) as client:
+    with reach.open(network, 4 * (patience.connect_seconds + patience.read_seconds), ()) as client:
         repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, patience, wall)
         signature, signed = FileLook(mirror.url + REPOMD + ".asc", wall()), b""
         if repomd.status is not None:  # a server that did not answer is not waited for again
@@ -78,7 +76,7 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
             look = look._replace(snapshot=proven.snapshot)
             sample_metadata(client, mirror, proven.content, patience)
         except FetchError as error:
-            return look._replace(error=explain_tls(error, mirror.url, network, patience.connect_seconds))
+            return look._replace(error=reach.explain(client, error, mirror.url, network, patience.connect_seconds))
         except TrustError as error:
             return look._replace(error=error)
     return look
@@ -94,7 +92,7 @@ def _refuse_incomplete(look: Look) -> None:
         raise look.signature.error
 
 
-def _look_at_file(client: Client, url: str, max_bytes: int, patience: Patience,
+def _look_at_file(client: Conversation, url: str, max_bytes: int, patience: Patience,
                   wall: Callable[[], float]) -> Tuple[FileLook, bytes]:
     look, started, body = FileLook(url, wall()), time.monotonic(), bytearray()
     try:
@@ -123,21 +121,24 @@ def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
     return tuple((name[:MAX_HEADER_CHARACTERS], value[:MAX_HEADER_CHARACTERS]) for name, value in few)
 
 
-def certificate_of(url: str, repository: Repository,
-                   timeout_seconds: float) -> Tuple[Optional[Certificate], Optional[FetchError]]:
+def certificate_of(url: str, repository: Repository, timeout_seconds: float,
+                   reach: Reach) -> Tuple[Optional[Certificate], Optional[FetchError]]:
     """Look at the certificate of an https server.
 
     Args:
         url: of the server.
         repository: for ip_resolve; behind a proxy no certificate is seen.
         timeout_seconds: for connecting, and for each step of the handshake.
+        reach: who touches the network.
 
     Returns:
         The certificate or the reason why there is none; neither for http and behind a proxy.
     """
-    if not url.startswith("https:") or proxies_for(repository.network, url):
+    network = repository.network
+    if not url.startswith("https:") or proxies_for(network, url):
         return None, None
     try:
-        return look_at_certificate(host_of(url), port_of(url), timeout_seconds, repository.network.ip_resolve), None
+        with reach.open(network, 4 * timeout_seconds, ()) as client:
+            return reach.certificate(client, url, network, timeout_seconds), None
     except FetchError as error:
         return None, error

@@ -7,7 +7,8 @@ Files of ``<state_dir>/<repository id>/``:
     history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
-a damaged memory must not keep a host from its updates.
+a damaged memory must not keep a host from its updates. All but the metalink is for the eyes of its owner only, which
+the process that talks to the mirrors is not (privsep/).
 """
 import json
 import logging
@@ -21,6 +22,7 @@ from .model import Mirror, MirrorList, Probe, Snapshot
 from .urls import authority_of, clean_base_url, safe_repository_id
 
 SCHEMA = 1
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
 MAX_FILE_BYTES = 4 * 1024 * 1024
 REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day
@@ -149,16 +151,17 @@ class State:
             UsageError: state: it could not be written.
         """
         path = self.path(repository_id, "metalink.xml")
-        self._write_bytes(path, data, durable=False)
+        self._write_bytes(path, data, durable=False, mode=PUBLIC_MODE)
         return path
 
     def _write(self, repository_id: str, name: str, values: Dict[str, Any], durable: bool = True) -> None:
         values["schema"] = SCHEMA
-        self._write_bytes(self.path(repository_id, name), json.dumps(values, indent=1, sort_keys=True).encode(), durable)
+        data = json.dumps(values, indent=1, sort_keys=True).encode()
+        self._write_bytes(self.path(repository_id, name), data, durable, PRIVATE_MODE)
 
-    def _write_bytes(self, path: str, data: bytes, durable: bool) -> None:
+    def _write_bytes(self, path: str, data: bytes, durable: bool, mode: int) -> None:
         try:
-            write_whole(path, data, durable=durable)
+            write_whole(path, data, mode, durable)
         except OSError as error:
             raise UsageError("state", "the state cannot be written: {}".format(error.strerror), where=path)
 
@@ -173,9 +176,12 @@ class State:
             return None
 
     def _tell(self, path: str, error: Exception) -> None:
-        problem = str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
-        if problem not in self.problems:  # a file may be read more than once
-            self.problems.append(problem)
+        """Tell of a file that cannot be read; it may be read more than once."""
+        problem = UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)
+        if isinstance(error, PermissionError):
+            problem = UsageError("state", "this user may not read it", where=path, hint="call it as root: sudo xcpng-mirrors")
+        if str(problem) not in self.problems:
+            self.problems.append(str(problem))
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:

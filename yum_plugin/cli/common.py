@@ -9,7 +9,7 @@ from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_fil
 from ..errors import MirrorsError, UsageError
 from ..files import inside
 from ..logs import FORMAT, open_log
-from ..model import Repository, Snapshot
+from ..model import Network, Repository, Snapshot
 from ..repofiles import host_variables, main_options, read_repositories
 from ..state import State
 from .console import Console, printable, utc
@@ -32,6 +32,11 @@ class Host(NamedTuple):
     repositories: Tuple[Repository, ...]  # at least one
     state: State
     warnings: Tuple[str, ...]
+
+    @property
+    def networks(self) -> List[Network]:
+        """How the servers of its repositories are reached."""
+        return [repository.network for repository in self.repositories]
 
     def tell(self, repository_id: str, text: str) -> None:
         """Say on stderr what is wrong."""

@@ -1,20 +1,26 @@
 """What a report is made of: the mirrors asked now, or what is remembered of them, and what was observed before."""
 import sys
 import time
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..choose import rank_candidates
 from ..history import Observation
 from ..model import Mirror, Repository
-from ..net.reach import Reach, reach_all
+from ..net.fetch import Conversation
+from ..net.probe import Crew
+from ..net.ways import Ways
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state import Memory, Record
 from ..urls import authority_of, clean_base_url, host_of
 from ..verdict import observations_of
 from .common import NOTES, Host
 from .console import Console
-from .mirrors import Display, Row, View, ask_everyone, views_of
+from .mirrors import Display, Row, View, ask_through, views_of
+
+MOST_AT_ONCE = 24  # servers that are connected to
 
 
 class Placed(NamedTuple):
@@ -33,18 +39,24 @@ def asked_report(host: Host, shown: bool) -> Report:
         shown: whether progress is shown.
     """
     views = views_of(host)
-    ask_everyone(host, views, Display(views, shown, as_table=False))
-    now = time.time()
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        ask_through(reach, host, views, Display(views, shown, as_table=False))
+        now = time.time()
+        placed = _placed(views, host, now)
+        ways = _ways(reach, host, placed, shown)
+    _keep(views, host, now)
+    repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
+    return Report(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
+
+
+def _placed(views: Sequence[View], host: Host, now: float) -> List[Placed]:
     placed: List[Placed] = []
     for view in views:
         past = host.state.observed(view.repository.id, now)
         memory = host.state.memory(view.repository.id)
         new = observations_of(view.answer, now) if view.answer is not None else []
         placed += [_asked(view, row, memory, past + new, int(now)) for row in view.rows()]
-    _keep(views, host, now)
-    reaches = _reaches(host, placed, shown)
-    repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
-    return Report(int(now), False, __version__, tuple(repositories), sites_of(placed, reaches))
+    return placed
 
 
 def remembered_report(host: Host) -> Report:
@@ -66,23 +78,57 @@ def _keep(views: Sequence[View], host: Host, now: float) -> None:
                 host.state.observe(view.repository.id, observations_of(view.answer, now))
 
 
-def _reaches(host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reach]:
+def _ways(reach: Reach, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Ways]:
     """Connect to the servers of those that are asked at all."""
     urls = {each.authority: each.root for each in placed if each.finding.state not in ("excluded", "denied")}
-    console, settings = Console(sys.stderr), host.settings
+    console = Console(sys.stderr)
     live = shown and console.can_redraw
 
-    def on_done(done: int, total: int) -> None:
+    def on_done(done: int) -> None:
         if live:
-            console.write("\r{} of {} connections tried\x1b[K".format(done, total))
+            console.write("\r{} of {} servers connected to\x1b[K".format(done, len(urls)))
 
-    seconds = settings.connect_timeout
     try:
-        found = reach_all(list(urls.values()), host.repositories[0].network, seconds, seconds * 4, on_done)
+        return try_ways(reach, urls, host, on_done)
     finally:
         if live:
             console.write("\r\x1b[K")
-    return {authority: found[root] for authority, root in urls.items()}
+
+
+def try_ways(reach: Reach, urls: Mapping[str, str], host: Host,
+             on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Ways]:
+    """Try the ways to some servers, MOST_AT_ONCE side by side.
+
+    Args:
+        reach: who touches the network.
+        urls: of the servers, by any key.
+        host: its connect_timeout is used, and the network settings of its first repository.
+        on_done: called with the number of those that are done.
+
+    Returns:
+        How each is reached, by the same key; what could not be found out is not known.
+    """
+    network, seconds = host.repositories[0].network, host.settings.connect_timeout
+    crew, waiting, found = Crew(reach.open), list(urls.items()), {key: Ways() for key in urls}
+
+    def start(key: str, url: str) -> None:
+        def task(client: Conversation) -> Ways:
+            return reach.ways(client, url, network, seconds)
+
+        crew.start(key, task, network, 3 * seconds + 1)
+
+    for item in waiting[:MOST_AT_ONCE]:
+        start(*item)
+    for done in range(1, len(waiting) + 1):
+        outcome = crew.next(4 * seconds + 1)
+        if outcome is None:  # a system call hangs; what is known is told
+            break
+        found[outcome.key] = outcome.value or Ways()
+        on_done(done)
+        for item in waiting[MOST_AT_ONCE + done - 1:MOST_AT_ONCE + done]:
+            start(*item)
+    crew.dismiss()
+    return found
 
 
 def place(repository: Repository, finding: Finding) -> Placed:

@@ -70,9 +70,10 @@ def _run_engine() -> NoReturn:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     from ..engine import serve
+    from ..privsep.parent import separated
 
     try:
-        code = serve(sys.stdin.buffer, events)
+        code = serve(sys.stdin.buffer, events, separated)
     except BrokenPipeError:  # the plugin has ended; nobody is left to be told
         code = EXIT_BUG
     os._exit(code)

@@ -10,6 +10,8 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, Mirror
 from ..getpackages import Shelf, read_packages
 from ..packages import rules_of, sources_of
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..resolve import Resolver
 from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
@@ -58,15 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _look(host: Host, root: str, now: int) -> Outcome:
     """Resolve, read the proven lists of packages, and compare them with what is installed."""
-    answers = Resolver(host.settings, host.state).run(host.repositories)
     reasons: List[MirrorsError] = []
     offered: List[PrimaryPackage] = []
-    for answer in answers:
-        try:
-            offered += _offered(answer, host, now)
-        except MirrorsError as error:
-            what = "{}: {}".format(answer.repository.id, error.what)
-            reasons.append(type(error)(error.reference, what, error.where, error.hint))
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
+        for answer in answers:
+            try:
+                offered += _offered(answer, host, now, reach)
+            except MirrorsError as error:
+                what = "{}: {}".format(answer.repository.id, error.what)
+                reasons.append(type(error)(error.reference, what, error.where, error.hint))
     installed = installed_packages(root)
     if installed is None:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
@@ -75,11 +78,11 @@ def _look(host: Host, root: str, now: int) -> Outcome:
     return Outcome(answers, reasons, packages, rooms)
 
 
-def _offered(answer: Answer, host: Host, now: int) -> List[PrimaryPackage]:
+def _offered(answer: Answer, host: Host, now: int, reach: Reach) -> List[PrimaryPackage]:
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(Shelf(answer.resolution, sources), rules_of(host.settings))
+    return read_packages(Shelf(answer.resolution, sources, reach.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:

@@ -97,7 +97,7 @@ def site_values(site: Site) -> Dict[str, Any]:
     return {"url": site.url, "authority": site.authority, "name": mirror.name, "country": mirror.country,
             "rank": mirror.rank or None, "source": mirror.source, "state": site.worst.state, "lag_seconds": site.lag_seconds,
             "first_byte_seconds": site.first_byte_seconds, "certificate_expires_at": _time(site.certificate_expires),
-            "ipv4": site.reach.ipv4 or None, "ipv6": site.reach.ipv6 or None, "rsync": site.reach.rsync or None,
+            "ipv4": site.ways.ipv4 or None, "ipv6": site.ways.ipv6 or None, "rsync": site.ways.rsync or None,
             "repositories": [_finding_values(finding) for finding in site.findings]}
 
 

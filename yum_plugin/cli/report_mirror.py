@@ -11,7 +11,8 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..keyfiles import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
-from ..net.reach import reach_all
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..refused import Kept, kept_aside
 from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of
@@ -21,7 +22,7 @@ from ..urls import authority_of
 from ..verdict import Answer
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, utc
-from .gather import Placed, of_url, place, sites_named
+from .gather import Placed, of_url, place, sites_named, try_ways
 from .report import site_values
 
 MAX_SUGGESTED = 8
@@ -41,10 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: no mirror, or several, are meant by the name.
     """
     host = open_host(arguments)
-    answers = Resolver(host.settings, host.state).run(host.repositories)
-    site = _site(arguments.name, answers, host)
-    case = _case(site, answers, host)
-    problems = problems_of(case)
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
+        case = _case(_site(arguments.name, answers, host), answers, host, reach)
+    site, problems = case.site, problems_of(case)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(case, host), indent=1))
@@ -79,25 +80,23 @@ def _known(answer: Answer, host: Host) -> List[Placed]:
             for mirror in mirrors.values()]
 
 
-def _case(site: Site, answers: Sequence[Answer], host: Host) -> Case:
+def _case(site: Site, answers: Sequence[Answer], host: Host, reach: Reach) -> Case:
     repositories = {repository.id: repository for repository in host.repositories}
     patience = Patience(host.settings.connect_timeout, host.settings.read_timeout)
-    looks = tuple(_look(repositories[finding.repository], finding.mirror, patience) for finding in site.findings)
-    first = repositories[site.findings[0].repository]
-    certificate, error = certificate_of(site.url, first, patience.connect_seconds)
-    seconds = patience.connect_seconds
-    reach = reach_all([site.url], first.network, seconds, 2 * seconds)[site.url]
-    return Case(site._replace(reach=reach), looks, _newest(site, answers), certificate, error, _kept(site, host),
+    looks = tuple(_look(repositories[finding.repository], finding.mirror, patience, reach) for finding in site.findings)
+    certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], patience.connect_seconds, reach)
+    ways = try_ways(reach, {site.url: site.url}, host)[site.url]
+    return Case(site._replace(ways=ways), looks, _newest(site, answers), certificate, error, _kept(site, host),
                 int(time.time()), __version__)
 
 
-def _look(repository: Repository, mirror: Mirror, patience: Patience) -> Look:
+def _look(repository: Repository, mirror: Mirror, patience: Patience, reach: Reach) -> Look:
     now = time.time()
     try:
         prover = RepomdProver(load_keys(repository.key_paths, repository.pins), int(now))
     except MirrorsError as error:  # without a key nothing of a mirror can be judged
         raise UsageError("key-file", error.what, where=error.where, hint=error.hint)
-    return look_closely(repository, mirror, prover, patience)
+    return look_closely(repository, mirror, prover, patience, reach)
 
 
 def _newest(site: Site, answers: Sequence[Answer]) -> Dict[str, Newest]:

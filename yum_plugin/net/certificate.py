@@ -1,15 +1,20 @@
 """The certificate that a server shows, whatever is wrong with it: for diagnosis and reports only, never for trust."""
 import datetime
 import hashlib
+import ipaddress
+import re
 import socket
 import ssl
-from typing import Any, NamedTuple, Tuple
+from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
 from .connect import connect
 from .fetch import translate
 
 MAX_NAMES = 20
+MAX_TEXT_CHARACTERS = 1000
+MAX_TIME = 253402300799  # the end of the year 9999 (RFC 5280 section 4.1.2.5)
+_DIGEST = re.compile("[0-9a-f]{64}\\Z")
 
 
 class Certificate(NamedTuple):
@@ -55,6 +60,25 @@ def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve
         return _described(der or b"", protocol or "", address)
     except ValueError:
         raise FetchError("tls-failed", "TLS failed: the certificate cannot be read", where=url)
+
+
+def clean_certificate(said: Mapping[str, Any]) -> Certificate:
+    """Return a certificate of another process's making as one of ours would be.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is none.
+    """
+    texts = [str(said[name])[:MAX_TEXT_CHARACTERS] for name in ("subject", "issuer", "protocol")]
+    names = tuple(str(name)[:MAX_TEXT_CHARACTERS] for name in said["names"][:MAX_NAMES])
+    begin, end = int(said["not_before"]), int(said["not_after"])
+    if not (_DIGEST.match(said["sha256"]) and max(abs(begin), abs(end)) <= MAX_TIME):
+        raise ValueError("no certificate")
+    return Certificate(said["sha256"], texts[0], texts[1], names, begin, end, texts[2], clean_address(said["address"]))
+
+
+def clean_address(text: str) -> str:
+    """Return an IP address as it is, "" for none; ValueError for anything else."""
+    return str(ipaddress.ip_address(str(text).partition("%")[0])) if text else ""
 
 
 def _described(der: bytes, protocol: str, address: str) -> Certificate:

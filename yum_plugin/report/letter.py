@@ -206,9 +206,9 @@ def _certificate_lines(case: Case) -> List[str]:
 
 
 def _reach_lines(case: Case) -> List[str]:
-    reach = case.site.reach
-    pairs = (("IPv4", reach.ipv4), ("IPv6", reach.ipv6), ("rsync", reach.rsync))
-    return [_pair(name, REACHES[value]) for name, value in pairs] if any(reach) else []
+    ways = case.site.ways
+    pairs = (("IPv4", ways.ipv4), ("IPv6", ways.ipv6), ("rsync", ways.rsync))
+    return [_pair(name, REACHES[value]) for name, value in pairs] if any(ways) else []
 
 
 def _commands(case: Case) -> List[str]:

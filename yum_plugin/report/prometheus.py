@@ -87,7 +87,7 @@ def _about_findings(report: Report) -> List[Metric]:
 def _about_sites(report: Report) -> List[Metric]:
     sites = report.sites
     ways = [((("mirror", site.url), ("by", way)), {"yes": 1, "no": 0, "none": 0}.get(value))
-            for site in sites for way, value in zip(site.reach._fields, site.reach)]
+            for site in sites for way, value in zip(site.ways._fields, site.ways)]
     return [
         Metric("mirror_certificate_expiry_timestamp_seconds", "When the mirror's certificate ends.",
                [((("mirror", site.url),), site.certificate_expires) for site in sites]),

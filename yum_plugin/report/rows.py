@@ -50,7 +50,7 @@ def _heading(heading: Heading, number: int) -> Markup:
 
 def _group(site: Site, report: Report, span: Span, columns: Sequence[Heading]) -> Markup:
     keys = ("{} {}".format(site.mirror.name, site.authority), ORDER.index(site.worst.state), site.lag_seconds,
-            site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.reach), None)
+            site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.ways), None)
     contents = (_name(site), badge(site.worst.state), _lag(site), _certificate(site.certificate_expires, report.made_at),
                 _first_byte(site.first_byte_seconds), _reaches(site), strip(site.observations, span))
     cells = [element("td", content, role="cell", class_=_class(column), data_key="" if key is None else key,
@@ -94,9 +94,9 @@ def _first_byte(seconds: Optional[float]) -> str:
 
 
 def _reaches(site: Site) -> Content:
-    if not any(site.reach):
+    if not any(site.ways):
         return NOTHING
-    names = (("IPv4", site.reach.ipv4), ("IPv6", site.reach.ipv6), ("rsync", site.reach.rsync))
+    names = (("IPv4", site.ways.ipv4), ("IPv6", site.ways.ipv6), ("rsync", site.ways.rsync))
     return element("span", *[_reach(name, value) for name, value in names], class_="reaches")
 
 

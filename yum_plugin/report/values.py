@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, TrustError
 from ..history import Observation
 from ..model import Mirror, Snapshot
-from ..net.reach import Reach
+from ..net.ways import Ways
 
 STATES = {  # of a mirror, each with what it means
     "ok": "serves the newest signed metadata",
@@ -45,7 +45,7 @@ class Site(NamedTuple):
     url: str  # its root; where that is not known, the repository's base
     authority: str  # host or host:port
     findings: Tuple[Finding, ...]  # at least one
-    reach: Reach = Reach()
+    ways: Ways = Ways()
 
     @property
     def worst(self) -> Finding:
@@ -104,12 +104,12 @@ class Report(NamedTuple):
         return {state: sum(site.worst.state == state for site in self.sites) for state in ORDER}
 
 
-def sites_of(findings: Sequence[Tuple[str, str, Finding]], reaches: Dict[str, Reach]) -> Tuple[Site, ...]:
+def sites_of(findings: Sequence[Tuple[str, str, Finding]], ways: Dict[str, Ways]) -> Tuple[Site, ...]:
     """Group findings by mirror.
 
     Args:
         findings: with the mirror's root URL and its authority.
-        reaches: by authority.
+        ways: by authority.
 
     Returns:
         The sites, the worst first, then in the redirector's order.
@@ -119,7 +119,7 @@ def sites_of(findings: Sequence[Tuple[str, str, Finding]], reaches: Dict[str, Re
     for root, authority, finding in findings:
         grouped.setdefault(root, []).append(finding)
         authorities[root] = authority
-    sites = [Site(root, authorities[root], tuple(found), reaches.get(authorities[root], Reach()))
+    sites = [Site(root, authorities[root], tuple(found), ways.get(authorities[root], Ways()))
              for root, found in grouped.items()]
     return tuple(sorted(sites, key=lambda site: (ORDER.index(site.worst.state), site.mirror.rank or 10000, site.url)))
 
