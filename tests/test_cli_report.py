@@ -13,7 +13,6 @@ from tests.lab.faults import faults_named
 from yum_plugin.cli.common import open_host
 from yum_plugin.cli.gather import MOST_AT_ONCE, try_ways
 from yum_plugin.model import Network
-from yum_plugin.net.certificate import clean_certificate
 from yum_plugin.net.ways import RSYNC_PORT, Ways, ways_to
 from yum_plugin.privsep.parent import separated
 from yum_plugin.reach import RESOLVE_CPU_SECONDS
@@ -177,20 +176,6 @@ def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_
         urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
         found = try_ways(reach, urls, host, done.append)
     assert found == dict.fromkeys(urls, Ways("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
-
-
-@pytest.mark.parametrize("said", [
-    {}, {"sha256": "A" * 64}, {"sha256": "a" * 63}, {"not_after": 10**30}, {"not_before": "soon"}, {"names": 5}, {"address": "example.org"},
-    {"not_after": float("inf")}, {"sha256": None},
-])
-def test_a_certificate_that_the_process_without_root_makes_up_is_not_taken(said):
-    with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
-        clean_certificate(dict(GOOD_CERTIFICATE, **said) if said else {})
-    assert clean_certificate(GOOD_CERTIFICATE).address == "::1"
-
-
-GOOD_CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"], "not_before": 1, "not_after": 2, "protocol": "p",
-                    "address": "::1"}
 
 
 def free_port():

@@ -328,9 +328,9 @@ def _explain(client: Conversation, error: FetchError, url: str, network: Network
 
 def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
     """As ``reach.ways``: the child connects."""
-    assert isinstance(client, RemoteConversation)
-    client.ask(do="ways", url=url, seconds=timeout_seconds)
-    said = client.value(url, VALUE)
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="ways", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
     found = [said.get(name) for name in Ways._fields]
     if not all(answer in ANSWERS for answer in found):
         raise sandbox_error("answers rubbish")
@@ -339,9 +339,9 @@ def _ways(client: Conversation, url: str, network: Network, timeout_seconds: flo
 
 def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
     """As ``reach.certificate``: the child shakes hands and reads it."""
-    assert isinstance(client, RemoteConversation)
-    client.ask(do="certificate", url=url, seconds=timeout_seconds)
-    said = client.value(url, VALUE)
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="certificate", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
     try:
         return clean_certificate(said)
     except (KeyError, TypeError, ValueError, OverflowError):
