@@ -1,5 +1,4 @@
 """The certificate that a server shows, whatever is wrong with it: for diagnosis and reports only, never for trust."""
-import datetime
 import hashlib
 import ipaddress
 import re
@@ -8,6 +7,7 @@ import ssl
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
+from .chain import validity
 from .connect import connect
 from .fetch import translate
 
@@ -91,12 +91,5 @@ def _described(der: bytes, protocol: str, address: str) -> Certificate:
     except (x509.ExtensionNotFound, x509.DuplicateExtension):
         names = ()
     subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-    begin, end = _seconds(certificate, "not_valid_before"), _seconds(certificate, "not_valid_after")
+    begin, end = validity(certificate)
     return Certificate(hashlib.sha256(der).hexdigest(), subject, issuer, names, begin, end, protocol, address)
-
-
-def _seconds(certificate: Any, name: str) -> int:
-    """Read a time of validity; cryptography before 42 gives it without a zone, and means UTC."""
-    aware = getattr(certificate, name + "_utc", None)
-    moment = aware if aware is not None else getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
-    return int(moment.timestamp())

@@ -7,7 +7,7 @@ import datetime
 import socket
 import ssl
 import time
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
@@ -109,14 +109,14 @@ def has_ended(chain: List[bytes], now: float) -> bool:
         certificate = x509.load_der_x509_certificate(chain[0])
     except (IndexError, ValueError, UnsupportedAlgorithm, InvalidSignature):
         return False
-    return not_after(certificate) <= now
+    return validity(certificate)[1] <= now
 
 
-def not_after(certificate: Any) -> float:
-    """Return when a certificate of ``cryptography`` ends; before version 42 it says so without a zone, and means UTC."""
-    aware = getattr(certificate, "not_valid_after_utc", None)
-    moment = aware if aware is not None else certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc)
-    return float(moment.timestamp())
+def validity(certificate: Any) -> Tuple[int, int]:
+    """Return begin and end of a certificate of ``cryptography``, which before version 42 gives UTC without saying so."""
+    moments = [getattr(certificate, name + "_utc", None) or getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
+               for name in ("not_valid_before", "not_valid_after")]
+    return int(moments[0].timestamp()), int(moments[1].timestamp())
 
 
 def lacks_intermediates(chain: List[bytes]) -> bool:
