@@ -20,8 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
-GROUND = {"errors", "hardened", "model", "urls"}
-ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
+GROUND = {"errors", "hardened", "model", "urls", "words"}
+ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
 POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
@@ -30,6 +30,7 @@ ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
+    "words": set(),
     "hardened": set(),
     "trust": GROUND,
     "choose": GROUND | {"trust"},
@@ -41,7 +42,8 @@ ARROWS = {
     "repofiles": GROUND | {"config", "files", "inifile"},
     "net": GROUND,
     "sources": GROUND,
-    "state": GROUND | {"files"},
+    "history": GROUND | {"files"},
+    "state": GROUND | {"files", "history"},
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
@@ -66,9 +68,11 @@ ARROWS = {
     "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
     "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
     "syncing": GROUND | {"files", "net", "trust"},
+    "look": ROOMS | {"ask", "reach"},
+    "report": ROOMS | {"look", "refused"},
     "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "packages", "refresh", "engine", "rpmdb", "forks", "precheck",
-                                                          "privsep"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "look", "packages", "refused", "report", "refresh", "engine",
+                                                          "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }

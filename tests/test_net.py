@@ -278,6 +278,8 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
     if not reference:
         assert fetch(url, network, Limits(100000)).body.startswith(b"<?xml")
         return
+    if fault == "expired-certificate" and sys.version_info < (3, 7):
+        reference = "tls-untrusted"  # it gives no reason; the next test is for that
     assert refusal(url, network).reference == reference
     assert lab.log.requests() == [], "nothing was asked over a connection that is not trusted"
 
