@@ -71,6 +71,8 @@ class UsageError(MirrorsError):
         "state": "check free space and permissions of the state directory",
         "pin": "see 'xcpng-mirrors pool --help'",
         "no-plugin": "on that host: yum install xcpng-mirrors",
+        "busy": "wait for it to end",
+        "in-the-way": "move it away if it does not belong there; a disk is better mounted there than linked",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }
 
@@ -92,6 +94,9 @@ class FetchError(MirrorsError):
         "too-slow": "another mirror is used where there is one",
         "truncated": "the mirror closed the connection early; another one is used where there is one",
         "redirect-refused": "mirrors are asked directly and may not send us elsewhere",
+        "rsync-refused": "the module is unknown, wants a password or takes no more clients; see what the host offers: rsync rsync://HOST/",
+        "rsync-partial": "the server could not read some of its files, or they changed meanwhile; try again later",
+        "rsync-failed": "see rsync(1), EXIT VALUES",
         "bad-answer": "the server does not speak plain HTTP; a captive portal or proxy may stand between",
     }
 

@@ -14,7 +14,7 @@ from .model import Repository, Resolution
 from .net.download import Rules, download
 from .net.fetch import OpenConversation
 from .net.transfer import Item, Source
-from .packages import PackageChecker, PackageRequest
+from .packages import PackageChecker, request_for
 from .trust.digest import DigestChecker
 from .trust.evr import Key, evr_key
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
@@ -150,8 +150,7 @@ def _target(folder: str, package: PrimaryPackage) -> str:
 
 
 def _wish(word: str, package: PrimaryPackage, target: str, site: Site) -> Wish:
-    request = PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
-                             package.size, package.checksum_type, package.checksum, target)
+    request = request_for(package, target)
     item = Item(package.href, target, lambda: PackageChecker(request, site.keys, site.now), package.size)
 
     def believed(verdict: RpmVerdict) -> Got:
