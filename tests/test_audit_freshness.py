@@ -29,7 +29,7 @@ TAMPERED = failed(TrustError("signature-invalid", "not by this key"))
 @pytest.mark.parametrize("mine, others, verdict, said", [
     (answer(5), [answer(5), answer(5)], "ok", "the newest of 3"),
     (answer(5), [answer(4)], "ok", "the newest of 2"),  # an origin that lags is not the mirror's fault
-    (answer(3), [answer(5), answer(4)], "problem", "48 h behind origin.test; 2 newer revisions seen"),
+    (answer(3), [answer(5), answer(4)], "problem", "48 h behind origin.test; 2 newer revisions seen, the first of them signed"),
     (answer(4), [TAMPERED, answer(5)], "problem", "24 h behind other.test; 1 newer revision seen"),
     (answer(5), [MISSING], "unknown", "nothing to compare it with"),
     (TAMPERED, [answer(5)], "problem", "signature-invalid: not by this key"),
@@ -52,6 +52,12 @@ def test_what_was_published_within_the_hour_need_not_be_there_yet():
 def test_the_worst_repository_is_the_verdict(verdicts, worst):
     finding = finding_of([Standing("p", verdict, "words") for verdict in verdicts], [ORIGIN])
     assert finding.verdict == worst and bool(finding.mend) == (worst in ("warning", "problem"))
+
+
+def test_a_revision_that_was_missed_long_ago_counts_however_new_the_last_one_is():
+    last, missed = snapshot(100), snapshot(98)
+    standing = judge("p", answer(97), [(ORIGIN, Answer(last)), (OTHER, Answer(missed))], last.signed_at + 60)
+    assert standing.verdict == "problem" and "signed 48 h ago" in standing.words
 
 
 # Mirrors of the lab
@@ -93,6 +99,15 @@ def test_a_mirror_with_a_bad_certificate_does_not_keep_the_origins_from_being_ch
     assert freshness.check_freshness(subject)[0].verdict == "unknown"
     [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(0).clock, interrupt))
     assert "gave nothing to compare with" in words(finding)
+
+
+def test_a_dead_place_is_asked_once_and_not_for_each_repository(lab, tmp_path):
+    dead = lab.add_mirror("m", "mute")
+    subject = subject_of(lab, dead.url, tmp_path)
+    subject = subject._replace(settings=subject.settings._replace(read_timeout=0.2))
+    [finding] = freshness.check_freshness(subject)
+    assert finding.verdict == "problem" and words(finding).count("timed-out: no answer in time") == 2
+    assert len(lab.log.requests("m")) == 1
 
 
 def test_the_examined_mirror_is_never_compared_with_itself(lab, tmp_path):
@@ -193,6 +208,13 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
         assert finding.values[path]["looks"] == 5
         assert [(each["arrived"], each["lag_seconds"]) for each in finding.values[path]["publications"]] == [(True, [300.0, 900.0])]
     assert "the mirror had it after 5 min to 15 min" in words(finding)
+
+
+def test_what_is_signed_while_it_is_watched_is_not_taken_for_the_future(lab, tmp_path):
+    subject = subject_of(lab, lab.add_mirror("m", tree="new").url, tmp_path)
+    time = Time(subject.now + 31 * DAY, _1=lambda: lab.publish("future"))  # whose stamps are 30 days ahead of the lab's present
+    [finding] = freshness.check_interval(subject, Rhythm(300, 600, time.clock, time.sleep))
+    assert len(finding.values[UPDATES]["publications"]) == 1
 
 
 @pytest.mark.parametrize("rows, verdict", [

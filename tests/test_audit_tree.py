@@ -218,6 +218,13 @@ def test_a_repository_that_the_origin_has_and_the_mirror_lacks_is_told(lab, tmp_
     assert discovered.finding.verdict == "problem" and "missing: 8/8.3/base/x86_64/ (not found)" in words(discovered.finding)
 
 
+def test_a_repository_that_the_origin_does_not_sign_is_no_fault_of_the_mirror(lab, tmp_path):
+    lab.origin.faults = (Fault("unsigned", "", lambda served, request: NOT_FOUND if "base/x86_64/repodata/repomd.xml.asc" in request.path else None),)
+    discovered = repositories.discover(subject_of(lab, lab.add_mirror("m", "no-asc").url, tmp_path))
+    assert discovered.subject.repositories == (UPDATES,) and discovered.finding.verdict == "ok"
+    assert "not signed at the origin, so not examined: 8/8.3/base/x86_64/" in words(discovered.finding)
+
+
 def test_without_an_origin_what_the_mirror_has_is_examined_and_told(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path)
     subject = subject._replace(settings=subject.settings._replace(fallbacks=("https://127.0.0.1:9/",)))
@@ -272,6 +279,12 @@ def test_one_rsync_listing_tells_names_sizes_and_strays(served):
     assert verdicts(findings) == {"metadata": "ok", "rsync-tree": "ok", "packages": "ok", "stray-files": "ok", "package-bytes": "ok"}
     assert found(findings)["rsync-tree"].evidence[0].endswith("(rsync)")
     assert "hidden names" not in words(found(findings)["stray-files"])
+
+
+def test_a_file_that_rsync_lists_with_another_size_is_told(served, copy):
+    os.truncate(str(copy / PACKAGE), 100)
+    finding = found(tree.check_tree(served))["rsync-tree"]
+    assert finding.verdict == "problem" and "wrong size: {}: 100 bytes instead of".format(PACKAGE) in words(finding)
 
 
 def test_hostile_names_are_told_and_cannot_mislead(served, copy):

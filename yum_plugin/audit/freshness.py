@@ -26,8 +26,7 @@ LOOK_BYTES = 32 * 1024  # of one repository at one place: a repomd.xml and its s
 LOOK_SECONDS = 60.0
 COST = Cost(2 + OTHERS, (2 + OTHERS) * MAX_REPOSITORIES * LOOK_BYTES)
 SYNC_MEND = "sync at least hourly, better 4 times: rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
-
-
+ONE_FILE = ("http-status", "redirect-refused", "too-large", "truncated", "bad-answer")  # references that are about one file
 _NEVER = Seen("", 0)
 
 
@@ -65,8 +64,12 @@ def ask_place(client: Client, subject: Subject, root: str, paths: Sequence[str])
             signed = ask_repomd(client, Mirror(root + path), prover, patience_of(subject))
             subject.budget.receive(signed.bytes)
             found[path] = Answer(signed.proven.snapshot)
-        except (FetchError, TrustError) as error:
+        except TrustError as error:
             found[path] = Answer(error=error)
+        except FetchError as failure:
+            found[path] = Answer(error=failure)
+            if failure.reference not in ONE_FILE:  # a dead server is not waited for once more with each repository
+                return dict(dict.fromkeys(paths, Answer(error=failure)), **found)
     return found
 
 
@@ -84,16 +87,16 @@ def judge(path: str, mine: Answer, others: Sequence[Tuple[str, Answer]], now: in
         return Standing(path, PROBLEM, "{}: {}".format(mine.error.reference, mine.error.what))
     if mine.snapshot is None or not seen:
         return Standing(path, UNKNOWN, "there is nothing to compare it with", revision=mine.snapshot and mine.snapshot.revision)
-    current = newest(seen + [Offer(Mirror("it"), mine.snapshot)])
+    current = newest([Offer(Mirror("it"), mine.snapshot)] + seen)
     revision = "revision {}".format(mine.snapshot.revision)
     if current.sha256 == mine.snapshot.sha256:
         return Standing(path, OK, "{}, the newest of {}".format(revision, len(seen) + 1), 0, 0, mine.snapshot.revision)
-    newer = {offer.snapshot.sha256: offer for offer in seen if offer.snapshot.age_key > mine.snapshot.age_key}
+    newer = {offer.snapshot.sha256: offer.snapshot for offer in seen if offer.snapshot.age_key > mine.snapshot.age_key}
     behind = max(0, current.timestamp - mine.snapshot.timestamp)
     server = next(offer.mirror.url for offer in seen if offer.snapshot.sha256 == current.sha256)
-    waiting = now - current.signed_at
-    words = "{}, {} behind {}; {} newer revision{} seen, the newest signed {} ago".format(
-        revision, duration(behind), server, len(newer), "s" if len(newer) > 1 else "", duration(max(0, waiting)))
+    waiting = max(0, now - min(snapshot.signed_at for snapshot in newer.values()))
+    words = "{}, {} behind {}; {} newer revision{} seen, the first of them signed {} ago".format(
+        revision, duration(behind), server, len(newer), "s" if len(newer) > 1 else "", duration(waiting))
     verdict = WARNING if waiting < SYNC_SECONDS else PROBLEM
     return Standing(path, verdict, words, behind, len(newer), mine.snapshot.revision)
 
@@ -163,7 +166,8 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
 
     def look() -> Dict[str, Look]:
         at = rhythm.clock()
-        mine, its = _look_at(subject, subject.url, paths, False), _look_at(subject, origin, paths, True)
+        then = subject._replace(now=int(at))  # signatures are made while it is watched
+        mine, its = _look_at(then, subject.url, paths, False), _look_at(then, origin, paths, True)
         return {path: Look(at, mine[path], its[path]) for path in paths}
 
     def told(number: int, left: float) -> None:

@@ -5,6 +5,7 @@ A repository is a folder that holds repodata/repomd.xml. Looked for are, in this
     2. RELEASES x NAMES x ARCHITECTURES, how the project lays out its tree,
     3. folders of the same two levels that the origin's own index pages show, where it has such pages.
 Those that the origin has must be on the mirror; where the origin does not answer, those that the mirror has are examined.
+One that is not signed at the origin proves nothing about a mirror: only its presence is looked at.
 """
 import re
 from typing import Dict, List, NamedTuple, Sequence, Tuple
@@ -15,7 +16,7 @@ from ..net.fetch import Client
 from ..urls import authority_of
 from .asking import conversation, fetch, patience_of
 from .indexpage import parse_index
-from .inventory import examples
+from .inventory import examples, told
 from .listings import STATUSES
 from .model import OK, PROBLEM, REPOSITORIES, WARNING, Cost, Finding, Subject
 
@@ -54,6 +55,7 @@ def discover(subject: Subject) -> Discovered:
     candidates = list(subject.repositories) if named else known_paths()
     origin = subject.settings.fallbacks[0] if subject.settings.fallbacks else ""
     there: List[str] = []
+    unsigned: List[str] = []
     note = "there is no origin: fallbacks= in the .conf is empty" if not origin else ""
     if origin:
         try:
@@ -61,12 +63,18 @@ def discover(subject: Subject) -> Discovered:
                 if not named:
                     candidates += [path for path in _listed(client, subject, origin) if path not in candidates]
                 there = _present(client, subject, origin, candidates[:MAX_REPOSITORIES])[0]
+                signed = _present(client, subject, origin, there, REPOMD + ".asc")[0]
+                unsigned = [path for path in there if path not in signed]
             note = "" if there else "the origin {} has none of them".format(authority_of(origin))
         except FetchError as error:
             note = "the origin was not reached: {}: {}".format(error.reference, error.what)
     with conversation(subject) as client:
         held, failed = _present(client, subject, subject.url, candidates[:MAX_REPOSITORIES])
-    return Discovered(subject._replace(repositories=tuple(held) or subject.repositories), judge(there, held, failed, note))
+    examined = tuple(path for path in held if path not in unsigned)
+    finding = judge(there, held, failed, note)
+    if unsigned:
+        finding = finding._replace(evidence=finding.evidence + tuple(told("not signed at the origin, so not examined", unsigned)))
+    return Discovered(subject._replace(repositories=examined or subject.repositories), finding)
 
 
 def _listed(client: Client, subject: Subject, origin: str) -> List[str]:
@@ -88,13 +96,14 @@ def _folders(client: Client, subject: Subject, url: str) -> List[str]:
         raise
 
 
-def _present(client: Client, subject: Subject, root: str, paths: Sequence[str]) -> Tuple[List[str], Dict[str, str]]:
-    """Ask for the repomd.xml of each; return those that are there, and of the others what was said but "not found"."""
+def _present(client: Client, subject: Subject, root: str, paths: Sequence[str],
+             name: str = REPOMD) -> Tuple[List[str], Dict[str, str]]:
+    """Ask for a file of each repository; return those that have it, and of the others what was said but "not found"."""
     found: List[str] = []
     failed: Dict[str, str] = {}
     for path in paths:
         subject.note("looking for {}".format(path))
-        status = client.get(root + path + REPOMD, patience_of(subject).limits(0), accept=STATUSES, method="HEAD").status
+        status = client.get(root + path + name, patience_of(subject).limits(0), accept=STATUSES, method="HEAD").status
         if status == 200:
             found.append(path)
         elif status not in (404, 410):
