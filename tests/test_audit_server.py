@@ -19,7 +19,7 @@ from yum_plugin.net.hello import REFUSED, VERSIONS, client_hello, read_answer
 
 from .chains import DAY, Authority, pem_of
 from .nginx import Nginx, site
-from .rawserver import RawServer, never_speaks, ok, says
+from .rawserver import RawServer, never_speaks, ok, says, serves
 from .world import DEFAULTS
 
 NAMES = ("localhost", "127.0.0.1", "127.0.0.2", "::1")
@@ -368,6 +368,12 @@ def test_answers_that_no_good_server_gives_are_told(grounds, answers, check, ver
     assert findings[check].verdict == verdict and any(word in line for line in findings[check].evidence), findings[check]
 
 
+def test_a_server_that_closes_each_connection_without_saying_so_keeps_none_alive(grounds):
+    with RawServer(says(ok(WHOLE, "Last-Modified: Thu, 26 Nov 2020 10:00:00 GMT"))) as server:
+        findings = told(manners.examine(grounds.subject(server.url)))
+    assert findings == {"range": "problem", "keep-alive": "warning", "head": "ok", "headers": "ok"}
+
+
 def test_a_server_that_says_a_wrong_length_is_not_believed(grounds):
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + WHOLE
     with RawServer(says(reply)) as server, pytest.raises(FetchError) as caught:
@@ -387,10 +393,10 @@ def resets(connection, server):
     (never_speaks, False, "timed-out"),
     (resets, False, "unreachable"),
     (says(b""), False, "unreachable"),
-    (says(ok(b"<html>welcome</html>")), True, "no repomd.xml"),
-    (says(ok(b"x" * 2000000)), True, "more than the"),
-    (says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), True, "HTTP 404"),
-    (says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), True, "it redirects"),
+    (serves(ok(b"<html>welcome</html>")), True, "something else than a repomd.xml"),
+    (serves(ok(b"x" * 2000000)), True, "more than the"),
+    (serves(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), True, "HTTP 404"),
+    (says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), True, "it redirects to http://127.0.0.1:1/"),
 ], ids=["ssh", "hangs", "resets", "closes", "a page for everything", "endless", "404", "redirects"])
 def test_what_is_no_mirror_is_told_and_never_a_crash(grounds, behave, answers, word):
     with RawServer(behave) as server:
@@ -426,9 +432,34 @@ def test_a_bad_certificate_does_not_keep_the_other_checks_from_looking(grounds):
 
 
 def test_a_mirror_of_http_alone_is_examined_by_http_and_told_so(grounds):
-    with RawServer(says(ok(BODY.format(1, "a" * 64).encode()))) as server:
+    with RawServer(serves(ok(BODY.format(1, "a" * 64).encode()))) as server:
         subject = grounds.subject("https://127.0.0.1:1/", "http://127.0.0.1:{}/".format(server.port))
         reached = answer.reach(subject)
         findings = tls.examine(reached.subject)
     assert reached.answers and reached.subject.url == subject.also_url and reached.subject.https_url == subject.url
     assert told(findings) == {"https": "problem"} and "listen 443 ssl" in findings[0].mend
+
+
+def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
+    def sites(pem, http, https):
+        return "server {{ listen 127.0.0.1:{}; return 301 https://localhost:{}$request_uri; }}".format(http, https) + site(
+            grounds.tree, ["127.0.0.1:{} ssl".format(https)], pem)
+
+    with grounds.nginx(sites=sites) as server:
+        subject = grounds.of(server)
+        plain = subject._replace(url=subject.also_url, also_url=subject.url)
+        reached = answer.reach(plain)
+        [agreed] = agree.examine(reached.subject)
+    assert reached.is_mirror and reached.finding.verdict == agreed.verdict == "ok" and reached.subject.url == subject.url
+
+
+@pytest.mark.parametrize("location, mend", [
+    ("https://www.mirror.test/pub/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit https://www.mirror.test/pub/"),
+    ("https://h/$(reboot)/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit 'https://h/$(reboot)/'"),
+    ("https://u:p@h/8/8.3/base/x86_64/repodata/repomd.xml", "mirrors are asked directly and may not send us elsewhere"),
+    ("/elsewhere", "mirrors are asked directly and may not send us elsewhere"),
+])
+def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, mend):
+    with RawServer(says("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location).encode())) as server:
+        reached = answer.reach(grounds.subject(server.url))
+    assert (reached.answers, reached.is_mirror, reached.finding.mend) == (True, False, mend)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.auditing import subject_of
-from tests.rawserver import RawServer, never_speaks, says
+from tests.rawserver import RawServer, never_speaks, says, serves
 from yum_plugin.audit.application import application
 from yum_plugin.audit.model import Check, Cost, Finding, OverBudget
 from yum_plugin.cli import audit
@@ -149,7 +149,7 @@ def test_a_mirror_that_does_not_answer_ends_with_3(desk, options):
 @pytest.mark.parametrize("behave, code, word", [
     (says(b"SSH-2.0-OpenSSH_9.2\r\n"), 3, "bad-answer"),
     (never_speaks, 3, "timed-out"),
-    (says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), 1, "xcpng-mirrors audit http://127.0.0.1:"),
+    (serves(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), 1, "xcpng-mirrors audit http://127.0.0.1:"),
 ], ids=["ssh", "hangs", "404"])
 def test_a_server_that_is_no_mirror_is_told_in_its_first_line(desk, behave, code, word):
     with RawServer(behave) as server:

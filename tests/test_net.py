@@ -1,6 +1,7 @@
 """How bytes come in: caps, deadlines, TLS, proxies and credentials, against real sockets that misbehave."""
 import base64
 import ssl
+import sys
 import threading
 import time
 
@@ -10,7 +11,7 @@ import trustme
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
-from yum_plugin.net.fetch import Client, Limits
+from yum_plugin.net.fetch import Client, Limits, translate
 from yum_plugin.net.probe import Crew, explain_tls
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
@@ -266,7 +267,7 @@ def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
 
 @pytest.mark.parametrize("fault, reference", [
     ("", ""),
-    ("expired-certificate", "tls-expired"),
+    ("expired-certificate", "tls-expired" if sys.version_info >= (3, 7) else "tls-untrusted"),  # see explain_tls
     ("wrong-host-certificate", "tls-hostname"),
     ("self-signed-certificate", "tls-untrusted"),
     ("incomplete-chain", "tls-untrusted"),
@@ -289,6 +290,20 @@ def test_a_missing_intermediate_certificate_is_recognised(lab, fault, reference)
     assert refined.reference == reference
     if fault == "incomplete-chain":
         assert "fullchain" in str(refined)
+
+
+def test_an_expired_certificate_is_recognised_where_ssl_gives_no_reason(lab):
+    url = lab.add_mirror("m", "expired-certificate").url
+    network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
+    without_reason = FetchError("tls-untrusted", "TLS failed: certificate verify failed")  # all that Python 3.6 says
+    assert explain_tls(without_reason, url, network, 3).reference == "tls-expired"
+
+
+def test_a_wrong_name_is_recognised_where_urllib3_compares_names_itself():
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    found = translate(CertificateError("hostname 'm.test' doesn't match 'other.test'"), "https://m.test/")
+    assert found.reference == "tls-hostname"
 
 
 def test_the_chain_is_not_looked_at_past_a_proxy_of_the_environment(monkeypatch):

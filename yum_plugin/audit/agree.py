@@ -7,13 +7,12 @@ from ..model import REPOMD
 from ..net.fetch import Answer, Client
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..urls import host_of
-from .asking import conversation, fetch
+from .asking import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "http-and-https"
 ROUNDS = 2  # a mirror may be synced between the two requests of one round
 COST = Cost(2 * ROUNDS, 2 * ROUNDS * MAX_REPOMD_BYTES)
-REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Said(NamedTuple):

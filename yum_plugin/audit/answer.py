@@ -1,14 +1,18 @@
 """Whether there is a server at all, and whether what it has is a mirror of XCP-ng: what every other check builds on."""
+import shlex
 from typing import List, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError, TrustError
+from ..errors import FetchError
 from ..model import REPOMD
-from ..trust.repomd import MAX_REPOMD_BYTES, parse_repomd
-from .asking import conversation, fetch
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..urls import clean_base_url
+from .asking import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, Cost, Finding, Subject
 
 CHECK = "mirror"
 COST = Cost(4, 8 * MAX_REPOMD_BYTES)
+REDIRECT = "redirect-refused"
+HEAD_BYTES = 4096  # of a file, that show what it is
 _TLS = "tls-"  # of the references of errors.py
 
 
@@ -38,8 +42,13 @@ def reach(subject: Subject) -> Reached:
             return _judge(way, _ask(way), errors)
         except FetchError as error:
             errors.append(error)
-    finding = Finding(CHECK, PROBLEM, ("{}: {}".format(errors[0].reference, errors[0].what),), errors[0].hint)
-    return Reached(subject, finding, False, False)
+    mend = next((error.hint for error in errors if error.reference == REDIRECT), errors[0].hint)
+    answers = any(error.reference == REDIRECT for error in errors)
+    return Reached(subject, Finding(CHECK, PROBLEM, tuple(map(_told, errors)), mend), answers, False)
+
+
+def _told(error: FetchError) -> str:
+    return "{}: {} ({})".format(error.reference, error.what, error.where)
 
 
 def _ways(subject: Subject) -> List[Subject]:
@@ -51,34 +60,50 @@ def _ways(subject: Subject) -> List[Subject]:
 
 
 def _ask(subject: Subject) -> List[Tuple[str, str]]:
-    """Return path and state ("" if it is there) of each repository; FetchError if the server does not speak HTTP."""
+    """Return path and state ("" if it is there) of each repository.
+
+    Raises:
+        FetchError: the server does not speak HTTP, or sends elsewhere.
+    """
     found = []
     with conversation(subject) as client:
         for path in subject.repositories:
             try:
-                body = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES).body
-                found.append((path, _what_is(body)))
+                answer = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
             except FetchError as error:
-                if error.reference not in ("http-status", "redirect-refused", "too-large"):
+                if error.reference not in ("http-status", "too-large"):
                     raise
                 found.append((path, error.what))
+                continue
+            if answer.status != 200:
+                raise _redirect(subject.url, path, answer.headers.get("location", ""))
+            found.append((path, _what_is(answer.body)))
     return found
 
 
+def _redirect(root: str, path: str, location: str) -> FetchError:
+    """Say where it leads; to the root of another mirror that should be examined instead, if that is what it is."""
+    hint = ""
+    if location.endswith("/" + path + REPOMD):
+        try:
+            hint = "xcpng-mirrors audit {}".format(shlex.quote(clean_base_url(location[:-len(path + REPOMD)])))
+        except ValueError:
+            pass  # nothing that should be copied into a shell
+    return FetchError(REDIRECT, "it redirects to {}".format(location or "nowhere"), where=root, hint=hint)
+
+
 def _what_is(body: bytes) -> str:
-    """Say what is wrong with something that should be a repomd.xml; "" if nothing is. Only its form is looked at."""
-    try:
-        parse_repomd(body)
-    except TrustError as error:
-        return "no repomd.xml: {}".format(error.what)
-    return ""
+    """Say what is wrong with something that should be a repomd.xml; "" if nothing is.
+
+    It is not parsed, for its signature was not looked at: that is for the check of the freshness.
+    """
+    return "" if body.lstrip().startswith(b"<") and b"<repomd" in body[:HEAD_BYTES] else "something else than a repomd.xml"
 
 
 def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[FetchError]) -> Reached:
     """Judge what is there; ``errors`` are those of the ways that were tried before."""
     missing = [(path, state) for path, state in found if state]
-    evidence = tuple(["{}: {} ({})".format(error.reference, error.what, error.where) for error in errors]
-                     + ["{}: {}".format(path, state or "there") for path, state in found])
+    evidence = tuple([_told(error) for error in errors] + ["{}: {}".format(path, state or "there") for path, state in found])
     values = {"url": subject.url, "repositories": {path: state or "ok" for path, state in found}}
     is_mirror = len(missing) < len(found)
     if not missing:

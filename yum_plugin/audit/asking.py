@@ -8,6 +8,8 @@ from ..net.fetch import Answer, Client
 from ..net.tls import make_context
 from .model import Subject
 
+REDIRECTS = (301, 302, 303, 307, 308)  # RFC 9110 section 15.4
+
 
 @contextlib.contextmanager
 def conversation(subject: Subject, network: Optional[Network] = None) -> Iterator[Client]:

@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 
+from ..net.chain import time_of
+
 MAX_CERTIFICATE_BYTES = 32 * 1024
 MAX_SERVED = 16  # certificates of one chain that are looked at; real ones have two or three
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
@@ -50,7 +52,7 @@ def _read(der: bytes, parsed: x509.Certificate) -> Certificate:
     key, weakness = _strength(parsed)
     return Certificate(
         comparable(parsed.subject), comparable(parsed.issuer), _short(parsed.subject), _short(parsed.issuer),
-        _seconds(parsed, "not_valid_before"), _seconds(parsed, "not_valid_after"),
+        time_of(parsed, "not_valid_before"), time_of(parsed, "not_valid_after"),
         key_id.digest if key_id else b"", (authority.key_identifier or b"") if authority else b"",
         usage is None or bool(usage.key_cert_sign), _hosts(parsed), key, weakness, der, parsed)
 
@@ -60,15 +62,6 @@ def _extension(parsed: x509.Certificate, kind: Any) -> Any:
         return parsed.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def _seconds(parsed: x509.Certificate, which: str) -> int:
-    """Read a time; the older name gives it without a zone, and warns in newer versions of cryptography."""
-    aware = getattr(parsed, which + "_utc", None)
-    if aware is not None:
-        return int(aware.timestamp())
-    import calendar
-    return calendar.timegm(getattr(parsed, which).timetuple())
 
 
 def comparable(name: x509.Name) -> str:

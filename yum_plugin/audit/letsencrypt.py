@@ -75,4 +75,4 @@ def _mend(installer: Outcome, served: Sequence[Certificate], host: str) -> str:
 
 def _words(outcome: Outcome) -> str:
     way = " <- ".join(each.name for each in outcome.path)
-    return "{} by {}".format("accepted" if not outcome.code else "REFUSED, {},".format(outcome.words), way)
+    return "{}: {}".format("REFUSED, {}".format(outcome.words) if outcome.code else "accepted", way)

@@ -36,16 +36,25 @@ class Answers(NamedTuple):
 def examine(subject: Subject) -> List[Finding]:
     """Ask for the newest repomd.xml in four ways."""
     url = subject.url + subject.repositories[-1] + REPOMD
+    whole, connections = _twice(subject, url)
     with conversation(subject) as client:
-        whole = fetch(client, subject, url, MAX_REPOMD_BYTES)
-        again = fetch(client, subject, url, MAX_REPOMD_BYTES)
-        connections = client.connections
         head, no_head = _head(client, subject, url)
-    subject.budget.connect(connections - 1)
     with conversation(subject) as client:
         part, no_part = _part(client, subject, url)
-    found = Answers(again, connections, head, part, {"head": no_head, "part": no_part})
-    return [judge_range(found), judge_keep_alive(found, whole), judge_head(found), judge_headers(found, subject.now)]
+    found = Answers(whole, connections, head, part, {"head": no_head, "part": no_part})
+    return [judge_range(found), judge_keep_alive(found), judge_head(found), judge_headers(found, subject.now)]
+
+
+def _twice(subject: Subject, url: str) -> Tuple[Answer, int]:
+    """Fetch a file twice; return it and how many connections that took."""
+    with conversation(subject) as client:
+        whole = fetch(client, subject, url, MAX_REPOMD_BYTES)
+        try:
+            fetch(client, subject, url, MAX_REPOMD_BYTES)
+        except FetchError:  # closed without a word that it would be
+            return whole, 2
+        subject.budget.connect(client.connections - 1)
+        return whole, client.connections
 
 
 def _head(client: Client, subject: Subject, url: str) -> Tuple[Optional[Answer], str]:
@@ -81,12 +90,13 @@ def judge_range(found: Answers) -> Finding:
     return Finding("range", OK, ("206, and the right bytes",), "", values)
 
 
-def judge_keep_alive(found: Answers, first: Answer) -> Finding:
+def judge_keep_alive(found: Answers) -> Finding:
     """The second request must go over the connection of the first."""
     values = {"connections": found.connections}
     if found.connections == 1:
         return Finding("keep-alive", OK, ("the second request went over the same connection",), "", values)
-    words = "each request takes a connection of its own (Connection: {})".format(first.headers.get("connection", "not said"))
+    said = found.whole.headers.get("connection", "not said")
+    words = "each request takes a connection of its own (Connection: {})".format(said)
     return Finding("keep-alive", WARNING, (words,), "nginx: keepalive_timeout 65; Apache: KeepAlive On", values)
 
 

@@ -4,11 +4,12 @@ Up to TLS 1.2 the Certificate message travels in the clear (RFC 5246 section 7.4
 stops there shows it. TLS 1.3 encrypts it; there a newer Python can be asked once the handshake is over.
 Used for diagnosis only, never for trust.
 """
+import calendar
 import os
 import socket
 import ssl
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
@@ -153,10 +154,46 @@ def lacks_intermediates(chain: List[bytes]) -> bool:
     """
     if len(chain) != 1:
         return False
+    leaf = _parsed(chain[0])
+    return leaf is not None and leaf.issuer != leaf.subject
+
+
+def has_ended(chain: List[bytes], now: float) -> bool:
+    """Tell a certificate that has expired, for where ssl gives no reason (Python 3.6).
+
+    Args:
+        chain: what served_chain gave.
+        now: seconds since 1970.
+
+    Returns:
+        True if the leaf's validity is over.
+    """
+    leaf = _parsed(chain[0]) if chain else None
+    try:
+        return leaf is not None and time_of(leaf, "not_valid_after") < now
+    except ValueError:  # no date
+        return False
+
+
+def time_of(certificate: Any, which: str) -> int:
+    """Return a time of a certificate of cryptography's, in seconds since 1970; before its version 42 it has no zone.
+
+    Args:
+        certificate: where it is read.
+        which: not_valid_before or not_valid_after.
+
+    Raises:
+        ValueError: it is no date.
+    """
+    aware = getattr(certificate, which + "_utc", None)
+    return calendar.timegm((aware or getattr(certificate, which)).utctimetuple())
+
+
+def _parsed(der: bytes) -> Any:
+    """Read a certificate; None if that cannot be done."""
     from cryptography import x509  # 40 ms, for a rare failure only
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     try:
-        leaf = x509.load_der_x509_certificate(chain[0])
+        return x509.load_der_x509_certificate(der)
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        return False
-    return leaf.issuer != leaf.subject
+        return None

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, cast
 
 from ..ask import Patience
 from ..errors import FetchError, MirrorsError, UsageError
@@ -292,9 +292,9 @@ class _RemoteStream(Stream):
 
 def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
     """As ``reach.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
-    assert isinstance(client, RemoteConversation)
-    client.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
-    said = client.value(roots[0], VALUE)
+    remote = cast(RemoteConversation, client)  # ``Child.open`` made it
+    remote.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
+    said = remote.value(roots[0], VALUE)
     try:
         mirrors = [clean_mirror(Mirror(*values)) for values in said["mirrors"][:MAX_MIRRORS]]
         dropped = tuple(clean_text(str(text)) for text in said["dropped"][:MAX_DROPPED])
@@ -305,12 +305,12 @@ def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, 
 
 def _explain(client: Conversation, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
     """As ``reach.explain``: the child looks at the chain of certificates."""
-    assert isinstance(client, RemoteConversation)
     if error.reference != "tls-untrusted":
         return error
-    client.ask(do="explain", reference=error.reference, what=error.what, url=url, seconds=timeout_seconds)
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="explain", reference=error.reference, what=error.what, url=url, seconds=timeout_seconds)
     try:
-        client.answer(url)
+        remote.answer(url)
     except FetchError as refined:
         return refined
     return error
