@@ -145,7 +145,7 @@ def test_a_subcommand_is_offered_its_options_and_choices(complete, name):
 
 @pytest.mark.parametrize("words, offered", [
     (["refresh", "--config", "some"], ["some file"]), (["get", "--output", "f"], ["folder"]), (["status", "--state-dir", "some"], [""]),
-    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["status", "--js"], ["--json"]),
+    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["precheck", "--pin", ""], [""]), (["status", "--js"], ["--json"]),
 ])
 def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, offered):
     assert complete(*words) == offered

@@ -69,6 +69,8 @@ class UsageError(MirrorsError):
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
         "sandbox": "see /var/log/xcpng-mirrors.log, and free memory and limits of this host",
         "state": "check free space and permissions of the state directory",
+        "pin": "see 'xcpng-mirrors pool --help'",
+        "no-plugin": "on that host: yum install xcpng-mirrors",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }
 
@@ -115,6 +117,7 @@ class TrustError(MirrorsError):
         "key-invalid": "reinstall the package that owns the key: xcp-ng-release",
         "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
         "fast-forward": "check this host's clock: timedatectl",
+        "pinned": "'xcpng-mirrors precheck --unpin' lifts the pin of this host, 'xcpng-mirrors pool --disagree' that of all",
         "mix-and-match": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
         "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",
         "not-covered": "the signature does not cover the whole file; do not install it",

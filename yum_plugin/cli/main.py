@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     ("refresh", "find the proven mirrors now and remember them"),
     ("status", "show what this host remembers; asks nobody"),
     ("precheck", "say whether this host can update now, and what that takes"),
+    ("pool", "say whether all hosts of this pool can update now, and make them take the same; on the master"),
     ("doctor", "look for whatever is wrong on this host, and say which command mends it"),
     ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
