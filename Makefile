@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Commands that the lab and the package need; tools/need.sh knows their packages.
-TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl rsync nginx
+TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 

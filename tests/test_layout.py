@@ -20,16 +20,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
-GROUND = {"errors", "hardened", "model", "urls"}
-ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
+GROUND = {"errors", "hardened", "model", "urls", "words"}
+ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
 POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
-JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
+JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
+    "words": set(),
     "hardened": set(),
     "trust": GROUND,
     "choose": GROUND | {"trust"},
@@ -41,7 +42,8 @@ ARROWS = {
     "repofiles": GROUND | {"config", "files", "inifile"},
     "net": GROUND,
     "sources": GROUND,
-    "state": GROUND | {"files"},
+    "history": GROUND | {"files"},
+    "state": GROUND | {"files", "history"},
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
@@ -65,9 +67,12 @@ ARROWS = {
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
     "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
     "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
+    "syncing": GROUND | {"files", "net", "trust"},
+    "look": ROOMS | {"ask", "reach"},
+    "report": ROOMS | {"look", "refused"},
     "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "packages", "refresh", "engine", "rpmdb", "forks", "precheck",
-                                                          "privsep"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "look", "packages", "refused", "report", "refresh", "engine",
+                                                          "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }
@@ -210,7 +215,8 @@ def expected_files():
     files["usr/share/licenses/xcpng-mirrors/LICENSE"] = "644"
     files["usr/share/bash-completion/completions/xcpng-mirrors"] = "644"
     files["usr/lib/systemd/system-preset/90-xcpng-mirrors.preset"] = "644"
-    files.update(("usr/lib/systemd/system/xcpng-mirrors-refresh." + unit, "644") for unit in ("service", "timer"))
+    files.update(("usr/lib/systemd/system/xcpng-mirrors-{}.{}".format(job, unit), "644") for job in ("refresh", "sync@")
+                 for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
     if (REPOSITORY_ROOT / "README.md").exists():
         files["usr/share/doc/xcpng-mirrors/README.md"] = "644"

@@ -278,6 +278,8 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
     if not reference:
         assert fetch(url, network, Limits(100000)).body.startswith(b"<?xml")
         return
+    if fault == "expired-certificate" and sys.version_info < (3, 7):
+        reference = "tls-untrusted"  # it gives no reason; the next test is for that
     assert refusal(url, network).reference == reference
     assert lab.log.requests() == [], "nothing was asked over a connection that is not trusted"
 
@@ -501,22 +503,21 @@ def test_a_dead_first_address_costs_a_quarter_of_a_second_not_the_whole_timeout(
         assert 0.2 < time.monotonic() - started < 0.25 + AT_ONCE_SECONDS
 
 
-def test_a_refused_first_address_costs_nothing(monkeypatch):
+def test_a_refused_first_address_costs_no_delay(monkeypatch):
+    monkeypatch.setattr(connecting, "ATTEMPT_DELAY_SECONDS", 60.0)  # who waits for it has no time left
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.1", 1), ("127.0.0.1", server.port)))
-        started = time.monotonic()
-        fetch("http://both.test/")
-        assert time.monotonic() - started < 0.2
+        assert fetch("http://both.test/").body == b"x"
 
 
 def test_a_family_that_this_kernel_lacks_does_not_hide_the_other(monkeypatch):
     """getaddrinfo may name IPv6 addresses where IPv6 is switched off: socket() fails then, not connect()."""
     real = connecting.socket.socket
 
-    def without_ipv6(family, *arguments):
+    def without_ipv6(family=-1, *arguments, **named):
         if family == connecting.socket.AF_INET6:
             raise OSError(97, "Address family not supported by protocol")
-        return real(family, *arguments)
+        return real(family, *arguments, **named)
 
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("::1", 1), ("127.0.0.1", server.port)))

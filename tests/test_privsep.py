@@ -274,7 +274,7 @@ def frame(kind, value=None, raw=b""):
     return wire._FRAME.pack(kind, len(payload)) + payload
 
 
-HEAD = {"status": 200, "headers": {}, "links": [], "first_byte_seconds": 0.1, "certificate_expires": None}
+HEAD = {"status": 200, "headers": {}, "links": [], "first_byte_seconds": 0.1, "certificate_expires": None, "address": ""}
 WORDS = {"family": "fetch", "reference": "unreachable", "what": "x", "where": "y", "hint": ""}
 
 
@@ -283,11 +283,11 @@ def head(**changes):
 
 
 def test_an_honest_child_is_understood():
-    with conversation_with(head(headers={"a": "b"}, links=["<l>"], certificate_expires=5), frame(wire.DATA, raw=b"he"),
+    with conversation_with(head(headers={"a": "b"}, links=["<l>"], certificate_expires=5, address="::1"), frame(wire.DATA, raw=b"he"),
                            frame(wire.DATA, raw=b"llo"), frame(wire.END)) as client:
         answer = client.get("http://mirror.test/", Limits(5))
         assert (answer.status, answer.headers, answer.links, answer.body) == (200, {"a": "b"}, ("<l>",), b"hello")
-        assert client.certificate_expires == 5
+        assert (client.certificate_expires, client.address) == (5, "::1")
 
 
 @pytest.mark.parametrize("sent", [
@@ -296,7 +296,7 @@ def test_an_honest_child_is_understood():
     [head(status=None)], [head(headers=[])], [head(headers={str(number): "" for number in range(999)})], [head(links=5)],
     [head(first_byte_seconds="soon")], [head(first_byte_seconds=-1)], [head(first_byte_seconds=1e99)],
     [frame(wire.HEAD, raw=json.dumps(HEAD).replace("0.1", "NaN").encode())], [head(certificate_expires="later")],
-    [head(certificate_expires=float("inf"))], [frame(wire.HEAD, {"status": 200})], [head(), frame(wire.HEAD, HEAD)], [head()],
+    [head(certificate_expires=float("inf"))], [head(address="m.test")], [head(address=5.5)], [frame(wire.HEAD, {"status": 200})], [head(), frame(wire.HEAD, HEAD)], [head()],
     [head(), frame(wire.VALUE, {})], [wire._FRAME.pack(wire.HEAD, 2 ** 31)], [head(), wire._FRAME.pack(wire.DATA, 2 ** 32 - 1)],
     [frame(wire.ERROR, raw=b"oh")], [frame(wire.ERROR, {})], [frame(wire.ERROR, dict(WORDS, reference="rollback"))],
     [frame(wire.ERROR, dict(WORDS, reference=["x"]))], [frame(wire.ERROR, dict(WORDS, family="trust"))],
@@ -318,6 +318,28 @@ def test_an_error_that_a_child_tells_of_is_raised_with_its_words_cut():
     with conversation_with(frame(wire.ERROR, dict(WORDS, what="w" * 99999))) as client, pytest.raises(FetchError) as error:
         client.get("http://mirror.test/", Limits(1))
     assert error.value.reference == "unreachable" and len(error.value.what) == parent.MAX_WORDS_CHARACTERS
+
+
+WAYS = {"ipv4": "yes", "ipv6": "none", "rsync": ""}
+CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"], "not_before": 1, "not_after": 2, "protocol": "p",
+               "address": "::1"}
+
+
+@pytest.mark.parametrize("act, good, changes", [
+    (parent._ways, WAYS, [{"ipv4": "maybe"}, {"ipv6": None}, {"rsync": ["yes"]}]),
+    (parent._certificate, CERTIFICATE, [{"sha256": "A" * 64}, {"sha256": None}, {"not_after": 10 ** 30}, {"not_before": "soon"}, {"names": 5},
+                                        {"not_after": float("inf")}, {"address": "m.test"}]),
+], ids=["ways", "certificate"])
+def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, changes):
+    def said(value):
+        with conversation_with(frame(wire.VALUE, value)) as client:
+            return act(client, "https://m.test/", Network(), 1.0)
+
+    assert said(good) == type(said(good))(**{key: tuple(value) if isinstance(value, list) else value for key, value in good.items()})
+    for wrong in [dict(good, **change) for change in changes] + [{}]:
+        with pytest.raises(UsageError) as error:
+            said(wrong)
+        assert error.value.reference == "sandbox"
 
 
 LISTED = ["https://m.test/", "M", "FR", "list-page", 1, ""]

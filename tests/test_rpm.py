@@ -295,6 +295,8 @@ def test_an_upgrade_keeps_an_edited_conf_and_an_erase_leaves_only_state_and_log(
     enabled = host.path("etc/systemd/system/timers.target.wants/xcpng-mirrors-refresh.timer")
     enabled.parent.mkdir(parents=True)
     enabled.symlink_to("/usr/lib/systemd/system/xcpng-mirrors-refresh.timer")
+    instance = enabled.parent / "xcpng-mirrors-sync@srv-mirror.timer"
+    instance.symlink_to("/usr/lib/systemd/system/xcpng-mirrors-sync@.timer")
     conf.write_text(Path(str(conf) + ".rpmnew").read_text())
     Path(str(conf) + ".rpmnew").unlink()
     host.rpm("-e", *names)

@@ -88,7 +88,9 @@ ln -srf "$root$xapi" "$root/etc/xapi.d/plugins/xcpng-mirrors"
 put etc/xcpng-mirrors.logrotate /etc/logrotate.d/xcpng-mirrors
 put etc/xcpng-mirrors.bash-completion /usr/share/bash-completion/completions/xcpng-mirrors
 for unit in service timer; do
-    put etc/xcpng-mirrors-refresh.$unit /usr/lib/systemd/system/xcpng-mirrors-refresh.$unit
+    for job in refresh sync@; do
+        put "etc/xcpng-mirrors-$job.$unit" "/usr/lib/systemd/system/xcpng-mirrors-$job.$unit"
+    done
 done
 put etc/xcpng-mirrors.preset /usr/lib/systemd/system-preset/90-xcpng-mirrors.preset
 install -d "$root/usr/share/man/man8"

@@ -138,10 +138,10 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
         ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
     """
     signed = ask_repomd(client, mirror, prover, patience)
-    sample_seconds = _sample(client, mirror, signed.proven.content, patience)
+    sample_seconds = sample_metadata(client, mirror, signed.proven.content, patience)
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
-                 certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot)
+                 certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
 def _fetch_pair(client: Conversation, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
@@ -161,8 +161,21 @@ def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirro
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def _sample(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
-    """Fetch the first bytes of the primary metadata; return the seconds it took."""
+def sample_metadata(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+    """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
+
+    Args:
+        client: to talk through.
+        mirror: ``url`` is the repository's base.
+        content: of its proven repomd.xml.
+        patience: time-outs.
+
+    Returns:
+        The seconds until the first byte.
+
+    Raises:
+        FetchError: it could not be had.
+    """
     names = [file.href for file in content.files if file.type == "primary"]
     if not names:
         return 0.0

@@ -71,6 +71,8 @@ class UsageError(MirrorsError):
         "state": "check free space and permissions of the state directory",
         "pin": "see 'xcpng-mirrors pool --help'",
         "no-plugin": "on that host: yum install xcpng-mirrors",
+        "busy": "wait for it to end",
+        "in-the-way": "move it away if it does not belong there; a disk is better mounted there than linked",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }
 

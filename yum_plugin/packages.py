@@ -29,6 +29,7 @@ from typing import (
 
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .history import Observation
 from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
 from .net.fetch import OpenConversation
@@ -396,3 +397,4 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     rejected = [(authority_of(url), attempt.reference, attempt.what) for url, attempt in failed.items()]
     decision = Decision(now, "packages", len(worst), used=tuple(used), rejected=tuple(rejected))
     state.remember(repository_id, with_decision(memory._replace(records=records), decision))
+    state.observe(repository_id, [Observation(now, url, attempt.reference, "packages") for url, attempt in failed.items()])

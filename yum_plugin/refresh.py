@@ -14,7 +14,7 @@ from .reach import Reach
 from .resolve import Clock, Options, Resolver
 from .state import Memory, State
 from .trust.freshness import duration
-from .verdict import Answer
+from .verdict import Answer, observations_of
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -57,6 +57,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         todo = [repository for repository in repositories if repository.id not in done]
         for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options, clock.wall())
+            state.observe(answer.repository.id, observations_of(answer, clock.wall()))
     return [done[repository.id] for repository in repositories]
 
 

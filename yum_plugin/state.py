@@ -6,15 +6,18 @@ Files of ``<state_dir>/<repository id>/``:
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
     pin.json       only while the host is pinned: to which metadata, and until when (pinning.py)
     pinned-*/      that metadata's files
+    history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
 a damaged memory must not keep a host from its updates. All but the metalink is for the eyes of its owner only, which
 the process that talks to the mirrors is not (privsep/).
 """
 import json
+import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+from . import history
 from .errors import UsageError
 from .files import locked, read_capped, write_whole
 from .model import Mirror, MirrorList, Probe, Snapshot
@@ -33,6 +36,8 @@ MAX_REASON_CHARACTERS = 200
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 _Values = TypeVar("_Values")
+
+log = logging.getLogger("xcpng-mirrors")
 
 
 class Record(NamedTuple):
@@ -158,6 +163,23 @@ class State:
         """
         self._write(repository_id, "mirrors.json", _memory_to(memory), durable=False)
 
+    def observe(self, repository_id: str, observations: Sequence[history.Observation]) -> None:
+        """Add to what was seen of the mirrors over time; that it cannot be kept is logged, and no reason to fail."""
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            history.append(path, observations)
+        except OSError as error:
+            log.info("%s: the history cannot be written: %s", path, error.strerror)
+
+    def observed(self, repository_id: str, now: float) -> List[history.Observation]:
+        """Read what was seen of the mirrors over time, up to ``now`` (seconds since 1970); the oldest first."""
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            return history.read(path, now)
+        except OSError as error:
+            self._tell(path, error)
+            return []
+
     def write_metalink(self, repository_id: str, data: bytes) -> str:
         """Write the metalink and return its path; an empty one after a power failure is not warm, and is made anew.
 
@@ -185,16 +207,17 @@ class State:
             return decode(json.loads(read_capped(path, MAX_FILE_BYTES).decode("utf-8")))
         except FileNotFoundError:
             return None
-        except PermissionError:
-            self._tell(UsageError("state", "this user may not read it", where=path, hint="call it as root: sudo xcpng-mirrors"))
-            return None
         except _DAMAGE as error:
-            self._tell(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
+            self._tell(path, error)
             return None
 
-    def _tell(self, error: UsageError) -> None:
-        if str(error) not in self.problems:  # a file may be read more than once
-            self.problems.append(str(error))
+    def _tell(self, path: str, error: Exception) -> None:
+        """Tell of a file that cannot be read; it may be read more than once."""
+        problem = UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)
+        if isinstance(error, PermissionError):
+            problem = UsageError("state", "this user may not read it", where=path, hint="call it as root: sudo xcpng-mirrors")
+        if str(problem) not in self.problems:
+            self.problems.append(str(problem))
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:

@@ -140,6 +140,11 @@ class Conversation(abc.ABC):
     def certificate_expires(self) -> Optional[int]:
         """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
 
+    @property
+    @abc.abstractmethod
+    def address(self) -> str:
+        """The IP address that was connected to last; "" if there is none yet, or proxies hide it."""
+
     @abc.abstractmethod
     def __enter__(self) -> "Conversation":
         """Start the time."""
@@ -219,6 +224,7 @@ class Client(Conversation):
         self._network = network._replace(proxy="") if address else network
         self._trusted_hosts = trusted_hosts
         self._guard = Guard()
+        self._proxied = False
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
@@ -248,6 +254,11 @@ class Client(Conversation):
         return self._guard.certificate_expires
 
     @property
+    def address(self) -> str:
+        """See Conversation."""
+        return "" if self._proxied else self._guard.address
+
+    @property
     def connections(self) -> int:
         """How many connections were opened so far."""
         return self._guard.connections
@@ -271,12 +282,14 @@ class Client(Conversation):
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
         with self.translated(url):
+            proxies = proxies_for(self._network, url)
+            self._proxied = bool(proxies)
             request = self._session.prepare_request(requests.Request(method, url, wanted, auth=self._credentials(url)))
             if target:
                 request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
             response = self._session.send(
                 request, stream=True, allow_redirects=False, timeout=(limits.connect_seconds, limits.read_seconds),
-                proxies=proxies_for(self._network, url))
+                proxies=proxies)
         if response.status_code not in accept:
             response.close()
             raise _status_error(response)

@@ -7,13 +7,14 @@ caller is done with it.
 """
 import calendar
 import contextlib
+import ctypes
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, cast
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, cast
 
 from ..errors import FetchError, MirrorsError, UsageError
 
@@ -29,8 +30,11 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_.,+=@~-]{1,255}\Z")  # nothing that a shell, 
 # rsync 3.x, generator.c:list_file_entry; with --no-human-readable the size has no thousands' marks
 _LINE = re.compile(rb"([-dlbcps])([-rwxsStT]{9}) +([0-9]{1,18}) "
                    rb"([0-9]{4})/([0-9]{2})/([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.+)\Z", re.DOTALL)
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")  # segments "", "." and ".."
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
 _ARROW = b" -> "
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _TIMED_OUT = (30, 35)
 _PARTIAL = (23, 24)
 
@@ -92,11 +96,11 @@ def unsafe_name(path: str) -> str:
     Args:
         path: its segments separated by "/".
     """
-    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if _CONTROL.search(path):
         return "a control character in a name"
     if path.startswith("/"):
         return "an absolute path"
-    if any(segment in ("", ".", "..") for segment in path.split("/")):
+    if _DOTS.search(path):
         return "a path with empty or dot segments"
     return ""
 
@@ -156,7 +160,8 @@ def _decoded(text: bytes) -> str:
     return plain.decode("utf-8", "surrogateescape")
 
 
-def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "") -> Iterator[Entry]:
+def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "",
+            without: Sequence[str] = ()) -> Iterator[Entry]:
     """List a folder of a daemon, entry by entry as they come.
 
     Args:
@@ -164,6 +169,7 @@ def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True,
         bounds: caps.
         recursive: all that is below too.
         below: a path below the address, to begin there; as strict as an address's own.
+        without: rsync's patterns of what the daemon is not even to read.
 
     Yields:
         The entries in rsync's order, without the folder itself. Closing the iterator early ends the program.
@@ -175,6 +181,7 @@ def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True,
     """
     place = parse_address(address.url + below) if below else address
     options = ["--list-only", "--links", "--recursive" if recursive else "--dirs"]
+    options += ["--exclude=" + pattern for pattern in without]
     count = 0
     with running(options + ["--", place.url], bounds, place.url) as run:
         for line in run.lines(bounds.max_line_bytes):
@@ -275,7 +282,8 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
         arguments: after the options that every run has; the last ones are "--" and paths or addresses.
         bounds: deadlines.
         where: the address, for messages.
-        keep_open: descriptors that it inherits: a lock that must be held as long as it runs.
+        keep_open: descriptors that it inherits: a lock that must be held as long as it runs. It ends if we are killed
+            (prctl(2), PR_SET_PDEATHSIG), at once on Linux, elsewhere when its transfer does.
 
     Yields:
         The run; it has ended when the block is left.
@@ -288,7 +296,8 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
     try:
         process = subprocess.Popen(
             fixed + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
-            env=_environment(bounds), start_new_session=True, pass_fds=keep_open)
+            env=_environment(bounds), start_new_session=True, pass_fds=keep_open,
+            preexec_fn=_dying_with_us() if keep_open else None)
     except FileNotFoundError:
         raise UsageError("configuration", "there is no rsync program on this machine",
                          hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
@@ -297,6 +306,12 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
         yield run
     finally:
         run.close()
+
+
+def _dying_with_us() -> Optional[Callable[[], None]]:
+    """Return what lets a child get SIGTERM when its parent dies, so that it keeps the part of a file; None where nothing does."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _environment(bounds: Bounds) -> Dict[str, str]:

@@ -2,6 +2,7 @@
 
 Own sockets that can be ended from outside, our own TLS context, nothing of the environment but the proxies that curl knows.
 """
+import contextlib
 import os
 import socket
 import ssl
@@ -32,10 +33,13 @@ class Guard:
         self.aborted = False
         self.connections = 0
         self.certificate_expires: Optional[int] = None
+        self.address = ""  # of the last server, or proxy, that was connected to
 
     def watch(self, sock: socket.socket) -> None:
         """Remember a connection; end it at once if the client is already aborted."""
         with self._lock:
+            with contextlib.suppress(OSError):  # it may be gone already
+                self.address = str(sock.getpeername()[0])
             self._sockets.append(sock.dup())
             self.connections += 1
             if self.aborted:

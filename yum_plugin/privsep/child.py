@@ -18,7 +18,7 @@ from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
 from ..net.fetch import Client, Limits
 from ..net.tls import make_context
-from ..reach import ask_list, explain
+from ..reach import ask_list, certificate, explain, ways
 from .confine import Bounds, confine
 from .wire import (
     DATA,
@@ -190,7 +190,8 @@ def _open(served: Served, request: Dict[str, Any]) -> None:
     limits, accept = Limits(*request["limits"]), tuple(request["accept"])
     with served.client.open(request["url"], limits, request["headers"], accept) as stream:
         head = {"status": stream.status, "headers": stream.headers, "links": stream.links,
-                "first_byte_seconds": stream.first_byte_seconds, "certificate_expires": served.client.certificate_expires}
+                "first_byte_seconds": stream.first_byte_seconds, "certificate_expires": served.client.certificate_expires,
+                "address": served.client.address}
         if len(encoded(head)) > MAX_VALUE_BYTES:
             raise FetchError("bad-answer", "headers larger than {} bytes".format(MAX_VALUE_BYTES), where=request["url"])
         send_value(served.sock, HEAD, head)
@@ -210,7 +211,18 @@ def _explain(served: Served, request: Dict[str, Any]) -> None:
     raise explain(served.client, error, request["url"], served.network, request["seconds"])
 
 
-_ANSWERS: Dict[str, Callable[[Served, Dict[str, Any]], None]] = {"open": _open, "list": _list, "explain": _explain}
+def _ways(served: Served, request: Dict[str, Any]) -> None:
+    found = ways(served.client, request["url"], served.network, request["seconds"])
+    send_value(served.sock, VALUE, dict(found._asdict()))
+
+
+def _certificate(served: Served, request: Dict[str, Any]) -> None:
+    found = certificate(served.client, request["url"], served.network, request["seconds"])
+    send_value(served.sock, VALUE, dict(found._asdict()))
+
+
+_ANSWERS: Dict[str, Callable[[Served, Dict[str, Any]], None]] = {
+    "open": _open, "list": _list, "explain": _explain, "ways": _ways, "certificate": _certificate}
 
 
 def _words(error: MirrorsError) -> Dict[str, str]:

@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple,
 from ..ask import Patience
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
+from ..net.certificate import Certificate, clean_address, clean_certificate
 from ..net.fetch import Conversation, Limits, Stream
+from ..net.ways import ANSWERS, Ways
 from ..reach import Reach, here
 from ..sources import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from .confine import Bounds
@@ -76,7 +78,7 @@ class Child:
 
     def reach(self) -> Reach:
         """Return the reach that this child is."""
-        return Reach(self.open, _ask_list, _explain)
+        return Reach(self.open, _ask_list, _explain, _ways, _certificate)
 
     def end(self) -> None:
         """End the child, whatever it does."""
@@ -142,6 +144,7 @@ class RemoteConversation(Conversation):
         self._answers: Optional[BinaryIO] = None
         self._aborted = False
         self._certificate_expires: Optional[int] = None
+        self._address = ""
 
     def __enter__(self) -> "RemoteConversation":
         self._ends_at = time.monotonic() + self._seconds + GRACE_SECONDS
@@ -172,12 +175,18 @@ class RemoteConversation(Conversation):
         """See Conversation."""
         return self._certificate_expires
 
+    @property
+    def address(self) -> str:
+        """See Conversation."""
+        return self._address
+
     def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """See Conversation."""
         self.ask(do="open", url=url, limits=list(limits), headers=dict(headers or {}), accept=accept)
         head = _head_of(self.value(url, HEAD), accept)
         self._certificate_expires = head.certificate_expires
+        self._address = head.address
         return _RemoteStream(self, url, limits.max_bytes, head)
 
     def ask(self, **request: Any) -> None:
@@ -253,6 +262,7 @@ class _Head(NamedTuple):
     links: Tuple[str, ...]
     first_byte_seconds: float
     certificate_expires: Optional[int]
+    address: str
 
 
 class _RemoteStream(Stream):
@@ -270,7 +280,7 @@ class _RemoteStream(Stream):
         self._url = url
         self._most = max_bytes
         self._ended = False
-        self.status, self.headers, self.links, self.first_byte_seconds, _ = head
+        self.status, self.headers, self.links, self.first_byte_seconds = head[:4]
 
     def __exit__(self, *_: object) -> None:
         if not self._ended:
@@ -316,13 +326,35 @@ def _explain(client: Conversation, error: FetchError, url: str, network: Network
     return error
 
 
+def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
+    """As ``reach.ways``: the child connects."""
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="ways", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
+    found = [said.get(name) for name in Ways._fields]
+    if not all(answer in ANSWERS for answer in found):
+        raise sandbox_error("answers rubbish")
+    return Ways(*map(str, found))
+
+
+def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
+    """As ``reach.certificate``: the child shakes hands and reads it."""
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="certificate", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
+    try:
+        return clean_certificate(said)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise sandbox_error("answers rubbish")
+
+
 def _head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> _Head:
     """Check the beginning of an answer for its form."""
     try:
         headers = {str(name): str(value) for name, value in said["headers"].items()}
         expires = said["certificate_expires"]
         head = _Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
-                     None if expires is None else int(expires))
+                     None if expires is None else int(expires), clean_address(said["address"]))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise sandbox_error("answers rubbish")
     if head.status not in accept or not 0 <= head.first_byte_seconds < MAX_SECONDS or len(headers) > MAX_HEADERS:

@@ -8,6 +8,8 @@ A conversation's socket (SOCK_STREAM) carries frames: a kind, a length (4 octets
         {"do": "open", "url": URL, "limits": [..], "headers": {..}, "accept": [..]}      -> HEAD DATA* END, or ERROR
         {"do": "list", "form": FORM, "roots": [..], "path": PATH, "patience": [..]}      -> VALUE, or ERROR
         {"do": "explain", "reference": REFERENCE, "what": TEXT, "url": URL, "seconds": NUMBER}    -> ERROR, refined
+        {"do": "ways", "url": URL, "seconds": NUMBER}                                    -> VALUE
+        {"do": "certificate", "url": URL, "seconds": NUMBER}                             -> VALUE, or ERROR
     Who wants no more closes the socket; the child's conversation ends with it.
 """
 import json
