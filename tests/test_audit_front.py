@@ -44,6 +44,14 @@ def test_a_disagreement_tells_each_answer_and_how_often_it_came():
     assert found.values == ("a (revision a) (2 of 3)", "b (revision b) (1 of 3)")
 
 
+@pytest.mark.parametrize("samples, verdict", [
+    ([sample(), sample()], "ok"), ([sample(etag="1"), sample(etag="2")], "warning"), ([sample(), sample(status=404)], "problem"),
+    ([sample(content_length="1"), sample(content_length="2")], "problem"),
+])
+def test_what_only_spoils_a_resumed_download_is_a_warning(samples, verdict):
+    assert backends.judge(disagreements(samples), [], 1).verdict == verdict
+
+
 def test_back_ends_of_different_age_behind_one_name_are_found(lab, tmp_path):
     mirror = lab.add_mirror("m")
     turns = itertools.cycle(["new", "old"])
