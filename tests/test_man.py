@@ -49,7 +49,7 @@ def options_in(lines):
 def options_of(name):
     """Return the options that a subcommand has itself, and its choices."""
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module("yum_plugin.cli." + name).add_arguments(parser)
+    importlib.import_module("yum_plugin.cli." + name.replace("-", "_")).add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings}
     return options, {choice for action in parser._actions for choice in action.choices or ()}
 
@@ -132,7 +132,7 @@ def complete(tmp_path_factory):
 
 def test_the_first_word_is_a_subcommand_or_an_option(complete):
     assert complete("") == NAMES + ["--help", "--version"]
-    assert complete("re") == ["refresh"]
+    assert complete("re") == ["refresh", "report", "report-mirror"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,7 +145,7 @@ def test_a_subcommand_is_offered_its_options_and_choices(complete, name):
 
 @pytest.mark.parametrize("words, offered", [
     (["refresh", "--config", "some"], ["some file"]), (["get", "--output", "f"], ["folder"]), (["status", "--state-dir", "some"], [""]),
-    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["status", "--js"], ["--json"]),
+    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["precheck", "--pin", ""], [""]), (["status", "--js"], ["--json"]),
 ])
 def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, offered):
     assert complete(*words) == offered

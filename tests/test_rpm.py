@@ -2,6 +2,7 @@
 import os
 import subprocess
 from pathlib import Path
+from xmlrpc.client import dumps, loads
 
 import pytest
 
@@ -161,6 +162,16 @@ def test_no_package_asks_for_what_a_stock_host_lacks(packages):
     asked = {line for path in binary(packages) for line in run(["rpm", "-qp", "--requires", path]).stdout.splitlines()}
     names = {line.split()[0] for line in asked if not line.startswith(("rpmlib(", "config("))}
     assert names == {"/usr/bin/python3", "xcpng-mirrors", "yum", "python3-dnf"}
+
+
+def test_the_plugin_of_xapi_comes_with_the_command_and_answers_from_the_root(root, packages):
+    [engine] = [path for path in packages if path.name.endswith(".x86_64.rpm")]
+    listed = {line.split()[-1]: line.split()[0] for line in run(["rpm", "-qplv", engine]).stdout.splitlines()}
+    assert listed["/usr/share/xcpng-mirrors/yum_plugin/hosts/xapi.py"] == "-rwxr-xr-x"
+    plugin = root.path("etc/xapi.d/plugins/xcpng-mirrors")
+    done = run([plugin, dumps(("OpaqueRef:session", {}), "reboot")], cwd="/", env={})
+    (answer,), _ = loads(done.stdout)
+    assert (done.stderr, answer["ErrorDescription"]) == ("", ["UNKNOWN_XENAPI_PLUGIN_FUNCTION", "reboot"])
 
 
 def test_a_set_stays_below_30_mebibytes_and_has_no_source_of_compiled_code(root):

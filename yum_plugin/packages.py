@@ -11,12 +11,28 @@ import logging
 import os
 import stat
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .history import Observation
 from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
+from .net.fetch import OpenConversation
 from .net.transfer import Attempt, Item, Source
 from .refused import keep_aside
 from .state import Decision, Memory, State, judge_record, resting, with_decision
@@ -24,6 +40,9 @@ from .trust.hashing import new_hash, require_strong
 from .trust.keys import PublicKey
 from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
 from .urls import authority_of, host_of, safe_path
+
+if TYPE_CHECKING:  # lxml comes with it, and the engine that only verifies needs none
+    from .trust.primary import PrimaryPackage
 
 MAX_PACKAGES = 20000  # of one repository in one request
 MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # rpm's own tags for sizes end there
@@ -82,6 +101,7 @@ class PackageJob(NamedTuple):
     refused_folder: str
     rules: Rules = Rules()
     sources: Sequence[Source] = ()
+    open_conversation: Optional[OpenConversation] = None  # this process's if left out
 
 
 class Watch(NamedTuple):
@@ -123,6 +143,17 @@ class PackageChecker:
         if self._hash is not None and self._hash.hexdigest() != request.checksum:
             raise TrustError("wrong-package", "its {} is not the one of the signed metadata".format(request.checksum_type))
         return verdict
+
+
+def request_for(package: "PrimaryPackage", target: str) -> PackageRequest:
+    """Ask for exactly the package that the primary metadata describes.
+
+    Args:
+        package: as proven metadata has it.
+        target: absolute path of the file; "" if it is not kept.
+    """
+    return PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
+                          package.size, package.checksum_type, package.checksum, target)
 
 
 def read_requests(values: object) -> List[Union[PackageRequest, MirrorsError]]:
@@ -241,7 +272,8 @@ def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResul
     hosts = tuple(host_of(url) for url in job.repository.base_urls)
     try:
         if todo:
-            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts)
+            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts,
+                     job.open_conversation)
     except UsageError as error:  # no space for all of them, or unusable TLS settings
         for place in range(len(todo)):
             done(Fetched(place, error=error))
@@ -349,6 +381,8 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     """
     worst: Dict[str, Attempt] = {}
     for attempt in (attempt for result in results for attempt in result.attempts):
+        if attempt.reference in UsageError.REFERENCES:  # of this host: no mirror is to blame
+            continue
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
@@ -363,3 +397,4 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     rejected = [(authority_of(url), attempt.reference, attempt.what) for url, attempt in failed.items()]
     decision = Decision(now, "packages", len(worst), used=tuple(used), rejected=tuple(rejected))
     state.remember(repository_id, with_decision(memory._replace(records=records), decision))
+    state.observe(repository_id, [Observation(now, url, attempt.reference, "packages") for url, attempt in failed.items()])

@@ -63,6 +63,12 @@ class Progress:
         self._shown = True
         self._console.write("\r" + shortened(line, self._console.width - 1) + "\x1b[K")
 
+    def note(self, text: str) -> None:
+        """Show what is under way, where there is nothing to count."""
+        if self._live:
+            self._shown = True
+            self._console.write("\r" + shortened(printable(text), self._console.width - 1) + "\x1b[K")
+
     def clear(self) -> None:
         """Remove the line, so that something else can be written."""
         if self._shown:

@@ -7,6 +7,8 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..model import Snapshot
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
 from ..urls import authority_of
@@ -32,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments)
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = Options(accept_rollback=arguments.accept_rollback)
-    found = refresh(host.repositories, host.settings, host.state, options)
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        found = refresh(host.repositories, host.settings, host.state, options, reach=reach)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
