@@ -107,7 +107,7 @@ def test_every_mirror_has_its_state_in_words_and_opens_to_its_evidence():
     for reference in ("tls-expired", "signature-invalid", "timed-out"):
         assert reference in shown
     assert shown.count("Asked for") == 2 * len(made.sites) and "tell the mirror's owner to renew the certificate" in shown
-    assert "23 of 27 mirrors serve the newest updates." in shown and "26 h behind" in shown and "2001:db8::7" in shown
+    assert "23 of 27 mirrors serve the newest updates." in shown and "26 h behind, revision" in shown and "xcpng-mirrors report-mirror mirror3.example.de" in shown and "2001:db8::7" in shown
 
 
 @pytest.mark.parametrize("changes, words", [
