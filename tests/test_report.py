@@ -374,8 +374,10 @@ def test_the_letter_is_ready_to_send_with_all_the_evidence():
 
 
 def test_a_hostile_mirror_cannot_write_commands_or_mail_headers():
-    url = "https://mirror.test:8443/pub/$(touch${IFS}owned);'x'`id`/"
-    letter = render_letter(case(served=OLD, url=url, name="x\nBcc: everybody@example.org\r\n\u202egnp"))
+    url = "https://mirror.test:8443/pub/$(touch${IFS}owned);'x'`id`/" + "long/" * 100
+    made = case(served=OLD, url=url, name="x\nBcc: everybody@example.org\r\n\u202egnp")
+    letter = render_letter(made)
     assert [line for line in letter.split("\n") if line.startswith("Bcc")] == []
+    assert "URL           {}repodata/repomd.xml\n".format(url) in letter and "  {}\n".format(made.site.url) in letter
     commands = [line for line in letter.split("\n") if line.startswith("curl ")]
     assert len(commands) == 2 and [shlex.split(line)[-1] for line in commands] == [url + "repodata/repomd.xml", url + "repodata/repomd.xml.asc"]
