@@ -96,7 +96,15 @@ def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorLis
     raise error
 
 
-def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
+class Signed(NamedTuple):
+    """A proven repomd.xml and what it took to get it."""
+
+    proven: Proven
+    first_byte_seconds: float  # of repomd.xml
+    bytes: int  # of both files
+
+
+def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Signed:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -104,10 +112,6 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
         patience: time-outs.
-
-    Returns:
-        A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
-        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
 
     Raises:
         FetchError: it could not be had.
@@ -123,10 +127,21 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
             raise
         repomd = again
         proven = _prove(prover, repomd, signature_again, mirror)
-    sample_seconds = sample_metadata(client, mirror, proven.content, patience)
-    return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
-                 first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
-                 certificate_expires=client.certificate_expires, snapshot=proven.snapshot, address=client.address)
+    return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
+
+
+def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
+    """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
+
+    Returns:
+        A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
+        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
+    """
+    signed = ask_repomd(client, mirror, prover, patience)
+    sample_seconds = sample_metadata(client, mirror, signed.proven.content, patience)
+    return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
+                 first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
+                 certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
 def _fetch_pair(client: Conversation, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:

@@ -40,6 +40,7 @@ from .files import inside
 from .keyfiles import load_keys
 from .logs import open_log
 from .model import Network, Repository, Snapshot
+from .pins import active_pin, warning_without_packages
 from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
@@ -191,7 +192,11 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
                 packages.remember_failures(call.state, repository.id, results, now)
         except UsageError as error:
             call.emit.warning(repository.id, str(error))
-    return _words(packages.worst(results))
+    worst = packages.worst(results)
+    pin = active_pin(call.state, repository.id, now)
+    if worst.status == packages.UNAVAILABLE and pin is not None:
+        call.emit.warning(repository.id, warning_without_packages(pin))
+    return _words(worst)
 
 
 def _words(result: "packages.PackageResult") -> Dict[str, str]:

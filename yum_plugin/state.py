@@ -4,6 +4,8 @@ Files of ``<state_dir>/<repository id>/``:
     metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
+    pin.json       only while the host is pinned: to which metadata, and until when (pinning.py)
+    pinned-*/      that metadata's files
     history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
@@ -28,6 +30,7 @@ REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day
 MAX_DECISIONS = 20  # with these three mirrors.json grows by 60 KB at most, usually by 10
 MAX_REJECTED = 12
+MAX_CLOCK_STEP_SECONDS = 24 * 3600
 MAX_REASON_CHARACTERS = 200
 # What a damaged file may do to the code that reads it.
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
@@ -56,13 +59,13 @@ class Decision(NamedTuple):
     """What was decided once, and why."""
 
     at: int  # seconds since 1970
-    about: str  # "metadata" (job 1) or "packages" (job 2, only where a mirror failed)
+    about: str  # "metadata" (job 1), "packages" (job 2, only where a mirror failed) or "pin"
     asked: int = 0  # mirrors
     revision: int = 0  # of the metadata chosen
     used: Tuple[str, ...] = ()  # authorities (host:port), best first
     rejected: Tuple[Tuple[str, str, str], ...] = ()  # authority, reference or "not-asked", reason in words
     more: int = 0  # rejected too, but not kept
-    note: str = ""  # "propagating", "freeze", "accept-rollback"
+    note: str = ""  # "propagating", "freeze", "accept-rollback", "pinned"; of a pin: until when, "" if it was lifted
     error: str = ""  # reference and words, if nothing could be used
 
 
@@ -77,6 +80,18 @@ class Memory(NamedTuple):
     resolved_at: float = 0.0  # seconds since 1970
     note: str = ""
     decisions: Tuple[Decision, ...] = ()  # the newest last
+
+
+class Pin(NamedTuple):
+    """Metadata that this host takes until a time, whatever is newer: the content of pin.json."""
+
+    snapshot: Snapshot  # without raw
+    expires: int  # seconds since 1970
+    taken_at: int
+
+    def holds(self, now: float) -> bool:
+        """Whether it counts; a clock that was set back makes no pin longer."""
+        return self.taken_at - MAX_CLOCK_STEP_SECONDS <= now < self.expires
 
 
 class State:
@@ -114,6 +129,27 @@ class State:
         if mark is not None and snapshot.sha256 == mark.sha256:
             return
         self._write(repository_id, "accepted.json", _snapshot_to(snapshot))
+
+    def pin(self, repository_id: str) -> Optional[Pin]:
+        """Read the pin, whether it still holds or not; None if there is none."""
+        return self._read(repository_id, "pin.json", _pin_of)
+
+    def write_pin(self, repository_id: str, pin: Optional[Pin]) -> None:
+        """Write the pin, or remove it.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        if pin is not None:
+            values = {"snapshot": _snapshot_to(pin.snapshot), "expires": pin.expires, "taken_at": pin.taken_at}
+            self._write(repository_id, "pin.json", values)
+            return
+        path = self.path(repository_id, "pin.json")
+        try:
+            if os.path.lexists(path):
+                os.unlink(path)
+        except OSError as error:
+            raise UsageError("state", "the pin cannot be removed: {}".format(error.strerror), where=path)
 
     def memory(self, repository_id: str) -> Memory:
         """Read what is known of the mirrors; empty if nothing is."""
@@ -234,6 +270,12 @@ def _snapshot_of(values: Dict[str, Any]) -> Snapshot:
     if not (isinstance(sha256, str) and len(sha256) == 64):
         raise ValueError("no digest")
     return Snapshot(sha256, int(values["size"]), int(values["revision"]), int(values["timestamp"]), int(values["signed_at"]))
+
+
+def _pin_of(values: Dict[str, Any]) -> Pin:
+    pin = Pin(_snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]))
+    int(pin.snapshot.sha256, 16)  # it becomes a part of a folder's name
+    return pin
 
 
 def _memory_to(memory: Memory) -> Dict[str, Any]:

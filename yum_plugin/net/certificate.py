@@ -6,7 +6,7 @@ import ssl
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
-from .chain import validity
+from .chain import time_of
 from .connect import clean_address, connect
 from .fetch import translate
 
@@ -85,5 +85,5 @@ def _described(der: bytes, protocol: str, address: str) -> Certificate:
     except (x509.ExtensionNotFound, x509.DuplicateExtension):
         names = ()
     subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-    begin, end = validity(certificate)
+    begin, end = (time_of(certificate, which) for which in ("not_valid_before", "not_valid_after"))
     return Certificate(hashlib.sha256(der).hexdigest(), subject, issuer, names, begin, end, protocol, address)

@@ -80,7 +80,7 @@ class Crew:
 
 
 def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
-    """Refine "issuer not known" by a look at the chain as served: has it ended, is an intermediate certificate missing?
+    """Refine "not trusted" by a look at the chain as served: has it expired, or is an intermediate certificate missing?
 
     Args:
         error: what a fetch of ``url`` raised; returned as it is unless its reference is tls-untrusted.
@@ -89,7 +89,7 @@ def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: 
         timeout_seconds: for the extra connection.
 
     Returns:
-        ``error``, or a tls-expired or tls-incomplete one.
+        ``error``, or a tls-expired one (for Python 3.6, whose ssl gives no reason) or a tls-incomplete one.
     """
     if error.reference != "tls-untrusted" or proxies_for(network, url):
         return error
@@ -99,8 +99,8 @@ def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: 
     except OSError:
         return error
     if has_ended(chain, time.time()):
-        return FetchError("tls-expired", "TLS failed: certificate has expired", where=url)
-    if not lacks_intermediates(chain):
-        return error
-    return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+        return FetchError("tls-expired", "TLS failed: the certificate has expired", where=url)
+    if lacks_intermediates(chain):
+        return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+    return error
 
