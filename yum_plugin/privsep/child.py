@@ -39,7 +39,7 @@ from .wire import (
 
 STACK_BYTES = 1024 * 1024  # of a thread
 # What would be imported later, when a Python in root's own folder is out of reach.
-LATE_MODULES = ("_strptime", "encodings.idna", "stringprep", "cryptography.x509")
+LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509")
 
 
 class Served(NamedTuple):
