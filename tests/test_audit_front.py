@@ -227,6 +227,7 @@ def test_a_path_that_leaves_the_tree_is_told_from_one_that_seems_to(lab, tmp_pat
         [finding] = traversal.check_traversal(subject_of(lab, server.url + "pub/", tmp_path))
     assert finding.verdict == verdict and said in words(finding)
     assert all(head.startswith(b"HEAD ") for head in server.heads)
+    assert server.heads[0].startswith(b"HEAD /pub/../../../")  # as it is: no library has resolved it on the way
 
 
 def test_a_healthy_mirror_of_the_lab_refuses_every_probe(lab, tmp_path):

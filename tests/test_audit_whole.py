@@ -23,7 +23,7 @@ class Owner:
     def __init__(self, lab, folder, capsys, synced=False):
         self.lab, self._capsys, self.root = lab, capsys, folder / "srv"
         self._config = folder / "audit.conf"
-        self._config.write_text("[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\nread_timeout=2\nlog_file={}/log\n".format(
+        self._config.write_text("[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\nread_timeout=20\nlog_file={}/log\n".format(
             lab.redirector.authority, lab.origin.url, lab.key_fingerprint, folder))
         self._common = ["--config", str(self._config), "--key", lab.key_file, "--cacert", lab.ca_bundle]
         if synced:

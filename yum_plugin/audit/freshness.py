@@ -195,7 +195,7 @@ def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
     evidence = []
     for path, each in watched.items():
         lost = ", {} of them without an answer that can be believed".format(each.unseen) if each.unseen else ""
-        evidence.append("{}: {} looks{}".format(path, each.looks, lost))
+        evidence.append("{}: {} look{}{}".format(path, each.looks, "" if each.looks == 1 else "s", lost))
         for followed in each.publications:
             state = "the mirror had it after {}" if followed.arrived else "the mirror still lacks it, after {}"
             seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(followed.seen_at))
