@@ -21,7 +21,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "resolve", "verdict"}
+JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
@@ -48,7 +48,8 @@ ARROWS = {
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "verdict"},
+    "reach": ROOMS | {"ask", "listing"},
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1,
     "verifying": ROOMS,

@@ -1,12 +1,12 @@
 """What is asked of one server: a mirror list of the redirector, a proven repomd.xml of a mirror.
 
-Each function talks through a client that it is given, and returns a value or raises one of our errors.
+Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
 """
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
-from .net.fetch import Answer, Client, Limits
+from .net.fetch import Answer, Conversation, Limits
 from .sources import mirrorbits
 from .sources.forms import parse_list
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -49,7 +49,7 @@ def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tupl
     return ()
 
 
-def ask_list_page(client: Client, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+def ask_list_page(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
     """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
 
     Args:
@@ -70,7 +70,7 @@ def ask_list_page(client: Client, roots: Sequence[str], path: str, patience: Pat
     return _first(roots, once)
 
 
-def ask_selection(client: Client, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+def ask_selection(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
     """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
 
     Arguments and errors as of ``ask_list_page``.
@@ -96,7 +96,7 @@ def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorLis
     raise error
 
 
-def ask_mirror(client: Client, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
+def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -129,7 +129,7 @@ def ask_mirror(client: Client, mirror: Mirror, prover: RepomdProver, patience: P
                  certificate_expires=client.certificate_expires, snapshot=proven.snapshot)
 
 
-def _fetch_pair(client: Client, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
+def _fetch_pair(client: Conversation, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
     repomd = client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
     try:
         return repomd, client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
@@ -146,7 +146,7 @@ def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirro
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def _sample(client: Client, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+def _sample(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
     """Fetch the first bytes of the primary metadata; return the seconds it took."""
     names = [file.href for file in content.files if file.type == "primary"]
     if not names:

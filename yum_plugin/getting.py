@@ -18,7 +18,7 @@ from .files import read_capped, write_whole
 from .listing import PAGE, SELECTION, settled_list
 from .model import Mirror, MirrorList, Network
 from .net.download import Events, Fetched, Rules, download
-from .net.fetch import Client
+from .net.fetch import Conversation
 from .net.probe import Crew, explain_tls
 from .net.transfer import Attempt, Item, Source
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -303,11 +303,11 @@ def _ask_group(place: str, group: Sequence[Mirror], site: Site, errors: List[Mir
     return proven
 
 
-def _sums_task(root: str, place: str, site: Site) -> Callable[[Client], _Sums]:
+def _sums_task(root: str, place: str, site: Site) -> Callable[[Conversation], _Sums]:
     path = "{}/{}".format(place, SUMS_NAME) if place else SUMS_NAME
     patience = Patience(site.settings.connect_timeout, site.settings.read_timeout)
 
-    def task(client: Client) -> _Sums:
+    def task(client: Conversation) -> _Sums:
         try:
             raw = client.get(root + path, patience.limits(MAX_SUMS_BYTES)).body
             signature = client.get(root + path + SIGNATURE_SUFFIX, patience.limits(MAX_SIGNATURE_BYTES)).body

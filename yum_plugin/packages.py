@@ -17,6 +17,7 @@ from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
+from .net.fetch import OpenConversation
 from .net.transfer import Attempt, Item, Source
 from .refused import keep_aside
 from .state import Decision, Memory, State, judge_record, resting, with_decision
@@ -82,6 +83,7 @@ class PackageJob(NamedTuple):
     refused_folder: str
     rules: Rules = Rules()
     sources: Sequence[Source] = ()
+    open_conversation: Optional[OpenConversation] = None  # this process's if left out
 
 
 class Watch(NamedTuple):
@@ -241,7 +243,8 @@ def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResul
     hosts = tuple(host_of(url) for url in job.repository.base_urls)
     try:
         if todo:
-            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts)
+            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts,
+                     job.open_conversation)
     except UsageError as error:  # no space for all of them, or unusable TLS settings
         for place in range(len(todo)):
             done(Fetched(place, error=error))

@@ -9,6 +9,7 @@ from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .metalink import render_metalink
 from .model import Repository, Snapshot
+from .reach import Reach
 from .resolve import Clock, Options, Resolver
 from .state import State
 from .trust.freshness import duration
@@ -30,7 +31,7 @@ class Refreshed(NamedTuple):
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: Options = Options(),
-            clock: Clock = Clock()) -> List[Refreshed]:
+            clock: Clock = Clock(), reach: Optional[Reach] = None) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -41,6 +42,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         state: where to read and write.
         options: for the resolver.
         clock: the time.
+        reach: who touches the network; this process if left out.
 
     Returns:
         One item a repository, in the same order.
@@ -52,7 +54,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             return [Refreshed(repository, error=busy) for repository in repositories]
         done = {} if options != Options() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
-        for answer in Resolver(settings, state, options, clock).run(todo) if todo else []:
+        for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options)
     return [done[repository.id] for repository in repositories]
 

@@ -10,15 +10,16 @@ import logging
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
-from .ask import Patience, ask_list_page, ask_mirror, ask_selection, redirector_roots
+from .ask import Patience, ask_mirror, redirector_roots
 from .choose import Poll, PollRules
 from .config import Settings
-from .errors import FetchError, MirrorsError
+from .errors import FetchError, MirrorsError, UsageError
 from .keyfiles import load_keys
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
-from .net.fetch import Client
-from .net.probe import Crew, Outcome, explain_tls
+from .net.fetch import Conversation
+from .net.probe import Crew, Outcome
+from .reach import Reach, here
 from .state import State, known_list, resting
 from .trust.metadata import RepomdProver
 from .urls import host_of
@@ -74,14 +75,17 @@ class Resolver:
         state: what the host remembers; only read.
         options: see Options.
         clock: the time.
+        reach: who touches the network; this process if left out.
     """
 
-    def __init__(self, settings: Settings, state: State, options: Options = Options(), clock: Clock = Clock()) -> None:
+    def __init__(self, settings: Settings, state: State, options: Options = Options(), clock: Clock = Clock(),
+                 reach: Optional[Reach] = None) -> None:
         self._settings = settings
         self._state = state
         self._options = options
         self._clock = clock
-        self._crew = Crew()
+        self._reach = reach or here()
+        self._crew = Crew(self._reach.open)
         self._patience = Patience(settings.connect_timeout, settings.read_timeout)
 
     def run(self, repositories: Sequence[Repository]) -> List[Answer]:
@@ -127,11 +131,11 @@ class Resolver:
     def _ask_list(self, job: _Job, form: str) -> None:
         """Ask the redirector for one form of the list."""
         roots, patience = redirector_roots(job.repository, self._settings.redirectors), self._patience
-        ask, path = {PAGE: ask_list_page, SELECTION: ask_selection}[form], job.repository.path + REPOMD
+        ask_list, path = self._reach.ask_list, job.repository.path + REPOMD
         job.forms_asked.add(form)
-        self._start(job, form, lambda client: ask(client, roots, path, patience))
+        self._start(job, form, lambda client: ask_list(client, form, roots, path, patience))
 
-    def _start(self, job: _Job, subject: Any, task: Callable[[Client], Any]) -> None:
+    def _start(self, job: _Job, subject: Any, task: Callable[[Conversation], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
         seconds = self._settings.connect_timeout + self._settings.read_timeout
         self._crew.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
@@ -195,13 +199,13 @@ class Resolver:
         return ListRules(settings.redirectors, settings.fallbacks, settings.prefer, settings.deny, settings.require_https)
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
-        prover, patience, network = job.prover, self._patience, job.repository.network
+        prover, patience, network, explain = job.prover, self._patience, job.repository.network, self._reach.explain
 
-        def task(client: Client) -> Probe:
+        def task(client: Conversation) -> Probe:
             try:
                 return ask_mirror(client, mirror, prover, patience)
             except FetchError as error:
-                raise explain_tls(error, mirror.url, network, patience.connect_seconds)
+                raise explain(client, error, mirror.url, network, patience.connect_seconds)
 
         self._start(job, mirror, task)
 
@@ -212,7 +216,9 @@ class Resolver:
         if error is not None and not isinstance(error, MirrorsError):
             log.error("%s: a bug of ours", subject, exc_info=error)
             error = MirrorsError("internal", "{}: {}".format(type(error).__name__, error), where=str(subject))
-        if not isinstance(subject, Mirror):
+        if isinstance(error, UsageError):  # of this host: no server is to blame
+            job.fail(error)
+        elif not isinstance(subject, Mirror):
             log.info("%s: %s: %s", job.repository.id, subject, error or "{} mirrors".format(len(outcome.value.mirrors)))
             job.lists[subject] = outcome.value
         elif not job.finished and job.poll is not None:

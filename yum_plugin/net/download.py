@@ -17,10 +17,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
-from .fetch import Client, Limits
+from .fetch import Clients, Conversation, Limits, OpenConversation
 from .rate import HEDGE_SECONDS, Leave, RateRules, View, judge
 from .spool import disk_error, require_space
-from .tls import make_context
 from .transfer import EARLIER, Attempt, File, Item, Source, Transfer
 
 OVERALL = 3  # as dnf's max_parallel_downloads: more only divides the host's line
@@ -72,7 +71,8 @@ class Events(NamedTuple):
 
 
 def download(items: Sequence[Item], sources: Sequence[Source], network: Network, rules: Rules = Rules(),
-             events: Events = Events(), trusted_hosts: Tuple[str, ...] = ()) -> List[Fetched]:
+             events: Events = Events(), trusted_hosts: Tuple[str, ...] = (),
+             open_conversation: Optional[OpenConversation] = None) -> List[Fetched]:
     """Fetch files from proven mirrors, verified before they get their names.
 
     Args:
@@ -82,6 +82,7 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         rules: bounds.
         events: callbacks.
         trusted_hosts: see ``fetch.Client``.
+        open_conversation: makes the conversations; those of this process if left out.
 
     Returns:
         One result an item, in the same order.
@@ -90,27 +91,31 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         UsageError: the TLS settings cannot be used, or there is not enough free space for all.
     """
     require_space((item.target, item.size) for item in items)
-    return _Download(items, sources, rules, events, _Workers(network, trusted_hosts, events)).run()
+    open_ = open_conversation or Clients().open
+    workers = _Workers(lambda: open_(network, CONVERSATION_SECONDS, trusted_hosts), events)
+    return _Download(items, sources, rules, events, workers).run()
 
 
 class _Workers:
-    """Threads that run transfers, each with a client of its own whose connections live from file to file."""
+    """Threads that run transfers, each with a conversation of its own whose connections live from file to file."""
 
-    def __init__(self, network: Network, trusted_hosts: Tuple[str, ...], events: Events) -> None:
+    def __init__(self, open_conversation: Callable[[], Conversation], events: Events) -> None:
         self.results: "queue.Queue[Tuple[Transfer, Optional[Exception]]]" = queue.Queue()
-        self._network = network
-        self._context = make_context(network)
-        self._trusted_hosts = trusted_hosts
+        self._open = open_conversation
         self._jobs: "queue.Queue[Optional[Transfer]]" = queue.Queue()
         self._events = events
         self._wrong_lock = threading.Lock()
-        self._clients: Dict[threading.Thread, Client] = {}
+        self._clients: Dict[threading.Thread, Conversation] = {}
         self._threads: List[threading.Thread] = []
         self._dismissed = False
 
     def hire(self) -> None:
-        """Add a thread."""
-        thread = threading.Thread(target=self._work, daemon=True)
+        """Add a thread.
+
+        Raises:
+            UsageError: no conversation can be had: the TLS settings cannot be used, or what makes them has died.
+        """
+        thread = threading.Thread(target=self._work, args=(self._open(),), daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -132,14 +137,25 @@ class _Workers:
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
 
-    def _work(self) -> None:
-        while True:
-            with Client(self._network, self._context, CONVERSATION_SECONDS, self._trusted_hosts) as client:
+    def _work(self, first: Conversation) -> None:
+        client: Optional[Conversation] = first
+        while client is not None:
+            with client:
                 self._clients[threading.current_thread()] = client
                 if self._serve(client):
                     return
+            client = self._next_client()
 
-    def _serve(self, client: Client) -> bool:
+    def _next_client(self) -> Optional[Conversation]:
+        """Make another conversation; if none can be had, report that for every transfer there is, and return None."""
+        try:
+            return self._open()
+        except MirrorsError as error:
+            for transfer in iter(self._jobs.get, None):
+                self.results.put((transfer, error))
+            return None
+
+    def _serve(self, client: Conversation) -> bool:
         """Run transfers until one fails, for its connection is spoilt then; return True when there are no more."""
         while True:
             transfer = self._jobs.get()
@@ -152,7 +168,7 @@ class _Workers:
             if error is not None or transfer.stopped:
                 return False
 
-    def _run(self, transfer: Transfer, client: Client) -> Optional[Exception]:
+    def _run(self, transfer: Transfer, client: Conversation) -> Optional[Exception]:
         try:
             transfer.run(client)
         except TrustError as error:

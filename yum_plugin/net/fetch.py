@@ -1,14 +1,15 @@
-"""The one way bytes come in: ``Client.get``, within a byte cap and a deadline, or a FetchError.
+"""The one way bytes come in: ``Conversation.get``, within a byte cap and a deadline, or a FetchError.
 
 No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
 to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
 """
+import abc
 import http.client
 import http.cookiejar
 import socket
 import threading
 import time
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import requests
 import urllib3
@@ -16,7 +17,7 @@ import urllib3
 from .. import __version__
 from ..errors import FetchError
 from ..model import Network
-from .tls import causes_of, find_tls_problem, tls_error
+from .tls import causes_of, find_tls_problem, make_context, tls_error
 from .transport import Guard, GuardedAdapter, proxies_for
 
 READ_BYTES = 64 * 1024
@@ -42,31 +43,48 @@ class Answer(NamedTuple):
     seconds: float
 
 
-class Stream:
-    """A response whose body is still arriving; made by ``Client.open``, a context manager."""
+class Stream(abc.ABC):
+    """A response whose body is still arriving; made by ``Conversation.open``, a context manager."""
 
-    def __init__(self, response: requests.Response, client: "Client", limits: Limits, started: float) -> None:
-        self._response = response
-        self._client = client
-        self._limits = limits
-        self.status: int = response.status_code
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self.links = tuple(response.raw.headers.getlist("Link"))
-        self.first_byte_seconds = time.monotonic() - started
-        self.received_bytes = 0
+    status: int
+    headers: Dict[str, str]  # names in lower case; of a repeated one the last
+    links: Tuple[str, ...]  # all Link header lines
+    first_byte_seconds: float  # from the call to the end of the headers, connecting included
 
     def __enter__(self) -> "Stream":
         return self
 
+    @abc.abstractmethod
     def __exit__(self, *_: object) -> None:
-        self._response.close()
+        """Let go of the response, read to its end or not."""
 
+    @abc.abstractmethod
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives.
 
         Raises:
             FetchError: too-large, truncated, timed-out, unreachable, bad-answer.
         """
+
+
+class _HttpStream(Stream):
+    """The response to a request of this process."""
+
+    def __init__(self, response: requests.Response, client: "Client", limits: Limits, started: float) -> None:
+        self._response = response
+        self._client = client
+        self._limits = limits
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.links = tuple(response.raw.headers.getlist("Link"))
+        self.first_byte_seconds = time.monotonic() - started
+        self.received_bytes = 0
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """See Stream."""
         expected = self._expected_bytes()
         # http.client's own read1 hands over what has arrived; urllib3's read of 1.26 (Python 3.6) waits for a full buffer,
         # and its read1 costs a third more
@@ -108,10 +126,79 @@ class _Session(requests.Session):
         """Called by requests also when redirects are not followed, to prepare the next request."""
 
 
-class Client:
-    """A conversation with one server, on kept-alive connections, that ends at a deadline whatever the server does.
+class Conversation(abc.ABC):
+    """A conversation with one server that ends at a deadline whatever the server does.
 
     Use it as a context manager. ``abort`` may be called from any thread and ends a blocked call at once.
+    """
+
+    @property
+    @abc.abstractmethod
+    def certificate_expires(self) -> Optional[int]:
+        """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
+
+    @abc.abstractmethod
+    def __enter__(self) -> "Conversation":
+        """Start the time."""
+
+    @abc.abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """End all connections."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """End every call under way with a FetchError; later ones fail at once."""
+
+    @abc.abstractmethod
+    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+             accept: Tuple[int, ...] = (200,)) -> Stream:
+        """Send a request and read the response's headers; arguments and errors as of ``get``."""
+
+    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+            accept: Tuple[int, ...] = (200,)) -> Answer:
+        """Fetch a whole (small) response.
+
+        Args:
+            url: http or https.
+            limits: byte cap and time-outs.
+            headers: added to the request.
+            accept: the status codes that are an answer.
+
+        Returns:
+            The answer, status one of ``accept``.
+
+        Raises:
+            FetchError: it could not be had; the reference says why.
+        """
+        started = time.monotonic()
+        with self.open(url, limits, headers, accept) as stream:
+            body = b"".join(stream.chunks())
+        return Answer(stream.status, stream.headers, stream.links, body,
+                      stream.first_byte_seconds, time.monotonic() - started)
+
+
+OpenConversation = Callable[[Network, float, Tuple[str, ...]], Conversation]  # arguments as of ``Clients.open``
+
+
+class Clients:
+    """Makes the clients of this process, with one TLS context for each network's settings: loading a bundle costs 20 ms."""
+
+    def __init__(self) -> None:
+        self._contexts: Dict[Network, Any] = {}
+
+    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "Client":
+        """Make a client; arguments as of Client.
+
+        Raises:
+            UsageError: the TLS settings of ``network`` cannot be used.
+        """
+        if network not in self._contexts:
+            self._contexts[network] = make_context(network)
+        return Client(network, self._contexts[network], seconds, trusted_hosts)
+
+
+class Client(Conversation):
+    """A conversation of this process, on kept-alive connections.
 
     Args:
         network: proxy, TLS and credential settings.
@@ -144,39 +231,17 @@ class Client:
         self._guard.release()
 
     def abort(self) -> None:
-        """End every call under way with a FetchError; later ones fail at once."""
+        """See Conversation."""
         self._guard.abort()
 
     @property
     def certificate_expires(self) -> Optional[int]:
-        """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
+        """See Conversation."""
         return self._guard.certificate_expires
-
-    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,)) -> Answer:
-        """Fetch a whole (small) response.
-
-        Args:
-            url: http or https.
-            limits: byte cap and time-outs.
-            headers: added to the request.
-            accept: the status codes that are an answer.
-
-        Returns:
-            The answer, status one of ``accept``.
-
-        Raises:
-            FetchError: it could not be had; the reference says why.
-        """
-        started = time.monotonic()
-        with self.open(url, limits, headers, accept) as stream:
-            body = b"".join(stream.chunks())
-        return Answer(stream.status, stream.headers, stream.links, body,
-                      stream.first_byte_seconds, time.monotonic() - started)
 
     def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,)) -> Stream:
-        """Send a request and read the response's headers; arguments and errors as of ``get``."""
+        """See Conversation."""
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
@@ -187,7 +252,7 @@ class Client:
         if response.status_code not in accept:
             response.close()
             raise _status_error(response)
-        return Stream(response, self, limits, started)
+        return _HttpStream(response, self, limits, started)
 
     def translated(self, url: str) -> "_Translated":
         """Guard a block that talks to the server: whatever goes wrong leaves it as a FetchError."""

@@ -1,18 +1,17 @@
-"""Asking many mirrors at once, each in a thread of its own with a client that can be ended from outside."""
+"""Asking many mirrors at once, each in a thread of its own with a conversation that can be ended from outside."""
 import queue
 import threading
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..errors import FetchError
 from ..model import Network
 from ..urls import host_of, port_of
 from .chain import lacks_intermediates, served_chain
 from .connect import connect
-from .fetch import Client
-from .tls import make_context
+from .fetch import Clients, Conversation, OpenConversation
 from .transport import proxies_for
 
-Task = Callable[[Client], Any]
+Task = Callable[[Conversation], Any]
 
 
 class Outcome(NamedTuple):
@@ -26,14 +25,17 @@ class Outcome(NamedTuple):
 class Crew:
     """Runs tasks side by side and hands over what comes of them in the order of completion.
 
-    Every task gets its own Client. Nothing waits for a thread: an abandoned one ends
-    when its client is aborted, and is a daemon in case a system call holds it longer.
+    Every task gets its own conversation. Nothing waits for a thread: an abandoned one ends
+    when its conversation is aborted, and is a daemon in case a system call holds it longer.
+
+    Args:
+        open_conversation: makes the conversations; those of this process if left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, open_conversation: Optional[OpenConversation] = None) -> None:
+        self._open = open_conversation or Clients().open
         self._done: "queue.Queue[Outcome]" = queue.Queue()
-        self._clients: List[Client] = []
-        self._contexts: Dict[Network, Any] = {}
+        self._clients: List[Conversation] = []
         self._lock = threading.Lock()
 
     def start(self, key: Any, task: Task, network: Network, seconds: float,
@@ -42,26 +44,18 @@ class Crew:
 
         Args:
             key: comes back with the outcome.
-            task: called in a new thread with a client; its return value is the outcome's value.
-            network: settings for the client.
-            seconds: the client's deadline.
-            trusted_hosts: see ``Client``.
+            task: called in a new thread with a conversation; its return value is the outcome's value.
+            network, seconds, trusted_hosts: see ``fetch.Client``.
 
         Raises:
             UsageError: the TLS settings of ``network`` cannot be used.
         """
-        client = Client(network, self._context(network), seconds, trusted_hosts)
+        client = self._open(network, seconds, trusted_hosts)
         with self._lock:
             self._clients.append(client)
         threading.Thread(target=self._run, args=(key, task, client), daemon=True).start()
 
-    def _context(self, network: Network) -> Any:
-        """One TLS context per settings: loading the system's bundle costs 20 ms."""
-        if network not in self._contexts:
-            self._contexts[network] = make_context(network)
-        return self._contexts[network]
-
-    def _run(self, key: Any, task: Task, client: Client) -> None:
+    def _run(self, key: Any, task: Task, client: Conversation) -> None:
         try:
             with client:
                 outcome = Outcome(key, task(client))

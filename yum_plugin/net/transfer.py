@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
-from .fetch import Client, Limits, Stream
+from .fetch import Conversation, Limits, Stream
 from .rate import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
 from .sink import Sink
 from .spool import Spool
@@ -144,9 +144,9 @@ class Transfer:
         self._clock = clock
         self._lock = threading.Lock()
         self._leave: Optional[Leave] = None
-        self._client: Optional[Client] = None
+        self._client: Optional[Conversation] = None
 
-    def run(self, client: Client) -> None:
+    def run(self, client: Conversation) -> None:
         """Fetch, check and name the file.
 
         Raises:
@@ -170,7 +170,7 @@ class Transfer:
         first_end = self._offset() + FIRST_BYTES
         return None if self._trusting or self.file.item.size is None or self.file.item.size <= first_end else first_end
 
-    def _receive(self, client: Client, end: Optional[int]) -> None:
+    def _receive(self, client: Conversation, end: Optional[int]) -> None:
         """Fetch what is missing, or what of it comes before ``end``."""
         offset = self._offset()
         part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
