@@ -1,5 +1,6 @@
 """Whom to ask and when to stop: time-lines on a virtual clock. Nothing sleeps, nothing is sent."""
 import heapq
+import random
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
@@ -249,6 +250,30 @@ def test_every_poll_ends_without_spinning_whatever_mirrors_do(data, count, origi
 # The order of asking and of handing over.
 
 
+def test_hosts_of_one_place_share_out_their_requests_as_the_redirector_means_it():
+    """Else the first mirrors of every place bear all of it."""
+    weights = {"a": 60, "b": 30, "c": 10}
+    listed = [mirror("far", rank=1)] + [mirror(name, weight=weight) for name, weight in weights.items()]
+    draw = random.Random(1).random
+    orders = [[each.name for each in rank_candidates(listed, [], [], [], False, draw)[0]] for _ in range(3000)]
+    assert {order[-1] for order in orders} == {"far"}, "what the redirector means to have nothing comes behind"
+    for name, weight in weights.items():
+        assert [order[0] for order in orders].count(name) == pytest.approx(30 * weight, rel=0.1)
+    assert [order[1] for order in orders if order[0] == "a"].count("b") == pytest.approx(0.75 * 1800, rel=0.1), "of those left"
+
+
+@pytest.mark.parametrize("chance", [0.0, 1 - 2.0 ** -53])
+def test_any_chance_gives_an_order(chance):
+    listed = [mirror("a", weight=1), mirror("b", weight=100), mirror("c")]
+    assert len(rank_candidates(listed, [], [], [], False, lambda: chance)[0]) == 3
+
+
+def test_favour_and_rest_count_more_than_the_draw():
+    listed = [mirror("a", weight=98), mirror("b", weight=1), mirror("c", weight=1)]
+    ranked, _ = rank_candidates(listed, ["c.test"], [], ["a.test"], False, random.Random(1).random)
+    assert [each.name for each in ranked] == ["c", "b", "a"]
+
+
 def test_candidates_preferred_first_resting_last_and_the_order_kept_otherwise():
     listed = [mirror("a"), mirror("b", country="DE"), mirror("c"), mirror("d"), mirror("e", country="DE")]
     ranked, left_out = rank_candidates(listed, ["de", "D.TEST"], [], ["b.test", "a.test"], allow_http=False)
@@ -282,10 +307,11 @@ def test_http_mirrors_are_used_where_https_is_not_required():
     ([("slow", 1, 0.3), ("quick", 2, 0.1)], [], ["quick", "slow"]),
     ([("near", 1, 0.10), ("far", 9, 0.10)], [], ["near", "far"]),
     ([("near", 1, 0.15), ("far", 9, 0.10)], [], ["near", "far"]),
+    ([("drawn", 9, 0.15), ("second", 1, 0.24), ("third", 2, 0.10)], [], ["drawn", "second", "third"]),
     ([("near", 1, 0.30), ("far", 9, 0.10)], [], ["far", "near"]),
     ([("quick", 1, 0.01), ("own", 9, 3.0)], ["own.test"], ["own", "quick"]),
 ])
-def test_proven_mirrors_are_ordered_by_time_rank_and_favour(proven: Any, prefer: Any, order: Any):
+def test_proven_mirrors_stay_as_they_were_drawn_but_for_slow_ones_and_favour(proven: Any, prefer: Any, order: Any):
     pairs = [(mirror(name, rank=rank), seconds) for name, rank, seconds in proven]
     assert [each.name for each in order_proven(pairs, prefer)] == order
 

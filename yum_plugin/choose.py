@@ -14,7 +14,8 @@ Rules of asking, in order:
     5. No good answer ``PATIENCE_SECONDS`` after the last round: ask another round beside those that hang.
     6. The origin comes last: thousands of hosts must not all knock there.
 """
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+import math
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .model import Mirror, Snapshot
 from .trust.freshness import is_rollback
@@ -25,7 +26,7 @@ STAGGER_SECONDS = 0.15
 MAX_HEDGE_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 MAX_WIDENINGS = 2
-RANK_WEIGHT = 0.1  # each place further down the redirector's list counts as a tenth more time
+ALIKE_FACTOR, ALIKE_SECONDS = 2.0, 0.05  # as much slower than the quickest is no reason to send everybody to that one
 
 
 class PollRules(NamedTuple):
@@ -173,8 +174,12 @@ class Poll:
 
 
 def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
-                    resting: Sequence[str], allow_http: bool) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
-    """Order the mirrors of a list for asking.
+                    resting: Sequence[str], allow_http: bool,
+                    chance: Optional[Callable[[], float]] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
+    """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight in its order behind.
+
+    Each draws as mirrorbits would for it (mirrorbits http/selection.go), so that hosts of one place share their requests
+    out over mirrors as the redirector means it. Where it says no weights its order is its draw already.
 
     Args:
         mirrors: in the redirector's order.
@@ -182,6 +187,7 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
         deny: hosts or countries never to ask.
         resting: authorities (host:port) that failed lately: asked after all others.
         allow_http: whether plain http mirrors are used.
+        chance: gives numbers from 0 to below 1; None: nothing is drawn.
 
     Returns:
         The candidates in order, and those left out with the reason in words.
@@ -193,8 +199,19 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
             left_out.append((mirror, reason))
         else:
             candidates.append(mirror)
+    if chance is not None:
+        candidates = drawn_by_weight(candidates, chance)
     candidates.sort(key=lambda mirror: (authority_of(mirror.url) in resting, not _matches(mirror, prefer)))
     return candidates, left_out
+
+
+def drawn_by_weight(mirrors: Sequence[Mirror], chance: Callable[[], float]) -> List[Mirror]:
+    """Draw mirrors one after another, each with its weight among those that are left; the ones without a weight follow.
+
+    By Efraimidis and Spirakis (2006): the order of waiting times with the weights as rates is that of such draws.
+    """
+    waits = {mirror.url: -math.log(1.0 - chance()) / mirror.weight for mirror in mirrors if mirror.weight}
+    return sorted(mirrors, key=lambda mirror: waits.get(mirror.url, math.inf))
 
 
 def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool) -> str:
@@ -217,14 +234,16 @@ def order_proven(proven: Sequence[Tuple[Mirror, float]], prefer: Sequence[str]) 
     """Order the mirrors that serve the current snapshot, best first.
 
     Args:
-        proven: mirrors with the seconds that the first byte and the sample took.
+        proven: mirrors in the order of asking, with the seconds that the first byte and the sample took.
         prefer: hosts or countries that come first.
 
     Returns:
-        Preferred ones first, then by time weighed with the redirector's rank; the origin last.
+        Preferred ones first, then those about as quick as the quickest in the order of asking, then by time; the origin last.
     """
+    alike_seconds = ALIKE_FACTOR * min((seconds for _, seconds in proven), default=0.0) + ALIKE_SECONDS
+
     def key(item: Tuple[Mirror, float]) -> Any:
         mirror, seconds = item
-        return (mirror.source == "origin", not _matches(mirror, prefer), seconds * (1 + RANK_WEIGHT * mirror.rank))
+        return (mirror.source == "origin", not _matches(mirror, prefer), seconds if seconds > alike_seconds else 0.0)
 
     return [mirror for mirror, _ in sorted(proven, key=key)]

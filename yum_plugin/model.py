@@ -39,6 +39,7 @@ class Mirror(NamedTuple):
     source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
     rank: int = 0  # 1 = the source's first choice
     excluded: str = ""  # the redirector's own words why it does not offer it now
+    weight: int = 0  # percent of this host's requests that the redirector means it to have; 0: none, or it says nothing of that
 
 
 class MirrorList(NamedTuple):

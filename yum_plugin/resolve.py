@@ -7,6 +7,7 @@ All repositories at once, in one loop over what the crew's threads report:
 Only this thread decides; nothing here writes.
 """
 import logging
+import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
@@ -34,10 +35,11 @@ log = logging.getLogger("xcpng-mirrors")
 
 
 class Clock(NamedTuple):
-    """Where the time comes from."""
+    """Where time and chance come from."""
 
     wall: Callable[[], float] = time.time  # seconds since 1970
     steady: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
 
 
 class Options(NamedTuple):
@@ -179,7 +181,8 @@ class Resolver:
         listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
-        found = candidates(job.repository, listed, resting(memory, int(self._clock.wall())), self._list_rules())
+        tired = resting(memory, int(self._clock.wall()))
+        found = candidates(job.repository, listed, tired, self._list_rules(), self._clock.chance)
         job.findings.candidates = found
         self._options.on_candidates(job.repository, found)
         if self._options.ask_everyone:

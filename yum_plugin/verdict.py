@@ -85,7 +85,8 @@ def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
 
 
 def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: float) -> Resolution:
-    proven = [(probe.mirror, probe.seconds) for probe in probes if probe.outcome == "ok"]
+    in_turn = sorted(probes, key=lambda probe: findings.asked.index(probe.mirror))
+    proven = [(probe.mirror, probe.seconds) for probe in in_turn if probe.outcome == "ok"]
     rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in probes if probe.outcome != "ok"]
     seen = [probe.snapshot.sha256 for probe in probes if probe.snapshot is not None]
     max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age

@@ -139,7 +139,8 @@ def _moments(sites: Sequence[Site], publications: Sequence[float], seconds: int)
 
 
 def _replay(changes: Sequence[Sequence[Tuple[str, int, int]]], count: int) -> List[Moment]:
-    state = {"published": [0], "named": [0], "serves": [0] * count, "scanned": [0] * count, "alive": [1] * count, "seen": [1] * count}
+    state = {"published": [0], "named": [0], "serves": [0] * count, "scanned": [0] * count}
+    state.update(alive=[1] * count, seen=[1] * count)
     moments = []
     for batch in changes:
         for what, site, value in batch:
