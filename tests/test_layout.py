@@ -21,7 +21,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")
 
 GROUND = {"errors", "hardened", "model", "urls"}
 ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
+JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "sparing", "verdict"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
@@ -43,13 +43,14 @@ ARROWS = {
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
-    "verdict": ROOMS | {"listing"},
+    "sparing": ROOMS | {"listing"},
+    "verdict": ROOMS | {"listing", "sparing"},
     "keyfiles": ROOMS,
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
     "reach": ROOMS | {"ask", "listing"},
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "sparing", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1,
     "verifying": ROOMS,

@@ -163,7 +163,7 @@ def test_the_timer_is_off_by_preset_and_spreads_the_hosts():
 
 def test_the_service_is_sandboxed_and_starts_the_command():
     lines = (ETC / "xcpng-mirrors-refresh.service").read_text().splitlines()
-    assert "ExecStart=/usr/bin/xcpng-mirrors refresh --quiet" in lines
+    assert "ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed" in lines
     assert {"NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "MemoryMax=256M"} <= set(lines)
     written = {key.default for key in KEYS if key.name in ("state_dir", "log_file")}
     [paths] = [line.partition("=")[2].replace("-/", "/").split() for line in lines if line.startswith("ReadWritePaths=")]

@@ -2,10 +2,11 @@
 
 Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
 """
+import hashlib
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from .errors import FetchError, MirrorsError, TrustError
-from .model import REPOMD, Mirror, MirrorList, Probe, Repository
+from .model import REPOMD, Mirror, MirrorList, Probe, Repository, Snapshot
 from .net.fetch import Answer, Conversation, Limits
 from .sources import mirrorbits
 from .sources.forms import parse_list
@@ -27,6 +28,13 @@ class Patience(NamedTuple):
     def limits(self, max_bytes: int) -> Limits:
         """Return the limits of a request that may bring ``max_bytes``."""
         return Limits(max_bytes, self.connect_seconds, self.read_seconds)
+
+
+class Known(NamedTuple):
+    """A repomd.xml that the host has, and the signature that proves it."""
+
+    sha256: str = ""  # "": none
+    signature: bytes = b""
 
 
 def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
@@ -96,7 +104,7 @@ def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorLis
     raise error
 
 
-def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
+def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Probe:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -104,35 +112,50 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
         patience: time-outs.
+        known: what the host has already; a mirror that serves it is asked for nothing else.
 
     Returns:
         A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
-        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
+        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
 
     Raises:
         FetchError: it could not be had.
         TrustError: it must not be believed.
     """
-    repomd, signature = _fetch_pair(client, mirror, patience)
+    repomd = _fetch_repomd(client, mirror, patience)
+    if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
+        try:
+            return _probe(client, mirror, repomd, prover.prove(repomd.body, known.signature).snapshot)
+        except TrustError:
+            pass  # the signature that was kept is no longer good; the mirror's may be another
+    signature = _fetch_signature(client, mirror, patience)
     try:
         proven = _prove(prover, repomd, signature, mirror)
     except TrustError:
         # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
-        again, signature_again = _fetch_pair(client, mirror, patience)
+        again = _fetch_repomd(client, mirror, patience)
+        signature_again = _fetch_signature(client, mirror, patience)
         if (again.body, signature_again) == (repomd.body, signature):
             raise
-        repomd = again
-        proven = _prove(prover, repomd, signature_again, mirror)
-    sample_seconds = _sample(client, mirror, proven.content, patience)
-    return Probe(mirror, "ok", seconds=repomd.first_byte_seconds + sample_seconds,
-                 first_byte_seconds=repomd.first_byte_seconds, bytes=len(repomd.body) + len(signature),
-                 certificate_expires=client.certificate_expires, snapshot=proven.snapshot)
+        repomd, signature = again, signature_again
+        proven = _prove(prover, repomd, signature, mirror)
+    probe = _probe(client, mirror, repomd, proven.snapshot)
+    return probe._replace(seconds=probe.seconds + _sample(client, mirror, proven.content, patience))
 
 
-def _fetch_pair(client: Conversation, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
-    repomd = client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+def _probe(client: Conversation, mirror: Mirror, repomd: Answer, snapshot: Snapshot) -> Probe:
+    return Probe(mirror, "ok", seconds=repomd.first_byte_seconds, first_byte_seconds=repomd.first_byte_seconds,
+                 bytes=len(repomd.body) + len(snapshot.signature), certificate_expires=client.certificate_expires,
+                 snapshot=snapshot)
+
+
+def _fetch_repomd(client: Conversation, mirror: Mirror, patience: Patience) -> Answer:
+    return client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+
+
+def _fetch_signature(client: Conversation, mirror: Mirror, patience: Patience) -> bytes:
     try:
-        return repomd, client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
+        return client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
     except FetchError as error:
         if error.reference != "http-status":
             raise

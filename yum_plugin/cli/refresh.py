@@ -6,9 +6,10 @@ import time
 from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..model import Snapshot
+from ..model import Repository, Snapshot
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
+from ..sparing import MAX_EXPIRE_SECONDS
 from ..urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, ago, printable, utc
@@ -17,6 +18,8 @@ from .console import Console, ago, printable, utc
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_host_arguments(parser)
+    parser.add_argument("--if-needed", action="store_true", help="ask no mirror as long as the redirector names nothing newer "
+                        "than what this host has accepted, and one was heard in the last two days")
     parser.add_argument("--accept-rollback", action="store_true", help="believe that a repository really went back: lower "
                         "this host's high-water mark to what the mirrors offer now (needs --repo)")
 
@@ -32,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments)
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = Options(accept_rollback=arguments.accept_rollback)
-    found = refresh(host.repositories, host.settings, host.state, options)
+    repositories = [_sparing(item, before[item.id]) for item in host.repositories] if arguments.if_needed else host.repositories
+    found = refresh(repositories, host.settings, host.state, options)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
@@ -44,6 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.accept_rollback:
                 host.tell(item.repository.id, _mark(before[item.repository.id], item.snapshot))
     return max(_exit_code(item) for item in found)
+
+
+def _sparing(repository: Repository, accepted: Optional[Snapshot]) -> Repository:
+    """Return a repository as if its package manager held what it has accepted, and could wait: it asks by itself when it runs."""
+    if accepted is None:
+        return repository
+    return repository._replace(held_sha256=accepted.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
 
 
 def _tell(item: Refreshed, host: Host) -> None:
