@@ -29,13 +29,13 @@ class Redirector:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._offers: Dict[Tuple[int, int], Offer] = {}
+        self._offers: Dict[Tuple[int, int, bool], Offer] = {}
 
-    def offer(self, place: int, moment: int) -> Offer:
-        """Return what a host of a place is told."""
-        key = place, moment
+    def offer(self, place: int, moment: int, changes: bool = True) -> Offer:
+        """Return what a host of a place is told of the repository that changes, or of the one that never does."""
+        key = place, moment, changes
         if key not in self._offers:
-            self._offers[key] = self._choose(place, moment)
+            self._offers[key] = self._choose(place, moment, changes)
         return self._offers[key]
 
     def draw(self, offer: Offer, random: Random) -> Optional[int]:
@@ -46,18 +46,19 @@ class Redirector:
             return offer.ranked[0]
         return random.choices(offer.ranked, offer.weights)[0]
 
-    def _choose(self, place: int, moment: int) -> Offer:
+    def _choose(self, place: int, moment: int, changes: bool) -> Offer:
         state = self._world.moments[moment]
         count = len(self._world.sites)
-        usable = [site for site in range(count) if state.offered[site]]
-        excluded = tuple((site, DOWN if state.known_dead[site] else MISMATCH) for site in range(count) if not state.offered[site])
+        named = state.named if changes else 0
+        usable = [site for site in range(count) if (state.offered[site] if changes else not state.known_dead[site])]
+        excluded = tuple((site, DOWN if state.known_dead[site] else MISMATCH) for site in range(count) if site not in usable)
         if not usable:
-            return Offer(state.named, (), (), excluded)
+            return Offer(named, (), (), excluded)
         scores, weights = self._scores(place, usable)
         ranked = sorted(usable, key=lambda site: -scores[site])
         total = sum(weights.values())
         parts = tuple(weights.get(site, 0) / (total or 1) for site in ranked)
-        return Offer(state.named, tuple(ranked), parts, excluded)
+        return Offer(named, tuple(ranked), parts, excluded)
 
     def _scores(self, place: int, usable: List[int]) -> Tuple[Dict[int, int], Dict[int, int]]:
         """Return each mirror's score, and the weights of those that are drawn."""

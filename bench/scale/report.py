@@ -7,11 +7,10 @@ from .run import Outcome
 from .world import DAY, HOUR
 
 NEGLIGIBLE = 0.05  # of the average mirror's part: less is no part that a ratio says anything about
-HEADER = (
-    "| mirrors | design | requests a mirror and day, median - most | on its worst day | KB a mirror and day, median - most "
-    "| metadata: got/weight | packages: got/weight | worst minute / mean | origin, requests a day | redirector, requests "
-    "(GB) a day | hours until half, 95 %, all know |",
-    "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+COLUMNS = (
+    "mirrors", "design", "requests a mirror and day: mean", "median", "most", "KB a mirror and day: mean", "median", "most",
+    "requests, got/weight", "packages, got/weight", "a mirror's worst day", "its worst hour", "all mirrors' worst minute",
+    "origin, requests a day", "redirector, requests a day", "its MB a day", "hours until half, 95 %, all know")
 
 
 class Row(NamedTuple):
@@ -24,7 +23,8 @@ class Row(NamedTuple):
     sizes: List[float]  # bytes a mirror and day, in order
     ratio: List[float]  # least and most of requests got / due by weight
     package_ratio: List[float]  # the same of bytes of packages
-    peak: float  # requests to all mirrors in the worst minute / in a mean one
+    peak: float  # requests to all mirrors in the worst minute
+    worst_hour: float  # requests to any mirror
     origin: float  # requests a day
     redirector: float
     redirector_bytes: float
@@ -37,10 +37,11 @@ def row_of(outcome: Outcome) -> Row:
     requests = [sum(hours) / count.days for hours in count.requests[METADATA]]
     sizes = [sum(hours) / count.days for hours in count.bytes[METADATA]]
     delays = outcome.delays or [0.0]
+    worst_hour = max(max(hours) for hours in count.requests[METADATA][:mirrors])
     return Row(
         mirrors, outcome.design, sorted(requests[:mirrors]), max(map(worst_day, count.requests[METADATA][:mirrors])),
         sorted(sizes[:mirrors]), _ratios(outcome, METADATA), _ratios(outcome, PACKAGE),
-        max(count.minutes) / (sum(count.minutes) / len(count.minutes)), requests[count.origin], requests[count.redirector],
+        max(count.minutes), worst_hour, requests[count.origin], requests[count.redirector],
         sizes[count.redirector], [delays[len(delays) // 2], delays[int(len(delays) * 0.95)], delays[-1]])
 
 
@@ -62,17 +63,18 @@ def _ratios(outcome: Outcome, kind: int) -> List[float]:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """Return the table."""
-    return "\n".join(HEADER + tuple(map(_line, rows)))
+    head = "| {} |".format(" | ".join(COLUMNS))
+    return "\n".join([head, "|" + "--:|" * len(COLUMNS)] + [_line(row) for row in rows])
 
 
 def _line(row: Row) -> str:
-    cells = [
-        str(row.mirrors), row.design, "{:,.0f} - {:,.0f}".format(median(row.requests), row.requests[-1]),
-        "{:,.0f}".format(row.worst_day), "{:,.0f} - {:,.0f}".format(median(row.sizes) / 1e3, row.sizes[-1] / 1e3),
-        "{:.2f} - {:.2f}".format(*row.ratio), "{:.2f} - {:.2f}".format(*row.package_ratio), "{:.1f}".format(row.peak),
-        "{:,.0f}".format(row.origin), "{:,.0f} ({:.1f})".format(row.redirector, row.redirector_bytes / 1e9),
-        ", ".join(map(_hours, row.hours))]
-    return "| {} |".format(" | ".join(cells))
+    numbers = [sum(row.requests) / row.mirrors, median(row.requests), row.requests[-1]]
+    numbers += [size / 1e3 for size in (sum(row.sizes) / row.mirrors, median(row.sizes), row.sizes[-1])]
+    cells = [str(row.mirrors), row.design] + ["{:,.0f}".format(number) for number in numbers]
+    cells += ["{:.1f} - {:.1f}".format(*ratio) for ratio in (row.ratio, row.package_ratio)]
+    rest = (row.worst_day, row.worst_hour, row.peak, row.origin, row.redirector, row.redirector_bytes / 1e6)
+    cells += ["{:,.0f}".format(number) for number in rest]
+    return "| {} |".format(" | ".join(cells + [", ".join(map(_hours, row.hours))]))
 
 
 def _hours(value: float) -> str:

@@ -10,7 +10,7 @@ from .stock import StockHost
 from .world import DAY, HOUR, World, make_world
 
 DAYS, BEGINS_AT, PUBLISHED_AT = 8, DAY, 2 * DAY + 10 * HOUR
-STOCK, BEFORE = DESIGNS = ("stock", "before")
+STOCK, BEFORE, OURS = DESIGNS = ("stock", "before", "ours")
 
 
 class Outcome(NamedTuple):
@@ -34,7 +34,7 @@ def run(design: str, mirrors: int, hosts: int, seed: int) -> Outcome:
     seconds = DAYS * DAY
     world = make_world(mirrors, seed, (PUBLISHED_AT,), seconds)
     redirector, count = Redirector(world), Count(world, BEGINS_AT)
-    network = redirector if design == STOCK else Network(world, redirector)
+    network = redirector if design == STOCK else Network(world, redirector, sparing=design == OURS)
     delays: List[float] = []
     for pool in make_pools(hosts, seed):
         common, alone = events_of(pool, world.publications, seconds)

@@ -46,7 +46,7 @@ class StockHost:
 
     def _fetch(self, now: float, moment: int, redirector: Redirector, count: Count, changes: bool) -> bool:
         """Fetch metadata; say whether it is there."""
-        offer = redirector.offer(self._place, moment)
+        offer = redirector.offer(self._place, moment, changes)
         found = self._get(now, moment, redirector, count, offer, REPOMD_BYTES)
         if found is None:
             return False

@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SOURCE_SCAN_SECONDS = 5 * MINUTE  # how often the redirector looks at the origin
 MIRROR_SCAN_SECONDS = 30 * MINUTE  # ... and at each mirror's tree (facts: rsync every 30 min)
+TRIP_SECONDS, TRIP_SECONDS_PER_KM = 0.004, 15e-6  # there and back
 DOWN_SEEN_SECONDS = 60  # ... and at its web server
 BROKEN_TLS, OLD_COPY = "broken-tls", "old-copy"  # hosts refuse its certificate; an old cache before a right tree
 
@@ -78,9 +79,10 @@ class World:
         """Return the version of the origin at a moment."""
         return bisect_right(self.publications, self._times[moment])
 
-    def latency(self, place: int, site: int) -> float:
-        """Return the seconds from asking to the first byte, with TLS: three round trips at two thirds of light's speed."""
-        return self.sites[site].answer_seconds + 3 * self.distances[place][site] / 100e3
+    def seconds_of(self, place: int, site: int, requests: int) -> float:
+        """Return the time from calling a mirror to its last answer: three round trips for TCP and TLS, one a request."""
+        trip = TRIP_SECONDS + TRIP_SECONDS_PER_KM * self.distances[place][site]
+        return 3 * trip + requests * (trip + self.sites[site].answer_seconds)
 
 
 def make_world(count: int, seed: int, publications: Sequence[float], seconds: int) -> World:
