@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Commands that the lab and the package need; tools/need.sh knows their packages.
-TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
+TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
@@ -45,7 +45,7 @@ demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four f
 	$(VENV)/bin/python -m tests.lab.demo
 
 bench: venv ## measure; writes bench/results.json
-	@tools/need.sh $(TOOLS) nginx curl
+	@tools/need.sh $(TOOLS) curl
 	$(VENV)/bin/python -m bench
 
 scale: venv ## simulate 100 000 hosts on 5, 20 and 80 mirrors; prints the table of docs/scale.md

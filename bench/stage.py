@@ -48,13 +48,14 @@ class Stage:
 
     Args:
         lab: running; its packages are PACKAGES.
-        folder: for hosts; each ``set_mirrors`` removes them.
+        folder: for hosts, which each ``set_mirrors`` removes, and for what measures keep.
         note: told what is going on.
     """
 
     def __init__(self, lab: Lab, folder: str, note: Callable[[str], None]) -> None:
         self.lab = lab
         self.note = note
+        self.folder = folder
         self._hosts = os.path.join(folder, "hosts")
         self._made = 0
 
@@ -101,19 +102,21 @@ class Stage:
             raise MeasureError("dnf install brought version {!r}".format(host.version(PACKAGES[0])))
         return seconds
 
-    def resolve(self, host: Host, repositories: Sequence[str] = REPOSITORIES, watched: bool = False) -> Resolved:
+    def resolve(self, host: Host, repositories: Sequence[str] = REPOSITORIES, watched: bool = False,
+                command: str = "") -> Resolved:
         """Let the engine resolve repositories as the plugin does.
 
         Args:
             host: has the plugin.
             repositories: of REPOSITORIES.
             watched: measure the peak memory; costs the start of another Python.
+            command: another one than that of this Python.
 
         Raises:
             MeasureError: a repository was not resolved.
         """
         watcher = Watcher(host.folder)
-        values = {"command": watcher.command if watched else command_path()}
+        values = {"command": watcher.command if watched else command or command_path()}
         settings = bridge.Settings(values.get, host.root)
         config = os.path.join(host.pluginconf, "xcpng-mirrors.conf")
         requests = [self._request(name) for name in repositories]

@@ -90,6 +90,14 @@ def says(*pieces: bytes) -> Callable[[Any, RawServer], None]:
     return behave
 
 
+def serves(reply: bytes) -> Callable[[Any, RawServer], None]:
+    """Answer every request with these bytes, on kept connections."""
+    def behave(connection: Any, server: RawServer) -> None:
+        while server.read_head(connection):
+            connection.sendall(reply)
+    return behave
+
+
 def says_for_ever(before: bytes, repeated: bytes) -> Callable[[Any, RawServer], None]:
     """Read a request, send ``before``, then ``repeated`` until the client leaves."""
     def behave(connection: Any, server: RawServer) -> None:

@@ -179,7 +179,7 @@ def test_repositories_that_are_no_list_or_too_many_are_refused(host, wanted):
 
 
 def test_a_bug_of_ours_is_heard_of_by_the_bridge_and_stops_nothing(host, monkeypatch):
-    monkeypatch.setattr(engine, "refresh", lambda *_: 1 // 0)
+    monkeypatch.setattr(engine, "refresh", lambda *_, **__: 1 // 0)
     code, result, _ = host.serve(host.request())
     assert code == EXIT_BUG and result[""]["status"] == "left" and "ZeroDivisionError" in result[""]["text"]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from xmlrpc.client import dumps, loads
 
 import pytest
 
@@ -17,17 +18,19 @@ from tests.conftest import REPOSITORY_ROOT
 PACKAGE = REPOSITORY_ROOT / "yum_plugin"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
-PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "yum.py")]
+PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
-GROUND = {"errors", "hardened", "model", "urls"}
-ROOMS = GROUND | {"choose", "config", "files", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
+GROUND = {"errors", "hardened", "model", "urls", "words"}
+ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
 JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "sparing", "verdict"}
-JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "verifying"}
+POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
+JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
 ARROWS = {
     "errors": set(),
     "model": set(),
     "urls": set(),
+    "words": set(),
     "hardened": set(),
     "trust": GROUND,
     "choose": GROUND | {"trust"},
@@ -39,7 +42,8 @@ ARROWS = {
     "repofiles": GROUND | {"config", "files", "inifile"},
     "net": GROUND,
     "sources": GROUND,
-    "state": GROUND | {"files"},
+    "history": GROUND | {"files"},
+    "state": GROUND | {"files", "history"},
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
@@ -49,21 +53,32 @@ ARROWS = {
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
     "forks": set(),
+    "pintoken": GROUND,
+    "programs": set(),
+    "pool": GROUND | {"files", "pintoken", "programs"},
+    "pins": ROOMS | {"keyfiles"},
     "reach": ROOMS | {"ask", "listing"},
+    "privsep": ROOMS | {"ask", "reach"},
     "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "sparing", "verdict"},
     "packages": ROOMS | {"refused"},
-    "refresh": ROOMS | JOB_1,
+    "refresh": ROOMS | JOB_1 | {"pins"},
     "verifying": ROOMS,
     "localrepo": ROOMS | {"packages", "verifying"},
     "getting": ROOMS | JOB_1,
     "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
-    "engine": ROOMS | JOB_1 | {"packages", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | {"packages", "refresh", "engine", "rpmdb", "forks", "precheck"},
+    "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
+    "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
+    "syncing": GROUND | {"files", "net", "trust"},
+    "look": ROOMS | {"ask", "reach"},
+    "report": ROOMS | {"look", "refused"},
+    "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
+    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "look", "packages", "refused", "report", "refresh", "engine",
+                                                          "rpmdb", "forks", "precheck", "privsep"},
     "__main__": {"cli"},
     "hosts": set(),
 }
 OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
-PYTHON_2_NAMES = {"ConfigParser"}
+PYTHON_2_NAMES = {"ConfigParser", "xmlrpclib"}
 
 DNF_PLUGINS = "usr/lib/python3/site-packages/dnf-plugins"
 SHARE = "usr/share/xcpng-mirrors/"
@@ -201,13 +216,16 @@ def expected_files():
     files["usr/share/licenses/xcpng-mirrors/LICENSE"] = "644"
     files["usr/share/bash-completion/completions/xcpng-mirrors"] = "644"
     files["usr/lib/systemd/system-preset/90-xcpng-mirrors.preset"] = "644"
-    files.update(("usr/lib/systemd/system/xcpng-mirrors-refresh." + unit, "644") for unit in ("service", "timer"))
+    files.update(("usr/lib/systemd/system/xcpng-mirrors-{}.{}".format(job, unit), "644") for job in ("refresh", "sync@")
+                 for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
     if (REPOSITORY_ROOT / "README.md").exists():
         files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
     hosts = "share/xcpng-mirrors/yum_plugin/hosts/"
     files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
     files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
+    files[SHARE + "yum_plugin/hosts/xapi.py"] = "755"  # run by its name, by xapi
+    files["etc/xapi.d/plugins/xcpng-mirrors"] = "../../../usr/" + hosts + "xapi.py"
     if (PACKAGE / "hosts" / "yum.py").exists():
         files["etc/yum/pluginconf.d/xcpng-mirrors.conf"] = "644"
         files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + hosts + "yum.py"
@@ -239,7 +257,8 @@ def test_every_module_brings_its_bytecode_so_that_root_writes_none(staged):
 
 def test_no_file_knows_where_it_was_built(staged):
     places = (str(staged).encode(), str(REPOSITORY_ROOT).encode())
-    files = [path for path in staged.rglob("*") if path.is_file() and path.name != "xcpng-mirrors"]
+    named_python = ("xcpng-mirrors", "xapi.py")  # first lines: the tests' Python lies beside the tree
+    files = [path for path in staged.rglob("*") if path.is_file() and path.name not in named_python]
     assert [path for path in files if any(place in path.read_bytes() for place in places)] == []
 
 
@@ -250,6 +269,15 @@ def test_the_launcher_finds_its_tree_through_a_link_and_ignores_the_callers_envi
         (tmp_path / (trap + ".py")).write_text("raise SystemExit('trapped')")
     done = run([str(link), "--version"], cwd=str(tmp_path), env={"PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_staged_xapi_plugin_is_run_by_the_hosts_python_and_finds_the_command_of_its_tree(staged):
+    plugin = staged / "etc/xapi.d/plugins/xcpng-mirrors"
+    assert plugin.read_text().splitlines()[0] == "#!{} -IB".format(sys.executable)
+    done = run([str(plugin), dumps(("OpaqueRef:session", {"repo": "no-such"}), "status")], cwd="/", env={})
+    (answer,), _ = loads(done.stdout)
+    assert (done.returncode, done.stderr, answer["Status"]) == (0, "", "Failure")
+    assert "no-repository: no repository of ours is called no-such" in answer["ErrorDescription"][-1]
 
 
 def test_stage_without_a_folder_is_refused():

@@ -49,7 +49,7 @@ def options_in(lines):
 def options_of(name):
     """Return the options that a subcommand has itself, and its choices."""
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module("yum_plugin.cli." + name).add_arguments(parser)
+    importlib.import_module("yum_plugin.cli." + name.replace("-", "_")).add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings}
     return options, {choice for action in parser._actions for choice in action.choices or ()}
 
@@ -132,7 +132,7 @@ def complete(tmp_path_factory):
 
 def test_the_first_word_is_a_subcommand_or_an_option(complete):
     assert complete("") == NAMES + ["--help", "--version"]
-    assert complete("re") == ["refresh"]
+    assert complete("re") == ["refresh", "report", "report-mirror"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,7 +145,7 @@ def test_a_subcommand_is_offered_its_options_and_choices(complete, name):
 
 @pytest.mark.parametrize("words, offered", [
     (["refresh", "--config", "some"], ["some file"]), (["get", "--output", "f"], ["folder"]), (["status", "--state-dir", "some"], [""]),
-    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["status", "--js"], ["--json"]),
+    (["get", "--arch", "noa"], ["noarch"]), (["verify", "--fingerprint", ""], [""]), (["precheck", "--pin", ""], [""]), (["status", "--js"], ["--json"]),
 ])
 def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, offered):
     assert complete(*words) == offered
@@ -154,28 +154,35 @@ def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, of
 # Units
 
 
-def test_the_timer_is_off_by_preset_and_spreads_the_hosts():
-    assert (ETC / "xcpng-mirrors.preset").read_text().splitlines()[-1] == "disable xcpng-mirrors-refresh.timer"
-    timer = configparser.ConfigParser()
-    timer.read_string((ETC / "xcpng-mirrors-refresh.timer").read_text())
+UNITS = {"refresh": ("ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed", "MemoryMax=256M"),
+         "sync@": ("ExecStart=/usr/bin/xcpng-mirrors sync --quiet $OPTIONS %f", "MemoryMax=2G")}
+
+
+@pytest.mark.parametrize("job", UNITS)
+def test_the_timer_is_off_by_preset_and_spreads_the_hosts(job):
+    assert "disable xcpng-mirrors-{}.timer".format(job) in (ETC / "xcpng-mirrors.preset").read_text().splitlines()
+    timer = configparser.ConfigParser(interpolation=None)
+    timer.read_string((ETC / "xcpng-mirrors-{}.timer".format(job)).read_text())
     assert "RandomizedDelaySec" in timer["Timer"] and "OnCalendar" not in timer["Timer"]
 
 
-def test_the_service_is_sandboxed_and_starts_the_command():
-    lines = (ETC / "xcpng-mirrors-refresh.service").read_text().splitlines()
-    assert "ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed" in lines
-    assert {"NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "MemoryMax=256M"} <= set(lines)
+@pytest.mark.parametrize("job", UNITS)
+def test_the_service_is_sandboxed_and_starts_the_command(job):
+    lines = (ETC / "xcpng-mirrors-{}.service".format(job)).read_text().splitlines()
+    assert {"NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes"} | set(UNITS[job]) <= set(lines)
     written = {key.default for key in KEYS if key.name in ("state_dir", "log_file")}
     [paths] = [line.partition("=")[2].replace("-/", "/").split() for line in lines if line.startswith("ReadWritePaths=")]
     assert all(any(path.startswith(allowed) for allowed in paths) for path in written)
+    assert job != "sync@" or paths[0] == "%f"
 
 
-def test_systemd_understands_the_units(tmp_path):
+@pytest.mark.parametrize("job", UNITS)
+def test_systemd_understands_the_units(job, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     for unit in ("service", "timer"):
-        text = (ETC / ("xcpng-mirrors-refresh." + unit)).read_text()
-        (tmp_path / ("xcpng-mirrors-refresh." + unit)).write_text(text.replace("/usr/bin/xcpng-mirrors ", "/bin/sh "))
-    done = run(["systemd-analyze", "verify", "--man=no"] + sorted(tmp_path.glob("*")))
-    assert done.returncode == 0
+        name = "xcpng-mirrors-{}.{}".format(job, unit)
+        (tmp_path / name).write_text((ETC / name).read_text().replace("/usr/bin/xcpng-mirrors ", "/bin/sh "))
+    done = run(["systemd-analyze", "verify", "--man=no"] + [str(path).replace("@", "@srv-mirror") for path in sorted(tmp_path.glob("*"))])
+    assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if str(tmp_path) in line and "MemoryLimit=" not in line] == []

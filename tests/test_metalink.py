@@ -100,6 +100,14 @@ def test_preferences_stay_within_what_librepo_allows():
     assert [int(url.get("preference")) for url in found] == list(range(MAX_URLS, 0, -1))
 
 
+def test_a_folder_of_this_host_is_asked_before_any_mirror():
+    document = render_metalink(SNAPSHOT, [Mirror("https://m{}.example/".format(number)) for number in range(300)], "/var/lib/a b&c")
+    urls = file_element(document).findall("ml:resources/ml:url", NAMESPACES)
+    assert urls[0].text == "file:///var/lib/a%20b%26c/" + REPOMD == bases_as_yum_sees_them(document)[0] + REPOMD
+    assert [int(url.get("preference")) for url in urls] == list(range(MAX_URLS, 0, -1))
+    assert [url.get("{%s}private" % NAMESPACES["mm0"]) for url in urls[:2]] == ["true", None]
+
+
 def test_a_country_cannot_break_out_of_its_attribute():
     found = file_element(render_metalink(SNAPSHOT, [Mirror("https://a.example/", country="\"'><url>")]))
     assert found.find("ml:resources/ml:url", NAMESPACES).get("location") == "\"'><url>"
@@ -156,21 +164,40 @@ def made_repository(folder, revision):
     return Snapshot(hashlib.sha256(raw).hexdigest(), len(raw), revision, 1, 1, raw)
 
 
-@pytest.mark.dnf
-def test_the_real_librepo_follows_our_order_and_enforces_our_hash(tmp_path):
+def require_librepo():
     if not shutil.which("createrepo_c"):
         pytest.skip("no createrepo_c here")
     if subprocess.run([SYSTEM_PYTHON, "-c", "import dnf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("the system's Python has no dnf")
+
+
+def loaded(tmp_path, document):
+    """What librepo makes of a metalink: the mirrors, and the repomd.xml that it took."""
+    path = tmp_path / "metalink.xml"
+    path.write_bytes(document)
+    command = [SYSTEM_PYTHON, "-c", LOAD, str(tmp_path / "cache"), "file://{}".format(path)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]}).stdout
+    lines = output.decode(sys.getfilesystemencoding()).splitlines()
+    with open(os.path.join(lines[-1], REPOMD), "rb") as stream:
+        return lines[:-1], stream.read()
+
+
+@pytest.mark.dnf
+def test_the_real_librepo_takes_a_pinned_repository_from_this_host_and_asks_nobody(tmp_path):
+    require_librepo()
+    pinned, newer = made_repository(tmp_path / "pinned here", 1), made_repository(tmp_path / "newer", 2)
+    with served(tmp_path / "newer") as (url, asked):
+        mirrors, raw = loaded(tmp_path, render_metalink(pinned, [Mirror(url)], str(tmp_path / "pinned here")))
+    assert (raw, asked) == (pinned.raw, []) and newer.raw != pinned.raw
+    assert mirrors == ["file://{}/".format(tmp_path).replace(" ", "%20") + "pinned%20here/", url]
+
+
+@pytest.mark.dnf
+def test_the_real_librepo_follows_our_order_and_enforces_our_hash(tmp_path):
+    require_librepo()
     current, stale = made_repository(tmp_path / "current", 2), made_repository(tmp_path / "stale", 1)
     assert current.sha256 != stale.sha256
     with served(tmp_path / "stale") as (stale_url, stale_asked), served(tmp_path / "current") as (current_url, current_asked):
-        path = tmp_path / "metalink.xml"
-        path.write_bytes(render_metalink(current, [Mirror(stale_url), Mirror(current_url, country="FR")]))
-        command = [SYSTEM_PYTHON, "-c", LOAD, str(tmp_path / "cache"), "file://{}".format(path)]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]}).stdout
-    lines = output.decode(sys.getfilesystemencoding()).splitlines()
-    assert lines[:-1] == [stale_url, current_url]
-    with open(os.path.join(lines[-1], REPOMD), "rb") as stream:
-        assert stream.read() == current.raw
+        document = render_metalink(current, [Mirror(stale_url), Mirror(current_url, country="FR")])
+        assert loaded(tmp_path, document) == ([stale_url, current_url], current.raw)
     assert stale_asked[0] == current_asked[0] == "/" + REPOMD

@@ -1,6 +1,7 @@
 """How bytes come in: caps, deadlines, TLS, proxies and credentials, against real sockets that misbehave."""
 import base64
 import ssl
+import sys
 import threading
 import time
 
@@ -10,7 +11,7 @@ import trustme
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
-from yum_plugin.net.fetch import Client, Limits
+from yum_plugin.net.fetch import Client, Limits, translate
 from yum_plugin.net.probe import Crew, explain_tls
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
@@ -266,7 +267,7 @@ def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
 
 @pytest.mark.parametrize("fault, reference", [
     ("", ""),
-    ("expired-certificate", "tls-expired"),
+    ("expired-certificate", "tls-expired" if sys.version_info >= (3, 7) else "tls-untrusted"),  # see explain_tls
     ("wrong-host-certificate", "tls-hostname"),
     ("self-signed-certificate", "tls-untrusted"),
     ("incomplete-chain", "tls-untrusted"),
@@ -277,6 +278,8 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
     if not reference:
         assert fetch(url, network, Limits(100000)).body.startswith(b"<?xml")
         return
+    if fault == "expired-certificate" and sys.version_info < (3, 7):
+        reference = "tls-untrusted"  # it gives no reason; the next test is for that
     assert refusal(url, network).reference == reference
     assert lab.log.requests() == [], "nothing was asked over a connection that is not trusted"
 
@@ -289,6 +292,20 @@ def test_a_missing_intermediate_certificate_is_recognised(lab, fault, reference)
     assert refined.reference == reference
     if fault == "incomplete-chain":
         assert "fullchain" in str(refined)
+
+
+def test_an_expired_certificate_is_recognised_where_ssl_gives_no_reason(lab):
+    url = lab.add_mirror("m", "expired-certificate").url
+    network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
+    without_reason = FetchError("tls-untrusted", "TLS failed: certificate verify failed")  # all that Python 3.6 says
+    assert explain_tls(without_reason, url, network, 3).reference == "tls-expired"
+
+
+def test_a_wrong_name_is_recognised_where_urllib3_compares_names_itself():
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    found = translate(CertificateError("hostname 'm.test' doesn't match 'other.test'"), "https://m.test/")
+    assert found.reference == "tls-hostname"
 
 
 def test_the_chain_is_not_looked_at_past_a_proxy_of_the_environment(monkeypatch):
@@ -486,22 +503,21 @@ def test_a_dead_first_address_costs_a_quarter_of_a_second_not_the_whole_timeout(
         assert 0.2 < time.monotonic() - started < 0.25 + AT_ONCE_SECONDS
 
 
-def test_a_refused_first_address_costs_nothing(monkeypatch):
+def test_a_refused_first_address_costs_no_delay(monkeypatch):
+    monkeypatch.setattr(connecting, "ATTEMPT_DELAY_SECONDS", 60.0)  # who waits for it has no time left
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.1", 1), ("127.0.0.1", server.port)))
-        started = time.monotonic()
-        fetch("http://both.test/")
-        assert time.monotonic() - started < 0.2
+        assert fetch("http://both.test/").body == b"x"
 
 
 def test_a_family_that_this_kernel_lacks_does_not_hide_the_other(monkeypatch):
     """getaddrinfo may name IPv6 addresses where IPv6 is switched off: socket() fails then, not connect()."""
     real = connecting.socket.socket
 
-    def without_ipv6(family, *arguments):
+    def without_ipv6(family=-1, *arguments, **named):
         if family == connecting.socket.AF_INET6:
             raise OSError(97, "Address family not supported by protocol")
-        return real(family, *arguments)
+        return real(family, *arguments, **named)
 
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("::1", 1), ("127.0.0.1", server.port)))
@@ -516,3 +532,30 @@ def test_all_addresses_together_take_no_longer_than_the_timeout(monkeypatch):
         with pytest.raises(connecting.socket.timeout):
             connecting.connect("dead.test", 1, 0.4)
         assert time.monotonic() - started < 0.4 + AT_ONCE_SECONDS
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_given_address_is_connected_to_past_resolver_and_proxy_and_keeps_the_names_of_the_url(address, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("mirror.test").configure_cert(context)
+    network = Network(proxy="http://127.0.0.1:1/", ssl_ca_cert=str(tmp_path / "ca.pem"))
+    with RawServer(says(ok(b"here")), address, context) as server:
+        with Client(network, make_context(network), 5, address=address) as client:
+            url = "https://mirror.test:{}/".format(server.port)
+            assert client.get(url, Limits(100)).body == b"here"
+    assert b"\r\nHost: mirror.test:" in server.heads[0]
+
+
+def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_keeps_the_connection():
+    def behave(connection, server):
+        for _ in range(2):
+            server.read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+
+    with RawServer(behave) as server, Client(Network(proxy=""), make_context(Network()), 5) as client:
+        answers = [client.get(server.url, Limits(100), method="HEAD") for _ in range(2)]
+        assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
+        assert client.connections == 1
+    assert all(head.startswith(b"HEAD / ") for head in server.heads)

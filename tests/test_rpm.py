@@ -2,6 +2,7 @@
 import os
 import subprocess
 from pathlib import Path
+from xmlrpc.client import dumps, loads
 
 import pytest
 
@@ -163,6 +164,16 @@ def test_no_package_asks_for_what_a_stock_host_lacks(packages):
     assert names == {"/usr/bin/python3", "xcpng-mirrors", "yum", "python3-dnf"}
 
 
+def test_the_plugin_of_xapi_comes_with_the_command_and_answers_from_the_root(root, packages):
+    [engine] = [path for path in packages if path.name.endswith(".x86_64.rpm")]
+    listed = {line.split()[-1]: line.split()[0] for line in run(["rpm", "-qplv", engine]).stdout.splitlines()}
+    assert listed["/usr/share/xcpng-mirrors/yum_plugin/hosts/xapi.py"] == "-rwxr-xr-x"
+    plugin = root.path("etc/xapi.d/plugins/xcpng-mirrors")
+    done = run([plugin, dumps(("OpaqueRef:session", {}), "reboot")], cwd="/", env={})
+    (answer,), _ = loads(done.stdout)
+    assert (done.stderr, answer["ErrorDescription"]) == ("", ["UNKNOWN_XENAPI_PLUGIN_FUNCTION", "reboot"])
+
+
 def test_a_set_stays_below_30_mebibytes_and_has_no_source_of_compiled_code(root):
     for tag in pythons():
         files = [path for path in root.path(SETS).joinpath(tag).rglob("*") if path.is_file()]
@@ -284,6 +295,8 @@ def test_an_upgrade_keeps_an_edited_conf_and_an_erase_leaves_only_state_and_log(
     enabled = host.path("etc/systemd/system/timers.target.wants/xcpng-mirrors-refresh.timer")
     enabled.parent.mkdir(parents=True)
     enabled.symlink_to("/usr/lib/systemd/system/xcpng-mirrors-refresh.timer")
+    instance = enabled.parent / "xcpng-mirrors-sync@srv-mirror.timer"
+    instance.symlink_to("/usr/lib/systemd/system/xcpng-mirrors-sync@.timer")
     conf.write_text(Path(str(conf) + ".rpmnew").read_text())
     Path(str(conf) + ".rpmnew").unlink()
     host.rpm("-e", *names)

@@ -12,6 +12,7 @@ have() {
 present() {
     case $1 in
     venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
+    chromium) have chromium || have chromium-browser ;;
     *) have "$1" ;;
     esac
 }

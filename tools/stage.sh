@@ -80,10 +80,17 @@ if [ -e yum_plugin/hosts/yum.py ]; then
     plugin yum /usr/lib/yum-plugins
     put etc/xcpng-mirrors.yum.conf /etc/yum/pluginconf.d/xcpng-mirrors.conf
 fi
+xapi=$share/yum_plugin/hosts/xapi.py
+sed -i "1s|/usr/bin/python3|$python|" "$root$xapi"
+chmod 0755 "$root$xapi"
+install -d "$root/etc/xapi.d/plugins"
+ln -srf "$root$xapi" "$root/etc/xapi.d/plugins/xcpng-mirrors"
 put etc/xcpng-mirrors.logrotate /etc/logrotate.d/xcpng-mirrors
 put etc/xcpng-mirrors.bash-completion /usr/share/bash-completion/completions/xcpng-mirrors
 for unit in service timer; do
-    put etc/xcpng-mirrors-refresh.$unit /usr/lib/systemd/system/xcpng-mirrors-refresh.$unit
+    for job in refresh sync@; do
+        put "etc/xcpng-mirrors-$job.$unit" "/usr/lib/systemd/system/xcpng-mirrors-$job.$unit"
+    done
 done
 put etc/xcpng-mirrors.preset /usr/lib/systemd/system-preset/90-xcpng-mirrors.preset
 install -d "$root/usr/share/man/man8"

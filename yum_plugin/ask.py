@@ -6,7 +6,7 @@ import hashlib
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from .errors import FetchError, MirrorsError, TrustError
-from .model import REPOMD, Mirror, MirrorList, Probe, Repository, Snapshot
+from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fetch import Answer, Conversation, Limits
 from .sources import mirrorbits
 from .sources.forms import parse_list
@@ -104,7 +104,16 @@ def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorLis
     raise error
 
 
-def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Probe:
+class Signed(NamedTuple):
+    """A proven repomd.xml and what it took to get it."""
+
+    proven: Proven
+    first_byte_seconds: float  # of repomd.xml
+    bytes: int  # of what was fetched
+    known: bool = False  # the host had it already
+
+
+def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Signed:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -114,10 +123,6 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
         patience: time-outs.
         known: what the host has already; a mirror that serves it is asked for nothing else.
 
-    Returns:
-        A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
-        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
-
     Raises:
         FetchError: it could not be had.
         TrustError: it must not be believed.
@@ -125,7 +130,7 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
     repomd = _fetch_repomd(client, mirror, patience)
     if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
         try:
-            return _probe(client, mirror, repomd, prover.prove(repomd.body, known.signature).snapshot)
+            return Signed(prover.prove(repomd.body, known.signature), repomd.first_byte_seconds, len(repomd.body), known=True)
         except TrustError:
             pass  # the signature that was kept is no longer good; the mirror's may be another
     signature = _fetch_signature(client, mirror, patience)
@@ -139,14 +144,21 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
             raise
         repomd, signature = again, signature_again
         proven = _prove(prover, repomd, signature, mirror)
-    probe = _probe(client, mirror, repomd, proven.snapshot)
-    return probe._replace(seconds=probe.seconds + _sample(client, mirror, proven.content, patience))
+    return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def _probe(client: Conversation, mirror: Mirror, repomd: Answer, snapshot: Snapshot) -> Probe:
-    return Probe(mirror, "ok", seconds=repomd.first_byte_seconds, first_byte_seconds=repomd.first_byte_seconds,
-                 bytes=len(repomd.body) + len(snapshot.signature), certificate_expires=client.certificate_expires,
-                 snapshot=snapshot)
+def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Probe:
+    """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
+
+    Returns:
+        A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
+        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
+    """
+    signed = ask_repomd(client, mirror, prover, patience, known)
+    sample_seconds = 0.0 if signed.known else sample_metadata(client, mirror, signed.proven.content, patience)
+    return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
+                 first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
+                 certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
 def _fetch_repomd(client: Conversation, mirror: Mirror, patience: Patience) -> Answer:
@@ -169,8 +181,21 @@ def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirro
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def _sample(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
-    """Fetch the first bytes of the primary metadata; return the seconds it took."""
+def sample_metadata(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+    """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
+
+    Args:
+        client: to talk through.
+        mirror: ``url`` is the repository's base.
+        content: of its proven repomd.xml.
+        patience: time-outs.
+
+    Returns:
+        The seconds until the first byte.
+
+    Raises:
+        FetchError: it could not be had.
+    """
     names = [file.href for file in content.files if file.type == "primary"]
     if not names:
         return 0.0

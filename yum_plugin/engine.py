@@ -40,7 +40,9 @@ from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .files import inside
 from .keyfiles import load_keys
 from .logs import open_log
-from .model import Repository, Snapshot
+from .model import Network, Repository, Snapshot
+from .pins import active_pin, warning_without_packages
+from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
 from .sparing import holding
@@ -52,16 +54,18 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
 MAX_REPOSITORIES = 64
+DOWNLOAD_CPU_SECONDS = 3600  # enough for hundreds of gigabytes
 
 log = logging.getLogger("xcpng-mirrors")
 
 
-def serve(stdin: BinaryIO, stdout: BinaryIO) -> int:
+def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> int:
     """Answer one request.
 
     Args:
         stdin: the request.
         stdout: the events.
+        separate: what touches the network: ``privsep.parent.separated`` has it done by a process that has given up root.
 
     Returns:
         The exit code; the bridge goes by the events alone.
@@ -72,7 +76,7 @@ def serve(stdin: BinaryIO, stdout: BinaryIO) -> int:
         act = _ACTIONS.get(str(request.get("action")))
         if request.get("schema") != SCHEMA or act is None:
             raise UsageError("usage", "a request that this version does not know")
-        act(_prepare(request, emit, stdin))
+        act(_prepare(request, emit, stdin, separate))
     except MirrorsError as error:
         emit.left({"": str(error)})
         return error.exit_code
@@ -123,20 +127,27 @@ class _Call(NamedTuple):
     repositories: Sequence[Repository]
     emit: _Emitter
     stdin: BinaryIO
+    separate: Separate
+
+    @property
+    def networks(self) -> List[Network]:
+        """All that are reached."""
+        return [repository.network for repository in self.repositories]
 
 
-def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO) -> _Call:
+def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO, separate: Separate) -> _Call:
     root = str(request.get("installroot") or "/")
     settings, problems, _, _ = read_settings(str(request.get("config", "")), fragments_of(root))
     open_log(inside(root, settings.log_file), settings.log_level)
     for problem in problems:
         emit.warning("", problem)
     repositories = _repositories(request, settings, emit)
-    return _Call(request, settings, State(inside(root, settings.state_dir)), repositories, emit, stdin)
+    return _Call(request, settings, State(inside(root, settings.state_dir)), repositories, emit, stdin, separate)
 
 
 def _resolve(call: _Call) -> None:
-    found = refresh(call.repositories, call.settings, call.state)
+    with call.separate(call.networks, RESOLVE_CPU_SECONDS) as reach:
+        found = refresh(call.repositories, call.settings, call.state, reach=reach)
     for problem in call.state.problems:
         call.emit.warning("", problem)
     for item in found:
@@ -154,22 +165,25 @@ def _packages(call: _Call) -> None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
     asked = {str(values.get("id")): values.get("packages") for values in call.request["repositories"] if isinstance(values, dict)}
     verdicts = {}
-    for repository in call.repositories:
-        try:
-            verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act)
-        except MirrorsError as error:
-            verdicts[repository.id] = _failure(repository, error, call.settings)
+    with call.separate(call.networks, DOWNLOAD_CPU_SECONDS) as reach:
+        for repository in call.repositories:
+            try:
+                verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act, reach)
+            except MirrorsError as error:
+                verdicts[repository.id] = _failure(repository, error, call.settings)
     call.emit.event("result", repositories=verdicts)
 
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: "Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]") -> Dict[str, str]:
+                    act: "Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]",
+                    reach: Reach) -> Dict[str, str]:
     from . import packages
 
     now = int(Clock().wall())
     sources = packages.sources_of(repository, call.state.memory(repository.id), call.settings, now)
     job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
-                              call.state.path(repository.id, "refused"), packages.rules_of(call.settings), sources)
+                              call.state.path(repository.id, "refused"), packages.rules_of(call.settings), sources,
+                              reach.open)
     watch = packages.Watch(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
@@ -180,7 +194,11 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
                 packages.remember_failures(call.state, repository.id, results, now)
         except UsageError as error:
             call.emit.warning(repository.id, str(error))
-    return _words(packages.worst(results))
+    worst = packages.worst(results)
+    pin = active_pin(call.state, repository.id, now)
+    if worst.status == packages.UNAVAILABLE and pin is not None:
+        call.emit.warning(repository.id, warning_without_packages(pin))
+    return _words(worst)
 
 
 def _words(result: "packages.PackageResult") -> Dict[str, str]:

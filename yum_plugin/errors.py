@@ -67,7 +67,12 @@ class UsageError(MirrorsError):
         "usage": "see 'xcpng-mirrors --help'",
         "configuration": "see the comments in the .conf file",
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
+        "sandbox": "see /var/log/xcpng-mirrors.log, and free memory and limits of this host",
         "state": "check free space and permissions of the state directory",
+        "pin": "see 'xcpng-mirrors pool --help'",
+        "no-plugin": "on that host: yum install xcpng-mirrors",
+        "busy": "wait for it to end",
+        "in-the-way": "move it away if it does not belong there; a disk is better mounted there than linked",
         "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
     }
 
@@ -89,6 +94,9 @@ class FetchError(MirrorsError):
         "too-slow": "another mirror is used where there is one",
         "truncated": "the mirror closed the connection early; another one is used where there is one",
         "redirect-refused": "mirrors are asked directly and may not send us elsewhere",
+        "rsync-refused": "the module is unknown, wants a password or takes no more clients; see what the host offers: rsync rsync://HOST/",
+        "rsync-partial": "the server could not read some of its files, or they changed meanwhile; try again later",
+        "rsync-failed": "see rsync(1), EXIT VALUES",
         "bad-answer": "the server does not speak plain HTTP; a captive portal or proxy may stand between",
     }
 
@@ -111,6 +119,7 @@ class TrustError(MirrorsError):
         "key-invalid": "reinstall the package that owns the key: xcp-ng-release",
         "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
         "fast-forward": "check this host's clock: timedatectl",
+        "pinned": "'xcpng-mirrors precheck --unpin' lifts the pin of this host, 'xcpng-mirrors pool --disagree' that of all",
         "mix-and-match": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
         "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",
         "not-covered": "the signature does not cover the whole file; do not install it",

@@ -56,10 +56,11 @@ def write_whole(path: str, data: bytes, mode: int = 0o644, durable: bool = True)
         os.unlink(temporary)
         raise
     if durable:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
+    """Wait until the names in a folder are on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

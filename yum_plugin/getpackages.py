@@ -6,18 +6,19 @@
 """
 import os
 import tempfile
-from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import FetchError, TrustError
 from .getting import Got, Site, Told, Wish, fetch_wishes
 from .model import Repository, Resolution
 from .net.download import Rules, download
+from .net.fetch import OpenConversation
 from .net.transfer import Item, Source
-from .packages import PackageChecker, PackageRequest
+from .packages import PackageChecker, request_for
 from .trust.digest import DigestChecker
 from .trust.evr import Key, evr_key
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import parse_repomd
+from .trust.repomd import RepomdFile, parse_repomd
 from .trust.rpmfile import RpmVerdict
 from .trust.unpack import unpacked
 from .urls import host_of
@@ -28,6 +29,7 @@ class Shelf(NamedTuple):
 
     resolution: Resolution
     sources: Sequence[Source]
+    open_conversation: Optional[OpenConversation] = None  # this process's if left out
 
     @property
     def repository(self) -> Repository:
@@ -115,18 +117,32 @@ def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
     Raises:
         FetchError, TrustError, UsageError: it could not be had, must not be believed, or not be written.
     """
-    files = {file.type: file for file in parse_repomd(shelf.resolution.snapshot.raw).files}
-    if "primary" not in files:
-        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=shelf.repository.id)
-    file = files["primary"]
+    file = primary_in(shelf.resolution.snapshot.raw, shelf.repository.id)
     with tempfile.TemporaryDirectory() as folder:
-        item = Item(file.href, os.path.join(folder, "primary"), size=file.size,
-                    make_checker=lambda: DigestChecker(file.checksum_type, file.checksum, MAX_PRIMARY_BYTES))
+        item = Item(file.href, os.path.join(folder, "primary"), lambda: primary_checker(file), file.size)
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
-        fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts)[0]
+        fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts,
+                           open_conversation=shelf.open_conversation)[0]
     if fetched.error is not None:
         raise fetched.error
     return list(read_primary(unpacked(fetched.verdict, file.open_size or MAX_OPEN_BYTES)))
+
+
+def primary_in(repomd: bytes, repository_id: str) -> RepomdFile:
+    """Find the list of packages in a proven repomd.xml.
+
+    Raises:
+        TrustError: unsupported: it names none.
+    """
+    files = [file for file in parse_repomd(repomd).files if file.type == "primary"]
+    if not files:
+        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=repository_id)
+    return files[0]
+
+
+def primary_checker(file: RepomdFile) -> DigestChecker:
+    """Return what proves a list of packages; its verdict is the list, still compressed."""
+    return DigestChecker(file.checksum_type, file.checksum, MAX_PRIMARY_BYTES)
 
 
 def _target(folder: str, package: PrimaryPackage) -> str:
@@ -134,8 +150,7 @@ def _target(folder: str, package: PrimaryPackage) -> str:
 
 
 def _wish(word: str, package: PrimaryPackage, target: str, site: Site) -> Wish:
-    request = PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
-                             package.size, package.checksum_type, package.checksum, target)
+    request = request_for(package, target)
     item = Item(package.href, target, lambda: PackageChecker(request, site.keys, site.now), package.size)
 
     def believed(verdict: RpmVerdict) -> Got:

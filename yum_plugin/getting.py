@@ -19,7 +19,7 @@ from .files import read_capped, write_whole
 from .listing import PAGE, SELECTION, settled_list
 from .model import Mirror, MirrorList, Network
 from .net.download import Events, Fetched, Rules, download
-from .net.fetch import Conversation
+from .net.fetch import Conversation, OpenConversation
 from .net.probe import Crew, explain_tls
 from .net.transfer import Attempt, Item, Source
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -79,7 +79,7 @@ class _Sums(NamedTuple):
 
 
 def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Network, rules: Rules,
-                 told: Told, hosts: Tuple[str, ...] = ()) -> List[Got]:
+                 told: Told, hosts: Tuple[str, ...] = (), open_conversation: Optional[OpenConversation] = None) -> List[Got]:
     """Bring each wished file to its target, proven; one that lies there already and is good stays as it is.
 
     Args:
@@ -89,6 +89,7 @@ def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Net
         rules: bounds.
         told: progress.
         hosts: see ``fetch.Client``.
+        open_conversation: see ``download``.
 
     Returns:
         One result a wish, in the same order.
@@ -100,7 +101,7 @@ def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Net
     todo = [number for number in range(len(wishes)) if number not in done]
     events = Events(progress=lambda place, received, total, mirror: told(wishes[todo[place]].wish, received, total, mirror))
     items = [wishes[number].item for number in todo]
-    for fetched in download(items, sources, network, rules, events, hosts) if items else []:
+    for fetched in download(items, sources, network, rules, events, hosts, open_conversation) if items else []:
         number = todo[fetched.number]
         done[number] = _got(wishes[number], fetched)
     return [done[number] for number in range(len(wishes))]

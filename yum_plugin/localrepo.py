@@ -123,13 +123,11 @@ class RepositoryExaminer:
             yield self._package(package)
 
     def _package(self, package: PrimaryPackage) -> Finding:
-        from .packages import PackageChecker, PackageRequest  # late: requests comes with it, and a single file needs none
+        from .packages import PackageChecker, request_for  # late: requests comes with it, and a single file needs none
 
         path = os.path.join(self._folder, package.href)
         self._expected.add(os.path.normpath(package.href))
-        request = PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
-                                 package.size, package.checksum_type, package.checksum, path)
-        checker = PackageChecker(request, self._examiner.keys, self._examiner.now)
+        checker = PackageChecker(request_for(package, path), self._examiner.keys, self._examiner.now)
         try:
             with opened(path) as stream:
                 for chunk in self._examiner.pieces(path, stream):

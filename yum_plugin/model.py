@@ -80,6 +80,7 @@ class Probe(NamedTuple):
     bytes: int = 0
     certificate_expires: Optional[int] = None  # seconds since 1970; None: http, or not seen
     snapshot: Optional[Snapshot] = None  # set if and only if outcome is "ok"
+    address: str = ""  # of the server that answered; "" if not known, or behind a proxy
 
 
 class Rejection(NamedTuple):

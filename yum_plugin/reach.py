@@ -1,16 +1,22 @@
 """How the network is reached: by this process, or by one that has given up root and does it for us (privsep/).
 
-Three things touch what servers send before anything of it is proven: HTTP and TLS, the reading of mirror lists, and the
-look at a chain of certificates. A ``Reach`` says who does these; everything else is the same either way.
+A few things touch what servers send before anything of it is proven: HTTP and TLS, the reading of mirror lists, and the
+look at certificates. A ``Reach`` says who does these; everything else is the same either way.
 """
-from typing import Callable, Dict, NamedTuple, Sequence
+import contextlib
+from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
 
 from .ask import Patience, ask_list_page, ask_selection
 from .errors import FetchError
 from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
+from .net.certificate import Certificate, look_at_certificate
 from .net.fetch import Clients, Conversation, OpenConversation
 from .net.probe import explain_tls
+from .net.ways import Ways, ways_to
+from .urls import host_of, port_of
+
+RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
 
 AskList = Callable[[Conversation, str, Sequence[str], str, Patience], MirrorList]
 Explain = Callable[[Conversation, FetchError, str, Network, float], FetchError]
@@ -19,17 +25,33 @@ _FORMS: Dict[str, Callable[[Conversation, Sequence[str], str, Patience], MirrorL
     PAGE: ask_list_page, SELECTION: ask_selection}
 
 
+TryWays = Callable[[Conversation, str, Network, float], Ways]
+LookAtCertificate = Callable[[Conversation, str, Network, float], Certificate]
+
+
 class Reach(NamedTuple):
     """Who touches the network."""
 
     open: OpenConversation
-    ask_list: AskList  # as the function below
-    explain: Explain  # as the function below
+    ask_list: AskList  # as the functions below, all of them
+    explain: Explain
+    ways: TryWays
+    certificate: LookAtCertificate
 
 
 def here() -> Reach:
     """Let this process do it."""
-    return Reach(Clients().open, ask_list, explain)
+    return Reach(Clients().open, ask_list, explain, ways, certificate)
+
+
+# Called with all the networks that will be reached and the seconds of CPU that this may take, before any thread is started.
+Separate = Callable[[Sequence[Network], int], ContextManager[Reach]]
+
+
+@contextlib.contextmanager
+def together(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
+    """Let this process touch the network; ``privsep.parent.separated`` is the other one of this kind."""
+    yield here()
 
 
 def ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
@@ -40,3 +62,13 @@ def ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, p
 def explain(client: Conversation, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
     """Refine what a fetch raised, as ``probe.explain_tls`` does; ``client`` is the conversation that it happened in."""
     return explain_tls(error, url, network, timeout_seconds)
+
+
+def ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
+    """Try the ways to a server, as ``net.ways.ways_to`` does; ``client`` is a conversation opened for it."""
+    return ways_to(url, network, timeout_seconds)
+
+
+def certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
+    """Look at the certificate of an https server, as ``look_at_certificate`` does; ``client`` is a conversation opened for it."""
+    return look_at_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)

@@ -3,17 +3,18 @@
 What the engine and ``xcpng-mirrors refresh`` call.
 """
 import logging
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .metalink import render_metalink
-from .model import Repository, Snapshot
+from .model import Mirror, Repository, Snapshot
+from .pins import Held, hold, lift, warning
 from .reach import Reach
 from .resolve import Clock, Options, Resolver
-from .state import State
+from .state import Memory, State
 from .trust.freshness import duration
-from .verdict import Answer
+from .verdict import Answer, observations_of
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -55,7 +56,8 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         done = {} if options != Options() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
         for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
-            done[answer.repository.id] = _write(answer, state, options)
+            done[answer.repository.id] = _write(answer, state, options, clock.wall())
+            state.observe(answer.repository.id, observations_of(answer, clock.wall()))
     return [done[repository.id] for repository in repositories]
 
 
@@ -69,25 +71,69 @@ def _reuse(repositories: Sequence[Repository], state: State, called_at: float, n
         memory = state.memory(repository.id)
         if memory.snapshot is not None and memory.usable and called_at <= memory.resolved_at <= now:
             metalink = state.path(repository.id, "metalink.xml")
-            found[repository.id] = Refreshed(repository, metalink, memory.snapshot, memory.usable)
+            try:
+                held = hold(repository, state, now)
+            except TrustError:
+                continue  # it is told where the metalink is written
+            snapshot = held.snapshot if held else memory.snapshot
+            found[repository.id] = Refreshed(repository, metalink, snapshot, memory.usable)
     return found
 
 
-def _write(answer: Answer, state: State, options: Options) -> Refreshed:
-    repository, resolution = answer.repository, answer.resolution
-    warnings = _warnings(answer)
+def _write(answer: Answer, state: State, options: Options, now: float) -> Refreshed:
+    repository = answer.repository
+    warnings = list(_warnings(answer))
     try:
-        state.remember(repository.id, answer.memory)
-        if resolution is None:
-            return Refreshed(repository, error=answer.error, warnings=warnings, answer=answer)
-        metalink = state.write_metalink(repository.id, render_metalink(resolution.snapshot, resolution.mirrors))
-        if options.accept_rollback:
-            state.accept(repository.id, resolution.snapshot, allow_rollback=True)
-            log.warning("%s: high-water mark set to revision %d on request", repository.id, resolution.snapshot.revision)
-    except UsageError as error:
+        held = _held(answer, state, now)
+        state.remember(repository.id, _with_note(answer, held))
+        if held is None and state.pin(repository.id) is not None:
+            lift(state, repository.id, now, "expired")
+        snapshot, mirrors = _chosen(answer, held, warnings)
+        metalink = state.write_metalink(repository.id, render_metalink(snapshot, mirrors, held.folder if held else ""))
+        if options.accept_rollback and answer.resolution is not None:
+            state.accept(repository.id, answer.resolution.snapshot, allow_rollback=True)
+            log.warning("%s: high-water mark set to revision %d on request", repository.id, answer.resolution.snapshot.revision)
+    except MirrorsError as error:
         return Refreshed(repository, error=error, warnings=warnings, answer=answer)
-    mirrors = tuple(mirror.url for mirror in resolution.mirrors)
-    return Refreshed(repository, metalink, resolution.snapshot, mirrors, warnings=warnings, answer=answer)
+    urls = tuple(mirror.url for mirror in mirrors)
+    return Refreshed(repository, metalink, snapshot, urls, warnings=warnings, answer=answer)
+
+
+def _held(answer: Answer, state: State, now: float) -> Optional[Held]:
+    """Return the pin of a repository; one that cannot be kept becomes the decision."""
+    try:
+        return hold(answer.repository, state, now)
+    except TrustError as error:
+        decisions = answer.memory.decisions
+        refused = decisions[-1]._replace(used=(), error=str(error))
+        state.remember(answer.repository.id, answer.memory._replace(decisions=decisions[:-1] + (refused,)))
+        raise
+
+
+def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[Snapshot, Sequence[Mirror]]:
+    """Return the snapshot to hand over, and who has its packages; what should be told is added to the warnings.
+
+    Raises:
+        MirrorsError: there is none.
+    """
+    resolution, memory = answer.resolution, answer.memory
+    if held is not None:
+        if isinstance(answer.error, TrustError):
+            raise answer.error
+        warnings += filter(None, [warning(held.pin, memory.snapshot)] + ([str(answer.error)] if answer.error else []))
+        return held.snapshot, resolution.mirrors if resolution else [Mirror(url) for url in memory.usable]
+    if resolution is None:
+        raise answer.error or MirrorsError("internal", "neither a resolution nor an error")
+    return resolution.snapshot, resolution.mirrors
+
+
+def _with_note(answer: Answer, held: Optional[Held]) -> Memory:
+    """Return what is to be remembered; the decision says so if something newer was held back."""
+    memory = answer.memory
+    if held is None or not warning(held.pin, memory.snapshot):
+        return memory
+    last = memory.decisions[-1]._replace(note="pinned")
+    return memory._replace(decisions=memory.decisions[:-1] + (last,))
 
 
 def _warnings(answer: Answer) -> Sequence[str]:

@@ -2,13 +2,29 @@
 import hashlib
 import json
 import os
-from typing import Any, BinaryIO, Mapping
+from typing import Any, BinaryIO, List, Mapping, NamedTuple, Optional, Tuple
 
-from .files import write_whole
+from .files import listed, read_capped, write_whole
 
 MAX_FILES = 8
 MAX_KEPT_BYTES = 8 * 1024 * 1024  # of each file: an RPM's headers and much of its payload
 READ_BYTES = 256 * 1024
+MAX_NOTE_BYTES = 64 * 1024
+_DAMAGE = (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+class Kept(NamedTuple):
+    """The note beside a file that was kept aside."""
+
+    when: int  # seconds since 1970
+    package: str  # NEVRA
+    location: str  # below the repository
+    mirrors: Tuple[str, ...]  # base URLs that gave it
+    reference: str
+    what: str
+    sha256: str  # of the whole file
+    size: int  # bytes
+    path: str  # of what is kept of it
 
 
 def keep_aside(folder: str, stream: BinaryIO, note: Mapping[str, Any]) -> None:
@@ -42,3 +58,20 @@ def _forget_oldest(folder: str) -> None:
     for note in notes[:-MAX_FILES]:
         os.unlink(note)
         os.unlink(note[:-len("json")] + "rpm")
+
+
+def kept_aside(folder: str) -> List[Kept]:
+    """Read the notes of a folder, the oldest first; one that cannot be understood is passed over."""
+    notes = [_read_note(path) for path in listed(folder, ".json", 4 * MAX_FILES)]
+    return sorted((note for note in notes if note is not None), key=lambda note: note.when)
+
+
+def _read_note(path: str) -> Optional[Kept]:
+    try:
+        values = json.loads(read_capped(path, MAX_NOTE_BYTES).decode("utf-8"))
+        texts = [str(values[key]) for key in ("package", "location", "reference", "what", "sha256")]
+        mirrors = tuple(str(url) for url in values["mirrors"])
+        return Kept(int(values["when"]), texts[0], texts[1], mirrors, texts[2], texts[3], texts[4], int(values["size"]),
+                    path[:-len("json")] + "rpm")
+    except _DAMAGE:
+        return None

@@ -4,31 +4,41 @@ Files of ``<state_dir>/<repository id>/``:
     metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
+    pin.json       only while the host is pinned: to which metadata, and until when (pinning.py)
+    pinned-*/      that metadata's files
+    history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
-a damaged memory must not keep a host from its updates.
+a damaged memory must not keep a host from its updates. All but the metalink is for the eyes of its owner only, which
+the process that talks to the mirrors is not (privsep/).
 """
 import json
+import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+from . import history
 from .errors import UsageError
 from .files import locked, read_capped, write_whole
 from .model import Mirror, MirrorList, Probe, Snapshot
 from .urls import authority_of, clean_base_url, safe_repository_id
 
 SCHEMA = 1
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
 MAX_FILE_BYTES = 4 * 1024 * 1024
 REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day
 MAX_DECISIONS = 20  # with these three mirrors.json grows by 60 KB at most, usually by 10
 MAX_REJECTED = 12
+MAX_CLOCK_STEP_SECONDS = 24 * 3600
 MAX_REASON_CHARACTERS = 200
 MAX_SIGNATURE_BYTES = 8 * 1024  # kept; XCP-ng's have 800
 # What a damaged file may do to the code that reads it.
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 _Values = TypeVar("_Values")
+
+log = logging.getLogger("xcpng-mirrors")
 
 
 class Record(NamedTuple):
@@ -50,13 +60,13 @@ class Decision(NamedTuple):
     """What was decided once, and why."""
 
     at: int  # seconds since 1970
-    about: str  # "metadata" (job 1) or "packages" (job 2, only where a mirror failed)
+    about: str  # "metadata" (job 1), "packages" (job 2, only where a mirror failed) or "pin"
     asked: int = 0  # mirrors
     revision: int = 0  # of the metadata chosen
     used: Tuple[str, ...] = ()  # authorities (host:port), best first
     rejected: Tuple[Tuple[str, str, str], ...] = ()  # authority, reference or "not-asked", reason in words
     more: int = 0  # rejected too, but not kept
-    note: str = ""  # "propagating", "freeze", "accept-rollback"
+    note: str = ""  # "propagating", "freeze", "accept-rollback", "pinned"; of a pin: until when, "" if it was lifted
     error: str = ""  # reference and words, if nothing could be used
 
 
@@ -75,6 +85,18 @@ class Memory(NamedTuple):
     luck: float = 0.0  # 0 to 1, drawn then; see sparing.py
     pins: Tuple[str, ...] = ()  # under which the snapshot was proven
     signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
+
+
+class Pin(NamedTuple):
+    """Metadata that this host takes until a time, whatever is newer: the content of pin.json."""
+
+    snapshot: Snapshot  # without raw
+    expires: int  # seconds since 1970
+    taken_at: int
+
+    def holds(self, now: float) -> bool:
+        """Whether it counts; a clock that was set back makes no pin longer."""
+        return self.taken_at - MAX_CLOCK_STEP_SECONDS <= now < self.expires
 
 
 class State:
@@ -113,6 +135,27 @@ class State:
             return
         self._write(repository_id, "accepted.json", _snapshot_to(snapshot))
 
+    def pin(self, repository_id: str) -> Optional[Pin]:
+        """Read the pin, whether it still holds or not; None if there is none."""
+        return self._read(repository_id, "pin.json", _pin_of)
+
+    def write_pin(self, repository_id: str, pin: Optional[Pin]) -> None:
+        """Write the pin, or remove it.
+
+        Raises:
+            UsageError: state: it could not be written.
+        """
+        if pin is not None:
+            values = {"snapshot": _snapshot_to(pin.snapshot), "expires": pin.expires, "taken_at": pin.taken_at}
+            self._write(repository_id, "pin.json", values)
+            return
+        path = self.path(repository_id, "pin.json")
+        try:
+            if os.path.lexists(path):
+                os.unlink(path)
+        except OSError as error:
+            raise UsageError("state", "the pin cannot be removed: {}".format(error.strerror), where=path)
+
     def memory(self, repository_id: str) -> Memory:
         """Read what is known of the mirrors; empty if nothing is."""
         return self._read(repository_id, "mirrors.json", _memory_of) or Memory()
@@ -125,6 +168,23 @@ class State:
         """
         self._write(repository_id, "mirrors.json", _memory_to(memory), durable=False)
 
+    def observe(self, repository_id: str, observations: Sequence[history.Observation]) -> None:
+        """Add to what was seen of the mirrors over time; that it cannot be kept is logged, and no reason to fail."""
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            history.append(path, observations)
+        except OSError as error:
+            log.info("%s: the history cannot be written: %s", path, error.strerror)
+
+    def observed(self, repository_id: str, now: float) -> List[history.Observation]:
+        """Read what was seen of the mirrors over time, up to ``now`` (seconds since 1970); the oldest first."""
+        path = self.path(repository_id, "history.jsonl")
+        try:
+            return history.read(path, now)
+        except OSError as error:
+            self._tell(path, error)
+            return []
+
     def write_metalink(self, repository_id: str, data: bytes) -> str:
         """Write the metalink and return its path; an empty one after a power failure is not warm, and is made anew.
 
@@ -132,16 +192,17 @@ class State:
             UsageError: state: it could not be written.
         """
         path = self.path(repository_id, "metalink.xml")
-        self._write_bytes(path, data, durable=False)
+        self._write_bytes(path, data, durable=False, mode=PUBLIC_MODE)
         return path
 
     def _write(self, repository_id: str, name: str, values: Dict[str, Any], durable: bool = True) -> None:
         values["schema"] = SCHEMA
-        self._write_bytes(self.path(repository_id, name), json.dumps(values, indent=1, sort_keys=True).encode(), durable)
+        data = json.dumps(values, indent=1, sort_keys=True).encode()
+        self._write_bytes(self.path(repository_id, name), data, durable, PRIVATE_MODE)
 
-    def _write_bytes(self, path: str, data: bytes, durable: bool) -> None:
+    def _write_bytes(self, path: str, data: bytes, durable: bool, mode: int) -> None:
         try:
-            write_whole(path, data, durable=durable)
+            write_whole(path, data, mode, durable)
         except OSError as error:
             raise UsageError("state", "the state cannot be written: {}".format(error.strerror), where=path)
 
@@ -152,10 +213,16 @@ class State:
         except FileNotFoundError:
             return None
         except _DAMAGE as error:
-            problem = str(UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path))
-            if problem not in self.problems:  # a file may be read more than once
-                self.problems.append(problem)
+            self._tell(path, error)
             return None
+
+    def _tell(self, path: str, error: Exception) -> None:
+        """Tell of a file that cannot be read; it may be read more than once."""
+        problem = UsageError("state", "ignored, it cannot be understood: {}".format(error), where=path)
+        if isinstance(error, PermissionError):
+            problem = UsageError("state", "this user may not read it", where=path, hint="call it as root: sudo xcpng-mirrors")
+        if str(problem) not in self.problems:
+            self.problems.append(str(problem))
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
@@ -208,6 +275,12 @@ def _snapshot_of(values: Dict[str, Any]) -> Snapshot:
     if not (isinstance(sha256, str) and len(sha256) == 64):
         raise ValueError("no digest")
     return Snapshot(sha256, int(values["size"]), int(values["revision"]), int(values["timestamp"]), int(values["signed_at"]))
+
+
+def _pin_of(values: Dict[str, Any]) -> Pin:
+    pin = Pin(_snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]))
+    int(pin.snapshot.sha256, 16)  # it becomes a part of a folder's name
+    return pin
 
 
 def _memory_to(memory: Memory) -> Dict[str, Any]:

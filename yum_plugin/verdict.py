@@ -4,6 +4,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from .choose import order_proven
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError
+from .history import Observation
 from .listing import Candidates
 from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
 from .sparing import Need
@@ -93,6 +94,26 @@ def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float
 def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:
     max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age
     return note_of(snapshot, findings.candidates.listed.sha256, seen, max_age, int(now))
+
+
+def observations_of(answer: Answer, now: float) -> List[Observation]:
+    """Return what is worth keeping of the probes of an answer: one observation for each mirror that answered or failed.
+
+    Args:
+        answer: from ``conclude``.
+        now: seconds since 1970.
+    """
+    current = answer.resolution.snapshot if answer.resolution is not None else None
+    return [_observation(probe, current, int(now)) for probe in answer.probes]
+
+
+def _observation(probe: Probe, current: Optional[Snapshot], now: int) -> Observation:
+    served = probe.snapshot
+    if served is None:
+        return Observation(now, probe.mirror.url, probe.outcome, certificate_expires=probe.certificate_expires)
+    lag = max(0, current.timestamp - served.timestamp) if current is not None else None
+    return Observation(now, probe.mirror.url, probe.outcome, "metadata", lag, probe.first_byte_seconds, probe.seconds,
+                       probe.bytes, probe.certificate_expires, probe.address, served.revision)
 
 
 def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:

@@ -271,11 +271,11 @@ def _proof(detail: str, verdict: Verdict) -> Proof:
     return Proof(detail, verdict.fingerprint, verdict.signed_at)
 
 
-def localized(error: MirrorsError) -> MirrorsError:
-    """Give an error a hint that fits a file on this disk, where its own speaks of mirrors."""
-    if error.hint != error.REFERENCES[error.reference] or error.reference not in _HINTS:
+def localized(error: MirrorsError, hints: Dict[str, str] = _HINTS) -> MirrorsError:
+    """Give an error a hint that fits, by default a file on this disk, where its reference's own speaks of mirrors."""
+    if error.hint != error.REFERENCES[error.reference] or error.reference not in hints:
         return error
-    return type(error)(error.reference, error.what, error.where, _HINTS[error.reference])
+    return type(error)(error.reference, error.what, error.where, hints[error.reference])
 
 
 def missing(path: str, what: str) -> FetchError:

@@ -55,6 +55,10 @@ class AccessLog:
         self._entries: List[Entry] = []
         self._connections: List[Connection] = []
 
+    def seconds(self) -> float:
+        """Return the time now, as connections and entries have it."""
+        return time.monotonic() - self._started
+
     def connected(self, server: str) -> Connection:
         """Note a new connection."""
         with self._changed:

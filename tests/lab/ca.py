@@ -7,7 +7,7 @@ import ssl
 import threading
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 GOOD = "good"
 WRONG_ADDRESS = "192.0.2.1"  # for documentation only (RFC 5737)
@@ -55,12 +55,12 @@ class CertificateAuthority:
             return self._contexts[address, kind]
 
     def _make_authority(self) -> None:
-        root_key, key = _new_key(), _new_key()
+        root_key, key = new_key(), new_key()
         root = self._certificate("Lab Root CA", root_key, "Lab Root CA", root_key, authority=True)
         intermediate = self._certificate("Lab Intermediate CA", key, "Lab Root CA", root_key, authority=True)
-        _write(os.path.join(self.folder, "intermediate.pem"), _pem(intermediate))
-        _write(os.path.join(self.folder, "intermediate.key"), _pem_key(key))
-        _write(self.bundle, _pem(root))
+        _write(os.path.join(self.folder, "intermediate.pem"), pem(intermediate))
+        _write(os.path.join(self.folder, "intermediate.key"), pem_key(key))
+        _write(self.bundle, pem(root))
 
     def _leaf(self, address: str, kind: str) -> bytes:
         """Return key, leaf and what else this kind of server sends, in PEM."""
@@ -70,37 +70,62 @@ class CertificateAuthority:
             issuer_key = load_pem_private_key(stream.read(), None)
         with open(os.path.join(self.folder, "intermediate.pem"), "rb") as stream:
             intermediate = stream.read()
-        key = _new_key()
+        key = new_key()
         name = WRONG_ADDRESS if kind == "wrong-host" else address
         days = -10 if kind == "expired" else 90
         if kind == "self-signed":
-            return _pem_key(key) + _pem(self._certificate(name, key, name, key, days))
-        leaf = _pem(self._certificate(name, key, "Lab Intermediate CA", issuer_key, days))
-        return _pem_key(key) + leaf + (b"" if kind == "incomplete" else intermediate)
+            return pem_key(key) + pem(self._certificate(name, key, name, key, days))
+        leaf = pem(self._certificate(name, key, "Lab Intermediate CA", issuer_key, days))
+        return pem_key(key) + leaf + (b"" if kind == "incomplete" else intermediate)
 
     def _certificate(self, subject: str, key: Any, issuer: str, issuer_key: Any, days: int = 90, authority: bool = False) -> Any:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
+        names = () if authority else (subject, "wrong.invalid" if subject == WRONG_ADDRESS else "localhost")
+        times = (self._now - timedelta(days=100), self._now + timedelta(days=days))
+        return make_certificate(common_name(subject), key, common_name(issuer), issuer_key, times, names)
 
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(_name(subject))
-            .issuer_name(_name(issuer))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - timedelta(days=100))
-            .not_valid_after(self._now + timedelta(days=days))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        )
-        if authority:
-            builder = builder.add_extension(_ca_usage(), critical=True)
-        else:
-            host = "wrong.invalid" if subject == WRONG_ADDRESS else "localhost"
-            names = [x509.IPAddress(ip_address(subject)), x509.DNSName(host)]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(issuer_key, hashes.SHA256())
+
+def make_certificate(subject: Any, key: Any, issuer: Any, issuer_key: Any, times: Tuple[datetime, datetime],
+                     names: Sequence[str] = (), forger_key: Any = None) -> Any:
+    """Make a certificate.
+
+    Args:
+        subject: its name, as cryptography has it.
+        key: its private key.
+        issuer: the issuer's name.
+        issuer_key: the issuer's private key.
+        times: begin and end of its validity, UTC without a zone.
+        names: host names and addresses that it is for; empty: it is an authority's.
+        forger_key: what really signs it, if that is not the issuer's.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(times[0])
+        .not_valid_after(times[1])
+        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(name) for name in names]), critical=False)
+    else:
+        builder = builder.add_extension(_ca_usage(), critical=True)
+    return builder.sign(forger_key or issuer_key, hashes.SHA256())
+
+
+def _host(name: str) -> Any:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _ca_usage() -> Any:
@@ -111,25 +136,30 @@ def _ca_usage() -> Any:
     return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **rest)
 
 
-def _name(text: str) -> Any:
+def common_name(text: str, organization: str = "") -> Any:
+    """Return a name, as cryptography has it."""
     from cryptography import x509
 
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+    parts = [(x509.NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts + [(x509.NameOID.COMMON_NAME, text)]])
 
 
-def _new_key() -> Any:
+def new_key() -> Any:
+    """Make a private key."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _pem(certificate: Any) -> bytes:
+def pem(certificate: Any) -> bytes:
+    """Write a certificate down."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return bytes(certificate.public_bytes(Encoding.PEM))
 
 
-def _pem_key(key: Any) -> bytes:
+def pem_key(key: Any) -> bytes:
+    """Write a private key down, in the clear."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

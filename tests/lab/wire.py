@@ -30,6 +30,7 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]  # names in lower case
     tls: bool
+    client_port: int = 0  # of the client's end of the connection: tells its process and user
 
 
 class Response(NamedTuple):
@@ -172,10 +173,11 @@ class Server:
             return
         connection = self._secured(raw, seen)
         try:
+            client_port = connection.getpeername()[1]
             buffered = b""
             while not self._stopped.is_set():
                 head, buffered = _read_head(connection, buffered)
-                request = _parse(head, seen.tls)
+                request = _parse(head, seen.tls)._replace(client_port=client_port)
                 entry = self._log.requested(seen, request.method, request.target, request.headers)
                 if not self._reply(connection, entry, request):
                     return

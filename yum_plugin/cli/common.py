@@ -9,15 +9,16 @@ from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_fil
 from ..errors import MirrorsError, UsageError
 from ..files import inside
 from ..logs import FORMAT, open_log
-from ..model import Repository, Snapshot
+from ..model import Network, Repository, Snapshot
 from ..repofiles import host_variables, main_options, read_repositories
-from ..state import State
+from ..state import Pin, State
 from .console import Console, printable, utc
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
 NOTES = {  # of a Resolution and a Decision
     "freeze": "freeze: nothing newer is offered, and this is older than max_age",
     "propagating": "propagating: the redirector names another revision that no mirror serves yet",
+    "pinned": "pinned: what the pool agreed on was used in its place; 'xcpng-mirrors precheck --unpin' lifts that",
     "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
 }
 REPOSITORY_FOLDERS = ("/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d")  # dnf.conf(5): reposdir
@@ -32,6 +33,11 @@ class Host(NamedTuple):
     repositories: Tuple[Repository, ...]  # at least one
     state: State
     warnings: Tuple[str, ...]
+
+    @property
+    def networks(self) -> List[Network]:
+        """How the servers of its repositories are reached."""
+        return [repository.network for repository in self.repositories]
 
     def tell(self, repository_id: str, text: str) -> None:
         """Say on stderr what is wrong."""
@@ -136,3 +142,10 @@ def snapshot_values(snapshot: Optional[Snapshot], now: float) -> Optional[Dict[s
     return {"revision": snapshot.revision, "sha256": snapshot.sha256, "size_bytes": snapshot.size,
             "updated_at": utc(snapshot.timestamp), "signed_at": utc(snapshot.signed_at),
             "age_seconds": int(now - snapshot.timestamp)}
+
+
+def pin_values(pin: Optional[Pin], now: float) -> Optional[Dict[str, Any]]:
+    """Return a pin that holds for --json."""
+    if pin is None:
+        return None
+    return dict(snapshot_values(pin.snapshot, now) or {}, taken_at=utc(pin.taken_at), expires_at=utc(pin.expires))

@@ -5,13 +5,14 @@ Names and reasons come from servers: everything goes through ``printable`` befor
 import os
 import shutil
 import textwrap
-import time
 import unicodedata
 from typing import List, NamedTuple, Sequence, TextIO
 
 from ..trust.freshness import duration
+from ..words import MAX_TEXT_CHARACTERS as MAX_TEXT_CHARACTERS
+from ..words import printable as printable
+from ..words import utc as utc
 
-MAX_TEXT_CHARACTERS = 300
 GAP = "  "
 CUT = ".."  # what stands where a text was shortened
 STYLES = {"": "", "good": "32", "warning": "33", "bad": "31", "dim": "2", "heading": "1"}  # ECMA-48, SGR
@@ -31,12 +32,6 @@ class Cell(NamedTuple):
 
     text: str
     style: str = ""  # a key of STYLES
-
-
-def printable(text: str) -> str:
-    """Make any text fit for a terminal: one line, no control, formatting or combining characters, not long."""
-    composed = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARACTERS])
-    return "".join(letter if letter.isprintable() and not unicodedata.combining(letter) else "?" for letter in composed)
 
 
 def width_of(text: str) -> int:
@@ -153,8 +148,3 @@ class Console:
 def ago(seconds: float) -> str:
     """Word how long ago something was, e.g. "3 min ago"."""
     return "{} ago".format(duration(int(seconds))) if seconds >= 0 else "{} in the future".format(duration(int(-seconds)))
-
-
-def utc(seconds: float) -> str:
-    """Return a time as ISO 8601 in UTC, for programs."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

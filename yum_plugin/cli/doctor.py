@@ -33,9 +33,10 @@ from ..rpmdb import imported_keys
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
 from .common import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
-from .console import STYLES, Console, printable, utc, wrapped
+from .console import Console, utc
 from .mirrors import Display, ask_everyone, views_of
 from .progress import size_words
+from .verdicts import verdict_lines
 
 NAME = "xcpng-mirrors"
 LEAST_FREE_BYTES = 200 * 10**6
@@ -320,12 +321,7 @@ CHECKS: Sequence[Tuple[str, Callable[[Patient], _Found]]] = (
 
 def _lines(check: Check, out: Console) -> List[str]:
     word, style = ("PROBLEM", "bad") if check.problems else ("ok", "good")
-    first = wrapped(["{:9}{}: {}".format(word, check.name, part) if not number else "  " + part
-                     for number, part in enumerate(check.detail.split("; "))], out.width)
-    if out.colour:
-        first[0] = "\x1b[{}m{}\x1b[0m{}".format(STYLES[style], word, first[0][len(word):])
-    return first + [line for problem in check.problems
-                    for line in wrapped(["  " + problem.what], out.width) + ["    mend: " + printable(problem.remedy)]]
+    return verdict_lines(word, style, check.name, check.detail.split("; "), check.problems, out)
 
 
 def _values(checks: Sequence[Check], host: Host, now: float) -> Dict[str, Any]:

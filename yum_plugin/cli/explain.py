@@ -137,6 +137,10 @@ def _decision_lines(decision: Decision, mirror: str, now: float) -> List[str]:
 
 def _chosen(decision: Decision) -> str:
     used = ", ".join(decision.used)
+    if decision.about == "pin" and decision.note:
+        return "pinned to revision {} until {}, as agreed for the pool".format(decision.revision, decision.note)
+    if decision.about == "pin":
+        return "the pin on revision {} has ended".format(decision.revision)
     if decision.about == "packages":
         return "packages came from {}; the others failed and are asked last for a while".format(used or "no mirror")
     if decision.error:

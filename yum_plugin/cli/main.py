@@ -18,16 +18,21 @@ PROGRAM = "xcpng-mirrors"
 GC_THRESHOLD = 100000  # objects; looking for dead cycles among what is imported took a tenth of a short life
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
 
-# Name and purpose; the module of the same name has add_arguments(parser) and run(arguments) -> exit code.
+# Name and purpose; the module of the same name, with "_" for "-", has add_arguments(parser) and run(arguments) -> exit code.
 SUBCOMMANDS = (
     ("mirrors", "ask every mirror and show how it does"),
     ("refresh", "find the proven mirrors now and remember them"),
     ("status", "show what this host remembers; asks nobody"),
     ("precheck", "say whether this host can update now, and what that takes"),
+    ("pool", "say whether all hosts of this pool can update now, and make them take the same; on the master"),
     ("doctor", "look for whatever is wrong on this host, and say which command mends it"),
+    ("report", "report all mirrors in one page, as JSON, or for Prometheus"),
+    ("report-mirror", "write a report about a bad mirror, ready to be sent to its owner; sends nothing"),
     ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
+    ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
+    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )
@@ -68,9 +73,10 @@ def _run_engine() -> NoReturn:
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     from ..engine import serve
+    from ..privsep.parent import separated
 
     try:
-        code = serve(sys.stdin.buffer, events)
+        code = serve(sys.stdin.buffer, events, separated)
     except BrokenPipeError:  # the plugin has ended; nobody is left to be told
         code = EXIT_BUG
     os._exit(code)
@@ -88,7 +94,7 @@ def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
         subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: also what the log gets")
         subparser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
         if name in arguments:
-            module = import_module("." + name, __package__)
+            module = import_module("." + name.replace("-", "_"), __package__)
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
     found = parser.parse_args(arguments)

@@ -8,6 +8,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..listing import Candidates
 from ..model import Mirror, Probe, Repository, Snapshot
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..resolve import Options, Resolver
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
@@ -239,10 +241,16 @@ def views_of(host: Host) -> List[View]:
 
 def ask_everyone(host: Host, views: Sequence[View], display: Display) -> None:
     """Ask every mirror of every repository; the display, and at the end the views, are told what came of it."""
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        ask_through(reach, host, views, display)
+
+
+def ask_through(reach: Reach, host: Host, views: Sequence[View], display: Display) -> None:
+    """Ask as ``ask_everyone`` does, by way of a reach."""
     options = Options(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
-        answers = Resolver(host.settings, host.state, options).run(host.repositories)
+        answers = Resolver(host.settings, host.state, options, reach=reach).run(host.repositories)
     finally:
         display.clear()
     for view, answer in zip(views, answers):

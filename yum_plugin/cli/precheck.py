@@ -1,21 +1,30 @@
-"""``xcpng-mirrors precheck``: can this host update now? For Xen Orchestra before a rolling pool update. Writes nothing."""
+"""``xcpng-mirrors precheck``: can this host update now? For Xen Orchestra before a rolling pool update.
+
+Writes nothing, but for --pin and --unpin, by which a pool agrees on what its hosts take (pool.py).
+"""
 import argparse
 import json
 import os
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, MirrorsError, UsageError
 from ..getpackages import Shelf, read_packages
+from ..model import Snapshot
 from ..packages import rules_of, sources_of
+from ..pinning import Taking, packages_of
+from ..pins import Held, hold, lift, words
+from ..pintoken import Token, read_token
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
 from ..resolve import Resolver
 from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
 from ..urls import authority_of
 from ..verdict import Answer
-from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
+from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
 from .console import Console, ago, utc, wrapped
 from .progress import size_words
 
@@ -25,10 +34,27 @@ COUNTED = ("Counted are the newest packages in the repositories that are newer t
            "cannot, 3 the mirrors could not be reached.")
 
 
+class Look(NamedTuple):
+    """What was found out about one repository."""
+
+    answer: Answer
+    held: Optional[Held] = None  # the pin that holds
+
+    @property
+    def newest(self) -> Optional[Snapshot]:
+        """What the mirrors offer; None if they could not be asked, or are not believed."""
+        return self.answer.resolution.snapshot if self.answer.resolution else None
+
+    @property
+    def current(self) -> Optional[Snapshot]:
+        """What an update would take."""
+        return self.held.snapshot if self.held else self.newest
+
+
 class Outcome(NamedTuple):
     """What was found out."""
 
-    answers: Sequence[Answer]
+    looks: Sequence[Look]
     reasons: Sequence[MirrorsError]  # why it cannot update; empty: it can
     packages: Sequence[PrimaryPackage]
     rooms: Sequence[Room]
@@ -38,12 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = COUNTED
     add_host_arguments(parser)
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--pin", metavar="TOKEN", help="from now on take exactly the metadata that 'xcpng-mirrors pool --agree' "
+                        "named, until the token ends: it is proven and kept")
+    either.add_argument("--unpin", action="store_true", help="lift what --pin did, and take the newest again")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find out, tell, and return the exit code; see COUNTED."""
     host, root, now = open_host(arguments), os.path.abspath(arguments.installroot), time.time()
-    outcome = _look(host, root, int(now))
+    token = read_token(arguments.pin, int(now)) if arguments.pin is not None else None
+    if arguments.unpin:
+        _lift(host, now)
+    outcome = _look(host, root, int(now), token)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(outcome, host, now), indent=1))
@@ -56,30 +89,52 @@ def run(arguments: argparse.Namespace) -> int:
     return _exit_code(outcome)
 
 
-def _look(host: Host, root: str, now: int) -> Outcome:
-    """Resolve, read the proven lists of packages, and compare them with what is installed."""
-    answers = Resolver(host.settings, host.state).run(host.repositories)
-    reasons: List[MirrorsError] = []
+def _lift(host: Host, now: float) -> None:
+    with host.state.locked(host.settings.deadline) as held:
+        if not held:
+            raise UsageError("state", "the state is locked by another process or cannot be written", where=host.state.folder)
+        for repository in host.repositories:
+            lift(host.state, repository.id, now, "lifted by precheck --unpin")
+
+
+def _look(host: Host, root: str, now: int, token: Optional[Token]) -> Outcome:
+    """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
+    looks: List[Look] = []
     offered: List[PrimaryPackage] = []
-    for answer in answers:
-        try:
-            offered += _offered(answer, host, now)
-        except MirrorsError as error:
-            what = "{}: {}".format(answer.repository.id, error.what)
-            reasons.append(type(error)(error.reference, what, error.where, error.hint))
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
+        failures = Taking(host.settings, host.state, now, reach).take(answers, token) if token is not None else []
+        reasons = [_about(name, error) for name, error in failures]
+        for answer in answers:
+            look = Look(answer)
+            try:
+                look = Look(answer, hold(answer.repository, host.state, now))
+                offered += _offered(look, host, now, reach)
+            except MirrorsError as error:
+                if answer.repository.id not in dict(failures):
+                    reasons.append(_about(answer.repository.id, error))
+            looks.append(look)
     installed = installed_packages(root)
     if installed is None:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
     packages = updates(installed or (), offered)
     rooms = _rooms(packages, root, reasons)
-    return Outcome(answers, reasons, packages, rooms)
+    return Outcome(looks, reasons, packages, rooms)
 
 
-def _offered(answer: Answer, host: Host, now: int) -> List[PrimaryPackage]:
+def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
+    what = ": ".join(filter(None, (repository_id, error.what)))
+    return type(error)(error.reference, what, error.where, error.hint)
+
+
+def _offered(look: Look, host: Host, now: int, reach: Reach) -> List[PrimaryPackage]:
+    answer = look.answer
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
+    if look.held is not None:
+        return packages_of(look.held)
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(Shelf(answer.resolution, sources), rules_of(host.settings))
+    return read_packages(Shelf(answer.resolution, sources, reach.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:
@@ -108,12 +163,16 @@ def _switched_off(host: Host) -> str:
 
 def _lines(outcome: Outcome, now: float) -> List[str]:
     lines = []
-    for answer in outcome.answers:
-        if answer.resolution is not None:
-            found, note = answer.resolution, NOTES.get(answer.resolution.note, "")
+    for look in outcome.looks:
+        answer, found = look.answer, look.answer.resolution
+        if found is not None:
+            note = NOTES.get(found.note, "")
             lines.append("{}: revision {} (updated {}), proven: {}{}".format(
                 answer.repository.id, found.snapshot.revision, ago(now - found.snapshot.timestamp),
                 ", ".join(authority_of(mirror.url) for mirror in found.mirrors), "; " + note if note else ""))
+        if look.held is not None:
+            lines.append("{}: pinned: {}; 'xcpng-mirrors precheck --unpin' lifts that".format(
+                answer.repository.id, words(look.held.pin, look.newest)))
     lines.append("{} packages to update, {} to fetch, {} installed".format(
         len(outcome.packages), size_words(fetch_bytes(outcome.packages)), size_words(install_bytes(outcome.packages))))
     lines += ["{}: {} free, {} needed".format(room.path, size_words(room.free_bytes), size_words(room.needed_bytes))
@@ -126,15 +185,16 @@ def _values(outcome: Outcome, host: Host, now: float) -> Dict[str, Any]:
         "schema": SCHEMA, "command": "precheck", "checked_at": utc(now), "can_update": not outcome.reasons,
         "reasons": [describe_error(reason) for reason in outcome.reasons],
         "warnings": list(host.warnings) + ([] if host.settings.enabled else [_switched_off(host)]),
-        "repositories": [_repository_values(answer, now) for answer in outcome.answers],
+        "repositories": [_repository_values(look, now) for look in outcome.looks],
         "fetch_bytes": fetch_bytes(outcome.packages), "install_bytes": install_bytes(outcome.packages),
         "packages": ["{0.name}-{0.epoch}:{0.version}-{0.release}.{0.arch}".format(package) for package in outcome.packages],
         "space": [dict(room._asdict()) for room in outcome.rooms],
     }
 
 
-def _repository_values(answer: Answer, now: float) -> Dict[str, Any]:
-    found = answer.resolution
-    return {"id": answer.repository.id, "current": snapshot_values(found.snapshot if found else None, now),
+def _repository_values(look: Look, now: float) -> Dict[str, Any]:
+    answer, found = look.answer, look.answer.resolution
+    return {"id": answer.repository.id, "current": snapshot_values(look.current, now),
+            "newest": snapshot_values(look.newest, now), "pin": pin_values(look.held.pin if look.held else None, now),
             "note": found.note if found else "", "proven": [mirror.url for mirror in found.mirrors] if found else [],
             "error": describe_error(answer.error)}

@@ -47,13 +47,27 @@ class Progress:
         if subject != self._subject:
             self._subject, self._began = subject, (now, done)
         self._drawn_at = now
-        self._shown = True
         share = "{:3d}%".format(100 * done // total) if total else size_words(done)
         seconds = now - self._began[0]
         rate = "  {}/s".format(size_words(max(0, done - self._began[1]) / seconds)) if seconds else ""
         origin = "  {}".format(printable(where)) if where else ""
         line = "{}{}{}  {}".format(share, rate, origin, printable(subject))
+        self._draw(line)
+
+    def say(self, text: str) -> None:
+        """Show what is done now, where there are no bytes to count."""
+        if self._live:
+            self._draw(printable(text))
+
+    def _draw(self, line: str) -> None:
+        self._shown = True
         self._console.write("\r" + shortened(line, self._console.width - 1) + "\x1b[K")
+
+    def note(self, text: str) -> None:
+        """Show what is under way, where there is nothing to count."""
+        if self._live:
+            self._shown = True
+            self._console.write("\r" + shortened(printable(text), self._console.width - 1) + "\x1b[K")
 
     def clear(self) -> None:
         """Remove the line, so that something else can be written."""

@@ -19,10 +19,11 @@ from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..files import read_capped
 from ..model import Repository, Snapshot
-from ..state import MAX_FILE_BYTES, Memory, Record, State, resting
+from ..pins import active_pin, words
+from ..state import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
 from ..trust.freshness import duration
 from ..urls import authority_of
-from .common import SCHEMA, Host, add_host_arguments, open_host, snapshot_values
+from .common import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
 from .console import Console, ago, utc, wrapped
 
 STALE_SECONDS = 24 * 3600  # whoever updates a host, or a timer, resolves at least daily
@@ -36,6 +37,7 @@ class Status(NamedTuple):
     memory: Memory
     resting: Sequence[Tuple[str, Record]]  # Mirror.url and why
     problems: Sequence[str]
+    pin: Optional[Pin] = None  # one that holds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +80,12 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     authorities = resting(memory, int(now))
     rest = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
     problems = _problems_of_memory(memory, authorities, now)
-    if memory.snapshot is not None and not _is_pinned(state.path(repository.id, "metalink.xml"), memory.snapshot.sha256):
-        problems.append("the metalink is missing or pins something else than the last resolution; run 'xcpng-mirrors refresh'")
-    return Status(repository, accepted, memory, rest, problems)
+    pin = active_pin(state, repository.id, now)
+    expected = pin.snapshot if pin is not None else memory.snapshot
+    if expected is not None and not _names(state.path(repository.id, "metalink.xml"), expected.sha256):
+        what = "the pin" if pin is not None else "the last resolution"
+        problems.append("the metalink is missing or pins something else than {}; run 'xcpng-mirrors refresh'".format(what))
+    return Status(repository, accepted, memory, rest, problems, pin)
 
 
 def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) -> List[str]:
@@ -100,7 +105,7 @@ def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) 
     return problems
 
 
-def _is_pinned(metalink: str, sha256: str) -> bool:
+def _names(metalink: str, sha256: str) -> bool:
     """Whether a metalink of ours holds a digest; it holds one."""
     try:
         return sha256.encode("ascii") in read_capped(metalink, MAX_FILE_BYTES)
@@ -122,6 +127,8 @@ def _lines(item: Status, now: float) -> List[str]:
         note = " ({})".format(memory.note) if memory.note else ""
         lines.append("  resolved: {}: {}{}".format(ago(now - memory.resolved_at), _words(memory.snapshot, now), note))
         lines.append("  usable:   " + ", ".join(authority_of(url) for url in memory.usable))
+    if item.pin is not None:
+        lines.append("  pinned:   {}; 'xcpng-mirrors precheck --unpin' lifts that".format(words(item.pin, memory.snapshot)))
     for url, record in item.resting:
         left = duration(max(0, int(record.rests_until - now)))
         lines.append("  resting:  {} for {} more: {}: {}".format(authority_of(url), left, record.outcome, record.detail))
@@ -149,6 +156,7 @@ def _repository_values(item: Status, now: float) -> Dict[str, Any]:
         "resolved": snapshot_values(memory.snapshot, now),
         "resolved_at": utc(memory.resolved_at) if memory.snapshot else None,
         "note": memory.note,
+        "pin": pin_values(item.pin, now),
         "usable": list(memory.usable),
         "resting": [{"url": url, "reference": record.outcome, "detail": record.detail, "failures": record.failures,
                      "until": utc(record.rests_until)} for url, record in item.resting],

@@ -183,6 +183,21 @@ def copy_whole(source, target):
     os.rename(beside, target)
 
 
+def clean_environment():
+    """Return the environment for a child: ours, without what would change how a Python in it works."""
+    return dict((key, value) for key, value in os.environ.items() if not key.startswith("PYTHON"))
+
+
+def end_group(child):
+    """Kill a child that was started with NEW_SESSION, and everything that it started; not to be called twice."""
+    if child.returncode is None:  # its group is there as long as nobody has waited for it
+        os.killpg(child.pid, signal.SIGKILL)
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
+    child.wait()
+
+
 class BridgeError(Exception):
     """The engine gave no usable answer; the repositories stay as they are."""
 
@@ -228,14 +243,13 @@ class Engine(object):
             raise
 
     def _start(self):
-        environment = dict((key, value) for key, value in os.environ.items() if not key.startswith("PYTHON"))
         self._stderr = tempfile.TemporaryFile()
         # A socket and no pipe: dnf lets SIGPIPE kill it, and an engine may die before it has read its request.
         self._requests, theirs = socket.socketpair()
         try:
             self._child = subprocess.Popen(
                 [self._command, "engine"], stdin=theirs, stdout=subprocess.PIPE, stderr=self._stderr,
-                close_fds=True, env=environment, **NEW_SESSION)
+                close_fds=True, env=clean_environment(), **NEW_SESSION)
         finally:
             theirs.close()
 
@@ -300,9 +314,7 @@ class Engine(object):
                 stream.close()
         if child is None:
             return
-        os.killpg(child.pid, signal.SIGKILL)  # its group is there as long as nobody has waited for it
-        child.stdout.close()
-        child.wait()
+        end_group(child)
 
 
 def checked(verdicts):

@@ -1,17 +1,21 @@
 """The certificate chain exactly as a server sends it, which Python's ssl module hides after a failed handshake.
 
 Up to TLS 1.2 the Certificate message travels in the clear (RFC 5246 section 7.4.2), so a handshake that
-stops there shows it. Used for diagnosis only, never for trust.
+stops there shows it. TLS 1.3 encrypts it; there a newer Python can be asked once the handshake is over.
+Used for diagnosis only, never for trust.
 """
+import calendar
+import os
 import socket
 import ssl
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
 _MAX_FLIGHT_BYTES = 128 * 1024
 _READ_BYTES = 16 * 1024
+_MAX_ROOT_FILES = 2000
 
 
 def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
@@ -28,9 +32,7 @@ def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List
     Raises:
         OSError: the connection broke or timed out.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = _blind_context()
     if hasattr(ssl, "TLSVersion"):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     elif hasattr(ssl, "OP_NO_TLSv1_3"):  # Python 3.6
@@ -44,6 +46,55 @@ def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List
     except ssl.SSLWantReadError:
         sock.sendall(outgoing.read())
     return _read_certificates(sock, ends_at)
+
+
+def _blind_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def finished_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
+    """Ask for the chain by a whole handshake, as a server that speaks only TLS 1.3 wants it; arguments as of served_chain.
+
+    Returns:
+        The DER certificates in the order sent; empty if this Python cannot tell (before 3.10).
+
+    Raises:
+        OSError: the handshake failed, or the connection broke or timed out.
+    """
+    sock.settimeout(timeout_seconds)
+    with _blind_context().wrap_socket(sock, server_hostname=host) as secure:
+        public = getattr(secure, "get_unverified_chain", None)  # Python 3.13
+        if public is not None:
+            return [bytes(certificate) for certificate in public()]
+        inner = getattr(getattr(secure, "_sslobj", None), "get_unverified_chain", None)  # Python 3.10: there, under cover
+        if inner is None:
+            return []
+        return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in inner()]
+
+
+def store_of(context: ssl.SSLContext) -> List[bytes]:
+    """Return the DER certificates of the roots that a context trusts.
+
+    OpenSSL reads a folder of roots one by one when it needs them: where it has no bundle the folder is read here.
+    """
+    loaded = context.get_ca_certs(binary_form=True)
+    folder = ssl.get_default_verify_paths().capath
+    if loaded or not folder:
+        return loaded
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))[:_MAX_ROOT_FILES]]
+    return [der for path in paths for der in _der_in(path)]
+
+
+def _der_in(path: str) -> List[bytes]:
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(_MAX_FLIGHT_BYTES).decode("ascii", "replace")
+        return [ssl.PEM_cert_to_DER_cert(text[text.index(ssl.PEM_HEADER):text.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER + "\n")]
+    except (OSError, ValueError):
+        return []
 
 
 def _read_certificates(sock: socket.socket, ends_at: float) -> List[bytes]:
@@ -103,10 +154,46 @@ def lacks_intermediates(chain: List[bytes]) -> bool:
     """
     if len(chain) != 1:
         return False
+    leaf = _parsed(chain[0])
+    return leaf is not None and leaf.issuer != leaf.subject
+
+
+def has_ended(chain: List[bytes], now: float) -> bool:
+    """Tell a certificate that has expired, for where ssl gives no reason (Python 3.6).
+
+    Args:
+        chain: what served_chain gave.
+        now: seconds since 1970.
+
+    Returns:
+        True if the leaf's validity is over.
+    """
+    leaf = _parsed(chain[0]) if chain else None
+    try:
+        return leaf is not None and time_of(leaf, "not_valid_after") < now
+    except ValueError:  # no date
+        return False
+
+
+def time_of(certificate: Any, which: str) -> int:
+    """Return a time of a certificate of cryptography's, in seconds since 1970; before its version 42 it has no zone.
+
+    Args:
+        certificate: where it is read.
+        which: not_valid_before or not_valid_after.
+
+    Raises:
+        ValueError: it is no date.
+    """
+    aware = getattr(certificate, which + "_utc", None)
+    return calendar.timegm((aware or getattr(certificate, which)).utctimetuple())
+
+
+def _parsed(der: bytes) -> Any:
+    """Read a certificate; None if that cannot be done."""
     from cryptography import x509  # 40 ms, for a rare failure only
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     try:
-        leaf = x509.load_der_x509_certificate(chain[0])
+        return x509.load_der_x509_certificate(der)
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        return False
-    return leaf.issuer != leaf.subject
+        return None

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -105,6 +106,8 @@ class _HttpStream(Stream):
     def _expected_bytes(self) -> Optional[int]:
         if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise FetchError("bad-answer", "an encoding that was not asked for", where=self._response.url)
+        if self._response.request.method == "HEAD":
+            return 0
         length = self.headers.get("content-length")
         if length is None or "transfer-encoding" in self.headers:
             return None
@@ -136,6 +139,11 @@ class Conversation(abc.ABC):
     @abc.abstractmethod
     def certificate_expires(self) -> Optional[int]:
         """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> str:
+        """The IP address that was connected to last; "" if there is none yet, or proxies hide it."""
 
     @abc.abstractmethod
     def __enter__(self) -> "Conversation":
@@ -171,10 +179,13 @@ class Conversation(abc.ABC):
             FetchError: it could not be had; the reference says why.
         """
         started = time.monotonic()
-        with self.open(url, limits, headers, accept) as stream:
-            body = b"".join(stream.chunks())
-        return Answer(stream.status, stream.headers, stream.links, body,
-                      stream.first_byte_seconds, time.monotonic() - started)
+        return _whole(self.open(url, limits, headers, accept), started)
+
+
+def _whole(response: Stream, started: float) -> Answer:
+    with response as stream:
+        body = b"".join(stream.chunks())
+    return Answer(stream.status, stream.headers, stream.links, body, stream.first_byte_seconds, time.monotonic() - started)
 
 
 OpenConversation = Callable[[Network, float, Tuple[str, ...]], Conversation]  # arguments as of ``Clients.open``
@@ -205,19 +216,22 @@ class Client(Conversation):
         context: from ``tls.make_context(network)``; shared between clients.
         seconds: after so long every call fails with timed-out.
         trusted_hosts: host names that may receive ``network.username``.
+        address: of the server, numeric: connect there, past any proxy, whatever its name leads to; "": look the name up.
     """
 
-    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> None:
-        self._network = network
+    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = (),
+                 address: str = "") -> None:
+        self._network = network._replace(proxy="") if address else network
         self._trusted_hosts = trusted_hosts
         self._guard = Guard()
+        self._proxied = False
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
         self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = GuardedAdapter(self._guard, context, network.ip_resolve)
+        adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -239,16 +253,43 @@ class Client(Conversation):
         """See Conversation."""
         return self._guard.certificate_expires
 
-    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-             accept: Tuple[int, ...] = (200,)) -> Stream:
+    @property
+    def address(self) -> str:
         """See Conversation."""
+        return "" if self._proxied else self._guard.address
+
+    @property
+    def connections(self) -> int:
+        """How many connections were opened so far."""
+        return self._guard.connections
+
+    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+            accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Answer:
+        """See Conversation; more arguments as of ``open``."""
+        started = time.monotonic()
+        return _whole(self.open(url, limits, headers, accept, method, target), started)
+
+    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+             accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Stream:
+        """See Conversation.
+
+        Args:
+            url, limits, headers, accept: as there.
+            method: GET, or HEAD for the headers only.
+            target: what is sent instead of the URL's path, as it is: requests would resolve the dot segments of a probe.
+        """
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
         with self.translated(url):
-            response = self._session.get(
-                url, headers=wanted, stream=True, allow_redirects=False, auth=self._credentials(url),
-                timeout=(limits.connect_seconds, limits.read_seconds), proxies=proxies_for(self._network, url))
+            proxies = proxies_for(self._network, url)
+            self._proxied = bool(proxies)
+            request = self._session.prepare_request(requests.Request(method, url, wanted, auth=self._credentials(url)))
+            if target:
+                request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
+            response = self._session.send(
+                request, stream=True, allow_redirects=False, timeout=(limits.connect_seconds, limits.read_seconds),
+                proxies=proxies)
         if response.status_code not in accept:
             response.close()
             raise _status_error(response)

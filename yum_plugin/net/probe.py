@@ -1,12 +1,13 @@
 """Asking many mirrors at once, each in a thread of its own with a conversation that can be ended from outside."""
 import queue
 import threading
+import time
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..errors import FetchError
 from ..model import Network
 from ..urls import host_of, port_of
-from .chain import lacks_intermediates, served_chain
+from .chain import has_ended, lacks_intermediates, served_chain
 from .connect import connect
 from .fetch import Clients, Conversation, OpenConversation
 from .transport import proxies_for
@@ -79,7 +80,7 @@ class Crew:
 
 
 def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
-    """Refine "issuer not known" by a look at the chain as served: is an intermediate certificate missing?
+    """Refine "not trusted" by a look at the chain as served: has it expired, or is an intermediate certificate missing?
 
     Args:
         error: what a fetch of ``url`` raised; returned as it is unless its reference is tls-untrusted.
@@ -88,16 +89,18 @@ def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: 
         timeout_seconds: for the extra connection.
 
     Returns:
-        ``error``, or a tls-incomplete one.
+        ``error``, or a tls-expired one (for Python 3.6, whose ssl gives no reason) or a tls-incomplete one.
     """
     if error.reference != "tls-untrusted" or proxies_for(network, url):
         return error
     try:
         with connect(host_of(url), port_of(url), timeout_seconds, network.ip_resolve) as sock:
-            incomplete = lacks_intermediates(served_chain(sock, host_of(url), timeout_seconds))
+            chain = served_chain(sock, host_of(url), timeout_seconds)
     except OSError:
         return error
-    if not incomplete:
-        return error
-    return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+    if has_ended(chain, time.time()):
+        return FetchError("tls-expired", "TLS failed: the certificate has expired", where=url)
+    if lacks_intermediates(chain):
+        return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+    return error
 

@@ -86,7 +86,8 @@ def find_tls_problem(error: BaseException) -> Optional[TlsProblem]:
         The problem, or None if no TLS failure is among its causes.
     """
     for cause in causes_of(error):
-        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)):
+        # urllib3 1.26 (Python 3.6) compares names itself and has an error of its own for it, which moved between versions
+        if isinstance(cause, (ssl.SSLError, ssl.CertificateError)) or type(cause).__name__ == "CertificateError":
             return _classify(cause)
     return None
 

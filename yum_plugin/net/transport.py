@@ -2,6 +2,7 @@
 
 Own sockets that can be ended from outside, our own TLS context, nothing of the environment but the proxies that curl knows.
 """
+import contextlib
 import os
 import socket
 import ssl
@@ -30,12 +31,17 @@ class Guard:
         self._lock = threading.Lock()
         self._sockets: List[socket.socket] = []
         self.aborted = False
+        self.connections = 0
         self.certificate_expires: Optional[int] = None
+        self.address = ""  # of the last server, or proxy, that was connected to
 
     def watch(self, sock: socket.socket) -> None:
         """Remember a connection; end it at once if the client is already aborted."""
         with self._lock:
+            with contextlib.suppress(OSError):  # it may be gone already
+                self.address = str(sock.getpeername()[0])
             self._sockets.append(sock.dup())
+            self.connections += 1
             if self.aborted:
                 _shut(sock)
 
@@ -68,14 +74,15 @@ class GuardedAdapter(HTTPAdapter):
         guard: watches the sockets.
         context: the TLS context; requests' own bundle is never loaded.
         ip_resolve: 4, 6 or 0 for both families.
+        address: of the server, numeric; "": it is looked up. Names in TLS and HTTP stay those of the URL.
     """
 
-    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int) -> None:
+    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int, address: str = "") -> None:
         self._context = context
         if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
             # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address, and compares names itself if we do not ask for it
             context.check_hostname = False
-        self._pools = _pool_classes(guard, ip_resolve)
+        self._pools = _pool_classes(guard, ip_resolve, address)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -98,13 +105,13 @@ class GuardedAdapter(HTTPAdapter):
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
 
-def _pool_classes(guard: Guard, ip_resolve: int) -> Dict[str, Any]:
+def _pool_classes(guard: Guard, ip_resolve: int, address: str) -> Dict[str, Any]:
     """Make connection classes bound to one guard: urllib3 offers no other way to hand it a value."""
 
     def open_socket(connection: Any) -> socket.socket:
         if guard.aborted:
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
-        host = getattr(connection, "_dns_host", connection.host).strip("[]")
+        host = address or getattr(connection, "_dns_host", connection.host).strip("[]")
         sock = connect(host, connection.port, connection.timeout, ip_resolve)
         sock.settimeout(connection.timeout)
         guard.watch(sock)

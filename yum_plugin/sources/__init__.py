@@ -15,6 +15,8 @@ from ..urls import clean_base_url
 MAX_MIRRORS = 256  # entries looked at in one list; the rest is only counted
 MAX_DROPPED = 32  # reasons kept
 MAX_TEXT_CHARACTERS = 100  # of a name or a reason
+MAX_RANK = 999999
+SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # model.Mirror.source of what is in a list
 _SHA256_CHARACTERS = 64
 _NUMBER = re.compile(r"^[0-9]{1,6}\Z")
 _PERCENT = re.compile(r"^(100|[0-9]{1,2})%\Z")
@@ -48,6 +50,18 @@ def base_of(url: str, path: str) -> str:
     if not url.endswith("/" + path):
         raise ValueError("not the file that was asked for")
     return clean_base_url(url[: -len(path)])
+
+
+def clean_mirror(mirror: Mirror) -> Mirror:
+    """Return a mirror of another process's making as one of ours would be.
+
+    Raises:
+        TypeError, ValueError: no source of ours makes such a one.
+    """
+    if mirror.source not in SOURCES or not 0 <= mirror.rank <= MAX_RANK:
+        raise ValueError("no mirror of a list")
+    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source, mirror.rank,
+                  clean_text(mirror.excluded))
 
 
 def clean_number(text: str) -> int:

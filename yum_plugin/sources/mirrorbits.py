@@ -13,6 +13,7 @@ from lxml import etree
 from requests.utils import parse_header_links
 
 from ..errors import FetchError
+from ..hardened import HtmlReader
 from ..model import MirrorList
 from . import MAX_MIRRORS, Collector, clean_number, clean_percent
 
@@ -21,9 +22,6 @@ MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client allows t
 MAX_ROWS = 2 * MAX_MIRRORS + 64  # both tables, their headers and the hashes
 MAX_CELLS = 16  # a row; mirrorbits has 7
 MAX_CELL_CHARACTERS = 4096
-FEED_BYTES = 16384
-MAX_TAG_BYTES = 65536  # room for an image as data: URL
-MAX_ATTRIBUTES = 64  # of one tag
 _FALLBACK_WARNING = "Warning: file not served by any mirror"
 _Cell = Tuple[str, str]  # text and link
 
@@ -38,16 +36,11 @@ class _Row(NamedTuple):
         return self.cells.get(column, ("", ""))[0]
 
 
-class _PageReader:
-    """Takes the events of a lenient HTML parser (lxml's target interface) and keeps the table rows.
-
-    A target is used because a tree takes memory, and for a tag with many attributes quadratic time
-    (1 MiB of them: 50 s). Before version 2.14 libxml2 itself takes that time, but it waits for the end
-    of a tag before it looks at it: so ``feed`` stops at a tag that does not end, ``start`` at one with
-    too many attributes.
-    """
+class _PageReader(HtmlReader):
+    """Keeps the table rows of a page."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: List[_Row] = []
         self.is_mirror_list = False
         self.is_fallback = False
@@ -58,35 +51,15 @@ class _PageReader:
         self._text: List[str] = []
         self._room = 0  # characters that still fit into _text
         self._link = ""
-        self._script = ""  # the script or style element we are in
-        self._silent_bytes = 0  # fed since the parser last told anything
 
-    def feed(self, page: bytes) -> None:
-        """Read a page, or of an endless one as much as is used.
+    @property
+    def is_full(self) -> bool:
+        """Whether as many rows were read as are used."""
+        return len(self.rows) >= MAX_ROWS
 
-        Raises:
-            ValueError: it is made to exhaust the parser.
-            lxml.etree.LxmlError: there is nothing in it.
-        """
-        target: Any = self  # the type stubs ask for comment(), lxml does not
-        parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=target)
-        for begin in range(0, len(page), FEED_BYTES):
-            if len(self.rows) >= MAX_ROWS:
-                break
-            parser.feed(page[begin : begin + FEED_BYTES])
-            self._silent_bytes += FEED_BYTES
-            if self._silent_bytes > MAX_TAG_BYTES and not self._script:
-                raise ValueError("a tag or text longer than {} bytes".format(MAX_TAG_BYTES))
-        parser.close()
-
-    def start(self, tag: str, attributes: Dict[str, str]) -> None:
-        """Take a start tag; lxml's target interface, as ``data``, ``end`` and ``close``."""
-        self._silent_bytes = 0
-        if len(attributes) > MAX_ATTRIBUTES:
-            raise ValueError("a tag with more than {} attributes".format(MAX_ATTRIBUTES))
-        if tag in ("script", "style"):
-            self._script = tag
-        elif tag == "table":
+    def begin(self, tag: str, attributes: Dict[str, str]) -> None:
+        """Take a start tag."""
+        if tag == "table":
             self._header = []
         elif tag == "tr":
             self._cells = []
@@ -96,28 +69,21 @@ class _PageReader:
         elif tag in ("title", "th", "td") or tag == "p" and not self._element:
             self._element, self._text, self._room, self._link = tag, [], MAX_CELL_CHARACTERS, ""
 
-    def data(self, text: str) -> None:
+    def text(self, text: str) -> None:
         """Take a piece of text."""
-        self._silent_bytes = 0
         if self._element and self._room > 0:
             self._text.append(text[: self._room])
             self._room -= len(text)
 
-    def end(self, tag: str) -> None:
-        """Take an end tag, written or implied."""
-        self._silent_bytes = 0
-        if tag == self._script:
-            self._script = ""
-        elif tag == self._element:
+    def finish(self, tag: str) -> None:
+        """Take an end tag."""
+        if tag == self._element:
             self._element = ""
             self._end_text(tag, "".join(self._text).strip())
         elif tag == "tr":
             self._end_row()
         elif tag == "table":
             self._header = []
-
-    def close(self) -> None:
-        """Take the end of the page; what was read stays in the fields."""
 
     def _end_text(self, tag: str, text: str) -> None:
         if tag == "title":
@@ -164,11 +130,9 @@ def parse_list_page(body: bytes, path: str) -> MirrorList:
 
 
 def _read_page(body: bytes, path: str) -> _PageReader:
-    # What is no UTF-8, and NUL, would make libxml2 guess another charset or stop.
-    text = body.decode("utf-8", "replace").replace("\0", "\ufffd")
     page = _PageReader()
     try:
-        page.feed(text.encode("utf-8"))
+        page.feed(body)
     except (etree.LxmlError, ValueError):
         raise FetchError("bad-answer", "the mirror list is no HTML page that we read", where=path) from None
     if not page.is_mirror_list:

@@ -1,0 +1,35 @@
+"""The audit's subject in the lab, and what its checks find."""
+import time
+from typing import Any, Dict
+
+from yum_plugin.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
+from yum_plugin.keyfiles import load_keys
+from yum_plugin.model import Network
+
+from .world import lab_settings
+
+ROOM = Cost(1000, 10**9)
+
+
+def subject_of(lab: Any, url: str, folder: Any, **changes: Any) -> Subject:
+    """A mirror of the lab as the command would examine it, with plenty of room."""
+    network = Network(proxy="", ssl_ca_cert=lab.ca_bundle)
+    keys = tuple(load_keys([lab.key_file], [lab.key_fingerprint]))
+    settings = lab_settings(lab, folder, connect_timeout=2.0, read_timeout=2.0)
+    subject = Subject(url, "", network, network, keys, "", REPOSITORIES, settings, Options(), int(time.time()), Budget(ROOM, 120.0))
+    return subject._replace(**changes)
+
+
+def found(findings: Any) -> Dict[str, Any]:
+    """Findings by their names."""
+    return {finding.check: finding for finding in findings}
+
+
+def verdicts(findings: Any) -> Dict[str, str]:
+    """Verdicts by the names of the findings."""
+    return {finding.check: finding.verdict for finding in findings}
+
+
+def words(finding: Any) -> str:
+    """All evidence of a finding."""
+    return "\n".join(finding.evidence)

@@ -1,0 +1,414 @@
+"""Least privilege: who talks to the mirrors is not root, and can do no harm by dying, hanging or lying."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.faults_table import good_mirrors, own_lines
+from tests.lab.mirror import Fault
+from tests.lab.plugin import command_path, install_plugin, state_path
+from yum_plugin import reach
+from yum_plugin.ask import Patience
+from yum_plugin.errors import FetchError, MirrorsError, UsageError
+from yum_plugin.listing import PAGE
+from yum_plugin.model import Mirror, Network
+from yum_plugin.net.fetch import Client, Limits
+from yum_plugin.privsep import parent, wire
+from yum_plugin.privsep.confine import NOBODY
+from yum_plugin.privsep.parent import RemoteConversation, separated
+
+from .conftest import REPOSITORY_ROOT
+from .rawserver import RawServer, says, stays_silent_after
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="only root can give up root")
+DIRECT = Network(proxy="")
+OURS, DNF = "xcpng-mirrors/", "libdnf"
+
+
+def connection_of(port):
+    """Return user and socket's inode of the client's end of a connection on 127.0.0.0/8; None if it is gone (/proc/net/tcp)."""
+    with open("/proc/net/tcp") as stream:
+        rows = [line.split() for line in stream.readlines()[1:]]
+    found = [(int(row[7]), row[9]) for row in rows if int(row[1].rpartition(":")[2], 16) == port and row[9] != "0"]
+    return found[0] if found else None
+
+
+def process_of(port):
+    """Return the process that has the client's end of a connection; None if it is gone."""
+    link = "socket:[{}]".format((connection_of(port) or "?")[-1])
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            folder = "/proc/{}/fd".format(process)
+            if any(os.readlink(os.path.join(folder, number)) == link for number in os.listdir(folder)):
+                return int(process)
+    return None
+
+
+def status_of(process):
+    """Return /proc/PID/status as a dictionary."""
+    with open("/proc/{}/status".format(process)) as stream:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in stream if ":\t" in line)
+
+
+def limits_of(process):
+    """Return the hard limits of a process by their names in /proc/PID/limits."""
+    with open("/proc/{}/limits".format(process)) as stream:
+        return {line[:26].strip(): line[47:68].strip() for line in stream}
+
+
+def answers(decide):
+    """A fault that is no fault: it sees each request, and may say what is sent."""
+    return (Fault("watched", "sees who asks", lambda mirror, request: decide(request)),)
+
+
+@pytest.fixture
+def host(lab, tmp_path):
+    made = lab.installroot(str(tmp_path / "host"))
+    install_plugin(made, lab)
+    return made
+
+
+# Who asks.
+
+
+@needs_root
+@pytest.mark.dnf
+def test_all_that_our_engine_asks_of_servers_nobody_asks_and_what_dnf_asks_root(lab, host):
+    good_mirrors(lab)
+    seen = set()
+
+    def look(request):
+        agent = request.headers.get("user-agent", "")
+        seen.add(("ours" if agent.startswith(OURS) else "dnf", connection_of(request.client_port)[0]))
+
+    for mirror in list(lab.mirrors.values()) + [lab.origin]:
+        mirror.faults = answers(look)
+    redirected = lab.redirector.server._answer
+    lab.redirector.server._answer = lambda request: (look(request), redirected(request))[1]
+    done = host.dnf("-y", "install", "lab-agent")
+    lab.redirector.server._answer = redirected
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+    assert ("ours", NOBODY) in seen and seen <= {("ours", NOBODY), ("dnf", 0)}
+
+
+@needs_root
+@pytest.mark.dnf
+@pytest.mark.parametrize("subcommand", ["refresh", "mirrors", "precheck"])
+def test_the_command_called_by_root_has_nobody_ask_too(subcommand, lab, host):
+    users = set()
+    lab.add_mirror("watched").faults = answers(lambda request: users.add(connection_of(request.client_port)[0]))
+    done = subprocess.run([command_path(), subcommand, "--config", host.pluginconf + "/xcpng-mirrors.conf", "--installroot",
+                           host.root, "--reposdir", host.repos], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode in (0, 1), done.stdout
+    assert users == {NOBODY}
+
+
+@needs_root
+def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(tmp_path):
+    secret = tmp_path / "state"
+    secret.write_text("the lock, say")
+    with RawServer(stays_silent_after(b"")) as server:
+        script = ("import sys; sys.path.insert(0, {!r})\n"
+                  "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
+                  "from yum_plugin.net.fetch import Limits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 77) as reach:\n"
+                  "    with reach.open(network, 60.0, ()) as client: client.get({!r}, Limits(1000, 60.0, 60.0))\n")
+        started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)])
+        try:
+            assert server.asked.wait(20)
+            child = process_of(server._open[-1].getpeername()[1])
+            status, limits = status_of(child), limits_of(child)
+            assert child != started.pid and status["PPid"] == str(started.pid)
+            assert set((status["Uid"] + "\t" + status["Gid"]).split()) == {str(NOBODY)} and status["Groups"].split() == []
+            assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+            assert (limits["Max cpu time"], limits["Max file size"], limits["Max open files"], limits["Max core file size"]) == (
+                "77", "0", "256", "0")
+            assert 0 < int(limits["Max address space"]) < 2 * 1024 ** 3
+            files = {os.readlink("/proc/{}/fd/{}".format(child, number)) for number in os.listdir("/proc/{}/fd".format(child))}
+            assert {name for name in files if not name.startswith("socket:")} <= {os.devnull, "anon_inode:[eventpoll]"}
+        finally:
+            started.kill()
+            started.wait()
+        ended = os.pidfd_open(child) if hasattr(os, "pidfd_open") and os.path.exists("/proc/{}".format(child)) else None
+        if ended is not None:
+            import select
+            assert select.select([ended], [], [], 20)[0], "it outlives its parent"
+            os.close(ended)
+
+
+@needs_root
+@pytest.mark.dnf
+def test_what_a_host_has_accepted_and_remembers_only_root_can_read_and_the_metalink_anybody(lab, host):
+    good_mirrors(lab)
+    host.dnf("-y", "install", "lab-agent")
+    modes = {name: stat.S_IMODE(os.stat(state_path(host, "xcp-ng-updates", name)).st_mode)
+             for name in ("accepted.json", "mirrors.json", "metalink.xml")}
+    assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600, "metalink.xml": 0o644}
+
+
+def test_who_is_not_root_asks_himself(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("nothing is to be forked"))
+    with separated([DIRECT], 1) as found:
+        with found.open(DIRECT, 1.0, ()) as client:
+            assert type(client) is Client
+    assert found.ask_list is reach.ask_list
+
+
+# What becomes of an update when the child dies, hangs, or lies.
+
+
+def child_killed_by(signal_number, caught):
+    def strike(request):
+        if request.headers.get("user-agent", "").startswith(OURS):
+            process = process_of(request.client_port)
+            if process is not None:  # another of its connections may have been quicker
+                caught.append(process)
+                os.kill(process, signal_number)
+    return strike
+
+
+@needs_root
+@pytest.mark.dnf
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV])
+def test_a_child_that_is_killed_or_hangs_leaves_stock_behaviour_one_warning_and_no_process(signal_number, lab, host):
+    install_plugin(host, lab, deadline=2, connect_timeout=1, read_timeout=1)
+    good_mirrors(lab)
+    caught = []
+    for name in ("good1", "good2"):
+        lab.mirrors[name].faults = answers(child_killed_by(signal_number, caught))
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+    said = own_lines(done)
+    assert len(said) == 2 and all("is left as it is" in line and line in done.stderr for line in said), "one a repository"
+    assert caught and not any(os.path.exists("/proc/{}".format(process)) for process in caught)
+    for name in ("xcp-ng-base", "xcp-ng-updates"):
+        path = state_path(host, name, "mirrors.json")
+        records = json.load(open(path))["records"] if os.path.exists(path) else {}
+        assert not any(record["failures"] for record in records.values()), "no mirror is to blame"
+
+
+@needs_root
+@pytest.mark.dnf
+def test_a_child_that_dies_while_packages_come_leaves_them_to_dnf(lab, host):
+    good_mirrors(lab)
+    strike, caught = [], []
+
+    def at_packages(request):
+        if request.path.endswith(".rpm") and not strike:
+            strike.append(1)
+            child_killed_by(signal.SIGKILL, caught)(request)
+
+    for name in ("good1", "good2"):
+        lab.mirrors[name].faults = answers(at_packages)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert caught and (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+    assert "sandbox" in done.stderr + done.stdout or own_lines(done) == []
+
+
+_LIAR = """#!{python}
+import sys
+sys.path.insert(0, {root!r})
+from yum_plugin.privsep import child
+child.converse = lambda served: served.sock.sendall({rubbish!r}) or served.client.abort()
+from yum_plugin.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+_REFUSED = """#!{python}
+import sys
+sys.path.insert(0, {root!r})
+from yum_plugin.privsep import confine
+confine._limit = lambda bounds: (_ for _ in ()).throw(OSError(1, "not permitted"))
+from yum_plugin.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@needs_root
+@pytest.mark.dnf
+@pytest.mark.parametrize("script, rubbish", [(_LIAR, b"rubbish" * 100), (_LIAR, b"V\x00\x00\x00\x02[]"), (_REFUSED, b"")])
+def test_a_child_that_answers_rubbish_or_cannot_give_up_root_leaves_stock_behaviour(script, rubbish, lab, host, tmp_path):
+    command = tmp_path / "command"
+    command.write_text(script.format(python=sys.executable, root=str(REPOSITORY_ROOT), rubbish=rubbish))
+    command.chmod(0o755)
+    install_plugin(host, lab, command=str(command))
+    good_mirrors(lab)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
+    said = own_lines(done)
+    assert len(said) == 2 and all("is left as it is: sandbox: " in line for line in said), said
+
+
+# What the parent believes of what a child says: the socket's other end is in an attacker's hands.
+
+
+@contextlib.contextmanager
+def conversation_with(*sent):
+    """A conversation whose child says this, whatever it is asked, and ends."""
+    mine, theirs = socket.socketpair()
+
+    def say():
+        with contextlib.suppress(OSError):  # nobody listens any more
+            theirs.sendall(b"".join(sent))
+            theirs.shutdown(socket.SHUT_WR)
+
+    speaker = threading.Thread(target=say)
+    speaker.start()
+    with RemoteConversation(lambda: mine, 5.0) as client:
+        yield client
+    speaker.join()
+    theirs.close()
+
+
+def frame(kind, value=None, raw=b""):
+    payload = raw if value is None else json.dumps(value).encode()
+    return wire._FRAME.pack(kind, len(payload)) + payload
+
+
+HEAD = {"status": 200, "headers": {}, "links": [], "first_byte_seconds": 0.1, "certificate_expires": None, "address": ""}
+WORDS = {"family": "fetch", "reference": "unreachable", "what": "x", "where": "y", "hint": ""}
+
+
+def head(**changes):
+    return frame(wire.HEAD, dict(HEAD, **changes))
+
+
+def test_an_honest_child_is_understood():
+    with conversation_with(head(headers={"a": "b"}, links=["<l>"], certificate_expires=5, address="::1"), frame(wire.DATA, raw=b"he"),
+                           frame(wire.DATA, raw=b"llo"), frame(wire.END)) as client:
+        answer = client.get("http://mirror.test/", Limits(5))
+        assert (answer.status, answer.headers, answer.links, answer.body) == (200, {"a": "b"}, ("<l>",), b"hello")
+        assert (client.certificate_expires, client.address) == (5, "::1")
+
+
+@pytest.mark.parametrize("sent", [
+    [], [b"rubbish" * 9], [b"\x00" * 64], [frame(wire.HEAD, raw=b"{")], [frame(wire.HEAD, raw=b"[]")], [frame(wire.HEAD, raw=b"[" * 99999)],
+    [frame(wire.DATA, raw=b"no head")], [frame(wire.END)], [frame(wire.VALUE, HEAD)], [head(status=404)], [head(status="200")],
+    [head(status=None)], [head(headers=[])], [head(headers={str(number): "" for number in range(999)})], [head(links=5)],
+    [head(first_byte_seconds="soon")], [head(first_byte_seconds=-1)], [head(first_byte_seconds=1e99)],
+    [frame(wire.HEAD, raw=json.dumps(HEAD).replace("0.1", "NaN").encode())], [head(certificate_expires="later")],
+    [head(certificate_expires=float("inf"))], [head(address="m.test")], [head(address=5.5)], [frame(wire.HEAD, {"status": 200})], [head(), frame(wire.HEAD, HEAD)], [head()],
+    [head(), frame(wire.VALUE, {})], [wire._FRAME.pack(wire.HEAD, 2 ** 31)], [head(), wire._FRAME.pack(wire.DATA, 2 ** 32 - 1)],
+    [frame(wire.ERROR, raw=b"oh")], [frame(wire.ERROR, {})], [frame(wire.ERROR, dict(WORDS, reference="rollback"))],
+    [frame(wire.ERROR, dict(WORDS, reference=["x"]))], [frame(wire.ERROR, dict(WORDS, family="trust"))],
+    [frame(wire.ERROR, dict(WORDS, what=5))], [frame(wire.ERROR, dict(WORDS, family={}))],
+], ids=lambda sent: repr(b"".join(sent)[:24]))
+def test_a_lie_about_a_request_is_an_error_of_this_host_and_of_no_mirror(sent):
+    with conversation_with(*sent) as client, pytest.raises(UsageError) as error:
+        client.get("http://mirror.test/", Limits(1000))
+    assert error.value.reference == "sandbox"
+
+
+def test_endless_data_from_a_child_stops_at_the_cap():
+    with conversation_with(head(), *[frame(wire.DATA, raw=b"x" * 1000)] * 3) as client, pytest.raises(FetchError) as error:
+        client.get("http://mirror.test/", Limits(2500))
+    assert error.value.reference == "too-large"
+
+
+def test_an_error_that_a_child_tells_of_is_raised_with_its_words_cut():
+    with conversation_with(frame(wire.ERROR, dict(WORDS, what="w" * 99999))) as client, pytest.raises(FetchError) as error:
+        client.get("http://mirror.test/", Limits(1))
+    assert error.value.reference == "unreachable" and len(error.value.what) == parent.MAX_WORDS_CHARACTERS
+
+
+WAYS = {"ipv4": "yes", "ipv6": "none", "rsync": ""}
+CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"], "not_before": 1, "not_after": 2, "protocol": "p",
+               "address": "::1"}
+
+
+@pytest.mark.parametrize("act, good, changes", [
+    (parent._ways, WAYS, [{"ipv4": "maybe"}, {"ipv6": None}, {"rsync": ["yes"]}]),
+    (parent._certificate, CERTIFICATE, [{"sha256": "A" * 64}, {"sha256": None}, {"not_after": 10 ** 30}, {"not_before": "soon"}, {"names": 5},
+                                        {"not_after": float("inf")}, {"address": "m.test"}]),
+], ids=["ways", "certificate"])
+def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, changes):
+    def said(value):
+        with conversation_with(frame(wire.VALUE, value)) as client:
+            return act(client, "https://m.test/", Network(), 1.0)
+
+    assert said(good) == type(said(good))(**{key: tuple(value) if isinstance(value, list) else value for key, value in good.items()})
+    for wrong in [dict(good, **change) for change in changes] + [{}]:
+        with pytest.raises(UsageError) as error:
+            said(wrong)
+        assert error.value.reference == "sandbox"
+
+
+LISTED = ["https://m.test/", "M", "FR", "list-page", 1, ""]
+
+
+def ask(*sent):
+    with conversation_with(*sent) as client:
+        return parent._ask_list(client, PAGE, ("https://r.test/",), "x", Patience(1, 1))
+
+
+def test_a_list_that_a_child_has_read_is_cleaned_again():
+    listed = ["https://m.test", "M\x1b[2J" + "m" * 999, "fr, de", "origin", 7, "down\n"]
+    found = ask(frame(wire.VALUE, {"mirrors": [listed] * 300, "sha256": "X", "dropped": ["d" * 999] * 99}))
+    assert found.mirrors[0] == Mirror("https://m.test/", "M?[2J" + "m" * 95, "FR", "origin", 7, "down?")
+    assert (len(found.mirrors), found.sha256, len(found.dropped), len(found.dropped[0])) == (256, "", 32, 100)
+
+
+@pytest.mark.parametrize("place, value", [
+    (0, "file:///etc/passwd"), (0, "https://user:secret@m.test/"), (0, "https://m.test/../"), (0, "https://m.test/\r\nHost: x"), (0, 5),
+    (1, None), (2, 5), (3, "baseurl"), (3, "known"), (3, []), (4, -1), (4, 10 ** 9), (4, "first"), (5, {}),
+])
+def test_a_list_with_what_no_source_gives_is_believed_in_no_part(place, value):
+    listed = list(LISTED)
+    listed[place] = value
+    with pytest.raises(UsageError) as error:
+        ask(frame(wire.VALUE, {"mirrors": [LISTED, listed], "sha256": "", "dropped": []}))
+    assert error.value.reference == "sandbox"
+
+
+@pytest.mark.fuzz
+@given(st.one_of(st.binary(max_size=200), st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(sorted(set(HEAD) | set(WORDS) | {"mirrors", "sha256"})),
+                                                                inner, max_size=6), max_leaves=12)),
+       st.sampled_from([wire.HEAD, wire.DATA, wire.END, wire.VALUE, wire.ERROR]))
+def test_whatever_a_child_says_ends_in_an_error_of_ours(said, kind):
+    sent = frame(kind, raw=said) if isinstance(said, bytes) else frame(kind, said)
+    for talk in (lambda: ask(sent), lambda: _get(sent)):
+        with pytest.raises(MirrorsError):
+            talk()
+
+
+def _get(sent):
+    with conversation_with(sent) as client:
+        client.get("http://mirror.test/", Limits(1000))
+
+
+# The child as it is, in a process of its own.
+
+
+@needs_root
+@pytest.mark.parametrize("behave, expected", [
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLink: <a>\r\n\r\nhello"), "(200, ('<a>',), b'hello')"),
+    (says(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"), "http-status"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"), "truncated"),
+    (says(b"HTTP/1.1 302 OK\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"), "redirect-refused"),
+    (says(b"rubbish\r\n\r\n"), "bad-answer"),
+    (stays_silent_after(b""), "timed-out"),
+])
+def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected):
+    with RawServer(behave) as server:
+        script = ("import sys; sys.path.insert(0, {!r})\n"
+                  "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
+                  "from yum_plugin.errors import MirrorsError\nfrom yum_plugin.net.fetch import Limits\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 60) as reach:\n"
+                  "    with reach.open(network, 5.0, ()) as client:\n"
+                  "        try: answer = client.get({!r}, Limits(1000, 1.0, 0.2))\n"
+                  "        except MirrorsError as error: print(error.reference)\n"
+                  "        else: print((answer.status, answer.links, answer.body))\n")
+        done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), server.url)], stdout=subprocess.PIPE,
+                              universal_newlines=True, timeout=30, check=True)
+    assert done.stdout.strip() == expected

@@ -1,0 +1,281 @@
+"""The rsync program as a client: its command line and environment, its listings, its ways to fail; a real daemon."""
+import os
+import shutil
+import socket
+import stat
+import threading
+import time
+
+import pytest
+
+from tests.rsyncd import RsyncDaemon, free_port
+from yum_plugin.errors import FetchError, UsageError
+from yum_plugin.net.rsync import Address, Bounds, listing, parse_address, parse_entry, rsync_error, running, unsafe_name
+
+QUICK = Bounds(connect_seconds=5, silent_seconds=5, seconds=30)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    folder = tmp_path / "tree"
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "f").write_text("hello")
+    os.utime(str(folder / "a" / "b" / "f"), (1000000000, 1000000000))
+    return folder
+
+
+@pytest.fixture
+def daemon(tmp_path, tree):
+    with RsyncDaemon(tmp_path / "daemon", {"repo": tree}) as daemon:
+        yield daemon
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize("text, address, url", [
+    ("rsync://updates.xcp-ng.org/repo/", Address("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
+    ("rsync://updates.xcp-ng.org/repo", Address("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
+    ("rsync://h:8873/m/a/b.c-d~1/", Address("h", 8873, "m", "a/b.c-d~1"), "rsync://h:8873/m/a/b.c-d~1/"),
+    ("rsync://[::1]:8873/m", Address("[::1]", 8873, "m", ""), "rsync://[::1]:8873/m/"),
+    ("rsync://127.0.0.1", None, ""),
+    ("rsync://127.0.0.1/", Address("127.0.0.1", 873, "", ""), "rsync://127.0.0.1/"),
+])
+def test_an_address_is_read_and_written(text, address, url):
+    if address is None:
+        with pytest.raises(ValueError):
+            parse_address(text)
+    else:
+        assert parse_address(text) == address and address.url == url
+
+
+@pytest.mark.parametrize("text", [
+    "", "repo", "host::repo/", "ssh://h/m", "rsync:h/m", "RSYNC://h/m", "rsync://user@h/m", "rsync://user:word@h/m", "rsync://-e/m",
+    "rsync://h/-m", "rsync://h/--daemon", "rsync://h:0/m", "rsync://h:65536/m", "rsync://h:x/m", "rsync://h/m/../x", "rsync://h/m/./x",
+    "rsync://h/m//x", "rsync://h/..", "rsync://h/m/*", "rsync://h/m/a[1]", "rsync://h/m/$(id)", "rsync://h/m/a b", "rsync://h/m/a\nb",
+    "rsync://h/m\n", "rsync://h/m/\\#012", "rsync://h/m/%2e%2e", "rsync://h/é", "rsync://a..b/m", "rsync:///m", "rsync://[::1/m",
+])  # fmt: skip
+def test_what_is_no_plain_address_is_refused_in_words_that_repeat_nothing_of_it(text):
+    with pytest.raises(ValueError) as refused:
+        parse_address(text)
+    assert "$" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+# Lines.
+
+
+@pytest.mark.parametrize("line, path, kind, size, mtime, target", [
+    (b"-rw-r--r--        1234 2026/11/26 03:03:31 a b", "a b", "file", 1234, 1795662211, ""),
+    (b"drwxr-xr-x        4096 1960/01/01 00:00:00 d", "d", "folder", 4096, -315619200, ""),
+    (b"lrwxrwxrwx           1 2026/11/26 03:03:31 l -> m -> n", "l", "link", 1, 1795662211, "m -> n"),
+    (b"-rwsr-sr-t           1 2026/11/26 03:03:31 x -> y", "x -> y", "file", 1, 1795662211, ""),
+    (b"brw-rw----           0 2026/11/26 03:03:31 sda", "sda", "device", 0, 1795662211, ""),
+    (b"crw-rw----           0 2026/11/26 03:03:31 null", "null", "device", 0, 1795662211, ""),
+    (b"prw-r--r--           0 2026/11/26 03:03:31 fifo", "fifo", "special", 0, 1795662211, ""),
+    (b"srw-r--r--           0 2026/11/26 03:03:31 socket", "socket", "special", 0, 1795662211, ""),
+    (b"-rw-r--r--           1 2026/11/26 03:03:31  lead ", " lead ", "file", 1, 1795662211, ""),
+    (b"-rw-r--r--           1 2026/11/26 03:03:31 new\\#012line", "new\nline", "file", 1, 1795662211, ""),
+    (b"-rw-r--r--           1 2026/11/26 03:03:31 bad\\#377", "bad\udcff", "file", 1, 1795662211, ""),
+    (b"-rw-r--r--           1 2026/11/26 03:03:31 \\#303\\#251\\#134#012", "é\\#012", "file", 1, 1795662211, ""),
+    (b"-rw-r--r--           1 2026/11/26 03:03:31 ../../etc/cron.d/x", "../../etc/cron.d/x", "file", 1, 1795662211, ""),
+])  # fmt: skip
+def test_a_line_of_a_listing_is_read_to_the_byte(line, path, kind, size, mtime, target):
+    entry = parse_entry(line)
+    assert (entry.path, entry.kind, entry.size, entry.mtime, entry.target) == (path, kind, size, mtime, target)
+
+
+@pytest.mark.parametrize("line", [
+    b"", b"hello", b"-rw-r--r-- 1 2026/11/26 03:03:31 ", b"-rw-r--r-- 1 2026/13/26 03:03:31 x", b"?rw-r--r-- 1 2026/11/26 03:03:31 x",
+    b"-rw-r--r-- 1,234 2026/11/26 03:03:31 x", b"-rw-r--r-- -1 2026/11/26 03:03:31 x", b"-rw-r--r-- 1 20266/11/26 03:03:31 x",
+])
+def test_what_is_no_line_of_a_listing_is_refused(line):
+    with pytest.raises(ValueError):
+        parse_entry(line)
+
+
+@pytest.mark.parametrize("path, safe", [
+    ("a/b", True), ("a -> b", True), ("é", True), ("bad\udcff", True), ("...", True), ("..", False), ("a/../b", False), ("/etc/passwd", False),
+    ("a//b", False), ("a/", False), ("", False), ("a\nb", False), ("a\x7f", False), ("./a", False),
+])
+def test_a_name_that_leaves_its_folder_or_breaks_lines_is_told(path, safe):
+    assert (unsafe_name(path) == "") == safe
+
+
+# A real daemon.
+
+
+def test_a_module_is_listed_without_the_words_of_its_host(daemon):
+    found = {entry.path: entry for entry in listing(parse_address(daemon.url("repo")), QUICK)}
+    assert set(found) == {"a", "a/b", "a/b/f"}
+    assert found["a/b/f"][1:] == ("file", 5, 1000000000, "rw-r--r--", "") and found["a"].kind == "folder"
+
+
+def test_a_part_of_a_module_and_a_single_folder_are_listed(daemon):
+    assert [entry.path for entry in listing(parse_address(daemon.url("repo/a")), QUICK)] == ["b", "b/f"]
+    assert [entry.path for entry in listing(parse_address(daemon.url("repo")), QUICK, below="a/b")] == ["f"]
+    assert [entry.path for entry in listing(parse_address(daemon.url("repo")), QUICK, recursive=False)] == ["a"]
+
+
+def test_every_name_and_kind_arrives_as_it_is(daemon, tree):
+    for name in ("new\nline", "bad\udcff", "b\\#012", "é", " -> "):
+        (tree / name).write_text("x")
+    (tree / "link").symlink_to("/etc/passwd")
+    os.mkfifo(str(tree / "fifo"))
+    (tree / "setuid").write_text("x")
+    (tree / "setuid").chmod(0o4755)
+    found = {entry.path: entry for entry in listing(parse_address(daemon.url("repo")), QUICK)}
+    assert {name for name, entry in found.items() if entry.unsafe} == {"new\nline"}
+    assert {name for name, entry in found.items() if not entry.is_utf8} == {"bad\udcff"}
+    assert (found["link"].kind, found["link"].target, found["fifo"].kind) == ("link", "/etc/passwd", "special")
+    assert found["setuid"].permissions == "rwsr-xr-x" and {"b\\#012", "é", " -> "} <= set(found)
+
+
+@pytest.mark.parametrize("change, reference", [({"max_entries": 2}, "too-large"), ({"max_line_bytes": 40}, "too-large")])
+def test_an_endless_listing_ends_at_its_cap(change, reference, daemon):
+    with pytest.raises(FetchError) as refused:
+        list(listing(parse_address(daemon.url("repo")), QUICK._replace(**change)))
+    assert refused.value.reference == reference
+
+
+@pytest.mark.parametrize("path, reference, words", [
+    ("none", "rsync-refused", "Unknown module 'none'"), ("repo/none", "rsync-partial", "No such file or directory"),
+])
+def test_what_is_not_there_is_told_in_the_daemons_words(path, reference, words, daemon):
+    with pytest.raises(FetchError) as refused:
+        list(listing(parse_address(daemon.url(path)), QUICK))
+    assert refused.value.reference == reference and words in refused.value.what and daemon.url(path) in refused.value.where
+
+
+def test_a_module_with_a_password_asks_nobody(tmp_path, tree):
+    with RsyncDaemon(tmp_path / "daemon", {"repo": tree}, **{"auth users": "somebody", "secrets file": "/none"}) as daemon:
+        with pytest.raises(FetchError) as refused:
+            list(listing(parse_address(daemon.url("repo")), QUICK))
+    assert refused.value.reference == "rsync-refused" and "auth failed" in refused.value.what
+
+
+def test_a_listing_follows_no_link(daemon, tree):
+    os.symlink("loop", str(tree / "loop"))
+    shutil.rmtree(str(tree / "a" / "b"))
+    os.symlink("../a", str(tree / "a" / "b"))
+    assert {entry.path for entry in listing(parse_address(daemon.url("repo")), QUICK)} == {"a", "a/b", "loop"}
+
+
+def test_nobody_listening_is_unreachable():
+    with pytest.raises(FetchError) as refused:
+        list(listing(Address("127.0.0.1", free_port(), "repo", ""), QUICK))
+    assert refused.value.reference == "unreachable"
+
+
+@pytest.mark.parametrize("greeting, bounds, reference", [
+    (b"", QUICK._replace(connect_seconds=1, silent_seconds=1), "timed-out"),
+    (b"", QUICK._replace(seconds=0.5), "timed-out"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", QUICK, "rsync-refused"),
+    (b"@RSYNCD: 31.0\n", QUICK._replace(silent_seconds=1), "timed-out"),
+])
+def test_a_server_that_is_silent_or_none_ends_in_time(greeting, bounds, reference):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        held = []
+
+        def answer():
+            connection = server.accept()[0]
+            held.append(connection)
+            connection.sendall(greeting)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(FetchError) as refused:
+            list(listing(Address("127.0.0.1", server.getsockname()[1], "repo", ""), bounds))
+        thread.join()
+        held[0].close()
+    assert refused.value.reference == reference and time.monotonic() - began < 20
+
+
+# The program itself.
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A program called rsync, first on PATH."""
+    def make(script):
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "rsync").write_text("#!/bin/sh\n" + script)
+        (folder / "rsync").chmod(stat.S_IRWXU)
+        monkeypatch.setenv("PATH", "{}:{}".format(folder, os.environ["PATH"]))
+    return make
+
+
+def test_nothing_of_the_callers_environment_says_how_rsync_runs(stand_in, tmp_path, monkeypatch):
+    stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(tmp_path))
+    for name in ("RSYNC_RSH", "RSYNC_PROXY", "RSYNC_PASSWORD", "RSYNC_CONNECT_PROG", "RSYNC_OLD_ARGS", "TZ", "LANG", "LD_PRELOAD_X"):
+        monkeypatch.setenv(name, "trap")
+    assert list(listing(Address("h", 873, "m", ""), QUICK)) == []
+    assert "trap" not in (tmp_path / "env").read_text() and "TZ=UTC" in (tmp_path / "env").read_text()
+    words = (tmp_path / "words").read_text().split()
+    assert words[-2:] == ["--", "rsync://h/m/"] and {"--no-motd", "--timeout=5", "--contimeout=5", "--list-only"} <= set(words)
+    assert list(listing(Address("h", 873, "m", ""), QUICK._replace(proxy="proxy:3128"))) == []
+    assert "RSYNC_PROXY=proxy:3128" in (tmp_path / "env").read_text()
+
+
+def test_a_machine_without_rsync_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError) as refused:
+        list(listing(Address("h", 873, "m", ""), QUICK))
+    assert "install" in refused.value.hint
+
+
+def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in, tmp_path):
+    stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(tmp_path))
+    entries = listing(Address("h", 873, "m", ""), QUICK)
+    assert next(entries).path == "x"
+    entries.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_it_says_endlessly_on_stderr_is_kept_in_part(stand_in):
+    stand_in("head -c 3000000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho '@ERROR: full' >&2\nexit 5\n")
+    with pytest.raises(FetchError) as refused:
+        list(listing(Address("h", 873, "m", ""), QUICK))
+    assert refused.value.reference == "rsync-refused" and "full" in refused.value.what and len(refused.value.what) < 20000
+
+
+@pytest.mark.parametrize("line", ["Welcome!", "-rw-r--r-- x", "receiving file list"])
+def test_what_is_no_listing_is_a_bad_answer_and_not_an_empty_one(line, stand_in):
+    stand_in("echo '{}'\n".format(line))
+    with pytest.raises(FetchError) as refused:
+        list(listing(Address("h", 873, "m", ""), QUICK))
+    assert refused.value.reference == "bad-answer"
+
+
+def test_a_line_that_was_cut_off_is_no_entry(stand_in):
+    stand_in("printf -- '-rw-r--r-- 1 2026/11/26 03:03:31 whole\\n-rw-r--r-- 1 2026/11/26 03:03:31 ha'\nexit 12\n")
+    found = []
+    with pytest.raises(FetchError) as refused:
+        for entry in listing(Address("h", 873, "m", ""), QUICK):
+            found.append(entry.path)
+    assert found == ["whole"] and refused.value.reference == "truncated"
+
+
+@pytest.mark.parametrize("code, said, kind, reference", [
+    (1, b"rsync: --x: unknown option\n", UsageError, "configuration"), (2, b"", FetchError, "bad-answer"), (5, b"@ERROR: x\n", FetchError, "rsync-refused"),
+    (10, b"", FetchError, "unreachable"), (11, b"rsync: [receiver] write failed: No space left on device (28)\n", UsageError, "state"),
+    (11, b"rsync: [sender] read failed\n", FetchError, "rsync-failed"), (12, b"", FetchError, "truncated"), (23, b"", FetchError, "rsync-partial"),
+    (24, b"", FetchError, "rsync-partial"), (30, b"", FetchError, "timed-out"), (35, b"", FetchError, "timed-out"), (-9, b"", FetchError, "rsync-failed"),
+])
+def test_every_exit_code_has_a_reference(code, said, kind, reference):
+    error = rsync_error(code, said, "rsync://h/m/")
+    assert type(error) is kind and error.reference == reference and error.what
+
+
+def test_the_group_is_gone_when_the_block_is_left(stand_in, tmp_path):
+    stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(tmp_path))
+    with running(["--", "rsync://h/m/"], QUICK, "h") as run:
+        assert next(run.lines(100)) == b"x"
+    child = int((tmp_path / "child").read_text())
+    ends_at = time.monotonic() + 10
+    while os.path.exists("/proc/{}/stat".format(child)) and open("/proc/{}/stat".format(child)).read().split()[2] not in "ZX":
+        assert time.monotonic() < ends_at

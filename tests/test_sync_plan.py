@@ -1,0 +1,118 @@
+"""What a sync decides before it touches anything: what is left out, what belongs together, what is deleted."""
+import pytest
+
+from yum_plugin.net.rsync import Entry
+from yum_plugin.syncing.plan import (
+    MAX_DELETE,
+    Before,
+    Brake,
+    Outcome,
+    Unit,
+    UnitIndex,
+    deletions,
+    find_units,
+    is_excluded,
+    link_stays_inside,
+    sift,
+)
+
+UPDATES, BASE = Unit("8/8.3/updates/x86_64", True), Unit("8/8.3/base/x86_64", True)
+
+
+def entry(path, kind="file", target=""):
+    return Entry(path, kind, 1, 1000, "rw-r--r--", target)
+
+
+@pytest.mark.parametrize("path, kind, target, reason", [
+    ("a", "file", "", ""), ("d/a", "file", "", ""), ("l", "link", "a", ""), ("a b", "file", "", ""), ("é", "file", "", ""),
+    ("new\nline", "file", "", "control"), ("esc\x1b[2J", "file", "", "control"), ("../a", "file", "", "dot segments"),
+    ("d/../../a", "file", "", "dot segments"), ("/etc/cron.d/x", "file", "", "absolute"), ("bad\udcff", "file", "", "UTF-8"),
+    ("x" * 256, "file", "", "too long"), ("/".join(["d"] * 1600), "file", "", "too long"), ("sda", "device", "", "a device"),
+    ("fifo", "special", "", "a special"), ("out", "link", "/etc/passwd", "out of the tree"), ("out", "link", "../x", "out of the tree"),
+    ("none/a", "file", "", "its folder"), ("link/a", "file", "", "its folder"), ("file/a", "file", "", "its folder"),
+    ("file", "file", "", "twice"),
+])  # fmt: skip
+def test_what_is_dangerous_is_left_out_and_told(path, kind, target, reason):
+    there = [entry("d", "folder"), entry("link", "link", "d"), entry("file")]
+    found = sift(there + [entry(path, kind, target)])
+    assert (reason in dict(found.left_out).get(path, "")) if reason else not found.left_out
+    assert set(found.files) | set(found.links) <= {"link", "file"} | (set() if reason else {path})
+
+
+@pytest.mark.parametrize("path, target, inside", [
+    ("l", "a", True), ("l", "a/b", True), ("d/l", "../a", True), ("d/e/l", "../../a", True), ("l", "", False), ("l", "/a", False),
+    ("l", "..", False), ("d/l", "../..", False), ("d/l", "../../a", False), ("d/l", "a/../b", False), ("d/l", "./a", False),
+    ("l", "a//b", False), ("l", "a\nb", False), ("l", ".xcpng-mirrors-sync/stage", False), ("d/l", "../.xcpng-mirrors-sync", False),
+])
+def test_a_link_stays_inside_also_behind_other_links(path, target, inside):
+    assert link_stays_inside(path, target) == inside
+
+
+def test_the_work_of_others_and_ours_is_no_part_of_a_tree():
+    found = sift([entry(".xcpng-mirrors-sync", "folder"), entry(".xcpng-mirrors-sync/x"), entry("d", "folder"), entry("d/.~tmp~", "folder"),
+                  entry("d/.~tmp~/y"), entry("d/z")])
+    assert set(found.files) == {"d/z"} and not found.left_out
+
+
+@pytest.mark.parametrize("pattern, path, excluded", [
+    ("*.iso", "isos/8.3/x.iso", True), ("isos", "isos/8.3/x.iso", True), ("8.3", "isos/8.3/x.iso", True), ("/isos", "isos/x", True),
+    ("/8.3", "isos/8.3/x.iso", False), ("isos/8.3", "isos/8.3/x.iso", True), ("isos/8.3/", "isos/8.3/x.iso", True), ("isos/8", "isos/8.3/x", False),
+    ("8/*/testing", "8/8.3/testing/x86_64/a", True), ("*/Source", "8/8.3/base/Source/a", True), ("testing", "8/8.3/testing-not/a", False),
+])
+def test_a_pattern_means_a_name_anywhere_or_a_path_from_the_root(pattern, path, excluded):
+    assert is_excluded(path, [pattern]) == excluded
+
+
+def test_repositories_and_lists_of_checksums_are_found_and_own_their_files():
+    paths = ["8/SHA256SUMS", "8/8.3/base/x86_64/repodata/repomd.xml", "repodata/repomd.xml", "x/repomd.xml", "isos/8.3/SHA256SUMS"]
+    units = find_units(paths)
+    assert units == [BASE, Unit("8", False), Unit("isos/8.3", False), Unit("", True)]
+    index = UnitIndex(units)
+    owners = {"8/8.3/base/x86_64/Packages/a/b.rpm": BASE, "8/xcp-ng.repo": Unit("8", False), "isos/8.3/x.iso": Unit("isos/8.3", False),
+              "isos/8.3/sub/x": Unit("", True), "index.html": Unit("", True)}
+    assert {path: index.unit_of(path) for path in owners} == owners
+    assert UnitIndex([BASE]).unit_of("index.html") is None
+
+
+# Deletions.
+
+
+def decide(gone, ours=None, complete=True, switched=(), brake=Brake()):
+    before = Before(list(gone) + ["kept"], set(gone if ours is None else ours) | {"kept"})
+    return deletions(before, Outcome({"kept"}, complete, switched), brake)
+
+
+def test_what_the_source_has_no_longer_is_deleted():
+    assert decide(["a", "b"]).paths == ("a", "b")
+
+
+def test_what_was_never_the_sources_stays_unless_that_is_asked_for():
+    told = decide(["a", "mine"], ours=["a"])
+    assert told.paths == ("a",) and told.foreign == 1
+    assert decide(["a", "mine"], ours=["a"], brake=Brake(foreign_too=True)).paths == ("a", "mine")
+
+
+def test_nothing_is_deleted_after_a_run_that_was_not_all_right():
+    told = decide(["a", "b"], complete=False)
+    assert told.paths == () and told.held == 2
+
+
+def test_what_the_old_metadata_names_stays_until_the_next_run():
+    gone = [UPDATES.folder + "/Packages/old.rpm", "index.html"]
+    told = decide(gone, switched=[UPDATES])
+    assert told.paths == ("index.html",) and told.later == 1
+
+
+@pytest.mark.parametrize("count, most, deleted", [
+    (MAX_DELETE, None, True), (MAX_DELETE + 1, None, False), (MAX_DELETE + 1, MAX_DELETE + 1, True), (2, 1, False), (1, 0, False),
+])
+def test_more_than_may_be_deleted_is_not_deleted_at_all(count, most, deleted):
+    told = decide(["f{}".format(number) for number in range(count)], brake=Brake(most))
+    assert len(told.paths) == (count if deleted else 0) and bool(told.refusal) == (not deleted)
+
+
+def test_a_whole_repository_is_deleted_on_request_only_and_its_metadata_first():
+    gone = [BASE.folder + "/Packages/a.rpm"] + list(BASE.heads)
+    told = decide(gone)
+    assert told.paths == () and BASE.folder in told.refusal
+    assert decide(gone, brake=Brake(10)).paths[0] == BASE.head

@@ -1,0 +1,108 @@
+"""Whether every IPv4 and IPv6 address of the mirror's name really answers: connected to, with TLS, and the same file.
+
+A name that resolves says nothing: an AAAA record that leads to a web server without IPv6 makes hosts wait.
+"""
+import hashlib
+import socket
+from ipaddress import ip_address
+from typing import Any, Dict, List, NamedTuple, Sequence
+
+from ..errors import FetchError
+from ..model import REPOMD
+from ..net.fetch import Client
+from ..net.tls import make_context
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..urls import host_of, port_of
+from .asking import fetch
+from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
+
+CHECK = "addresses"
+MAX_ADDRESSES = 4  # of each family
+COST = Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES)
+FAMILIES = (("IPv4", int(socket.AF_INET), "A"), ("IPv6", int(socket.AF_INET6), "AAAA"))
+
+
+class Tried(NamedTuple):
+    """What one address gave."""
+
+    address: str
+    sha256: str = ""  # of repomd.xml
+    problem: str = ""
+    has_route: bool = True  # this machine can send to it at all
+
+
+def examine(subject: Subject) -> List[Finding]:
+    """Look the name up, and ask each address for the newest repomd.xml."""
+    host, port = host_of(subject.url), port_of(subject.url)
+    try:
+        ip_address(host)
+        words = ("{} is an address: only a name can have both".format(host),)
+        return [_finding(name, UNKNOWN, words, "xcpng-mirrors audit with the mirror's name") for name, _, _ in FAMILIES]
+    except ValueError:
+        pass
+    try:
+        found = subject.look_up(host, port)
+    except OSError as error:
+        words = ("the name cannot be looked up: {}".format(error.strerror or error),)
+        return [_finding(name, PROBLEM, words, "dig {} {}".format(host, record)) for name, _, record in FAMILIES]
+    chosen = {family: [address for kind, address in found if kind == family][:MAX_ADDRESSES] for _, family, _ in FAMILIES}
+    tried = {family: [_try(subject, address) for address in some] for family, some in chosen.items()}
+    reference = next((each.sha256 for some in tried.values() for each in some if each.sha256), "")
+    return [judge_family(name, record, tried[family], reference, host) for name, family, record in FAMILIES]
+
+
+def _finding(family: str, verdict: str, words: Sequence[str], mend: str = "", **values: Any) -> Finding:
+    return Finding(family.lower(), verdict, tuple(words), mend, values)
+
+
+def _try(subject: Subject, address: str) -> Tried:
+    if not has_route(address, port_of(subject.url)):
+        return Tried(address, problem="this machine has no way there", has_route=False)
+    subject.budget.connect()
+    context = make_context(subject.network)
+    try:
+        with Client(subject.network, context, subject.budget.seconds_left, address=address) as client:
+            answer = fetch(client, subject, subject.url + subject.repositories[-1] + REPOMD, MAX_REPOMD_BYTES)
+            return Tried(address, hashlib.sha256(answer.body).hexdigest())
+    except FetchError as error:
+        return Tried(address, problem="{}: {}".format(error.reference, error.what))
+
+
+def has_route(address: str, port: int) -> bool:
+    """Whether this machine would know where to send a packet; none is sent (a UDP socket is only given its target)."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, port))
+    except OSError:
+        return False
+    return True
+
+
+def judge_family(family: str, record: str, tried: Sequence[Tried], reference: str, host: str) -> Finding:
+    """Judge one family.
+
+    Args:
+        family: "IPv4" or "IPv6".
+        record: of the DNS.
+        tried: its addresses.
+        reference: the SHA-256 that the first good address of any family gave.
+        host: the mirror's name.
+    """
+    values: Dict[str, Any] = {"addresses": [dict(each._asdict()) for each in tried]}
+    if not tried:
+        return _finding(family, PROBLEM, ["{} has no {} address".format(host, family)],
+                        "give {} an {} record, and the web server: nginx: listen {}443 ssl;".format(
+                            host, record, "[::]:" if family == "IPv6" else ""), **values)
+    words = ["{}: {}".format(each.address, each.problem or _same(each, reference)) for each in tried]
+    if not any(each.has_route for each in tried):
+        return _finding(family, UNKNOWN, words, "run the audit where there is {}".format(family), **values)
+    bad = [each for each in tried if each.problem or each.sha256 != reference]
+    if bad:
+        return _finding(family, PROBLEM, words, "make {} answer as the others do, or take its {} record away\ncurl -v "
+                        "--resolve {}:443:{} https://{}/".format(bad[0].address, record, host, bad[0].address, host), **values)
+    return _finding(family, OK, words, **values)
+
+
+def _same(tried: Tried, reference: str) -> str:
+    return "answers, with the same repomd.xml" if tried.sha256 == reference else "answers, with another repomd.xml"

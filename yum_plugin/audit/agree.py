@@ -1,0 +1,94 @@
+"""Whether http and https are the same mirror: the same bytes by both, or http sends to https."""
+import hashlib
+from typing import List, NamedTuple, Tuple
+
+from ..errors import FetchError
+from ..model import REPOMD
+from ..net.fetch import Answer, Client
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..urls import host_of
+from .asking import REDIRECTS, conversation, fetch
+from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
+
+CHECK = "http-and-https"
+ROUNDS = 2  # a mirror may be synced between the two requests of one round
+COST = Cost(2 * ROUNDS, 2 * ROUNDS * MAX_REPOMD_BYTES)
+
+
+class Said(NamedTuple):
+    """What one scheme gave."""
+
+    sha256: str = ""  # of the body; "" if there is none
+    location: str = ""  # of a redirect
+    problem: str = ""  # why there is neither
+
+
+def examine(subject: Subject) -> List[Finding]:
+    """Fetch the newest repomd.xml by both, and once more if they differ."""
+    path = subject.repositories[-1] + REPOMD
+    if not (subject.http_url and subject.https_url):
+        words = "the mirror's port of the other scheme is not known: {} is on a port of its own".format(subject.url)
+        return [Finding(CHECK, UNKNOWN, (words,), "xcpng-mirrors audit {} --also URL".format(subject.url))]
+    for _ in range(ROUNDS):
+        plain, secure = _ask(subject, subject.http_url + path), _ask(subject, subject.https_url + path)
+        if plain.sha256 == secure.sha256:
+            break
+    return [judge(subject.http_url + path, plain, subject.https_url + path, secure)]
+
+
+def _ask(subject: Subject, url: str) -> Said:
+    try:
+        with conversation(subject) as client:
+            return _said(_answer(client, subject, url))
+    except FetchError as error:
+        return Said(problem="{}: {}".format(error.reference, error.what))
+
+
+def _answer(client: Client, subject: Subject, url: str) -> Answer:
+    return fetch(client, subject, url, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
+
+
+def _said(answer: Answer) -> Said:
+    if answer.status != 200:
+        return Said(location=answer.headers.get("location", "nowhere"))
+    return Said(hashlib.sha256(answer.body).hexdigest())
+
+
+def judge(http_url: str, plain: Said, https_url: str, secure: Said) -> Finding:
+    """Compare what the two gave.
+
+    Args:
+        http_url: of the file.
+        plain: what http gave.
+        https_url: of the same file.
+        secure: what https gave.
+    """
+    host = host_of(https_url)
+    values = {"http": dict(plain._asdict()), "https": dict(secure._asdict())}
+
+    def finding(verdict: str, words: Tuple[str, ...], mend: str = "") -> Finding:
+        return Finding(CHECK, verdict, words, mend, values)
+
+    if secure.location:
+        return finding(PROBLEM, ("https sends elsewhere: {}".format(secure.location),),
+                       "serve the tree itself by https: nginx: root /local/path/to/mirror;")
+    if secure.problem:
+        return finding(UNKNOWN, ("https gives nothing to compare with: {}".format(secure.problem),))
+    if plain.problem:
+        return finding(OK, ("http does not serve it ({}); https is enough".format(plain.problem),))
+    if plain.location:
+        if _same_place(plain.location, https_url):
+            return finding(OK, ("http redirects to https",))
+        return finding(PROBLEM, ("http redirects to {}, not to {}".format(plain.location, https_url),),
+                       "nginx: return 301 https://{}$request_uri;".format(host))
+    if plain.sha256 != secure.sha256:
+        words = ("they serve two different files in {} rounds: http {}, https {}".format(
+            ROUNDS, plain.sha256[:16], secure.sha256[:16]),)
+        return finding(PROBLEM, words,
+                       "give both servers the same folder: nginx: listen 80; listen 443 ssl; in one server block")
+    return finding(OK, ("both serve the same repomd.xml (SHA-256 {}...)".format(plain.sha256[:16]),))
+
+
+def _same_place(location: str, wanted: str) -> bool:
+    """Compare with the default port spelled out or not."""
+    return location.replace(":443/", "/", 1) == wanted.replace(":443/", "/", 1)

@@ -1,0 +1,108 @@
+"""Asking the same several times, each time on a new connection: behind one name may stand several servers that differ."""
+import hashlib
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from ..errors import FetchError, TrustError
+from ..model import REPOMD
+from ..trust.repomd import MAX_REPOMD_BYTES, parse_repomd
+from .asking import conversation, patience_of
+from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
+
+CHECK = "same-answers"
+TIMES = 5
+MAX_PATHS = 2  # repositories; of each repomd.xml and its signature
+COST = Cost(TIMES, TIMES * MAX_PATHS * 2 * 64 * 1024)
+EVERYTHING = tuple(range(200, 600))
+COMPARED = ("content-length", "last-modified", "etag", "accept-ranges")  # what resuming and caching go by (RFC 9110, 8.8)
+MEND = "sync all servers behind the name from one place, and switch them over together; or keep a client on one of them"
+
+
+class Sample(NamedTuple):
+    """One answer, on a connection of its own."""
+
+    path: str
+    status: int
+    sha256: str  # of the body; "" if it was not read
+    headers: Mapping[str, str]  # names in lower case
+    note: str = ""  # what the body is, in words: a revision
+
+
+class Disagreement(NamedTuple):
+    """Answers that differ."""
+
+    path: str
+    what: str  # "status", "content", or the name of a header
+    values: Tuple[str, ...]  # each once, in the order of their first appearance, with how often
+
+
+def disagreements(samples: Sequence[Sample]) -> List[Disagreement]:
+    """Find what differs between answers to the same question.
+
+    Args:
+        samples: of any number of paths, several each.
+
+    Returns:
+        What differs; where statuses or contents do, the headers are not compared any more.
+    """
+    found: List[Disagreement] = []
+    for path in dict.fromkeys(sample.path for sample in samples):
+        mine = [sample for sample in samples if sample.path == path]
+        views: Dict[str, List[str]] = {
+            "status": ["HTTP {}".format(sample.status) for sample in mine],
+            "content": ["{} {}".format(sample.sha256[:12], sample.note).strip() for sample in mine],
+        }
+        differing = [what for what, values in views.items() if len(set(values)) > 1]
+        if not differing:
+            views = {name: [sample.headers.get(name, "none") for sample in mine] for name in COMPARED}
+            differing = [what for what, values in views.items() if len(set(values)) > 1]
+        found += [Disagreement(path, what, _counted(views[what])) for what in differing]
+    return found
+
+
+def _counted(values: Sequence[str]) -> Tuple[str, ...]:
+    return tuple("{} ({} of {})".format(value, values.count(value), len(values)) for value in dict.fromkeys(values))
+
+
+def check_backends(subject: Subject) -> List[Finding]:
+    """Fetch the same files on several new connections."""
+    paths = [path + REPOMD + suffix for path in subject.repositories[:MAX_PATHS] for suffix in ("", ".asc")]
+    samples: List[Sample] = []
+    lost: List[FetchError] = []
+    for _ in range(TIMES):
+        try:
+            with conversation(subject) as client:
+                for path in paths:
+                    answer = client.get(subject.url + path, patience_of(subject).limits(MAX_REPOMD_BYTES), accept=EVERYTHING)
+                    subject.budget.receive(len(answer.body))
+                    samples.append(Sample(path, answer.status, hashlib.sha256(answer.body).hexdigest(), answer.headers,
+                                          _revision(answer.body)))
+        except FetchError as error:
+            lost.append(error)
+    return [judge(disagreements(samples), lost, len(paths))]
+
+
+def _revision(body: bytes) -> str:
+    """Say which revision a repomd.xml claims to be; nothing of it is believed."""
+    try:
+        return "(revision {})".format(parse_repomd(body).revision)
+    except TrustError:
+        return ""
+
+
+def judge(found: List[Disagreement], lost: List[FetchError], paths: int) -> Finding:
+    """Word what differed.
+
+    Args:
+        found: what differed.
+        lost: connections that failed.
+        paths: how many files were asked for each time.
+    """
+    evidence = ["{} files asked for on each of {} new connections".format(paths, TIMES)]
+    evidence += ["{}: {} differs: {}".format(each.path, each.what, ", ".join(each.values)) for each in found]
+    if lost:
+        evidence.append("{} of {} connections failed: {}: {}".format(len(lost), TIMES, lost[0].reference, lost[0].what))
+    serious = bool(lost) or any(each.what in ("status", "content", "content-length") for each in found)
+    verdict = PROBLEM if serious else WARNING if found else OK
+    values = {"differences": [{"path": each.path, "what": each.what, "values": list(each.values)} for each in found],
+              "failed_connections": len(lost)}
+    return Finding(CHECK, verdict, tuple(evidence), MEND if found else "", values)

@@ -1,0 +1,121 @@
+"""The bandwidth check: timed ranged reads of a large file of the mirror; what they amount to is for ``speed.py`` to say."""
+import time
+from typing import Callable, List, NamedTuple, Optional
+
+from ..ask import ask_repomd
+from ..errors import FetchError, TrustError
+from ..model import Mirror
+from ..net.fetch import Client
+from ..trust.metadata import RepomdProver
+from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, read_primary
+from ..trust.unpack import unpacked
+from .asking import conversation, patience_of
+from .images import FOLDERS, read_sums
+from .listings import STATUSES, size_in
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .signed import PRIMARY, fetch_metadata
+from .speed import LEAST_BITS, Sample, Speed, measure, rate_words
+
+CHECK = "bandwidth"
+PARTS = 12
+PART_BYTES = 16 * 1024 * 1024  # 0.13 s at 1 Gbit/s, 1.3 s at 100 Mbit/s
+PART_SECONDS = 4.0  # then what has arrived is the sample
+LEAST_BYTES = 64 * 1024  # a smaller file says nothing
+COST = Cost(PARTS + 2, PARTS * PART_BYTES + 16 * 10**6)
+SECONDS = 120.0
+
+
+class Large(NamedTuple):
+    """The file that is read."""
+
+    path: str
+    size: int  # bytes
+
+
+def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotonic) -> List[Finding]:
+    """Read parts of a large file one after the other."""
+    with conversation(subject) as client:
+        large = _largest(client, subject)
+    if large is None or large.size < LEAST_BYTES:
+        return [Finding(CHECK, UNKNOWN, ("no file is large enough to measure with",))]
+    samples: List[Sample] = []
+    error: Optional[FetchError] = None
+    try:
+        with conversation(subject) as client:
+            for number in range(PARTS):
+                samples.append(_read_part(client, subject, large, number, clock))
+                subject.tell(large.path, sum(sample.bytes for sample in samples), PARTS * min(PART_BYTES, large.size))
+    except FetchError as failure:
+        error = failure
+    return [judge(measure(samples), large, sum(sample.bytes for sample in samples), error)]
+
+
+def _largest(client: Client, subject: Subject) -> Optional[Large]:
+    """Find the largest image; where there is none the largest package of the first repository."""
+    images = []
+    for folder in FOLDERS[:2]:
+        try:
+            names = list(read_sums(client, subject, subject.url, folder).sums)
+        except (FetchError, TrustError):
+            continue
+        for name in names[:8]:
+            answer = client.get(subject.url + folder + name, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
+            if answer.status == 200:
+                images.append(Large(folder + name, size_in(answer.headers) or 0))
+    return max(images + _packages(client, subject), key=lambda large: large.size, default=None)
+
+
+def _packages(client: Client, subject: Subject) -> List[Large]:
+    """Return the packages of the first repository; none without a key."""
+    path = subject.repositories[0]
+    try:
+        signed = ask_repomd(client, Mirror(subject.url + path), RepomdProver(subject.keys, subject.now), patience_of(subject))
+        file = next(file for file in signed.proven.content.files if file.type == PRIMARY)
+        raw = fetch_metadata(client, subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
+        packages = list(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
+    except (FetchError, TrustError, StopIteration):
+        return []
+    return [Large(path + package.href, package.size or 0) for package in packages]
+
+
+def _read_part(client: Client, subject: Subject, large: Large, number: int, clock: Callable[[], float]) -> Sample:
+    """Read one part; a part that takes too long is left in its middle."""
+    length = min(PART_BYTES, large.size)
+    first = (number * length) % (large.size - length + 1)
+    headers = {"Range": "bytes={}-{}".format(first, first + length - 1)}
+    received = 0
+    with client.open(subject.url + large.path, patience_of(subject).limits(large.size), headers, accept=(200, 206)) as stream:
+        began = now = clock()
+        for chunk in stream.chunks():
+            received += len(chunk)
+            subject.budget.receive(len(chunk))
+            now = clock()
+            if now - began > PART_SECONDS or (stream.status == 200 and received >= length):  # 200: it knows no ranges
+                subject.budget.connect()  # what is left in its middle costs the connection
+                break
+    return Sample(received, max(now - began, 1e-6))
+
+
+def judge(speed: Optional[Speed], large: Large, received: int, error: Optional[FetchError]) -> Finding:
+    """Word a speed.
+
+    Args:
+        speed: what the samples amount to; None: there is none.
+        large: what was read.
+        received: bytes in all.
+        error: why no more was read.
+    """
+    broken = ["{}: {}".format(error.reference, error.what)] if error else []
+    if speed is None:
+        return Finding(CHECK, PROBLEM if error else UNKNOWN, tuple(broken or ["nothing was read"]))
+    evidence = ["{} (median of {} reads; best {}), one connection, {}".format(
+        rate_words(speed.bits_per_second), speed.samples, rate_words(speed.best), large.path)]
+    verdict = {"fast": OK, "enough": OK, "slow": WARNING}[speed.grade]
+    if speed.grade == "enough":
+        evidence.append("100 Mbit/s are asked for, and 1 Gbit/s is better")
+    elif speed.grade == "slow":
+        evidence.append("less than {}: the mirror's line or this machine's; ask again from a machine with a faster one".format(
+            rate_words(LEAST_BITS)))
+    values = {"bits_per_second": round(speed.bits_per_second), "best_bits_per_second": round(speed.best), "read_bytes": received,
+              "path": large.path}
+    return Finding(CHECK, PROBLEM if error else verdict, tuple(evidence + broken), values=values)

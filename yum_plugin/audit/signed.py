@@ -1,0 +1,147 @@
+"""What the mirror's own signed metadata says that it holds: repomd.xml and the primary metadata, proven, then read."""
+import hashlib
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from ..ask import ask_repomd
+from ..errors import FetchError, MirrorsError, TrustError
+from ..model import REPOMD, Mirror
+from ..net.fetch import Client
+from ..trust.digest import DigestChecker
+from ..trust.metadata import RepomdProver
+from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from ..trust.repomd import MAX_REPOMD_BYTES, RepomdFile
+from ..trust.unpack import unpacked
+from .asking import fetch, patience_of
+from .inventory import Content
+from .model import Subject
+
+PRIMARY = "primary"
+
+
+class Reading(NamedTuple):
+    """What was read of the metadata of all repositories."""
+
+    contents: Tuple[Content, ...]  # of those whose repomd.xml is proven; without packages if the primary metadata is not
+    digests: Dict[str, str]  # path of the repository -> SHA-256 of its repomd.xml
+    problems: Tuple[Tuple[str, MirrorsError], ...]  # path of a file, and what is wrong with it
+    verified: int  # metadata files that were read and are right
+    unread: Tuple[Tuple[str, int], ...]  # path and bytes of those that were not read, for they would take too much
+
+
+def read_all(client: Client, subject: Subject, room_bytes: int) -> Reading:
+    """Read and verify the metadata of every repository of the subject.
+
+    Args:
+        client: to talk through.
+        subject: with keys.
+        room_bytes: what metadata files beside repomd.xml and primary may take in all; the smallest come first.
+    """
+    reader = _Reader(client, subject)
+    for path in subject.repositories:
+        reader.read_repository(path)
+    reader.read_rest(room_bytes)
+    return Reading(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
+
+
+class _Reader:
+    """Gathers what ``Reading`` has."""
+
+    def __init__(self, client: Client, subject: Subject) -> None:
+        self._client = client
+        self._subject = subject
+        self._prover = RepomdProver(subject.keys, subject.now)
+        self._rest: List[Tuple[int, str, RepomdFile]] = []
+        self.contents: List[Content] = []
+        self.digests: Dict[str, str] = {}
+        self.problems: List[Tuple[str, MirrorsError]] = []
+        self.verified = 0
+        self.unread: List[Tuple[str, int]] = []
+
+    def read_repository(self, path: str) -> None:
+        """Read repomd.xml and the primary metadata."""
+        self._subject.note("metadata of {}".format(path))
+        try:
+            signed = ask_repomd(self._client, Mirror(self._subject.url + path), self._prover, patience_of(self._subject))
+        except (FetchError, TrustError) as error:
+            self.problems.append((path + REPOMD, error))
+            return
+        self._subject.budget.receive(signed.bytes)
+        repomd = signed.proven.content
+        self.digests[path] = signed.proven.snapshot.sha256
+        self.contents.append(Content(path, repomd, self._packages(path, repomd.files)))
+        self._rest += [(file.size or 0, path, file) for file in repomd.files if file.type != PRIMARY]
+
+    def _packages(self, path: str, files: Sequence[RepomdFile]) -> Tuple[PrimaryPackage, ...]:
+        """Return the packages that the primary metadata lists; none if it is not right."""
+        file = next((file for file in files if file.type == PRIMARY), None)
+        if file is None:
+            self.problems.append((path + REPOMD, TrustError("unsupported", "repomd.xml names no primary metadata in XML")))
+            return ()
+        try:
+            raw = fetch_metadata(self._client, self._subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
+            packages = tuple(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
+        except (FetchError, TrustError) as error:
+            self.problems.append((path + file.href, error))
+            return ()
+        self.verified += 1
+        return packages
+
+    def read_rest(self, room_bytes: int) -> None:
+        """Read the other metadata files, as many as there is room for."""
+        for size, path, file in sorted(self._rest, key=lambda item: item[:2]):
+            if size > room_bytes:
+                self.unread.append((path + file.href, size))
+                continue
+            room_bytes -= size
+            try:
+                fetch_metadata(self._client, self._subject, path, file, size or MAX_PRIMARY_BYTES)
+                self.verified += 1
+            except (FetchError, TrustError) as error:
+                self.problems.append((path + file.href, error))
+
+
+def fetch_metadata(client: Client, subject: Subject, path: str, file: RepomdFile, max_bytes: int, keep: bool = False) -> bytes:
+    """Fetch one file that repomd.xml names, and hold it against its size and checksum there.
+
+    Args:
+        client: to talk through.
+        subject: for time-outs and budget.
+        path: of the repository.
+        file: as repomd.xml has it.
+        max_bytes: what may arrive.
+        keep: whether the content is wanted.
+
+    Returns:
+        The content, nothing unless it is wanted.
+
+    Raises:
+        FetchError: it could not be had.
+        TrustError: payload-mismatch: it is not what was signed.
+    """
+    checker = DigestChecker(file.checksum_type, file.checksum, max_bytes if keep else 0)
+    received = 0
+    with client.open(subject.url + path + file.href, patience_of(subject).limits(max_bytes)) as stream:
+        for chunk in stream.chunks():
+            received += len(chunk)
+            subject.budget.receive(len(chunk))
+            checker.update(chunk)
+    if file.size not in (None, received):
+        raise TrustError("payload-mismatch", "{} bytes instead of the {} that were signed".format(received, file.size))
+    return checker.finish()
+
+
+def still_serves(client: Client, subject: Subject, reading: Reading) -> List[str]:
+    """Ask again for each repomd.xml.
+
+    Returns:
+        The repositories whose repomd.xml is another one by now.
+    """
+    moved = []
+    for path, digest in reading.digests.items():
+        try:
+            body = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES).body
+        except FetchError:
+            body = b""
+        if hashlib.sha256(body).hexdigest() != digest:
+            moved.append(path)
+    return moved

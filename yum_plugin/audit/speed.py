@@ -1,0 +1,58 @@
+"""How fast a mirror is, from timed reads, held against what the documentation asks: 100 Mbit/s, better 1 Gbit/s.
+
+One connection reads one part after another. What it measures is the slower of two: the mirror, and the line of who audits.
+So a slow result proves nothing against the mirror unless somebody else was faster from the same place.
+
+Pure.
+"""
+from statistics import median
+from typing import NamedTuple, Optional, Sequence
+
+LEAST_BITS = 100 * 10**6  # per second
+WANTED_BITS = 10**9
+NEAR = 0.9  # of a line's nominal rate arrives as payload: headers of TCP, IP, Ethernet and TLS take 5 to 8 %
+SKIPPED = 1  # samples at the start, while the congestion window still grows (RFC 5681, slow start)
+
+
+class Sample(NamedTuple):
+    """One timed read."""
+
+    bytes: int
+    seconds: float  # from the first byte of the body to its last
+
+
+class Speed(NamedTuple):
+    """What samples amount to."""
+
+    bits_per_second: float  # the median
+    best: float  # bits per second
+    samples: int
+
+    @property
+    def grade(self) -> str:
+        """"fast", "enough" or "slow"."""
+        if self.bits_per_second >= NEAR * WANTED_BITS:
+            return "fast"
+        return "enough" if self.bits_per_second >= NEAR * LEAST_BITS else "slow"
+
+
+def measure(samples: Sequence[Sample]) -> Optional[Speed]:
+    """Judge samples.
+
+    Args:
+        samples: in the order of their times.
+
+    Returns:
+        The speed; None if nothing was read.
+    """
+    usable = [sample for sample in samples if sample.bytes and sample.seconds > 0]
+    rates = [8 * sample.bytes / sample.seconds for sample in (usable[SKIPPED:] or usable)]
+    return Speed(median(rates), max(rates), len(rates)) if rates else None
+
+
+def rate_words(bits_per_second: float) -> str:
+    """Word a rate, e.g. "940 Mbit/s"."""
+    for size, unit in ((10**9, "Gbit/s"), (10**6, "Mbit/s"), (10**3, "kbit/s")):
+        if bits_per_second >= size:
+            return "{:.3g} {}".format(bits_per_second / size, unit)
+    return "{:.0f} bit/s".format(bits_per_second)

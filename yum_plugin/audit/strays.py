@@ -1,0 +1,101 @@
+"""What lies on a mirror and should not: leftovers of tools, dot-files, links out of the tree, names that mislead.
+
+A file in a repository that its signed metadata does not name is no fault by itself: the origin keeps the packages and the
+metadata of earlier states, so that a client which is in the middle of an update still finds them. Those are counted.
+
+Pure.
+"""
+import posixpath
+import re
+from typing import AbstractSet, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from .inventory import FILE, FOLDER, LINK, Holding
+
+LEFTOVER, DOTFILE, LEAVING, MISLEADING, SPECIAL, UNKNOWN, EARLIER = (
+    "leftover", "dot-file", "leaving", "misleading", "special", "unknown", "earlier")
+WORDS = {
+    LEFTOVER: "left over by a tool (a transfer, an editor, a lock)",
+    DOTFILE: "hidden",
+    LEAVING: "a link that leads out of the tree",
+    MISLEADING: "a name with control characters, bytes that are no UTF-8, or dot segments",
+    SPECIAL: "neither a file, a folder nor a link",
+    UNKNOWN: "in a repository, and nothing signed names it",
+    EARLIER: "packages or metadata that the signed metadata does not name (any more)",
+}
+MAX_LISTED = 1000  # of each kind; the rest is only counted
+MUNGED = "/rsyncd-munged/"  # what an rsync daemon without chroot puts before a link's target (rsyncd.conf(5), munge symlinks)
+_LEFTOVER = re.compile(
+    r"\.~tmp~\Z|\..+\.[A-Za-z0-9]{6}\Z"  # rsync(1): --delay-updates, and the name of a file under way
+    r"|.*~\Z|#.*#\Z|\.#|.*\.(?:bak|orig|rej|swp|swo|tmp|temp|part|partial|lock|lck|pid|dpkg-old|rpmsave|rpmnew)\Z"
+    r"|\.nfs[0-9a-f]+\Z|core(?:\.\d+)?\Z|nohup\.out\Z|\.repodata\Z|\.olddata\Z", re.IGNORECASE)
+# createrepo_c's names with and without the checksum before them
+_METADATA = re.compile(r"repodata/(?:[0-9a-f]{40,128}-)?[A-Za-z0-9_.-]+\.(?:xml|sqlite|yaml)(?:\.(?:gz|bz2|xz|zst|zck))?\Z")
+
+
+class Stray(NamedTuple):
+    """One kind of what should not be there."""
+
+    kind: str
+    number: int  # of them
+    paths: Tuple[str, ...]  # the first MAX_LISTED
+
+
+def find_strays(holdings: Iterable[Holding], wanted: AbstractSet[str], repositories: Sequence[str]) -> List[Stray]:
+    """Sort what a mirror holds.
+
+    Args:
+        holdings: all of it, or what was listed of it.
+        wanted: paths that something signed names.
+        repositories: paths of those whose signed metadata was read, each ending in "/".
+
+    Returns:
+        The kinds that were found, in the order of WORDS.
+    """
+    counts = dict.fromkeys(WORDS, 0)
+    paths: Dict[str, List[str]] = {kind: [] for kind in WORDS}
+    for item in holdings:
+        kind = None if item.path in wanted and item.kind == FILE else _kind_of(item, repositories)
+        if kind is not None:
+            counts[kind] += 1
+            if counts[kind] <= MAX_LISTED:
+                paths[kind].append(item.path)
+    return [Stray(kind, counts[kind], tuple(paths[kind])) for kind in WORDS if counts[kind]]
+
+
+def _kind_of(item: Holding, repositories: Sequence[str]) -> Optional[str]:
+    name = posixpath.basename(item.path)
+    if not _is_plain(item.path):
+        return MISLEADING
+    if item.kind == LINK:
+        return LEAVING if leaves(item.path, item.target) else None
+    if item.kind not in (FILE, FOLDER):
+        return SPECIAL
+    if _LEFTOVER.match(name):
+        return LEFTOVER
+    if name.startswith("."):
+        return DOTFILE
+    home = next((path for path in repositories if item.path.startswith(path)), None)
+    if item.kind == FOLDER or home is None:
+        return None
+    return EARLIER if name.endswith(".rpm") or _METADATA.match(item.path[len(home):]) else UNKNOWN
+
+
+def _is_plain(path: str) -> bool:
+    """Tell whether a path is what it looks like."""
+    segments = path.split("/")
+    return path.isprintable() and "\\" not in path and not any(segment in ("", ".", "..") for segment in segments)
+
+
+def leaves(path: str, target: str) -> bool:
+    """Tell whether a link leads out of the tree that its path is below of.
+
+    Args:
+        path: of the link, below the root.
+        target: as it is written in the link.
+    """
+    if target.startswith(MUNGED):
+        target = target[len(MUNGED):]
+    if not target or target.startswith("/"):
+        return True
+    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return resolved == ".." or resolved.startswith("../")

@@ -1,0 +1,250 @@
+"""HTTPS as clients meet it: the certificate, the chain as it is served, who accepts it, and the versions of TLS.
+
+The chain is fetched once and judged three times, each a pure function: as a chain, by what clients make of it, and by the
+rules of the Let's Encrypt trap (``letsencrypt.py``).
+"""
+import socket
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import FetchError
+from ..model import REPOMD
+from ..net.chain import finished_chain, served_chain, store_of
+from ..net.connect import connect
+from ..net.hello import OFFERED, SILENT, Offer, offers
+from ..net.probe import explain_tls
+from ..net.tls import make_context
+from ..trust.freshness import duration
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..urls import host_of, port_of
+from .asking import conversation, patience_of
+from .certificates import Certificate, is_for_host, is_issuer, is_self_signed, read_chain, read_store
+from .letsencrypt import judge_clients
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .paths import EXPIRED, NOT_YET_VALID, openssl_path
+from .paths import OK as VALID
+
+CERTIFICATE, CHAIN, VERSIONS = "https", "chain", "tls-versions"
+COST = Cost(4, MAX_REPOMD_BYTES)
+VERSIONS_COST = Cost(4, 0)
+SOON_SECONDS = 14 * 86400  # certbot renews 30 days before the end: with less left it has failed for two weeks
+FULLCHAIN = "nginx: ssl_certificate /etc/letsencrypt/live/{0}/fullchain.pem;\nApache: SSLCertificateFile " \
+    "/etc/letsencrypt/live/{0}/fullchain.pem"
+_MENDS = {
+    "tls-expired": "certbot renew --force-renewal, then reload the web server; systemctl enable --now certbot.timer",
+    "tls-hostname": "certbot certonly --webroot -w /path/to/mirror -d {0}",
+    "tls-untrusted": "certbot certonly --webroot -w /path/to/mirror -d {0}",
+    "tls-incomplete": FULLCHAIN,
+}
+_SERVE = "listen 443 ssl; listen [::]:443 ssl; and a certificate: certbot certonly --webroot -w /path/to/mirror -d {0}"
+
+
+class Fault(NamedTuple):
+    """Something wrong with a chain."""
+
+    verdict: str
+    what: str
+
+
+def examine(subject: Subject) -> List[Finding]:
+    """Judge the certificate, the chain as it is served, and whether a client of old would refuse it."""
+    url = subject.https_url
+    if not url:
+        return [_unnamed(CERTIFICATE, subject)]
+    error, served = _handshake(subject, url), []
+    if error is None or error.reference.startswith("tls-"):
+        try:
+            served = _served(subject, url)
+        except OSError as failure:
+            error = error or FetchError("unreachable", failure.strerror or str(failure), where=url)
+    chain, unreadable = read_chain(served)
+    store = read_store(store_of(make_context(subject.others_network)))
+    if error is not None and chain:
+        error = told_apart(error, chain, store, subject.now)
+    findings = [judge_certificate(url, error, chain, subject.now)]
+    if error is not None and not error.reference.startswith("tls-"):
+        return findings
+    if not chain:
+        return findings + [_hidden(CHAIN, url), _hidden("lets-encrypt", url)]
+    findings.append(judge_chain(chain, unreadable, store, host_of(url)))
+    return findings + [judge_clients(chain, store, subject.now, host_of(url))]
+
+
+def _unnamed(check: str, subject: Subject) -> Finding:
+    words = "the port of HTTPS is not known: {} is on a port of its own".format(subject.url)
+    return Finding(check, UNKNOWN, (words,), "xcpng-mirrors audit {} --also https://HOST:PORT/".format(subject.url))
+
+
+def _handshake(subject: Subject, url: str) -> Optional[FetchError]:
+    """Do as any careful client does, with every check; return what it says."""
+    try:
+        with conversation(subject, subject.others_network) as client:
+            with client.open(url + subject.repositories[0] + REPOMD, patience_of(subject).limits(MAX_REPOMD_BYTES),
+                             accept=tuple(range(200, 600))):
+                return None
+    except FetchError as error:
+        subject.budget.connect()
+        return explain_tls(error, url, subject.others_network, subject.settings.connect_timeout)
+
+
+def _socket(subject: Subject, url: str) -> socket.socket:
+    subject.budget.connect()
+    return connect(host_of(url), port_of(url), subject.settings.connect_timeout)
+
+
+def _served(subject: Subject, url: str) -> List[bytes]:
+    seconds = subject.settings.read_timeout
+    with _socket(subject, url) as sock:
+        chain = served_chain(sock, host_of(url), seconds)
+    if chain:
+        return chain
+    with _socket(subject, url) as sock:
+        return finished_chain(sock, host_of(url), seconds)
+
+
+def _hidden(check: str, url: str) -> Finding:
+    command = "openssl s_client -showcerts -connect {}:{} </dev/null".format(host_of(url), port_of(url))
+    return Finding(check, UNKNOWN, ("the chain was not seen: the server wants TLS 1.3, this Python is older than 3.10",), command)
+
+
+def told_apart(error: FetchError, chain: Sequence[Certificate], store: Sequence[Certificate], now: int) -> FetchError:
+    """Say why a certificate is refused where ssl itself does not (Python 3.6 gives no reason).
+
+    Args:
+        error: of the handshake; returned as it is unless its reference is tls-untrusted.
+        chain: as served.
+        store: the roots that are known here.
+        now: seconds since 1970.
+    """
+    if error.reference != "tls-untrusted":
+        return error
+    outcome = openssl_path(chain, store, now, trusted_first=True)
+    if outcome.code in (EXPIRED, NOT_YET_VALID):
+        return FetchError("tls-expired", "TLS failed: {}".format(outcome.words), where=error.where)
+    if outcome.code == VALID and not is_for_host(chain[0], host_of(error.where)):
+        return FetchError("tls-hostname", "TLS failed: the certificate is for another name", where=error.where)
+    return error
+
+
+def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Certificate], now: int) -> Finding:
+    """Judge the leaf and what a careful client said.
+
+    Args:
+        url: of the mirror, https.
+        error: of the handshake; None if it succeeded.
+        chain: as served; may be empty.
+        now: seconds since 1970.
+    """
+    host = host_of(url)
+    if error is not None and not error.reference.startswith("tls-"):
+        return Finding(CERTIFICATE, PROBLEM, ("no HTTPS at {}: {}: {}".format(url, error.reference, error.what),),
+                       _SERVE.format(host))
+    evidence = ["a client that checks everything accepts it" if error is None else "{}: {}".format(error.reference, error.what)]
+    mend = _MENDS.get(error.reference, error.hint).format(host) if error is not None else ""
+    values: Dict[str, Any] = {"host": host, "reference": error.reference if error else ""}
+    verdict = OK if error is None else PROBLEM
+    if chain:
+        left = chain[0].not_after - now
+        evidence += _leaf_words(chain[0], host, left)
+        values.update(days_left=left // 86400, names=list(chain[0].hosts), key=chain[0].key)
+        if verdict == OK and left < SOON_SECONDS:
+            verdict, mend = WARNING, "certbot renew, and see why it did not: systemctl status certbot.timer"
+    return Finding(CERTIFICATE, verdict, tuple(evidence), mend, values)
+
+
+def _leaf_words(leaf: Certificate, host: str, left: int) -> List[str]:
+    ends = "ends" if left >= 0 else "ended"
+    when = "in {}".format(duration(left)) if left >= 0 else "{} ago".format(duration(-left))
+    day = time.strftime("%Y-%m-%d", time.gmtime(leaf.not_after))
+    words = ["{} {} {} ({})".format(leaf.name, ends, when, day)]
+    if not is_for_host(leaf, host):
+        words.append("it is for {}, not for {}".format(", ".join(leaf.hosts[:8]) or "no host at all", host))
+    return words
+
+
+def judge_chain(chain: Sequence[Certificate], unreadable: int, store: Sequence[Certificate], host: str) -> Finding:
+    """Judge a chain as it was served: complete, in order, nothing superfluous, nothing weak.
+
+    Args:
+        chain: at least the leaf.
+        unreadable: how many certificates more were served.
+        store: the roots that are known here.
+        host: for the words.
+    """
+    faults = _weak(chain) + _misplaced(chain) + _incomplete(chain, store)
+    if unreadable:
+        faults.append(Fault(WARNING, "{} more certificates that cannot be read".format(unreadable)))
+    served = tuple("{}: {}, issued by {}, {}".format(number, each.name, each.issuer_name, each.key)
+                   for number, each in enumerate(chain, 1))
+    verdicts = [fault.verdict for fault in faults]
+    verdict = PROBLEM if PROBLEM in verdicts else WARNING if faults else OK
+    values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "ends_at": _utc(each.not_after)}
+                         for each in chain], "faults": [fault.what for fault in faults]}
+    mend = FULLCHAIN.format(host) if faults else ""
+    if any("too weak" in fault.what for fault in faults):
+        mend = "certbot certonly --key-type ecdsa --force-renewal -d {}".format(host)
+    return Finding(CHAIN, verdict, tuple(fault.what for fault in faults) + served, mend, values)
+
+
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _weak(chain: Sequence[Certificate]) -> List[Fault]:
+    """A root is believed for itself, whatever has signed it."""
+    return [Fault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
+            if each.weakness and not (is_self_signed(each) and each is not chain[0])]
+
+
+def _misplaced(chain: Sequence[Certificate]) -> List[Fault]:
+    """Each certificate must certify the one before it (RFC 5246 section 7.4.2), and a root is superfluous there."""
+    faults = []
+    for place, each in enumerate(chain):
+        if place and is_self_signed(each):
+            faults.append(Fault(WARNING, "the root {} is served: every client has its own".format(each.name)))
+        elif place and not is_issuer(each, chain[place - 1]):
+            known = any(is_issuer(each, other) for other in chain if other is not each)
+            faults.append(Fault(WARNING, "{} {}".format(each.name, "is not in its order" if known else "belongs to no other")))
+    return faults
+
+
+def _incomplete(chain: Sequence[Certificate], store: Sequence[Certificate]) -> List[Fault]:
+    """Climb from the leaf as far as the chain leads: the last issuer must be a root that is known."""
+    place, rest = chain[0], list(chain[1:])
+    while not is_self_signed(place) and not any(is_issuer(root, place) for root in store):
+        above = next((each for each in rest if is_issuer(each, place)), None)
+        if above is None:
+            return [Fault(PROBLEM, "{} was issued by {}, which is neither served nor a root that is known here".format(
+                place.name, place.issuer_name))]
+        rest.remove(above)
+        place = above
+    if is_self_signed(place) and place not in store:
+        return [Fault(PROBLEM, "{} has issued itself and is no root that is known here".format(place.name))]
+    return []
+
+
+def examine_versions(subject: Subject) -> List[Finding]:
+    """Ask which versions of TLS are really offered."""
+    url = subject.https_url
+    if not url:
+        return [_unnamed(VERSIONS, subject)]
+    return [judge_versions(offers(lambda: _socket(subject, url), host_of(url), subject.settings.read_timeout))]
+
+
+def judge_versions(found: Tuple[Offer, ...]) -> Finding:
+    """Judge the versions: hosts of 8.x and their installer end at TLS 1.2, and 1.0 and 1.1 are deprecated (RFC 8996)."""
+    states = {offer.name: offer.state for offer in found}
+    evidence = ["{}: {}".format(name, state) for name, state in states.items()]
+    values = {"versions": states}
+    mend = "nginx: ssl_protocols TLSv1.2 TLSv1.3;\nApache: SSLProtocol -all +TLSv1.2 +TLSv1.3"
+    old = [name for name in ("TLS 1.0", "TLS 1.1") if states[name] == OFFERED]
+    if OFFERED not in states.values():
+        verdict = UNKNOWN if SILENT in states.values() else PROBLEM
+        return Finding(VERSIONS, verdict, tuple(evidence), mend if verdict == PROBLEM else "", values)
+    if states["TLS 1.2"] != OFFERED:
+        evidence.insert(0, "without TLS 1.2 the network installer and hosts of 8.x cannot connect")
+        return Finding(VERSIONS, PROBLEM, tuple(evidence), mend, values)
+    if old:
+        evidence.insert(0, "{} should be off (RFC 8996)".format(" and ".join(old)))
+        return Finding(VERSIONS, WARNING, tuple(evidence), mend, values)
+    return Finding(VERSIONS, OK, tuple(evidence), "", values)

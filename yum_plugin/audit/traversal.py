@@ -1,0 +1,109 @@
+"""Whether a path can leave the mirror's tree. Nothing private is read: every probe is HEAD, so no content ever comes.
+
+Two proofs, each against a control of the same form that cannot be there:
+    1. etc/os-release, which says what system it is and is meant to be read by anybody, above more "../" than any tree is deep.
+    2. The folder above the tree through an alias without its slash (nginx: location /name { alias /path/; }): /name../ is
+       /path/../ then, which is there, listed (200) or not (403). A server that refuses dots refuses them of the control too.
+"""
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from ..errors import FetchError
+from .asking import conversation, patience_of
+from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
+
+CHECK = "traversal"
+COST = Cost(24, 0)
+DEPTH = 12
+EVERYTHING = tuple(range(200, 600))
+TARGET, CONTROL = "etc/os-release", "etc/xcpng-mirrors-audit-no-such-file"
+# How "../" and "/" can be hidden from a server that looks for them
+STEPS = ("../", "%2e%2e/", "..%2f", "%2e%2e%2f", "..%5c", ".%2e/", "%252e%252e%252f", "..;/", "%c0%ae%c0%ae/", "..%00/")
+MEND = ("nginx: end location and alias both in a slash, 'location /name/ { alias /path/to/mirror/; }', or use root;\n"
+        "Apache: 'AllowEncodedSlashes Off', no Alias without a final slash on both sides, and update the server")
+
+
+class Probe(NamedTuple):
+    """One path that must not lead anywhere."""
+
+    name: str
+    target: str  # as it is sent
+    control: str  # the same, of something that cannot be there
+    proofs: Tuple[int, ...] = (200,)  # statuses that say that the target is there
+
+
+class Answered(NamedTuple):
+    """What a probe and its control got; 0: no HTTP answer."""
+
+    probe: Probe
+    status: int
+    control_status: int
+
+    @property
+    def leads_out(self) -> bool:
+        """Whether it is proven that the path left the tree."""
+        return self.status in self.probe.proofs and self.control_status not in (0,) + self.probe.proofs
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the server says the same of what cannot be there."""
+        return self.status == 200 and not self.leads_out
+
+
+def probes_for(base: str) -> List[Probe]:
+    """List the probes.
+
+    Args:
+        base: path of the mirror's root in its URL, beginning and ending in "/".
+    """
+    probes = [Probe(step, base + step * DEPTH + TARGET, base + step * DEPTH + CONTROL) for step in STEPS]
+    for name, start in (("//", base + "/"), ("a second URL", base + "file:///")):
+        probes.append(Probe(name, start + TARGET, start + CONTROL))
+    if base != "/":
+        probes.append(Probe("an alias without its slash", base[:-1] + "../", base[:-1] + "-xcpng-mirrors-audit../", (200, 403)))
+    return probes
+
+
+def check_traversal(subject: Subject) -> List[Finding]:
+    """Send the probes."""
+    base = "/" + subject.url.split("://", 1)[1].partition("/")[2]
+    answers: List[Answered] = []
+    failed: Dict[str, str] = {}
+    probes = probes_for(base)
+    for probe in probes:
+        try:
+            answers.append(_ask(subject, probe))
+        except FetchError as error:
+            failed[probe.name] = error.reference
+    return [judge(answers, failed)]
+
+
+def _ask(subject: Subject, probe: Probe) -> Answered:
+    """Send a probe, and where something seems to be there its control; a server may close after a bad request."""
+    with conversation(subject) as client:
+        limits = patience_of(subject).limits(0)
+        status = client.get(subject.url, limits, accept=EVERYTHING, method="HEAD", target=probe.target).status
+        control = 0
+        if status in probe.proofs:
+            control = client.get(subject.url, limits, accept=EVERYTHING, method="HEAD", target=probe.control).status
+    return Answered(probe, status, control)
+
+
+def judge(answers: Sequence[Answered], failed: Dict[str, str]) -> Finding:
+    """Judge what the probes got.
+
+    Args:
+        answers: of the server.
+        failed: probes that got no answer, and why; a closed connection leads nowhere.
+    """
+    out = [answer for answer in answers if answer.leads_out]
+    blind = [answer for answer in answers if answer.is_blind]
+    evidence = ["{} probes, {} refused".format(len(answers) + len(failed), len(answers) + len(failed) - len(out) - len(blind))]
+    evidence += ["{} leads out of the tree: HTTP {}, and HTTP {} for what cannot be there".format(
+        answer.probe.target, answer.status, answer.control_status) for answer in out]
+    if blind:
+        evidence.append("{} got HTTP 200, as a file that cannot be there did: the server answers 200 to everything".format(
+            len(blind)))
+    values: Dict[str, object] = {"leads_out": [answer.probe.target for answer in out],
+                                 "statuses": {answer.probe.name: answer.status for answer in answers}, "failed": failed}
+    verdict = PROBLEM if out else UNKNOWN if blind or not answers else OK
+    return Finding(CHECK, verdict, tuple(evidence), MEND if out else "", values)

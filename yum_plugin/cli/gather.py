@@ -1,0 +1,223 @@
+"""What a report is made of: the mirrors asked now, or what is remembered of them, and what was observed before."""
+import sys
+import time
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .. import __version__
+from ..choose import rank_candidates
+from ..history import Observation
+from ..model import Mirror, Repository
+from ..net.fetch import Conversation
+from ..net.probe import Crew
+from ..net.ways import Ways
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
+from ..state import Memory, Record
+from ..urls import authority_of, clean_base_url, host_of
+from ..verdict import observations_of
+from .common import NOTES, Host
+from .console import Console
+from .mirrors import Display, Row, View, ask_through, views_of
+
+MOST_AT_ONCE = 24  # servers that are connected to
+
+
+class Placed(NamedTuple):
+    """A finding, and the mirror that it belongs to."""
+
+    root: str  # URL
+    authority: str
+    finding: Finding
+
+
+def asked_report(host: Host, shown: bool) -> Report:
+    """Ask every mirror now, connect to each in every way, add what was seen to the history, and report.
+
+    Args:
+        host: of the options.
+        shown: whether progress is shown.
+    """
+    views = views_of(host)
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        ask_through(reach, host, views, Display(views, shown, as_table=False))
+        now = time.time()
+        placed = _placed(views, host, now)
+        ways = _ways(reach, host, placed, shown)
+    _keep(views, host, now)
+    repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
+    return Report(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
+
+
+def _placed(views: Sequence[View], host: Host, now: float) -> List[Placed]:
+    placed: List[Placed] = []
+    for view in views:
+        past = host.state.observed(view.repository.id, now)
+        memory = host.state.memory(view.repository.id)
+        new = observations_of(view.answer, now) if view.answer is not None else []
+        placed += [_asked(view, row, memory, past + new, int(now)) for row in view.rows()]
+    return placed
+
+
+def remembered_report(host: Host) -> Report:
+    """Report from the memory alone: nobody is asked, nothing written."""
+    now = time.time()
+    placed: List[Placed] = []
+    repositories = []
+    for repository in host.repositories:
+        memory = host.state.memory(repository.id)
+        placed += _remembered(repository, memory, host, host.state.observed(repository.id, now))
+        repositories.append(_remembered_repository(repository, memory, host))
+    return Report(int(now), True, __version__, tuple(repositories), sites_of(placed, {}))
+
+
+def _keep(views: Sequence[View], host: Host, now: float) -> None:
+    with host.state.locked(host.settings.deadline) as held:
+        for view in views:
+            if held and view.answer is not None:
+                host.state.observe(view.repository.id, observations_of(view.answer, now))
+
+
+def _ways(reach: Reach, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Ways]:
+    """Connect to the servers of those that are asked at all."""
+    urls = {each.authority: each.root for each in placed if each.finding.state not in ("excluded", "denied")}
+    console = Console(sys.stderr)
+    live = shown and console.can_redraw
+
+    def on_done(done: int) -> None:
+        if live:
+            console.write("\r{} of {} servers connected to\x1b[K".format(done, len(urls)))
+
+    try:
+        return try_ways(reach, urls, host, on_done)
+    finally:
+        if live:
+            console.write("\r\x1b[K")
+
+
+def try_ways(reach: Reach, urls: Mapping[str, str], host: Host,
+             on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Ways]:
+    """Try the ways to some servers, MOST_AT_ONCE side by side.
+
+    Args:
+        reach: who touches the network.
+        urls: of the servers, by any key.
+        host: its connect_timeout is used, and the network settings of its first repository.
+        on_done: called with the number of those that are done.
+
+    Returns:
+        How each is reached, by the same key; what could not be found out is not known.
+    """
+    network, seconds = host.repositories[0].network, host.settings.connect_timeout
+    crew, waiting, found = Crew(reach.open), list(urls.items()), {key: Ways() for key in urls}
+
+    def start(key: str, url: str) -> None:
+        def task(client: Conversation) -> Ways:
+            return reach.ways(client, url, network, seconds)
+
+        crew.start(key, task, network, 3 * seconds + 1)
+
+    for item in waiting[:MOST_AT_ONCE]:
+        start(*item)
+    for done in range(1, len(waiting) + 1):
+        outcome = crew.next(4 * seconds + 1)
+        if outcome is None:  # a system call hangs; what is known is told
+            break
+        found[outcome.key] = outcome.value or Ways()
+        on_done(done)
+        for item in waiting[MOST_AT_ONCE + done - 1:MOST_AT_ONCE + done]:
+            start(*item)
+    crew.dismiss()
+    return found
+
+
+def place(repository: Repository, finding: Finding) -> Placed:
+    """Say which mirror a finding belongs to: its root is the repository's base without the repository's path."""
+    url, path = finding.mirror.url, repository.path
+    root = url[:-len(path)] if path and url.endswith("/" + path) else url
+    return Placed(root, authority_of(url), finding)
+
+
+def of_url(url: str, observations: Sequence[Observation]) -> Tuple[Observation, ...]:
+    """Return the observations of a repository on a mirror, whose URL this is."""
+    return tuple(each for each in observations if each.url == url)
+
+
+def _asked(view: View, row: Row, memory: Memory, observations: Sequence[Observation], now: int) -> Placed:
+    url = row.mirror.url
+    probe, record = view.probes.get(url), memory.records.get(url)
+    served = probe.snapshot if probe is not None else None
+    lag = 0 if row.state == "ok" else row.lag_seconds
+    return place(view.repository, Finding(
+        view.repository.id, row.mirror, row.state, row.reference, row.detail, now if probe is not None else None, lag,
+        row.first_byte_seconds, row.certificate_expires, served.revision if served else None, probe.address if probe else "",
+        record.failures if record else 0, of_url(url, observations)))
+
+
+def _asked_repository(view: View, memory: Memory) -> RepositoryReport:
+    error = view.error
+    return RepositoryReport(view.repository.id, view.current, view.accepted, str(error or ""), error.reference if error else "",
+                            tuple(view.remarks()), int(memory.resolved_at) or None)
+
+
+def _remembered(repository: Repository, memory: Memory, host: Host, observations: Sequence[Observation]) -> List[Placed]:
+    settings = host.settings
+    left_out = {mirror.url: reason for mirror, reason in
+                rank_candidates(memory.mirrors, (), settings.deny, (), not settings.require_https)[1]}
+    mirrors = {mirror.url: mirror for mirror in memory.mirrors}
+    for url in memory.records:
+        if url not in mirrors and _is_clean(url):
+            is_origin = url.startswith(tuple(settings.fallbacks))
+            mirrors[url] = Mirror(url, "origin" if is_origin else "", source="origin" if is_origin else "known")
+    return [place(repository, _remembered_finding(
+        repository, mirror, memory.records.get(mirror.url), left_out.get(mirror.url, ""), of_url(mirror.url, observations)))
+            for mirror in mirrors.values()]
+
+
+def _is_clean(url: str) -> bool:
+    try:
+        return clean_base_url(url) == url
+    except ValueError:
+        return False
+
+
+def _remembered_finding(repository: Repository, mirror: Mirror, record: Optional[Record], left_out: str,
+                        observations: Tuple[Observation, ...]) -> Finding:
+    if left_out:
+        state = "excluded" if mirror.excluded else "denied"
+        return Finding(repository.id, mirror, state, detail=mirror.excluded or left_out, observations=observations)
+    if record is None:
+        return Finding(repository.id, mirror, "not asked", observations=observations)
+    state = state_of(record.outcome)
+    reference = record.outcome if state in ("failed", "refused") else ""
+    made = Finding(repository.id, mirror, state, reference, record.detail, record.at, failures=record.failures,
+                   certificate_expires=record.certificate_expires, observations=observations)
+    last = next((each for each in reversed(observations) if each.at == record.at and each.about == "metadata"), None)
+    if last is None:
+        return made
+    return made._replace(lag_seconds=last.lag_seconds, first_byte_seconds=last.first_byte_seconds, revision=last.revision,
+                         address=last.address)
+
+
+def _remembered_repository(repository: Repository, memory: Memory, host: Host) -> RepositoryReport:
+    last = next((each for each in reversed(memory.decisions) if each.about == "metadata"), None)
+    error = last.error if last is not None else ""
+    remarks = (NOTES[memory.note],) if memory.note in NOTES else ()
+    return RepositoryReport(repository.id, memory.snapshot, host.state.accepted(repository.id), error, error.partition(":")[0],
+                            remarks, int(memory.resolved_at) or None)
+
+
+def sites_named(sites: Sequence[Site], name: str) -> List[Site]:
+    """Return the sites that a person may mean by a name.
+
+    Args:
+        sites: of a report.
+        name: a URL, host, host:port, or the name on the redirector's list, in either case.
+    """
+    wanted = name.strip().lower()
+    bare = wanted.split("://", 1)[-1].split("/", 1)[0]
+
+    def fits(site: Site) -> bool:
+        return bare in (site.authority, host_of(site.url)) or wanted == site.mirror.name.lower()
+
+    return [site for site in sites if fits(site)]

@@ -1,0 +1,189 @@
+"""``xcpng-mirrors pool``: can every host of this pool update now, and will they take the same? Run on the pool's master.
+
+With --agree every host pins what the mirrors offer now (pinning.py), so that all of them take the same revision of each
+repository, even if an update is published before the last one has updated. All hosts, or none.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
+from ..pintoken import MAX_HOURS, Token
+from ..pool import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
+from ..trust.freshness import duration
+from .common import SCHEMA, describe_error
+from .console import Cell, Column, Console, printable, table, utc, wrapped
+
+HOUR_SECONDS = 3600
+DEFAULT_HOURS = 24
+TRIES = 2  # of an agreement: the mirrors may move on between a host's look and its pin
+EXPLAINED = ("Run on the pool's master; every host needs the package xcpng-mirrors. Exit code: 0 every host can update (and "
+             "has agreed, with --agree), 1 one cannot, 3 because it or its mirrors could not be reached.")
+
+
+class Outcome(NamedTuple):
+    """What was found, and what was done about it."""
+
+    reports: Sequence[Report]
+    token: Optional[Token] = None  # all hosts have agreed on it
+    problem: str = ""  # why not, or who could not be told
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EXPLAINED
+    parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
+    parser.add_argument("--installroot", default="/", metavar="DIR", help="the host whose root this folder is")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--agree", action="store_true", help="pin all hosts, or none, to the newest that one of them sees: all "
+                        "take the same revision of each repository, even if an update is published in between")
+    either.add_argument("--disagree", action="store_true", help="lift the pins of all hosts")
+    parser.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help="how long --agree holds (default: {}, "
+                        "at most {})".format(DEFAULT_HOURS, MAX_HOURS))
+
+
+def _hours(text: str) -> int:
+    if not (text.isdigit() and len(text) < 4 and 0 < int(text) <= MAX_HOURS):
+        raise argparse.ArgumentTypeError("a whole number between 1 and {} is wanted".format(MAX_HOURS))
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask all hosts, tell, and return the exit code; see EXPLAINED."""
+    require_master(os.path.abspath(arguments.installroot))
+    pool = Pool(find_xe())
+    members = pool.members()
+    display = _Display(len(members), wanted=not (arguments.quiet or arguments.json))
+    if arguments.agree:
+        outcome = _agree(pool, members, arguments.hours * HOUR_SECONDS, display)
+    else:
+        outcome = Outcome(pool.precheck(members, {"unpin": "true"} if arguments.disagree else {}, display.answered))
+    display.clear()
+    out, now = Console(sys.stdout), time.time()
+    if arguments.json:
+        out.line(json.dumps(_values(outcome, now), indent=1))
+    elif not arguments.quiet:
+        out.write("".join(line + "\n" for line in _lines(outcome, out)))
+    _complain(outcome)
+    return _exit_code(outcome)
+
+
+class _Display:
+    """A line on a terminal that counts the answers; hosts may take minutes."""
+
+    def __init__(self, count: int, wanted: bool) -> None:
+        self._console = Console(sys.stderr)
+        self._live = wanted and self._console.can_redraw
+        self._count = count
+        self.answered(0)
+
+    def answered(self, count: int) -> None:
+        """Show how many hosts have answered."""
+        if self._live:
+            self._console.draw(["{} of {} hosts have answered".format(count, self._count)])
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._live:
+            self._console.draw([], is_last=True)
+
+
+def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Display) -> Outcome:
+    """Look, make a token, let every host pin it; lift all pins if one of them could not."""
+    reports = pool.precheck(members, {}, display.answered)
+    if any(not report.repositories for report in reports):
+        return Outcome(reports, problem="nothing was agreed: not every host says what it would update to")
+    expires = int(time.time()) + seconds
+    tried: List[Token] = []
+    while len(tried) < TRIES and token_for(reports, expires) not in tried:
+        tried.append(token_for(reports, expires))
+        reports = pool.precheck(members, {"pin": str(tried[-1])}, display.answered)
+        if all(has_agreed(report, tried[-1]) for report in reports):
+            return Outcome(reports, tried[-1])
+    return _lift(pool, reports)
+
+
+def _lift(pool: Pool, reports: Sequence[Report]) -> Outcome:
+    """Lift the pins of an agreement that not all hosts could keep, for which the reports hold the reasons."""
+    after = pool.precheck([report.member for report in reports], {"unpin": "true"})
+    left = [report.member.name for report in after if report.can_update is None or any(
+        offered.pinned_until for offered in report.repositories)]
+    told = "nothing was agreed: not every host could prove the same revision; no host is pinned"
+    if left:
+        told += ", but perhaps {}, until the agreement would have ended; run 'xcpng-mirrors pool --disagree' when it " \
+                "answers again".format(", ".join(left))
+    return Outcome([report._replace(repositories=now.repositories) for report, now in zip(reports, after)], problem=told)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    reasons = [reason for report in outcome.reports if not report.can_update for reason in report.reasons]
+    if all(report.can_update for report in outcome.reports) and not outcome.problem:
+        return EXIT_OK
+    unreachable = bool(reasons) and all(isinstance(reason, FetchError) for reason in reasons)
+    return EXIT_UNREACHABLE if unreachable else EXIT_PROBLEM
+
+
+def _complain(outcome: Outcome) -> None:
+    """Say on stderr what is wrong, with what mends it."""
+    err = Console(sys.stderr)
+    for report in outcome.reports:
+        for text in [str(reason) for reason in report.reasons] + list(report.warnings):
+            err.line("xcpng-mirrors: {}: {}".format(printable(report.member.name), printable(text)))
+    if outcome.problem:
+        err.line("xcpng-mirrors: pool: {}".format(printable(outcome.problem)))
+
+
+def _lines(outcome: Outcome, out: Console) -> List[str]:
+    names = list(dict.fromkeys(offered.id for report in outcome.reports for offered in report.repositories))
+    columns = [Column("HOST", least=8), Column("UPDATE")] + [Column(name, least=10) for name in names]
+    columns += [Column("AGE", right=True), Column("PROBLEM", least=8)]
+    lines = table(columns, [_row(report, names) for report in outcome.reports], out.width, out.colour)
+    differing = would_differ(outcome.reports)
+    told = []
+    if outcome.token is not None:
+        told.append("all hosts take these revisions until {}; 'xcpng-mirrors pool --disagree' lifts that; for a host that joins: "
+                    "xcpng-mirrors precheck --pin".format(utc(outcome.token.expires)))
+    elif differing:
+        told.append("the hosts would not take the same revision of {}; 'xcpng-mirrors pool --agree' makes them".format(
+            ", ".join(differing)))
+    token = [str(outcome.token)] if outcome.token is not None else []  # in one piece: it is to be copied
+    return lines + wrapped(told, out.width) + token
+
+
+def _row(report: Report, names: Sequence[str]) -> List[Cell]:
+    found = {offered.id: offered for offered in report.repositories}
+    can = {True: Cell("yes", "good"), False: Cell("no", "bad"), None: Cell("?", "bad")}[report.can_update]
+    ages = [offered.current.age_seconds for offered in report.repositories]
+    age = duration(max(0, min(ages))) if ages else ""
+    problem = report.reasons[0].reference if report.reasons else ""
+    revisions = [_revision(found.get(name)) for name in names]
+    return [Cell(report.member.name), can] + revisions + [Cell(age, "dim"), Cell(problem, "bad")]
+
+
+def _revision(offered: Optional[Offered]) -> Cell:
+    if offered is None:
+        return Cell("-", "dim")
+    held_back = offered.current.sha256 != offered.newest.sha256
+    return Cell("{}{}".format(offered.current.revision, " pin" if offered.pinned_until else ""), "warning" if held_back else "")
+
+
+def _values(outcome: Outcome, now: float) -> Dict[str, Any]:
+    token = outcome.token
+    return {"schema": SCHEMA, "command": "pool", "asked_at": utc(now),
+            "hosts": [_host_values(report) for report in outcome.reports],
+            "would_differ": would_differ(outcome.reports), "problem": outcome.problem or None,
+            "agreed": {"token": str(token), "expires_at": utc(token.expires)} if token is not None else None}
+
+
+def _host_values(report: Report) -> Dict[str, Any]:
+    return {"uuid": report.member.uuid, "name": report.member.name, "can_update": report.can_update,
+            "reasons": [describe_error(reason) for reason in report.reasons], "warnings": list(report.warnings),
+            "repositories": [{"id": offered.id, "current": _seen_values(offered.current), "newest": _seen_values(offered.newest),
+                              "pinned_until": offered.pinned_until or None} for offered in report.repositories]}
+
+
+def _seen_values(seen: Seen) -> Dict[str, Any]:
+    return dict(seen._asdict())

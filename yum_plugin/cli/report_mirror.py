@@ -1,0 +1,146 @@
+"""``xcpng-mirrors report-mirror``: a report about one mirror, ready to be sent to its owner. Sends nothing, writes nothing."""
+import argparse
+import json
+import sys
+import time
+from typing import Any, Dict, List, Sequence, Tuple
+
+from .. import __version__
+from ..ask import Patience
+from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
+from ..keyfiles import load_keys
+from ..look import FileLook, Look, certificate_of, look_closely
+from ..model import Mirror, Repository
+from ..privsep.parent import separated
+from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..refused import Kept, kept_aside
+from ..report.letter import Case, Newest, problems_of, render_letter
+from ..report.values import Finding, Site, sites_of
+from ..resolve import Resolver
+from ..trust.metadata import RepomdProver
+from ..urls import authority_of
+from ..verdict import Answer
+from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
+from .console import Console, utc
+from .gather import Placed, of_url, place, sites_named, try_ways
+from .report import site_values
+
+MAX_SUGGESTED = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = "Exit code: 0 nothing is wrong with the mirror, 1 the report says what is, 2 no such mirror is known."
+    parser.add_argument("name", metavar="NAME", help="the mirror: its host, host:port, URL, or name on the redirector's list")
+    add_host_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at the mirror, report, and return the exit code.
+
+    Raises:
+        UsageError: no mirror, or several, are meant by the name.
+    """
+    host = open_host(arguments)
+    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
+        case = _case(_site(arguments.name, answers, host), answers, host, reach)
+    site, problems = case.site, problems_of(case)
+    out = Console(sys.stdout)
+    if arguments.json:
+        out.line(json.dumps(_values(case, host), indent=1))
+    elif problems or arguments.verbose:
+        out.write(render_letter(case))
+    elif not arguments.quiet:
+        out.line("{}: nothing is wrong with it; -v shows what was looked at".format(site.authority))
+    return EXIT_PROBLEM if problems else EXIT_OK
+
+
+def _site(name: str, answers: Sequence[Answer], host: Host) -> Site:
+    """Find the mirror that is meant among those on the list and those remembered."""
+    sites = sites_of([each for answer in answers for each in _known(answer, host)], {})
+    found = sites_named(sites, name)
+    if not found:
+        some = ", ".join(site.authority for site in sites[:MAX_SUGGESTED])
+        raise UsageError("usage", "no mirror of that name is known", where=name,
+                         hint="'xcpng-mirrors mirrors' names all{}".format(", for instance " + some if some else ""))
+    if len(found) > 1:
+        raise UsageError("usage", "several mirrors are meant", where=name,
+                         hint="name one of " + ", ".join(site.url for site in found[:MAX_SUGGESTED]))
+    return found[0]
+
+
+def _known(answer: Answer, host: Host) -> List[Placed]:
+    repository, listed = answer.repository, answer.candidates
+    mirrors: Dict[str, Mirror] = {}
+    for mirror in listed.mirrors + listed.origins + tuple(each for each, _ in listed.left_out) + answer.memory.mirrors:
+        mirrors.setdefault(mirror.url, mirror)
+    past = host.state.observed(repository.id, time.time())
+    return [place(repository, Finding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
+            for mirror in mirrors.values()]
+
+
+def _case(site: Site, answers: Sequence[Answer], host: Host, reach: Reach) -> Case:
+    repositories = {repository.id: repository for repository in host.repositories}
+    patience = Patience(host.settings.connect_timeout, host.settings.read_timeout)
+    looks = tuple(_look(repositories[finding.repository], finding.mirror, patience, reach) for finding in site.findings)
+    certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], patience.connect_seconds, reach)
+    ways = try_ways(reach, {site.url: site.url}, host)[site.url]
+    return Case(site._replace(ways=ways), looks, _newest(site, answers), certificate, error, _kept(site, host),
+                int(time.time()), __version__)
+
+
+def _look(repository: Repository, mirror: Mirror, patience: Patience, reach: Reach) -> Look:
+    now = time.time()
+    try:
+        prover = RepomdProver(load_keys(repository.key_paths, repository.pins), int(now))
+    except MirrorsError as error:  # without a key nothing of a mirror can be judged
+        raise UsageError("key-file", error.what, where=error.where, hint=error.hint)
+    return look_closely(repository, mirror, prover, patience, reach)
+
+
+def _newest(site: Site, answers: Sequence[Answer]) -> Dict[str, Newest]:
+    """Return what the other mirrors serve; what was proven last, if none answered now."""
+    found = {}
+    for answer in answers:
+        if answer.resolution is not None:
+            others = [mirror for mirror in answer.resolution.mirrors if authority_of(mirror.url) != site.authority]
+            found[answer.repository.id] = Newest(answer.resolution.snapshot, len(others))
+        elif answer.memory.snapshot is not None:
+            found[answer.repository.id] = Newest(answer.memory.snapshot, 0)
+    return found
+
+
+def _kept(site: Site, host: Host) -> Tuple[Kept, ...]:
+    notes = [note for finding in site.findings for note in kept_aside(host.state.path(finding.repository, "refused"))]
+    return tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
+
+
+def _values(case: Case, host: Host) -> Dict[str, Any]:
+    certificate = case.certificate
+    problems = [dict(each._asdict(), subjects=list(each.subjects), hint=each.hint) for each in problems_of(case)]
+    return {
+        "schema": SCHEMA, "command": "report-mirror", "made_at": utc(case.made_at), "warnings": list(host.warnings),
+        "problems": problems, "mirror": site_values(case.site),
+        "looks": [_look_values(look, case) for look in case.looks],
+        "certificate": None if certificate is None else dict(
+            certificate._asdict(), names=list(certificate.names), not_before=utc(certificate.not_before),
+            not_after=utc(certificate.not_after)),
+        "certificate_error": describe_error(case.certificate_error),
+        "refused_packages": [dict(kept._asdict(), when=utc(kept.when), mirrors=list(kept.mirrors)) for kept in case.kept],
+        "letter": render_letter(case),
+    }
+
+
+def _look_values(look: Look, case: Case) -> Dict[str, Any]:
+    newest = case.newest.get(look.repository)
+    return {"id": look.repository, "url": look.mirror.url, "error": describe_error(look.error),
+            "repomd": _file_values(look.repomd), "signature": _file_values(look.signature),
+            "serves": snapshot_values(look.snapshot, case.made_at),
+            "newest": snapshot_values(newest.snapshot if newest else None, case.made_at)}
+
+
+def _file_values(look: FileLook) -> Dict[str, Any]:
+    return {"url": look.url, "asked_at": utc(look.at), "address": look.address or None, "status": look.status,
+            "headers": dict(look.headers), "size_bytes": look.size, "sha256": look.sha256 or None,
+            "first_byte_seconds": look.first_byte_seconds, "seconds": look.seconds, "error": describe_error(look.error)}

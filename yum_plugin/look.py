@@ -1,0 +1,144 @@
+"""A close look at one mirror: both signed files of a repository with all that came with them, and the certificate.
+
+Unlike ``ask.ask_mirror`` it goes on after the first thing that is wrong, and keeps status and headers as evidence.
+"""
+import hashlib
+import time
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
+
+from .ask import Patience, sample_metadata
+from .errors import FetchError, MirrorsError, TrustError
+from .model import REPOMD, Mirror, Repository, Snapshot
+from .net.certificate import Certificate
+from .net.fetch import Conversation
+from .net.transport import proxies_for
+from .reach import Reach
+from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from .trust.metadata import RepomdProver
+from .trust.repomd import MAX_REPOMD_BYTES
+
+ANY_STATUS = tuple(range(100, 600))
+MAX_HEADERS = 24
+MAX_HEADER_CHARACTERS = 200
+
+
+class FileLook(NamedTuple):
+    """What came for one file."""
+
+    url: str
+    at: float  # seconds since 1970
+    address: str = ""
+    status: Optional[int] = None  # of HTTP; None: no answer
+    headers: Tuple[Tuple[str, str], ...] = ()  # names in lower case; the server's words
+    size: int = 0  # bytes that arrived
+    sha256: str = ""  # of what arrived; "" if that is not the whole file
+    first_byte_seconds: float = 0.0
+    seconds: float = 0.0
+    error: Optional[MirrorsError] = None  # why it is not the file
+
+
+class Look(NamedTuple):
+    """What is seen of one repository on one mirror."""
+
+    repository: str
+    mirror: Mirror
+    repomd: FileLook
+    signature: FileLook
+    snapshot: Optional[Snapshot] = None  # what it serves, proven
+    error: Optional[MirrorsError] = None  # the first thing that is wrong
+
+
+def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Patience, reach: Reach,
+                 wall: Callable[[], float] = time.time) -> Look:
+    """Look at one repository on one mirror.
+
+    Args:
+        repository: for its network settings.
+        mirror: ``url`` is the repository's base.
+        prover: with the pinned keys.
+        patience: time-outs.
+        reach: who touches the network.
+        wall: the time.
+
+    Raises:
+        UsageError: the repository's TLS settings cannot be used; sandbox.
+    """
+    network = repository.network
+    with reach.open(network, 4 * (patience.connect_seconds + patience.read_seconds), ()) as client:
+        repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, patience, wall)
+        signature, signed = FileLook(mirror.url + REPOMD + ".asc", wall()), b""
+        if repomd.status is not None:  # a server that did not answer is not waited for again
+            signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, patience, wall)
+        look = Look(repository.id, mirror, repomd, signature)
+        try:
+            _refuse_incomplete(look)
+            proven = prover.prove(content, signed)
+            look = look._replace(snapshot=proven.snapshot)
+            sample_metadata(client, mirror, proven.content, patience)
+        except FetchError as error:
+            return look._replace(error=reach.explain(client, error, mirror.url, network, patience.connect_seconds))
+        except TrustError as error:
+            return look._replace(error=error)
+    return look
+
+
+def _refuse_incomplete(look: Look) -> None:
+    """Raise what keeps one of the two files from being there."""
+    if look.repomd.error is not None:
+        raise look.repomd.error
+    if look.signature.error is not None and look.signature.status is not None:
+        raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=look.mirror.url)
+    if look.signature.error is not None:
+        raise look.signature.error
+
+
+def _look_at_file(client: Conversation, url: str, max_bytes: int, patience: Patience,
+                  wall: Callable[[], float]) -> Tuple[FileLook, bytes]:
+    look, started, body = FileLook(url, wall()), time.monotonic(), bytearray()
+    try:
+        with client.open(url, patience.limits(max_bytes), accept=ANY_STATUS) as stream:
+            look = look._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
+                                 first_byte_seconds=stream.first_byte_seconds)
+            for chunk in stream.chunks():
+                body += chunk
+    except FetchError as error:
+        return look._replace(address=client.address, error=error, size=len(body), seconds=time.monotonic() - started), b""
+    digest = hashlib.sha256(body).hexdigest()
+    seconds = time.monotonic() - started
+    return look._replace(size=len(body), sha256=digest, seconds=seconds, error=_wrong_status(look)), bytes(body)
+
+
+def _wrong_status(look: FileLook) -> Optional[FetchError]:
+    if look.status == 200:
+        return None
+    if 300 <= (look.status or 0) < 400:
+        return FetchError("redirect-refused", "it redirects (HTTP {})".format(look.status), where=look.url)
+    return FetchError("http-status", "HTTP {}".format(look.status), where=look.url)
+
+
+def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
+    few = sorted(headers.items())[:MAX_HEADERS]
+    return tuple((name[:MAX_HEADER_CHARACTERS], value[:MAX_HEADER_CHARACTERS]) for name, value in few)
+
+
+def certificate_of(url: str, repository: Repository, timeout_seconds: float,
+                   reach: Reach) -> Tuple[Optional[Certificate], Optional[FetchError]]:
+    """Look at the certificate of an https server.
+
+    Args:
+        url: of the server.
+        repository: for ip_resolve; behind a proxy no certificate is seen.
+        timeout_seconds: for connecting, and for each step of the handshake.
+        reach: who touches the network.
+
+    Returns:
+        The certificate or the reason why there is none; neither for http and behind a proxy.
+    """
+    network = repository.network
+    if not url.startswith("https:") or proxies_for(network, url):
+        return None, None
+    try:
+        with reach.open(network, 4 * timeout_seconds, ()) as client:
+            return reach.certificate(client, url, network, timeout_seconds), None
+    except FetchError as error:
+        return None, error

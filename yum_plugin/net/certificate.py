@@ -1,0 +1,95 @@
+"""The certificate that a server shows, whatever is wrong with it: for diagnosis and reports only, never for trust."""
+import hashlib
+import ipaddress
+import re
+import socket
+import ssl
+from typing import Any, Mapping, NamedTuple, Tuple
+
+from ..errors import FetchError
+from .chain import time_of
+from .connect import connect
+from .fetch import translate
+
+MAX_NAMES = 20
+MAX_TEXT_CHARACTERS = 1000
+MAX_TIME = 253402300799  # the end of the year 9999 (RFC 5280 section 4.1.2.5)
+_DIGEST = re.compile("[0-9a-f]{64}\\Z")
+
+
+class Certificate(NamedTuple):
+    """What a server's own certificate says; its texts are the server's."""
+
+    sha256: str  # of the DER form: the fingerprint, 64 lower-case hex digits
+    subject: str  # RFC 4514
+    issuer: str
+    names: Tuple[str, ...]  # subject alternative names, MAX_NAMES at most
+    not_before: int  # seconds since 1970
+    not_after: int
+    protocol: str  # e.g. "TLSv1.3"
+    address: str  # that answered
+
+
+def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> Certificate:
+    """Shake hands without judging, and read the certificate.
+
+    Args:
+        host: a name or an address, IPv6 without brackets.
+        port: of TLS.
+        timeout_seconds: for connecting, and for each step of the handshake.
+        ip_resolve: 4 or 6 for that family only, 0 for both.
+
+    Raises:
+        FetchError: there is no connection, no TLS, or no certificate that can be read.
+    """
+    url = "https://{}:{}/".format("[{}]".format(host) if ":" in host else host, port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with connect(host, port, timeout_seconds, ip_resolve) as sock:
+            sock.settimeout(timeout_seconds)
+            address = str(sock.getpeername()[0])
+            with context.wrap_socket(sock, server_hostname=host) as secure:
+                der, protocol = secure.getpeercert(binary_form=True), secure.version()
+    except socket.timeout:
+        raise FetchError("timed-out", "no TLS handshake in time", where=url)
+    except (OSError, ValueError) as error:
+        raise translate(error, url)
+    try:
+        return _described(der or b"", protocol or "", address)
+    except ValueError:
+        raise FetchError("tls-failed", "TLS failed: the certificate cannot be read", where=url)
+
+
+def clean_certificate(said: Mapping[str, Any]) -> Certificate:
+    """Return a certificate of another process's making as one of ours would be.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is none.
+    """
+    texts = [str(said[name])[:MAX_TEXT_CHARACTERS] for name in ("subject", "issuer", "protocol")]
+    names = tuple(str(name)[:MAX_TEXT_CHARACTERS] for name in said["names"][:MAX_NAMES])
+    begin, end = int(said["not_before"]), int(said["not_after"])
+    if not (_DIGEST.match(said["sha256"]) and max(abs(begin), abs(end)) <= MAX_TIME):
+        raise ValueError("no certificate")
+    return Certificate(said["sha256"], texts[0], texts[1], names, begin, end, texts[2], clean_address(said["address"]))
+
+
+def clean_address(text: str) -> str:
+    """Return an IP address as it is, "" for none; ValueError for anything else."""
+    return str(ipaddress.ip_address(str(text).partition("%")[0])) if text else ""
+
+
+def _described(der: bytes, protocol: str, address: str) -> Certificate:
+    from cryptography import x509  # 40 ms, for reports only
+
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        extension: Any = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(str(name.value) for name in list(extension)[:MAX_NAMES])
+    except (x509.ExtensionNotFound, x509.DuplicateExtension):
+        names = ()
+    subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+    begin, end = (time_of(certificate, which) for which in ("not_valid_before", "not_valid_after"))
+    return Certificate(hashlib.sha256(der).hexdigest(), subject, issuer, names, begin, end, protocol, address)

@@ -1,0 +1,360 @@
+"""The rsync program as a client of rsync daemons: started the same safe way each time, read with caps, ended at a deadline.
+
+What is certain of every run: no shell; the words after ``--`` are ours and an address that ``parse_address`` has made; the
+environment is empty but for PATH, the C locale and UTC, so that neither RSYNC_RSH nor RSYNC_PROXY nor RSYNC_PASSWORD says
+anything; nothing is asked of a terminal; it runs in a process group of its own, which is killed at the deadline or when its
+caller is done with it.
+"""
+import calendar
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, cast
+
+from ..errors import FetchError, MirrorsError, UsageError
+
+DEFAULT_PORT = 873
+MAX_ERROR_BYTES = 16 * 1024  # of what it says on stderr
+MAX_ERROR_LINES = 3  # that are told
+END_SECONDS = 2.0  # between asking the program to end and killing it
+FILE, FOLDER, LINK, DEVICE, SPECIAL = "file", "folder", "link", "device", "special"
+_KINDS = {b"-": FILE, b"d": FOLDER, b"l": LINK, b"b": DEVICE, b"c": DEVICE, b"p": SPECIAL, b"s": SPECIAL}
+_ADDRESS = re.compile(r"rsync://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+                      r"(?::(?P<port>[0-9]{1,5}))?/(?P<module>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?P<path>(?:/[^/]*)*)\Z")
+_SEGMENT = re.compile(r"[A-Za-z0-9_.,+=@~-]{1,255}\Z")  # nothing that a shell, a wildcard or rsync's own escapes would change
+# rsync 3.x, generator.c:list_file_entry; with --no-human-readable the size has no thousands' marks
+_LINE = re.compile(rb"([-dlbcps])([-rwxsStT]{9}) +([0-9]{1,18}) "
+                   rb"([0-9]{4})/([0-9]{2})/([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.+)\Z", re.DOTALL)
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")  # segments "", "." and ".."
+_ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
+_ARROW = b" -> "
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_TIMED_OUT = (30, 35)
+_PARTIAL = (23, 24)
+
+
+class Address(NamedTuple):
+    """A folder of a module of an rsync daemon."""
+
+    host: str  # an IPv6 address in brackets
+    port: int
+    module: str  # "": the list of modules
+    path: str  # below the module, without slashes around it; "" is the module itself
+
+    @property
+    def url(self) -> str:
+        """The address in one word, ending in "/"."""
+        port = "" if self.port == DEFAULT_PORT else ":{}".format(self.port)
+        return "rsync://{}{}/{}".format(self.host, port, "".join(part + "/" for part in (self.module, self.path) if part))
+
+
+class Bounds(NamedTuple):
+    """What a run may cost."""
+
+    connect_seconds: int = 10
+    silent_seconds: int = 60  # without a byte of the daemon
+    seconds: float = 900.0  # in all
+    max_entries: int = 1000000  # of a listing
+    max_line_bytes: int = 32 * 1024  # four times PATH_MAX escaped, and its link's target
+    proxy: str = ""  # HOST:PORT of an http proxy that lets rsync pass (rsync(1), RSYNC_PROXY); "": none
+
+
+class Entry(NamedTuple):
+    """A line of a listing. Names are the other side's: see ``unsafe`` before one is used as a path."""
+
+    path: str  # below the address, bytes that are no UTF-8 as surrogates (PEP 383): os.fsencode gives them back
+    kind: str  # FILE, FOLDER, LINK, DEVICE or SPECIAL (a FIFO or a socket)
+    size: int  # bytes
+    mtime: int  # seconds since 1970; before that it is negative
+    permissions: str  # as ls writes them, e.g. "rwxr-xr-x"
+    target: str = ""  # of a link; as the name
+
+    @property
+    def unsafe(self) -> str:
+        """Why the name must not become a path on this disk, in words; "" if it may."""
+        return unsafe_name(self.path)
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether name and target are UTF-8."""
+        try:
+            (self.path + self.target).encode("utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+def unsafe_name(path: str) -> str:
+    """Say why a relative path of the other side's making must not be used; "" if it may.
+
+    Args:
+        path: its segments separated by "/".
+    """
+    if _CONTROL.search(path):
+        return "a control character in a name"
+    if path.startswith("/"):
+        return "an absolute path"
+    if _DOTS.search(path):
+        return "a path with empty or dot segments"
+    return ""
+
+
+def parse_address(text: str) -> Address:
+    """Accept an rsync:// URL, or say why not.
+
+    Args:
+        text: rsync://HOST[:PORT]/MODULE[/PATH], the final "/" or not; IPv6 addresses in brackets.
+
+    Returns:
+        Its parts, each made of characters that mean nothing to rsync, its daemon or a shell.
+
+    Raises:
+        ValueError: it is none; the message says what is wrong and repeats nothing of it.
+    """
+    if not text.startswith("rsync://"):
+        raise ValueError("no URL of the form rsync://HOST/MODULE/")
+    if "@" in text[len("rsync://"):].split("/")[0]:
+        raise ValueError("a user or password in the URL")
+    match = _ADDRESS.match(text)
+    if match is None or ".." in match.group("host"):
+        raise ValueError("no valid host, port or module in the URL")
+    port = int(match.group("port") or DEFAULT_PORT)
+    if not 0 < port < 65536:
+        raise ValueError("no valid port in the URL")
+    path = re.sub("/\\Z", "", match.group("path")[1:])
+    if path and any(not _SEGMENT.match(segment) or segment in (".", "..") for segment in path.split("/")):
+        raise ValueError("a path with empty or dot segments, or with other characters than A-Z a-z 0-9 _ . , + = @ ~ -")
+    return Address(match.group("host"), port, match.group("module") or "", path)
+
+
+def parse_entry(line: bytes) -> Entry:
+    """Read a line of ``rsync --list-only --no-human-readable --links`` of the C locale and UTC.
+
+    Of a link the first " -> " counts: a name that has one itself cannot be told from its target.
+
+    Args:
+        line: without its line feed.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _LINE.match(line)
+    if match is None:
+        raise ValueError("no line of a listing")
+    kind, permissions, size, name = match.group(1, 2, 3, 10)
+    mtime = calendar.timegm(tuple(map(int, match.group(4, 5, 6, 7, 8, 9))))
+    target = b""
+    if kind == b"l":
+        name, _, target = name.partition(_ARROW)
+    return Entry(_decoded(name), _KINDS[kind], int(size), mtime, permissions.decode("ascii"), _decoded(target))
+
+
+def _decoded(text: bytes) -> str:
+    plain = _ESCAPE.sub(lambda match: bytes([int(match.group(1), 8) & 0xFF]), text)
+    return plain.decode("utf-8", "surrogateescape")
+
+
+def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "",
+            without: Sequence[str] = ()) -> Iterator[Entry]:
+    """List a folder of a daemon, entry by entry as they come.
+
+    Args:
+        address: from ``parse_address``, with a module.
+        bounds: caps.
+        recursive: all that is below too.
+        below: a path below the address, to begin there; as strict as an address's own.
+        without: rsync's patterns of what the daemon is not even to read.
+
+    Yields:
+        The entries in rsync's order, without the folder itself. Closing the iterator early ends the program.
+
+    Raises:
+        FetchError: at the end also "rsync-partial": the daemon could not read or lost some of it, all else was listed;
+            "too-large", "bad-answer", "rsync-refused", "unreachable", "timed-out", "truncated".
+        UsageError: there is no rsync program.
+    """
+    place = parse_address(address.url + below) if below else address
+    options = ["--list-only", "--links", "--recursive" if recursive else "--dirs"]
+    options += ["--exclude=" + pattern for pattern in without]
+    count = 0
+    with running(options + ["--", place.url], bounds, place.url) as run:
+        for line in run.lines(bounds.max_line_bytes):
+            try:
+                entry = parse_entry(line)
+            except ValueError as error:
+                raise FetchError("bad-answer", "{} in what it lists".format(error), where=place.url) from None
+            if entry.path == ".":
+                continue
+            count += 1
+            if count > bounds.max_entries:
+                raise FetchError("too-large", "it lists more than {} entries".format(bounds.max_entries), where=place.url)
+            yield entry
+        run.finish()
+
+
+class Run:
+    """The program while it runs; made by ``running``.
+
+    Args:
+        process: with pipes for stdout and stderr.
+        seconds: until it is killed.
+        where: the address, for messages.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", seconds: float, where: str) -> None:
+        self._process = process
+        self._seconds = seconds
+        self._where = where
+        self._said = b""
+        self._late = False
+        self._timer = threading.Timer(seconds, self._end_late)
+        self._timer.daemon = True
+        self._timer.start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    @property
+    def output(self) -> BinaryIO:
+        """What it writes to stdout."""
+        return cast(BinaryIO, self._process.stdout)
+
+    def lines(self, max_bytes: int) -> Iterator[bytes]:
+        """Yield what it writes, line by line; FetchError too-large for a longer line than ``max_bytes``."""
+        for line in iter(lambda: self.output.readline(max_bytes + 1), b""):
+            if len(line) > max_bytes:
+                raise FetchError("too-large", "a line longer than {} bytes".format(max_bytes), where=self._where)
+            if line.endswith(b"\n"):  # the beginning of one that was cut off is none
+                yield line[:-1]
+
+    def finish(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            FetchError, UsageError: it failed.
+        """
+        code = self._process.wait()
+        self._listener.join()
+        if self._late:
+            raise FetchError("timed-out", "rsync had not ended after {:.0f} s".format(self._seconds), where=self._where)
+        if code != 0:
+            raise rsync_error(code, self._said, self._where)
+
+    def close(self) -> None:
+        """Make sure that it has ended, and everything that it has started."""
+        self._timer.cancel()
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)  # it keeps the part of a file that has arrived
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._listener.join()
+        for stream in (self._process.stdout, self._process.stderr):
+            cast(BinaryIO, stream).close()
+
+    def _end_late(self) -> None:
+        self._late = True
+        self._signal(signal.SIGTERM)
+        time.sleep(END_SECONDS)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone (PermissionError: macOS)
+            os.killpg(self._process.pid, number)
+
+    def _listen(self) -> None:
+        stream = cast(BinaryIO, self._process.stderr)
+        for chunk in iter(lambda: stream.read(4096), b""):
+            self._said = (self._said + chunk)[-MAX_ERROR_BYTES:]
+
+
+@contextlib.contextmanager
+def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Sequence[int] = ()) -> Iterator[Run]:
+    """Run rsync while the block runs.
+
+    Args:
+        arguments: after the options that every run has; the last ones are "--" and paths or addresses.
+        bounds: deadlines.
+        where: the address, for messages.
+        keep_open: descriptors that it inherits: a lock that must be held as long as it runs. It ends if we are killed
+            (prctl(2), PR_SET_PDEATHSIG), at once on Linux, elsewhere when its transfer does.
+
+    Yields:
+        The run; it has ended when the block is left.
+
+    Raises:
+        UsageError: there is no rsync program.
+    """
+    fixed = ["rsync", "--no-motd", "--no-human-readable", "--timeout={}".format(bounds.silent_seconds),
+             "--contimeout={}".format(bounds.connect_seconds)]
+    try:
+        process = subprocess.Popen(
+            fixed + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
+            env=_environment(bounds), start_new_session=True, pass_fds=keep_open,
+            preexec_fn=_dying_with_us() if keep_open else None)
+    except FileNotFoundError:
+        raise UsageError("configuration", "there is no rsync program on this machine",
+                         hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
+    run = Run(process, bounds.seconds, where)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def _dying_with_us() -> Optional[Callable[[], None]]:
+    """Return what lets a child get SIGTERM when its parent dies, so that it keeps the part of a file; None where nothing does."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
+def _environment(bounds: Bounds) -> Dict[str, str]:
+    wanted = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    if bounds.proxy:
+        wanted["RSYNC_PROXY"] = bounds.proxy
+    return wanted
+
+
+def rsync_error(code: int, said: bytes, where: str) -> MirrorsError:
+    """Say in our terms how rsync ended.
+
+    Args:
+        code: its exit code, rsync(1), EXIT VALUES; negative: the signal that ended it.
+        said: on stderr.
+        where: the address.
+
+    Returns:
+        The error to raise.
+    """
+    lines = _reasons(said)
+    what = "; ".join(lines[:MAX_ERROR_LINES]) or "rsync ended with code {}".format(code)
+    if code == 5:
+        return FetchError("rsync-refused", what, where=where)
+    if code == 10:
+        return FetchError("unreachable", what, where=where)
+    if code in _TIMED_OUT:
+        return FetchError("timed-out", what, where=where)
+    if code in _PARTIAL:
+        return FetchError("rsync-partial", what, where=where)
+    if code == 12:
+        return FetchError("truncated", what, where=where)
+    if code in (2, 4, 6):
+        return FetchError("bad-answer", what, where=where)
+    if code == 11 and "[sender]" not in what:
+        return UsageError("state", what, where=where, hint="check free space and permissions here: see 'df -h'")
+    if code == 1:
+        return UsageError("configuration", what, where=where, hint="rsync 3.1 or newer is needed: see 'rsync --version'")
+    return FetchError("rsync-failed", "{} (code {})".format(what, code), where=where)
+
+
+def _reasons(said: bytes) -> List[str]:
+    """Return the lines that say what is wrong: rsync's last one repeats the exit code only."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith("rsync error:")]
+    return list(dict.fromkeys(reason.partition("@ERROR: ")[2] or reason for reason in reasons))

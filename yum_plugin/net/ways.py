@@ -1,0 +1,69 @@
+"""Whether a server answers over IPv4, over IPv6 and by rsync: connected to, not just looked up. For reports only."""
+import ipaddress
+import socket
+from typing import NamedTuple
+
+from ..model import Network
+from ..urls import host_of, port_of
+from .connect import connect
+from .transport import proxies_for
+
+RSYNC_PORT = 873  # IANA's for rsync; the daemon greets with "@RSYNCD: " and its version, see rsync's csprotocol.txt
+RSYNC_GREETING = b"@RSYNCD:"
+ANSWERS = ("yes", "no", "none", "")
+
+
+class Ways(NamedTuple):
+    """How a server is reached: "yes", "no" (there is an address, nobody answers), "none" (no address), "" (not known)."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+    rsync: str = ""
+
+
+def ways_to(url: str, network: Network, timeout_seconds: float, rsync_port: int = RSYNC_PORT) -> Ways:
+    """Try each way to a server, one after the other.
+
+    Args:
+        url: of the server.
+        network: for a proxy, behind which nothing can be seen.
+        timeout_seconds: for each connection.
+        rsync_port: where rsync is looked for.
+    """
+    if proxies_for(network, url):
+        return Ways()
+    host, port = host_of(url), port_of(url)
+    return Ways(_answers(host, port, timeout_seconds, 4), _answers(host, port, timeout_seconds, 6),
+                _greets(host, rsync_port, timeout_seconds))
+
+
+def _answers(host: str, port: int, timeout_seconds: float, version: int) -> str:
+    try:
+        if ipaddress.ip_address(host).version != version:
+            return "none"
+    except ValueError:
+        pass  # a name
+    try:
+        connect(host, port, timeout_seconds, version).close()
+    except socket.gaierror:
+        return "none"
+    except OSError:
+        return "no"
+    return "yes"
+
+
+def _greets(host: str, port: int, timeout_seconds: float) -> str:
+    try:
+        with connect(host, port, timeout_seconds) as sock:
+            sock.settimeout(timeout_seconds)
+            greeting = b""
+            while len(greeting) < len(RSYNC_GREETING):
+                piece = sock.recv(len(RSYNC_GREETING) - len(greeting))
+                if not piece:
+                    break
+                greeting += piece
+    except socket.gaierror:
+        return "none"
+    except OSError:
+        return "no"
+    return "yes" if greeting == RSYNC_GREETING else "no"

@@ -1,0 +1,259 @@
+"""Taking a pin: prove that exactly the metadata which a pool agreed on can be had, and keep all of it (``pins.py`` holds it).
+
+    1. The token (``pintoken.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key; if those
+       asked at first do not, all are asked, for mirrors that lag serve it longest. What this host has pinned already counts.
+    2. It must not be older than what this host has accepted: no token lowers the high-water mark.
+    3. All metadata that it names is fetched into the state, each file by its checksum in it; the signature is proven there.
+    4. All repositories of the token that this host has are pinned, or none.
+"""
+import contextlib
+import logging
+import os
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+from .config import Settings
+from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .getpackages import primary_checker, primary_in
+from .getting import Got, Wish, fetch_wishes
+from .keyfiles import load_keys
+from .metalink import render_metalink
+from .model import REPOMD, Probe, Snapshot
+from .net.transfer import Item, Source
+from .packages import rules_of, sources_of
+from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
+from .pintoken import Agreed, Token
+from .reach import Reach
+from .resolve import Options, Resolver
+from .state import Decision, Pin, State, with_decision
+from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from .trust.digest import DigestChecker
+from .trust.freshness import is_rollback
+from .trust.metadata import RepomdProver
+from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from .trust.repomd import parse_repomd
+from .trust.unpack import unpacked
+from .urls import host_of
+from .verdict import Answer
+
+MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
+MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told
+
+log = logging.getLogger("xcpng-mirrors")
+
+AGREE_AGAIN = "on the pool's master: xcpng-mirrors pool --agree"
+
+Failure = Tuple[str, MirrorsError]  # id of the repository, why it cannot be pinned
+
+
+class _Ready(NamedTuple):
+    """A repository whose pin only has to be written."""
+
+    answer: Answer
+    snapshot: Snapshot
+
+
+class _SignatureChecker:
+    """Proves a repomd.xml.asc while it comes in."""
+
+    def __init__(self, prover: RepomdProver, repomd: bytes) -> None:
+        self._prover = prover
+        self._repomd = repomd
+        self._signature = b""
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next bytes; raises TrustError malformed for more than a signature has."""
+        self._signature += chunk
+        if len(self._signature) > MAX_SIGNATURE_BYTES:
+            raise TrustError("malformed", "larger than a signature may be")
+
+    def finish(self) -> Any:
+        """Return the proof, or raise TrustError."""
+        return self._prover.prove(self._repomd, self._signature)
+
+
+class Taking:
+    """How a host takes pins.
+
+    Args:
+        settings: of the .conf.
+        state: where the pins go.
+        now: seconds since 1970.
+        reach: who touches the network.
+    """
+
+    def __init__(self, settings: Settings, state: State, now: int, reach: Reach) -> None:
+        self._settings = settings
+        self._state = state
+        self._now = now
+        self._reach = reach
+
+    def take(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
+        """Pin what a token names.
+
+        Args:
+            answers: of a resolver, for the repositories of this host.
+            token: the agreement.
+
+        Returns:
+            What went wrong; empty: all of them are pinned. If anything went wrong no pin is new or changed.
+        """
+        agreed = {each.repository_id: each for each in token.repositories}
+        mine = [answer for answer in answers if answer.repository.id in agreed]
+        if not mine:
+            return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
+        ready: List[_Ready] = []
+        failures: List[Failure] = []
+        for answer in mine:  # without the lock: an update may begin meanwhile
+            try:
+                ready.append(self._prepare(answer, agreed[answer.repository.id]))
+            except MirrorsError as error:
+                failures.append((answer.repository.id, error))
+        failures = failures or self._write_all(ready, token.expires)
+        if failures:
+            for answer in mine:
+                self._forget_files(answer.repository.id)
+        return failures
+
+    def _prepare(self, answer: Answer, agreed: Agreed) -> _Ready:
+        """Find and prove the snapshot, and bring its files into the state."""
+        repository = answer.repository
+        found = _serving(answer, agreed)
+        if not found:
+            with contextlib.suppress(TrustError):  # a damaged pin is taken anew
+                held = hold(repository, self._state, self._now)
+                if held is not None and held.snapshot.sha256 == agreed.sha256:
+                    return _Ready(answer, held.snapshot)
+            everyone = Options(ask_everyone=True)
+            answer = Resolver(self._settings, self._state, everyone, reach=self._reach).run([repository])[0]
+            found = _serving(answer, agreed)
+        snapshot = _agreed_snapshot(answer, found, agreed)
+        if is_rollback(snapshot, self._state.accepted(repository.id)):
+            what = "the agreed revision {} is older than what this host has accepted".format(snapshot.revision)
+            raise TrustError("rollback", what, hint=AGREE_AGAIN)
+        self._fetch(answer, snapshot, [probe.mirror.url for probe in found])
+        return _Ready(answer, snapshot)
+
+    def _fetch(self, answer: Answer, snapshot: Snapshot, serving: Sequence[str]) -> None:
+        """Fetch repomd.xml, its signature and all files it names; what is there already and good stays."""
+        repository = answer.repository
+        sources = [Source(url) for url in serving]
+        sources += [source for source in sources_of(repository, answer.memory, self._settings, self._now)
+                    if source.url not in serving]
+        prover = RepomdProver(load_keys(repository.key_paths, repository.pins), self._now)
+        rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
+        hosts = tuple(host_of(url) for url in repository.base_urls)
+        wishes = [_wish(item) for item in _items(snapshot, prover, folder_of(self._state, repository.id, snapshot.sha256))]
+        for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._reach.open):
+            if got.error is not None:
+                raise got.error
+
+    def _forget_files(self, name: str) -> None:
+        """Remove what was fetched for a pin that came to nothing."""
+        pin = self._state.pin(name)
+        remove_folders(self._state, name, kept=folder_of(self._state, name, pin.snapshot.sha256) if pin is not None else "")
+
+    def _write_all(self, ready: Sequence[_Ready], expires: int) -> List[Failure]:
+        """Write the pins if the files of all are there."""
+        with self._state.locked(self._settings.deadline) as held:
+            if not held:
+                what = "the state is locked by another process or cannot be written"
+                return [("", UsageError("state", what, where=self._state.folder))]
+            for item in ready:
+                folder = folder_of(self._state, item.answer.repository.id, item.snapshot.sha256)
+                if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
+                    gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
+                    return [(item.answer.repository.id, gone)]
+            try:
+                self._write_pins(ready, expires)
+            except UsageError as error:
+                return [("", error)]
+        return []
+
+    def _write_pins(self, ready: Sequence[_Ready], expires: int) -> None:
+        """Write all pins, or leave those that were there; then what goes with them, which the next update would make too."""
+        state = self._state
+        before = {item.answer.repository.id: state.pin(item.answer.repository.id) for item in ready}
+        try:
+            for item in ready:
+                state.write_pin(item.answer.repository.id, self._pin(item, expires))
+        except UsageError:
+            for name, pin in before.items():
+                with contextlib.suppress(UsageError):
+                    state.write_pin(name, pin)
+            raise
+        for item in ready:
+            self._settle(item, self._pin(item, expires))
+
+    def _pin(self, item: _Ready, expires: int) -> Pin:
+        return Pin(item.snapshot._replace(raw=b""), expires, self._now)
+
+    def _settle(self, item: _Ready, pin: Pin) -> None:
+        answer, state = item.answer, self._state
+        name = answer.repository.id
+        folder = folder_of(state, name, pin.snapshot.sha256)
+        remove_folders(state, name, kept=folder)
+        log.info("%s: pinned to revision %d, %s, until %s", name, pin.snapshot.revision, pin.snapshot.sha256, until(pin))
+        decision = Decision(self._now, "pin", revision=pin.snapshot.revision, note=until(pin))
+        state.remember(name, with_decision(answer.memory, decision))
+        mirrors = answer.resolution.mirrors if answer.resolution else ()
+        state.write_metalink(name, render_metalink(item.snapshot, mirrors, folder))
+        make_cold(state, name)  # the package manager has to take it first
+
+
+def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:
+    return [probe for probe in answer.probes if probe.snapshot is not None and probe.snapshot.sha256 == agreed.sha256]
+
+
+def _agreed_snapshot(answer: Answer, found: Sequence[Probe], agreed: Agreed) -> Snapshot:
+    if answer.resolution is None:
+        raise answer.error or FetchError("unreachable", "no mirror is known")
+    for probe in found:
+        if probe.snapshot is not None:
+            return probe.snapshot
+    raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
+        agreed.revision, answer.resolution.snapshot.revision), hint=AGREE_AGAIN)
+
+
+def _untold(wish: str, received: int, total: Optional[int], mirror: str) -> None:
+    """Show no progress: most of the time this is a matter of a second, and the pool's table counts the hosts."""
+
+
+def _paths(snapshot: Snapshot) -> List[str]:
+    return [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(snapshot.raw).files]
+
+
+def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
+    files = parse_repomd(snapshot.raw).files
+    if sum(file.size or 0 for file in files) > MAX_BYTES or any((file.size or 0) > MAX_FILE_BYTES for file in files):
+        raise TrustError("unsupported", "metadata of more than {} bytes".format(MAX_BYTES))
+    items = [Item(REPOMD, os.path.join(folder, REPOMD), lambda: DigestChecker("sha256", snapshot.sha256), snapshot.size),
+             Item(SIGNATURE, os.path.join(folder, SIGNATURE), lambda: _SignatureChecker(prover, snapshot.raw))]
+    by_href = {file.href: file for file in files}
+    for href, file in by_href.items():
+        items.append(Item(href, os.path.join(folder, href),
+                          lambda file=file: DigestChecker(file.checksum_type, file.checksum), file.size))  # type: ignore[misc]
+    return items
+
+
+def _wish(item: Item) -> Wish:
+    return Wish(item.path, item, lambda verdict: Got(item.path))
+
+
+def packages_of(held: Held) -> List[PrimaryPackage]:
+    """Read the list of packages of a pin from the state.
+
+    Raises:
+        TrustError: pinned: it is damaged or missing.
+    """
+    file = primary_in(held.snapshot.raw, held.folder)
+    path = os.path.join(held.folder, file.href)
+    checker = primary_checker(file)
+    try:
+        with open(path, "rb") as stream:
+            checker.update(stream.read(MAX_PRIMARY_BYTES + 1))
+        return list(read_primary(unpacked(checker.finish(), file.open_size or MAX_OPEN_BYTES)))
+    except OSError as error:
+        raise TrustError("pinned", "the pinned list of packages cannot be read: {}".format(error.strerror), where=path)
+    except TrustError as error:
+        raise TrustError("pinned", "the pinned list of packages cannot be used: {}".format(error.what), where=path)
+

@@ -1,0 +1,267 @@
+"""The hosts of a pool, asked through xe on the pool's master, all at the same time.
+
+What a host answers is its own precheck (cli/precheck.py), by way of its xapi plugin (hosts/xapi.py). Nothing of it is
+believed beyond a table: what a host then updates to, it proves itself.
+"""
+import json
+import os
+import re
+import shutil
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from .errors import FetchError, MirrorsError, UsageError
+from .files import inside, read_capped
+from .pintoken import Agreed, Token
+from .programs import Done, run_all
+
+PLUGIN = "xcpng-mirrors"
+POOL_FILE = "/etc/xensource/pool.conf"  # "master", or "slave:" and the master's address
+XE_PATHS = ("/opt/xensource/bin/xe",)
+LIST_SECONDS = 30.0
+ANSWER_SECONDS = 300.0  # a little longer than the plugin itself waits
+MAX_HOSTS = 64  # a pool's own limit
+MAX_POOL_FILE_BYTES = 4096
+MAX_REPOSITORIES = 64
+MAX_REASONS = 32
+# "uuid ( RO)    : 1234..." (xe's manual, "param-list"); a name may hold anything but a line break.
+_FIELD = re.compile(r"^\s*(uuid|name-label) \( ?[A-Z]{1,3}\)\s*: (.*)$")
+_UUID = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
+_MISSING = ("XENAPI_MISSING_PLUGIN", "plugin could not be found")
+_OLD = ("UNKNOWN_XENAPI_PLUGIN_FUNCTION",)
+ASK_THERE = "on that host: xcpng-mirrors precheck"
+
+
+class Member(NamedTuple):
+    """A host of the pool."""
+
+    uuid: str
+    name: str  # as the admin called it; hostile
+
+
+class Seen(NamedTuple):
+    """A signed repomd.xml as a host tells of it."""
+
+    revision: int
+    sha256: str
+    age_seconds: int
+    updated_at: str  # ISO 8601
+
+    @property
+    def age_key(self) -> Tuple[str, int]:
+        """Sorts newer ones after older ones."""
+        return (self.updated_at, self.revision)
+
+
+class Offered(NamedTuple):
+    """A repository as a host sees it."""
+
+    id: str
+    current: Seen  # what an update would take
+    newest: Seen  # on the mirrors; the same unless the host is pinned
+    pinned_until: str = ""  # ISO 8601; "": it is not pinned
+
+
+class Report(NamedTuple):
+    """What became of asking one host."""
+
+    member: Member
+    can_update: Optional[bool] = None  # None: it gave no usable answer, and reasons say why
+    reasons: Tuple[MirrorsError, ...] = ()
+    repositories: Tuple[Offered, ...] = ()
+    warnings: Tuple[str, ...] = ()
+
+
+def require_master(root: str) -> None:
+    """Refuse to go on anywhere but on a pool's master.
+
+    Raises:
+        UsageError: usage: this is another host of the pool.
+    """
+    try:
+        text = read_capped(inside(root, POOL_FILE), MAX_POOL_FILE_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return  # no host of a pool, or one that hides it: xe will tell
+    if text != "master":
+        address = text.partition(":")[2]
+        raise UsageError("usage", "this host is not its pool's master", where=inside(root, POOL_FILE),
+                         hint="run it on the master{}".format(": " + address if address else ""))
+
+
+def find_xe() -> str:
+    """Return the path of the xe program.
+
+    Raises:
+        UsageError: usage: there is none.
+    """
+    found = [path for path in (shutil.which("xe"),) + XE_PATHS if path and os.access(path, os.X_OK)]
+    if not found:
+        raise UsageError("usage", "there is no xe here", hint="run it on the master of the pool")
+    return found[0]
+
+
+class Pool:
+    """The hosts, and how they are asked.
+
+    Args:
+        xe: path of the program.
+        answer_seconds: how long each host may take.
+    """
+
+    def __init__(self, xe: str, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._xe = xe
+        self._seconds = answer_seconds
+
+    def members(self) -> List[Member]:
+        """List the hosts, by name.
+
+        Raises:
+            FetchError: xe gave no list.
+        """
+        done = run_all([[self._xe, "host-list", "params=uuid,name-label"]], LIST_SECONDS)[0]
+        found = read_members(done.output) if done.code == 0 else []
+        if not found:
+            raise FetchError("bad-answer", "xe lists no host: {}".format(done.complaint), hint="see 'xe host-list'")
+        return sorted(found, key=lambda member: (member.name, member.uuid))
+
+    def precheck(self, members: Sequence[Member], words: Mapping[str, str],
+                 on_answer: Callable[[int], None] = lambda count: None) -> List[Report]:
+        """Let every host look whether it can update, all at the same time.
+
+        Args:
+            members: the hosts.
+            words: keys and values for the plugin.
+            on_answer: called with how many have answered.
+
+        Returns:
+            A report for each, in the same order.
+        """
+        given = ["args:{}={}".format(*item) for item in sorted(words.items())]
+        calls = [[self._xe, "host-call-plugin", "host-uuid=" + member.uuid, "plugin=" + PLUGIN, "fn=precheck"] + given
+                 for member in members]
+        return [report_of(member, done) for member, done in zip(members, run_all(calls, self._seconds, on_answer))]
+
+
+def report_of(member: Member, done: Done) -> Report:
+    """Turn what xe said of a host into a report, which says what mends it if there is no answer."""
+    try:
+        if done.code == 0:
+            return read_report(member, done.output)
+        error = _worded(done.complaint or "exit code {}".format(done.code), done.code is None)
+    except ValueError as problem:
+        error = FetchError("bad-answer", "what it answered is no precheck: {}".format(problem), hint=ASK_THERE)
+    return Report(member, reasons=(error,))
+
+
+def _worded(text: str, was_ended: bool) -> MirrorsError:
+    if was_ended:
+        return FetchError("timed-out", text, hint=ASK_THERE)
+    if any(word in text for word in _MISSING):
+        return UsageError("no-plugin", "xcpng-mirrors is not installed on it")
+    if any(word in text for word in _OLD):
+        return UsageError("no-plugin", "its xcpng-mirrors is too old", hint="on that host: yum update xcpng-mirrors")
+    if "XENAPI_PLUGIN_FAILURE" in text:
+        return UsageError("state", text.rpartition("Error parameters: ")[2], hint=ASK_THERE)
+    return FetchError("unreachable", "xe: {}".format(text), hint="see 'xe host-list params=name-label,enabled,host-metrics-live'")
+
+
+def read_members(text: str) -> List[Member]:
+    """Read what ``xe host-list params=uuid,name-label`` prints; a block that is none of it is left out."""
+    found: List[Member] = []
+    values: Dict[str, str] = {}
+    for line in text.splitlines():
+        match = _FIELD.match(line)
+        if match is None:
+            continue
+        values[match.group(1)] = match.group(2)
+        if len(values) == 2:
+            if _UUID.match(values["uuid"]) and len(found) < MAX_HOSTS:
+                found.append(Member(values["uuid"], values["name-label"].strip() or values["uuid"]))
+            values = {}
+    return found
+
+
+def read_report(member: Member, text: str) -> Report:
+    """Read a host's precheck, the JSON of cli/precheck.py.
+
+    Args:
+        member: the host.
+        text: untrusted, of bounded length.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: it is none; the message repeats nothing of it.
+    """
+    try:
+        values = json.loads(text)
+        if values["schema"] != 1 or values["command"] != "precheck" or not isinstance(values["can_update"], bool):
+            raise ValueError("another schema or command")
+        reasons = tuple(_read_reason(reason) for reason in values["reasons"][:MAX_REASONS])
+        found = [_read_repository(item) for item in values["repositories"][:MAX_REPOSITORIES]]
+        warnings = tuple(str(warning) for warning in values["warnings"][:MAX_REASONS])
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("it lacks something, or is nested too deeply ({})".format(type(error).__name__)) from None
+    except json.JSONDecodeError:
+        raise ValueError("no JSON") from None
+    return Report(member, values["can_update"], reasons, tuple(filter(None, found)), warnings)
+
+
+def _read_reason(values: Dict[str, Any]) -> MirrorsError:
+    """Make an error of our own of what a host calls one."""
+    reference, code = str(values["reference"]), values["exit_code"]
+    family = next((each for each in (UsageError, FetchError) if each.exit_code == code), MirrorsError)
+    error = family("internal" if family is MirrorsError else next(iter(family.REFERENCES)), str(values["what"]),
+                   str(values["where"]), str(values["hint"]))
+    error.reference = reference
+    return error
+
+
+def _read_repository(values: Dict[str, Any]) -> Optional[Offered]:
+    """Read one repository; None if an update would take nothing of it."""
+    if values["current"] is None:
+        return None
+    current, pin = _read_seen(values["current"]), values["pin"]
+    newest_seen = _read_seen(values["newest"]) if values["newest"] is not None else current
+    return Offered(str(values["id"]), current, newest_seen, str(pin["expires_at"]) if pin else "")
+
+
+def _read_seen(values: Dict[str, Any]) -> Seen:
+    revision, age = values["revision"], values["age_seconds"]
+    if not (isinstance(revision, int) and isinstance(age, int) and 0 <= revision < 10**18):
+        raise TypeError("no number")
+    return Seen(revision, str(values["sha256"]), age, str(values["updated_at"]))
+
+
+def newest(reports: Sequence[Report]) -> Dict[str, Seen]:
+    """Return the newest that any host sees of each repository, by id."""
+    found: Dict[str, Seen] = {}
+    for offered in (each for report in reports for each in report.repositories):
+        if offered.id not in found or found[offered.id].age_key < offered.newest.age_key:
+            found[offered.id] = offered.newest
+    return found
+
+
+def token_for(reports: Sequence[Report], expires: int) -> Token:
+    """Make the token of an agreement on the newest that any host sees.
+
+    Args:
+        reports: of all hosts.
+        expires: seconds since 1970.
+    """
+    return Token(expires, tuple(Agreed(name, seen.revision, seen.sha256) for name, seen in sorted(newest(reports).items())))
+
+
+def has_agreed(report: Report, token: Token) -> bool:
+    """Whether a host is pinned to what a token names, in each repository that it has."""
+    agreed = {each.repository_id: each.sha256 for each in token.repositories}
+    return bool(report.repositories) and all(
+        offered.pinned_until and offered.current.sha256 == agreed.get(offered.id) for offered in report.repositories)
+
+
+def would_differ(reports: Sequence[Report]) -> List[str]:
+    """Return the ids of the repositories of which the hosts would not take the same revision."""
+    taken: Dict[str, Set[str]] = {}
+    for offered in (each for report in reports for each in report.repositories):
+        taken.setdefault(offered.id, set()).add(offered.current.sha256)
+    return sorted(name for name, digests in taken.items() if len(digests) > 1)

@@ -1,0 +1,371 @@
+"""The process that keeps root: it has the network's work done by a child without, and believes nothing that it says."""
+import array
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, cast
+
+from ..ask import Patience
+from ..errors import FetchError, MirrorsError, UsageError
+from ..model import Mirror, MirrorList, Network
+from ..net.certificate import Certificate, clean_address, clean_certificate
+from ..net.fetch import Conversation, Limits, Stream
+from ..net.ways import ANSWERS, Ways
+from ..reach import Reach, here
+from ..sources import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
+from .confine import Bounds
+from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
+
+READY_SECONDS = 5.0
+GRACE_SECONDS = 1.0  # beyond a conversation's own end, which a healthy child keeps
+MAX_WORDS_CHARACTERS = 1000
+MAX_HEADERS = 200
+MAX_SECONDS = 1e6
+_FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
+
+
+def sandbox_error(what: str) -> UsageError:
+    """Make the error for a child that cannot be had or believed."""
+    return UsageError("sandbox", "the process that talks to the mirrors {}".format(what))
+
+
+@contextlib.contextmanager
+def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
+    """Let a child without root touch the network while the block runs; who is not root does it himself.
+
+    Call it before any thread is started: the child is a copy of this process.
+
+    Args:
+        networks: all that conversations will be opened with.
+        cpu_seconds: the child is killed when it has used so many.
+
+    Yields:
+        The reach. What it opens raises UsageError "sandbox" where the child could not give up root, has died, does
+        not answer or answers rubbish.
+    """
+    if os.geteuid() != 0 or not sys.platform.startswith("linux"):
+        yield here()
+        return
+    child = Child(list(dict.fromkeys(networks)), Bounds(cpu_seconds))
+    try:
+        yield child.reach()
+    finally:
+        child.end()
+
+
+class Child:
+    """The child as its parent sees it.
+
+    Args:
+        networks: each once.
+        bounds: limits of the child.
+    """
+
+    def __init__(self, networks: Sequence[Network], bounds: Bounds) -> None:
+        self._networks = networks
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._states: Optional[Sequence[Optional[MirrorsError]]] = None
+        parent = os.getpid()
+        self._process = os.fork()
+        if self._process == 0:
+            from .child import be_child
+            be_child(theirs, networks, bounds, parent)
+        theirs.close()
+
+    def reach(self) -> Reach:
+        """Return the reach that this child is."""
+        return Reach(self.open, _ask_list, _explain, _ways, _certificate)
+
+    def end(self) -> None:
+        """End the child, whatever it does."""
+        self._control.close()
+        os.kill(self._process, signal.SIGKILL)  # one that has ended stays until it is waited for
+        os.waitpid(self._process, 0)
+
+    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Conversation:
+        """Open a conversation; arguments as of ``fetch.Clients.open``.
+
+        Raises:
+            UsageError: sandbox, or the TLS settings of ``network`` cannot be used.
+        """
+        number = self._networks.index(network)
+        problem = self._ready()[number]
+        if problem is not None:
+            raise problem
+        wish = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
+        return RemoteConversation(lambda: self._new_socket(wish), seconds)
+
+    def _new_socket(self, wish: bytes) -> socket.socket:
+        """Have the child begin a conversation; return our end of its socket."""
+        mine, theirs = socket.socketpair()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+        try:
+            self._control.sendmsg([wish], [rights])
+        except OSError:
+            mine.close()
+            raise sandbox_error("has died")
+        finally:
+            theirs.close()
+        return mine
+
+    def _ready(self) -> Sequence[Optional[MirrorsError]]:
+        """Wait until the child has given up root; return what is wrong with each network."""
+        if self._states is None:
+            self._control.settimeout(READY_SECONDS)
+            try:
+                said = decoded(self._control.recv(MAX_CONTROL_BYTES))["ready"]
+                states = [None if words is None else _error_of(words) for words in said]
+            except (OSError, WireError, KeyError, TypeError):
+                raise sandbox_error("could not give up root, or has died")
+            if len(states) != len(self._networks):
+                raise sandbox_error("answers rubbish")
+            self._states = states
+        return self._states
+
+
+class RemoteConversation(Conversation):
+    """A conversation that the child has for us.
+
+    Args:
+        connect: makes a socket on which the child is told what to ask.
+        seconds: as of ``fetch.Client``; the child keeps them, and is given up a little later.
+    """
+
+    def __init__(self, connect: Callable[[], socket.socket], seconds: float) -> None:
+        self._connect = connect
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + seconds + GRACE_SECONDS
+        self._lock = threading.Lock()
+        self._sock: Optional[socket.socket] = None
+        self._answers: Optional[BinaryIO] = None
+        self._aborted = False
+        self._certificate_expires: Optional[int] = None
+        self._address = ""
+
+    def __enter__(self) -> "RemoteConversation":
+        self._ends_at = time.monotonic() + self._seconds + GRACE_SECONDS
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End what is under way; the next request begins on a new socket."""
+        with self._lock:
+            sock, self._sock = self._sock, None
+            answers, self._answers = self._answers, None
+        for end in (answers, sock):
+            if end is not None:
+                end.close()
+
+    def abort(self) -> None:
+        """See Conversation."""
+        with self._lock:
+            self._aborted = True
+            if self._sock is not None:
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def certificate_expires(self) -> Optional[int]:
+        """See Conversation."""
+        return self._certificate_expires
+
+    @property
+    def address(self) -> str:
+        """See Conversation."""
+        return self._address
+
+    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+             accept: Tuple[int, ...] = (200,)) -> Stream:
+        """See Conversation."""
+        self.ask(do="open", url=url, limits=list(limits), headers=dict(headers or {}), accept=accept)
+        head = _head_of(self.value(url, HEAD), accept)
+        self._certificate_expires = head.certificate_expires
+        self._address = head.address
+        return _RemoteStream(self, url, limits.max_bytes, head)
+
+    def ask(self, **request: Any) -> None:
+        """Send a request to the child.
+
+        Raises:
+            UsageError: sandbox.
+            FetchError: timed-out: this conversation was aborted.
+        """
+        sock = self._sock
+        if sock is None:
+            sock = self._connect()
+            with self._lock:
+                self._sock, self._answers = sock, sock.makefile("rb")
+        try:
+            self._set_timeout(sock)
+            send_value(sock, REQUEST, request)
+        except OSError:
+            raise self._ended(str(request.get("url", "")), "has died")
+
+    def answer(self, url: str, *kinds: bytes) -> Tuple[bytes, bytes]:
+        """Wait for the next frame of an answer.
+
+        Args:
+            url: what was asked, for the error.
+            kinds: what may come, beside an error.
+
+        Returns:
+            Kind and content.
+
+        Raises:
+            FetchError, MirrorsError: the child's own, or this conversation was aborted.
+            UsageError: sandbox.
+        """
+        sock, answers = self._sock, self._answers
+        if sock is None or answers is None:
+            raise self._ended(url, "was not asked")
+        try:
+            self._set_timeout(sock)
+            kind, payload = receive(answers)
+            error = _error_of(decoded(payload)) if kind == ERROR else None
+        except socket.timeout:
+            raise self._ended(url, "gives no answer")
+        except (OSError, ValueError, WireError) as problem:
+            raise self._ended(url, "has died, or answers rubbish ({})".format(problem))
+        if error is not None:
+            raise error
+        if kind not in kinds:
+            raise sandbox_error("answers rubbish")
+        return kind, payload
+
+    def value(self, url: str, kind: bytes) -> Dict[str, Any]:
+        """Wait for a frame of JSON; arguments and errors as of ``answer``."""
+        payload = self.answer(url, kind)[1]
+        try:
+            return decoded(payload)
+        except WireError:
+            raise sandbox_error("answers rubbish")
+
+    def _set_timeout(self, sock: socket.socket) -> None:
+        sock.settimeout(max(0.001, self._ends_at - time.monotonic()))
+
+    def _ended(self, url: str, what: str) -> MirrorsError:
+        """Tell a conversation that we have ended from a child that has."""
+        return FetchError("timed-out", "given up", where=url) if self._aborted else sandbox_error(what)
+
+
+class _Head(NamedTuple):
+    """The beginning of an answer."""
+
+    status: int
+    headers: Dict[str, str]
+    links: Tuple[str, ...]
+    first_byte_seconds: float
+    certificate_expires: Optional[int]
+    address: str
+
+
+class _RemoteStream(Stream):
+    """A response that the child reads for us.
+
+    Args:
+        conversation: that it belongs to.
+        url: what was asked.
+        max_bytes: more than this is not taken, whatever the child does.
+        head: what came first.
+    """
+
+    def __init__(self, conversation: RemoteConversation, url: str, max_bytes: int, head: _Head) -> None:
+        self._conversation = conversation
+        self._url = url
+        self._most = max_bytes
+        self._ended = False
+        self.status, self.headers, self.links, self.first_byte_seconds = head[:4]
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ended:
+            self._conversation.hang_up()
+
+    def chunks(self) -> Iterator[bytes]:
+        """See Stream."""
+        received = 0
+        while True:
+            kind, chunk = self._conversation.answer(self._url, DATA, END)
+            if kind == END:
+                self._ended = True
+                return
+            received += len(chunk)
+            if received > self._most:
+                raise FetchError("too-large", "more than the {} bytes that are allowed".format(self._most), where=self._url)
+            yield chunk
+
+
+def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+    """As ``reach.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
+    remote = cast(RemoteConversation, client)  # ``Child.open`` made it
+    remote.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
+    said = remote.value(roots[0], VALUE)
+    try:
+        mirrors = [clean_mirror(Mirror(*values)) for values in said["mirrors"][:MAX_MIRRORS]]
+        dropped = tuple(clean_text(str(text)) for text in said["dropped"][:MAX_DROPPED])
+        return MirrorList(tuple(mirrors), clean_sha256(said["sha256"]), dropped)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise sandbox_error("answers rubbish")
+
+
+def _explain(client: Conversation, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
+    """As ``reach.explain``: the child looks at the chain of certificates."""
+    if error.reference != "tls-untrusted":
+        return error
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="explain", reference=error.reference, what=error.what, url=url, seconds=timeout_seconds)
+    try:
+        remote.answer(url)
+    except FetchError as refined:
+        return refined
+    return error
+
+
+def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
+    """As ``reach.ways``: the child connects."""
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="ways", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
+    found = [said.get(name) for name in Ways._fields]
+    if not all(answer in ANSWERS for answer in found):
+        raise sandbox_error("answers rubbish")
+    return Ways(*map(str, found))
+
+
+def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
+    """As ``reach.certificate``: the child shakes hands and reads it."""
+    remote = cast(RemoteConversation, client)
+    remote.ask(do="certificate", url=url, seconds=timeout_seconds)
+    said = remote.value(url, VALUE)
+    try:
+        return clean_certificate(said)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise sandbox_error("answers rubbish")
+
+
+def _head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> _Head:
+    """Check the beginning of an answer for its form."""
+    try:
+        headers = {str(name): str(value) for name, value in said["headers"].items()}
+        expires = said["certificate_expires"]
+        head = _Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
+                     None if expires is None else int(expires), clean_address(said["address"]))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise sandbox_error("answers rubbish")
+    if head.status not in accept or not 0 <= head.first_byte_seconds < MAX_SECONDS or len(headers) > MAX_HEADERS:
+        raise sandbox_error("answers rubbish")
+    return head
+
+
+def _error_of(said: Mapping[str, Any]) -> MirrorsError:
+    """Return the error that the child tells of; WireError if it is none of ours."""
+    family = _FAMILIES.get(str(said.get("family")))
+    texts = [said.get(name) for name in ("reference", "what", "where", "hint")]
+    if family is None or not all(isinstance(text, str) for text in texts) or texts[0] not in family.REFERENCES:
+        raise WireError("an error that is none")
+    return family(*(text[:MAX_WORDS_CHARACTERS] for text in texts if text is not None))

@@ -1,0 +1,74 @@
+"""What parent and child say to each other.
+
+The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object:
+    child -> parent, once: {"ready": [null or ERROR for each network]}    root is given up; ERROR: its TLS settings are unusable
+    parent -> child: {"network": INDEX, "seconds": NUMBER, "hosts": [NAME...]} with a socket: a conversation begins on it
+A conversation's socket (SOCK_STREAM) carries frames: a kind, a length (4 octets, the highest first), and so many octets.
+    parent -> child: REQUEST, the next one only after the answer to the last has ended
+        {"do": "open", "url": URL, "limits": [..], "headers": {..}, "accept": [..]}      -> HEAD DATA* END, or ERROR
+        {"do": "list", "form": FORM, "roots": [..], "path": PATH, "patience": [..]}      -> VALUE, or ERROR
+        {"do": "explain", "reference": REFERENCE, "what": TEXT, "url": URL, "seconds": NUMBER}    -> ERROR, refined
+        {"do": "ways", "url": URL, "seconds": NUMBER}                                    -> VALUE
+        {"do": "certificate", "url": URL, "seconds": NUMBER}                             -> VALUE, or ERROR
+    Who wants no more closes the socket; the child's conversation ends with it.
+"""
+import json
+import socket
+import struct
+from typing import Any, BinaryIO, Dict, Tuple
+
+REQUEST, HEAD, DATA, END, VALUE, ERROR = (b"R", b"H", b"D", b"E", b"V", b"X")
+MAX_VALUE_BYTES = 2 * 1024 * 1024  # of JSON: 256 mirrors with URLs of 2048 characters are a quarter of that
+MAX_DATA_BYTES = 64 * 1024  # net/fetch.py:READ_BYTES
+MAX_CONTROL_BYTES = 64 * 1024
+_FRAME = struct.Struct(">cI")
+
+
+class WireError(Exception):
+    """What arrived is not of this form, or nothing more arrives."""
+
+
+def send(sock: socket.socket, kind: bytes, payload: bytes = b"") -> None:
+    """Send a frame; OSError if the other end is gone."""
+    sock.sendall(_FRAME.pack(kind, len(payload)) + payload)
+
+
+def send_value(sock: socket.socket, kind: bytes, value: Any) -> None:
+    """Send a frame of JSON."""
+    send(sock, kind, encoded(value))
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON."""
+    return json.dumps(value).encode("ascii")
+
+
+def receive(stream: BinaryIO) -> Tuple[bytes, bytes]:
+    """Return kind and content of the next frame.
+
+    Raises:
+        WireError: there is none, it is of no kind that we know, or too large.
+        OSError: the socket's time-out.
+    """
+    kind, size = _FRAME.unpack(_exactly(stream, _FRAME.size))
+    if size > (MAX_DATA_BYTES if kind == DATA else MAX_VALUE_BYTES):
+        raise WireError("a frame of {} bytes".format(size))
+    return kind, _exactly(stream, size)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if data is None or len(data) != size:
+        raise WireError("it has ended")
+    return data
+
+
+def decoded(payload: bytes) -> Dict[str, Any]:
+    """Read a JSON object; WireError for anything else."""
+    try:
+        value = json.loads(payload.decode("ascii"))
+    except (ValueError, RecursionError):
+        raise WireError("no JSON") from None
+    if not isinstance(value, dict):
+        raise WireError("no JSON object")
+    return value

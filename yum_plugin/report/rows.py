@@ -1,0 +1,176 @@
+"""The table of mirrors: a group of two rows each, the values and what opens to the evidence."""
+from typing import List, NamedTuple, Optional, Sequence
+
+from ..history import Observation, address_family
+from ..trust.freshness import duration
+from ..words import utc_words
+from .charts import AXES, Span, chart, strip
+from .countries import place_of
+from .icons import badge
+from .markup import Content, Markup, element, joined, link, when
+from .values import MAX_SHOWN_OBSERVATIONS, ORDER, Finding, Report, Site, hint_of
+
+DAY_SECONDS = 86400
+SOON_DAYS = 14  # a certificate that ends sooner should have been renewed by now
+NOTHING = "\u2013"
+REACHES = {"yes": ("\u2713", "answers"), "no": ("\u2717", "does not answer"), "none": (NOTHING, "no address"),
+           "": ("?", "not known")}
+
+
+class Heading(NamedTuple):
+    """Of a column."""
+
+    title: str
+    sort: str  # "text", "number", "" if it cannot be sorted by
+    class_: str = ""
+
+
+def headings(span: Span) -> Sequence[Heading]:
+    """Return the columns."""
+    return (Heading("Mirror", "text"), Heading("State", "number"), Heading("Behind", "number", "number"),
+            Heading("Certificate", "number", "number"), Heading("First byte", "number", "number"),
+            Heading("Reached by", "number", "reached"), Heading(span.words.capitalize(), "", "still"))
+
+
+def mirrors_table(report: Report, span: Span) -> Markup:
+    """Return the whole table."""
+    columns = headings(span)
+    titles = [_heading(each, number) for number, each in enumerate(columns)]
+    head = element("thead", element("tr", *titles, role="row"), role="rowgroup")
+    caption = element("caption", "All mirrors, the worst first", class_="unseen")
+    groups = [_group(site, report, span, columns) for site in report.sites]
+    return element("table", caption, head, *groups, id="mirrors", class_="list", role="table")
+
+
+def _heading(heading: Heading, number: int) -> Markup:
+    words = element("button", heading.title, type="button", disabled=True) if heading.sort else element("span", heading.title)
+    return element("th", words, scope="col", role="columnheader", class_=heading.class_ or None, data_sort=heading.sort or None,
+                   aria_sort="ascending" if number == 1 else None)
+
+
+def _group(site: Site, report: Report, span: Span, columns: Sequence[Heading]) -> Markup:
+    keys = ("{} {}".format(site.mirror.name, site.authority), ORDER.index(site.worst.state), site.lag_seconds,
+            site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.ways), None)
+    contents = (_name(site), badge(site.worst.state), _lag(site), _certificate(site.certificate_expires, report.made_at),
+                _first_byte(site.first_byte_seconds), _reaches(site), strip(site.observations, span))
+    cells = [element("td", content, role="cell", class_=_class(column), data_key="" if key is None else key,
+                     data_label=column.title) for column, key, content in list(zip(columns, keys, contents))[1:]]
+    name = element("th", contents[0], scope="row", role="rowheader", data_key=keys[0])
+    evidence = element("details", element("summary", *_reason(site)), _evidence(site, report, span))
+    second = element("tr", element("td", evidence, colspan=len(columns), class_="reason", role="cell"), role="row")
+    return element("tbody", element("tr", name, *cells, role="row"), second, role="rowgroup")
+
+
+def _class(column: Heading) -> Optional[str]:
+    return {"still": "wide"}.get(column.class_, column.class_) or None
+
+
+def _name(site: Site) -> Markup:
+    mirror = site.mirror
+    place = place_of(mirror.country)
+    country = place.name if place else mirror.country
+    name = "the origin" if mirror.source == "origin" else mirror.name or site.authority
+    where = joined([link(site.url, site.authority)] + ([country] if country else []), ", ")
+    return joined([element("b", element("bdi", name)), element("small", where)])
+
+
+def _lag(site: Site) -> Content:
+    if site.lag_seconds is None:
+        return NOTHING
+    return duration(site.lag_seconds) if site.lag_seconds else "0"
+
+
+def _certificate(expires: Optional[int], now: int) -> Content:
+    if expires is None:
+        return NOTHING
+    days = (expires - now) // DAY_SECONDS
+    if expires <= now:
+        return element("span", "ended", class_="over")
+    return element("span", "{} days".format(days), class_="soon" if days < SOON_DAYS else None)
+
+
+def _first_byte(seconds: Optional[float]) -> str:
+    return NOTHING if seconds is None else "{:.0f} ms".format(seconds * 1000)
+
+
+def _reaches(site: Site) -> Content:
+    if not any(site.ways):
+        return NOTHING
+    names = (("IPv4", site.ways.ipv4), ("IPv6", site.ways.ipv6), ("rsync", site.ways.rsync))
+    return element("span", *[_reach(name, value) for name, value in names], class_="reaches")
+
+
+def _reach(name: str, value: str) -> Markup:
+    sign, words = REACHES[value]
+    told = element("span", ": {}".format(words), class_="unseen")
+    return element("span", element("span", sign, aria_hidden="true"), " ", name, told, " ",
+                   class_="reach " + (value or "unknown"), title="{}: {}".format(name, words))
+
+
+def _reason(site: Site) -> List[Content]:
+    """Say in a line what counts most."""
+    worst = site.worst
+    asked = "asked {}".format(utc_words(worst.asked_at)) if worst.asked_at else "never asked"
+    if worst.state == "ok":
+        return ["Evidence: revision {}, {}".format(worst.revision or NOTHING, asked)]
+    words: List[Content] = [element("code", worst.reference), ": "] if worst.reference else []
+    so = [each.repository for each in site.findings if (each.state, each.reference) == (worst.state, worst.reference)]
+    where = " ({})".format(", ".join(so)) if len(so) < len(site.findings) else ""
+    return words + [element("bdi", worst.detail or worst.state), where]
+
+
+def _evidence(site: Site, report: Report, span: Span) -> Markup:
+    telling = max(site.findings, key=lambda each: (len(each.observations) > 1, each == site.worst, len(each.observations)))
+    plots = [chart(telling.observations, span, axis) for axis in AXES]
+    parts: List[Content] = [element("div", *[_finding(finding, report) for finding in site.findings], class_="findings")]
+    parts.append(when(any(plots), element("div", *plots, class_="plots")))
+    parts.append(_last(site))
+    return element("div", *parts, class_="evidence")
+
+
+def _finding(finding: Finding, report: Report) -> Markup:
+    current = next((each.current for each in report.repositories if each.id == finding.repository), None)
+    certificate = finding.certificate_expires
+    pairs = (
+        ("Asked for", joined([link(finding.mirror.url + "repodata/repomd.xml"), " and its signature"])),
+        ("Asked at", utc_words(finding.asked_at) if finding.asked_at else "never"),
+        ("Outcome", joined([badge(finding.state)] + ([" ", element("code", finding.reference)] if finding.reference else []))),
+        ("Detail", element("bdi", finding.detail) if finding.detail else ""),
+        ("What mends it", hint_of(finding.reference)),
+        ("Signed revision", _revision(finding, current.revision if current else None)),
+        ("Certificate ends", utc_words(certificate) if certificate is not None else ""),
+        ("Answered from", element("code", finding.address) if finding.address else ""),
+        ("Failures in a row", str(finding.failures) if finding.failures else ""),
+    )
+    terms = [joined([element("dt", name), element("dd", value)]) for name, value in pairs if value]
+    return element("section", element("h3", finding.repository), element("dl", *terms), class_="finding")
+
+
+def _revision(finding: Finding, current: Optional[int]) -> Content:
+    if finding.revision is None:
+        return ""
+    if finding.lag_seconds:
+        return "{}, {} behind {}".format(finding.revision, duration(finding.lag_seconds), current or "the newest")
+    return str(finding.revision)
+
+
+def _last(site: Site) -> Content:
+    """Return the last observations in words."""
+    seen = [(each.at, finding.repository, each) for finding in site.findings for each in finding.observations]
+    if not seen:
+        return element("p", "Nothing is remembered of it from before.", class_="soft")
+    newest = sorted(seen, key=lambda item: -item[0])[:MAX_SHOWN_OBSERVATIONS]
+    rows = [_observed(repository, each) for _, repository, each in newest]
+    titles = ("Seen", "Repository", "Outcome", "Behind", "First byte", "By")
+    head = element("thead", element("tr", *[element("th", title, scope="col") for title in titles]))
+    table = element("table", head, element("tbody", *rows), class_="seen")
+    return element("div", element("h3", "Last observations"), element("div", table, class_="scroll", tabindex=0, role="region",
+                                                                       aria_label="Last observations"))
+
+
+def _observed(repository: str, seen: Observation) -> Markup:
+    outcome = seen.outcome if seen.about == "metadata" else "{} (a package)".format(seen.outcome)
+    lag = NOTHING if seen.lag_seconds is None else duration(seen.lag_seconds) if seen.lag_seconds else "0"
+    family = {"ipv4": "IPv4", "ipv6": "IPv6"}.get(address_family(seen.address), NOTHING)
+    cells = (utc_words(seen.at), repository, element("code", outcome), lag, _first_byte(seen.first_byte_seconds), family)
+    return element("tr", *[element("td", cell) for cell in cells])

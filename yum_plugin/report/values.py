@@ -1,0 +1,136 @@
+"""What a report is about: repositories, and sites, which are mirrors with a finding for each repository they have."""
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import FetchError, TrustError
+from ..history import Observation
+from ..model import Mirror, Snapshot
+from ..net.ways import Ways
+
+STATES = {  # of a mirror, each with what it means
+    "ok": "serves the newest signed metadata",
+    "stale": "well signed, but behind the newest",
+    "failed": "gave no usable answer",
+    "refused": "offers what the pinned key has not signed, or what is older than this host has accepted",
+    "excluded": "left out by the redirector",
+    "denied": "left out by the settings of this host",
+    "not asked": "nothing is known of it now",
+}
+SHOWN_ORDER = tuple(STATES)
+LEFT_OUT = ("excluded", "denied", "not asked")
+ORDER = ("refused", "failed", "stale") + LEFT_OUT + ("ok",)  # the worst first
+MAX_SHOWN_OBSERVATIONS = 12  # in words; the charts show all
+
+
+class Finding(NamedTuple):
+    """What is known of one repository on one mirror."""
+
+    repository: str
+    mirror: Mirror
+    state: str  # of STATES
+    reference: str = ""  # of errors.py
+    detail: str = ""
+    asked_at: Optional[int] = None  # seconds since 1970
+    lag_seconds: Optional[int] = None
+    first_byte_seconds: Optional[float] = None
+    certificate_expires: Optional[int] = None  # seconds since 1970
+    revision: Optional[int] = None  # of the signed metadata that it serves
+    address: str = ""
+    failures: int = 0  # in a row, until the last look that is remembered
+    observations: Tuple[Observation, ...] = ()  # the oldest first
+
+
+class Site(NamedTuple):
+    """A mirror."""
+
+    url: str  # its root; where that is not known, the repository's base
+    authority: str  # host or host:port
+    findings: Tuple[Finding, ...]  # at least one
+    ways: Ways = Ways()
+
+    @property
+    def worst(self) -> Finding:
+        """The finding that counts."""
+        return min(self.findings, key=lambda finding: ORDER.index(finding.state))
+
+    @property
+    def mirror(self) -> Mirror:
+        """Name, country and rank."""
+        return self.worst.mirror
+
+    @property
+    def lag_seconds(self) -> Optional[int]:
+        """The largest lag; None if none is known."""
+        return max((each.lag_seconds for each in self.findings if each.lag_seconds is not None), default=None)
+
+    @property
+    def first_byte_seconds(self) -> Optional[float]:
+        """The slowest first byte; None if none came."""
+        return max((each.first_byte_seconds for each in self.findings if each.first_byte_seconds is not None), default=None)
+
+    @property
+    def certificate_expires(self) -> Optional[int]:
+        """The first end of a certificate; None if none was seen."""
+        return min((each.certificate_expires for each in self.findings if each.certificate_expires is not None), default=None)
+
+    @property
+    def observations(self) -> List[Observation]:
+        """Of all repositories, the oldest first."""
+        return sorted((each for finding in self.findings for each in finding.observations), key=lambda each: each.at)
+
+
+class RepositoryReport(NamedTuple):
+    """A repository as a whole."""
+
+    id: str
+    current: Optional[Snapshot] = None  # the newest that is proven
+    accepted: Optional[Snapshot] = None  # by this host
+    error: str = ""  # in words; "" if it can be updated
+    reference: str = ""  # of the error
+    remarks: Tuple[str, ...] = ()
+    resolved_at: Optional[int] = None  # seconds since 1970: the last resolution that is remembered
+
+
+class Report(NamedTuple):
+    """Everything."""
+
+    made_at: int  # seconds since 1970
+    offline: bool  # only what is remembered
+    version: str
+    repositories: Tuple[RepositoryReport, ...]
+    sites: Tuple[Site, ...]  # the worst first, then in the redirector's order
+
+    def counts(self) -> Dict[str, int]:
+        """Return how many sites are in each state, in the order of STATES."""
+        return {state: sum(site.worst.state == state for site in self.sites) for state in ORDER}
+
+
+def sites_of(findings: Sequence[Tuple[str, str, Finding]], ways: Dict[str, Ways]) -> Tuple[Site, ...]:
+    """Group findings by mirror.
+
+    Args:
+        findings: with the mirror's root URL and its authority.
+        ways: by authority.
+
+    Returns:
+        The sites, the worst first, then in the redirector's order.
+    """
+    grouped: Dict[str, List[Finding]] = {}
+    authorities: Dict[str, str] = {}
+    for root, authority, finding in findings:
+        grouped.setdefault(root, []).append(finding)
+        authorities[root] = authority
+    sites = [Site(root, authorities[root], tuple(found), ways.get(authorities[root], Ways()))
+             for root, found in grouped.items()]
+    return tuple(sorted(sites, key=lambda site: (ORDER.index(site.worst.state), site.mirror.rank or 10000, site.url)))
+
+
+def state_of(outcome: str) -> str:
+    """Return the state that an outcome of a look stands for."""
+    if outcome in ("ok", "stale"):
+        return outcome
+    return "refused" if outcome in TrustError.REFERENCES else "failed"
+
+
+def hint_of(reference: str) -> str:
+    """Return what mends a problem; "" if there is nothing to say."""
+    return {**FetchError.REFERENCES, **TrustError.REFERENCES}.get(reference, "")

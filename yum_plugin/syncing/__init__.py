@@ -1,0 +1,1 @@
+"""A mirror kept right: fetched beside what is published, proven, and only then switched to."""

@@ -1,0 +1,336 @@
+"""DEST on this disk: whether it may be one, what lies in it, and every change that is made to it.
+
+    1. DEST may be a link: it is followed once, at the beginning. Below it no link is followed: where the source has a folder
+       and DEST a link or a file, that is told and nothing is changed there.
+    2. Nothing is ever written under the name that readers know. Everything arrives in ``DEST/.xcpng-mirrors-sync/stage``, mode
+       0700, and is renamed from there; the folder is gone after a good run, and used again after a bad one.
+    3. Files get mode 0644 and folders 0755, whatever the source has.
+    4. The lock is a flock(2) on DEST itself, so that no other name can be given to it.
+
+Paths are below DEST, with "/" between names and bytes that are no UTF-8 as surrogates, whatever this process's locale is.
+"""
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import shutil
+import stat
+from typing import Dict, Iterator, Optional, Sequence, Set, Tuple
+
+from ..errors import UsageError
+from ..files import sync_folder
+from ..net.spool import disk_error
+from .plan import WORK, is_inside
+
+FILE_MODE, FOLDER_MODE, WORK_MODE = 0o644, 0o755, 0o700
+STAGE, NEXT, LINKED, LIST = "stage", "next", "link", "wanted"  # in the work folder
+PARTS = ".xcpng-part"  # rsync's --partial-dir in each folder of the stage
+_SYSTEM_FOLDERS = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
+                   "/sbin", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/tmp")
+_SYSTEM_TREES = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys")
+
+
+def open_destination(path: str, make: bool = True) -> "Destination":
+    """Accept a folder as DEST.
+
+    Args:
+        path: of the folder.
+        make: it, if only its last part is missing.
+
+    Raises:
+        UsageError: it must not or cannot be one.
+    """
+    real = os.path.realpath(path)
+    reason = _reason_against(real)
+    if reason:
+        what = "{} is no place for a mirror: {}".format(path, reason)
+        raise UsageError("usage", what, where=real, hint="name a folder of its own")
+    try:
+        with contextlib.suppress(FileExistsError):
+            if make:
+                os.mkdir(real, FOLDER_MODE)
+        status = os.stat(real)
+    except OSError as error:
+        raise disk_error(error, real) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise UsageError("usage", "DEST is no folder", where=real)
+    if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.geteuid()):
+        raise UsageError("usage", "DEST can be changed by others", where=real, hint="sync as its owner, and chmod o-w")
+    return Destination(real)
+
+
+def _reason_against(real: str) -> str:
+    homes = {os.path.realpath(os.path.expanduser("~")), "/root"}
+    with contextlib.suppress(KeyError):
+        homes.add(os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir))
+    if real in _SYSTEM_FOLDERS or any(is_inside(real, tree) for tree in _SYSTEM_TREES):
+        return "it is the system's"
+    if any(real == home or is_inside(home, real) for home in homes - {"/"}):
+        return "it is a home directory, or above one"
+    return ""
+
+
+def native(path: str) -> str:
+    """Return a path as this process's locale has it."""
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def staged_path(stage: str, below: str) -> str:
+    """Return where a file of the stage lies."""
+    return os.path.join(stage, native(below))
+
+
+def _foreign(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+class Destination:
+    """DEST.
+
+    Args:
+        root: its real path.
+        work: the work folder, if another one than DEST's is to be used: nothing can be published from there.
+    """
+
+    def __init__(self, root: str, work: str = "") -> None:
+        self.root = root
+        self.work = work or os.path.join(root, WORK)
+        self.stage = os.path.join(self.work, STAGE)
+        self._folders: Dict[str, bool] = {"": True}  # whether it is a real folder
+
+    def path(self, below: str) -> str:
+        """Return where a file lies."""
+        return os.path.join(self.root, native(below))
+
+    def staged(self, below: str) -> str:
+        """Return where a file arrives."""
+        return staged_path(self.stage, below)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold DEST's lock while the block runs.
+
+        Yields:
+            The descriptor: a child that inherits it holds the lock too.
+
+        Raises:
+            UsageError: another sync holds it, or it cannot be had here.
+        """
+        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UsageError("busy", "another sync of DEST is under way", where=self.root) from None
+            raise disk_error(error, self.root) from error
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def make_work(self) -> None:
+        """Make the work folder, or take over the one of a run that was ended; a link or a file in its place is removed."""
+        if os.path.islink(self.work) or (os.path.lexists(self.work) and not os.path.isdir(self.work)):
+            os.unlink(self.work)
+        os.makedirs(self.stage, WORK_MODE, exist_ok=True)
+        os.chmod(self.work, WORK_MODE)
+        for name in (NEXT, LINKED):
+            _remove(os.path.join(self.work, name))
+
+    def end_work(self, keep_files: bool) -> None:
+        """Remove the work folder.
+
+        Args:
+            keep_files: not if anything has arrived that a later run can use.
+        """
+        if not (keep_files and any(names for _, _, names in os.walk(self.stage))):
+            _remove(self.work)
+
+    def prune_stage(self, wanted: Set[str]) -> None:
+        """Remove what an earlier run has left and nobody wants now; parts of files stay."""
+        for place, _, names in os.walk(self.stage):
+            for name in names:
+                path = os.path.join(place, name)
+                below = _foreign(os.path.relpath(path, self.stage))
+                if below not in wanted and not _is_part(below):
+                    os.unlink(path)
+
+    def forget_staged(self, below: str) -> None:
+        """Remove what has arrived under a name, if anything has."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(self.staged(below))
+
+    def set_time(self, below: str, mtime: int) -> os.stat_result:
+        """Give a file the time that the source has; who mirrors from here goes by it."""
+        os.utime(self.path(below), (mtime, mtime), follow_symlinks=False)
+        return os.lstat(self.path(below))
+
+    def find(self, below: str) -> Optional[os.stat_result]:
+        """Look at a file or link of DEST, without following a link on the way; None if there is none."""
+        if not self._is_folder(os.path.dirname(below)):
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return os.lstat(self.path(below))
+        return None
+
+    def find_file(self, below: str) -> Optional[os.stat_result]:
+        """Look at a regular file of DEST; None if there is none."""
+        status = self.find(below)
+        return status if status is not None and stat.S_ISREG(status.st_mode) else None
+
+    def _is_folder(self, below: str) -> bool:
+        """Whether a path leads to a folder of DEST and through nothing else."""
+        if below not in self._folders:
+            good = False
+            if self._is_folder(os.path.dirname(below)):
+                with contextlib.suppress(FileNotFoundError):
+                    good = stat.S_ISDIR(os.lstat(self.path(below)).st_mode)
+            self._folders[below] = good
+        return self._folders[below]
+
+    def make_folder(self, below: str) -> None:
+        """Make a folder and those above it.
+
+        Raises:
+            UsageError: in-the-way: a link or a file is there.
+        """
+        if self._is_folder(below):
+            return
+        self.make_folder(os.path.dirname(below))
+        try:
+            os.mkdir(self.path(below), FOLDER_MODE)
+            os.chmod(self.path(below), FOLDER_MODE)  # whatever the umask says
+        except FileExistsError:
+            raise UsageError("in-the-way", "the source has a folder here", where=self.path(below)) from None
+        self._folders[below] = True
+
+    def require_folder(self, below: str) -> None:
+        """Make sure that a path leads to a folder, or that one can be made there; errors as of ``make_folder``."""
+        self.make_folder(os.path.dirname(below))
+        if not self._is_folder(below) and os.path.lexists(self.path(below)):
+            raise UsageError("in-the-way", "the source has a folder here", where=self.path(below))
+
+    def place(self, below: str) -> os.stat_result:
+        """Give a file that has arrived its name, in the place of another one if there is one.
+
+        Returns:
+            What the file is now.
+
+        Raises:
+            UsageError: in-the-way: a folder is there.
+        """
+        self.make_folder(os.path.dirname(below))
+        source = self.staged(below)
+        os.chmod(source, FILE_MODE)
+        try:
+            os.rename(source, self.path(below))
+        except IsADirectoryError:
+            raise UsageError("in-the-way", "the source has a file here", where=self.path(below)) from None
+        return os.lstat(self.path(below))
+
+    def place_link(self, below: str, target: str) -> os.stat_result:
+        """Make a link, in the place of another one or of a file."""
+        self.make_folder(os.path.dirname(below))
+        made = os.path.join(self.work, LINKED)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(made)
+        os.symlink(native(target), made)
+        try:
+            os.rename(made, self.path(below))
+        except IsADirectoryError:
+            raise UsageError("in-the-way", "the source has a link here", where=self.path(below)) from None
+        return os.lstat(self.path(below))
+
+    def target(self, below: str) -> str:
+        """Return where a link leads."""
+        return _foreign(os.readlink(self.path(below)))
+
+    def files(self) -> Iterator[Tuple[str, os.stat_result]]:
+        """Yield everything in DEST but folders and our own work."""
+        for place, folders, names in os.walk(self.root):
+            if place == self.root and WORK in folders:
+                folders.remove(WORK)
+            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+            for name in names + links:
+                path = os.path.join(place, name)
+                with contextlib.suppress(FileNotFoundError):
+                    yield _foreign(os.path.relpath(path, self.root)), os.lstat(path)
+
+    def has_folders(self, below: str) -> bool:
+        """Whether a folder of DEST holds other folders."""
+        if not self._is_folder(below):
+            return False
+        with os.scandir(self.path(below)) as entries:
+            return any(entry.is_dir(follow_symlinks=False) for entry in entries)
+
+    def compose(self, below: str, names: Sequence[str]) -> str:
+        """Make the successor of a folder: what has arrived for it, and all else that it has now, as hard links.
+
+        Args:
+            below: the folder.
+            names: paths below DEST of what has arrived.
+
+        Returns:
+            Its path: complete and on the disk, under another name.
+        """
+        new = os.path.join(self.work, NEXT)
+        _remove(new)
+        os.mkdir(new, FOLDER_MODE)
+        os.chmod(new, FOLDER_MODE)
+        for path in names:
+            target = os.path.join(new, os.path.relpath(self.staged(path), self.staged(below)))
+            os.makedirs(os.path.dirname(target), FOLDER_MODE, exist_ok=True)
+            os.chmod(self.staged(path), FILE_MODE)
+            os.rename(self.staged(path), target)
+        if self._is_folder(below):
+            self._link_the_rest(self.path(below), new)
+        for place, _, _ in os.walk(new):
+            sync_folder(place)
+        return new
+
+    def _link_the_rest(self, live: str, new: str) -> None:
+        for place, folders, names in os.walk(live):
+            into = os.path.join(new, os.path.relpath(place, live))
+            os.makedirs(into, FOLDER_MODE, exist_ok=True)
+            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+            for name in names + links:
+                if not os.path.lexists(os.path.join(into, name)):
+                    os.link(os.path.join(place, name), os.path.join(into, name), follow_symlinks=False)
+
+    def switched(self) -> None:
+        """Throw away what a folder was before it was switched."""
+        _remove(os.path.join(self.work, NEXT))
+        self._folders = {"": True}
+
+    def delete(self, below: str) -> bool:
+        """Delete a file or link, and the folders that are empty without it.
+
+        Returns:
+            Whether it was there.
+        """
+        status = self.find(below)
+        if status is None or stat.S_ISDIR(status.st_mode):
+            return False
+        os.unlink(self.path(below))
+        folder = os.path.dirname(below)
+        with contextlib.suppress(OSError):  # it is not empty
+            while folder:
+                os.rmdir(self.path(folder))
+                self._folders.pop(folder, None)
+                folder = os.path.dirname(folder)
+        return True
+
+
+def _is_part(below: str) -> bool:
+    """Whether a file of the stage is the beginning of one: rsync's, or our own downloader's (spool.py)."""
+    names = below.split("/")
+    return PARTS in names or (names[-1].startswith(".") and names[-1].endswith(".part"))
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

@@ -1,0 +1,160 @@
+"""What DEST has and lacks of what is demanded, and how what it lacks comes into the stage: proven, or not at all."""
+import os
+import stat
+from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
+
+from ..errors import FetchError, MirrorsError, TrustError
+from ..files import read_capped
+from ..net.spool import require_space
+from ..trust.digest import DigestChecker
+from ..trust.primary import MAX_PRIMARY_BYTES
+from .destination import Destination
+from .memory import Memory
+from .origin import Origin, Told
+from .plan import Demand, Want
+
+READ_BYTES = 1024 * 1024
+
+
+class Intake:
+    """The stage of one round.
+
+    Args:
+        origin: the source.
+        destination: DEST.
+        memory: of DEST.
+        told: who wants to know.
+        lock: DEST's.
+        verify_all: read every file that is demanded once, whatever is remembered.
+        dry_run: read none, and believe sizes.
+
+    Attributes:
+        wants: what was to be brought.
+        staged: what of it has arrived and is right.
+        reasons: why the rest has not.
+    """
+
+    def __init__(self, origin: Origin, destination: Destination, memory: Memory, told: Told, lock: int, verify_all: bool,
+                 dry_run: bool) -> None:
+        self._origin = origin
+        self._destination = destination
+        self._memory = memory
+        self._told = told
+        self._lock = lock
+        self._verify_all = verify_all
+        self._dry_run = dry_run
+        self.wants: Dict[str, Want] = {}
+        self.staged: Set[str] = set()
+        self.reasons: Dict[str, MirrorsError] = {}
+        self._verified: Set[str] = set()
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Forget what has arrived: DEST has it already."""
+        for path in paths:
+            self.staged.discard(path)
+            self.wants.pop(path, None)
+            self._destination.forget_staged(path)
+
+    def has(self, path: str, demand: Demand) -> bool:
+        """Whether DEST has the very file that is demanded; it is read unless that is remembered."""
+        status = self._destination.find_file(path)
+        if status is None or demand.size not in (None, status.st_size):
+            return False
+        if self._verify_all and path not in self._verified and not self._dry_run:
+            self._verified.add(path)
+        elif self._memory.proves(path, status, demand):
+            return True
+        elif self._memory.disproves(path, status, demand):
+            return False
+        if self._dry_run:
+            return True
+        return self._prove(path, self._destination.path(path), status, demand) is None
+
+    def _prove(self, path: str, here: str, status: os.stat_result, demand: Demand) -> Optional[MirrorsError]:
+        """Read a file; return what is wrong with it, None if it is what is demanded: then that is remembered."""
+        if demand.size not in (None, status.st_size):
+            what = "it has {} bytes, not the {} signed ones".format(status.st_size, demand.size)
+            return TrustError("payload-mismatch", what, where=path)
+        checker, done = DigestChecker(demand.kind, demand.digest), 0
+        try:
+            handle = os.open(here, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb", buffering=0) as stream:
+                for chunk in iter(lambda: stream.read(READ_BYTES), b""):
+                    checker.update(chunk)
+                    done += len(chunk)
+                    self._told.progress(path, done, status.st_size)
+                os.fsync(stream.fileno())
+            checker.finish()
+        except OSError as error:
+            return FetchError("rsync-partial", "it cannot be read here: {}".format(error.strerror), where=path)
+        except TrustError as error:
+            return TrustError(error.reference, error.what, where=path)
+        self._memory.learn(path, status, demand)
+        return None
+
+    def bring(self, wants: Mapping[str, Want]) -> None:
+        """Bring files into the stage, and look at each of them there.
+
+        Raises:
+            FetchError: the source cannot be had.
+            UsageError: there is not enough space, or the disk cannot do it.
+        """
+        if not wants:
+            return
+        self.wants.update(wants)
+        self._require_space(wants)
+        reasons = self._origin.fetch(wants, self._destination.stage, self._told, self._lock)
+        for path, want in wants.items():
+            error = self._look_at(path, want, reasons.get(path))
+            if error is None:
+                self.staged.add(path)
+            else:
+                self.reasons[path] = error
+
+    def _require_space(self, wants: Mapping[str, Want]) -> None:
+        def missing() -> Iterable[Tuple[str, Optional[int]]]:
+            for path, want in wants.items():
+                here = self._destination.staged(path)
+                size = want.listed.size if want.listed else 0
+                yield here, max(0, size - (os.lstat(here).st_size if os.path.lexists(here) else 0))
+
+        require_space(missing())
+
+    def _look_at(self, path: str, want: Want, reason: Optional[MirrorsError]) -> Optional[MirrorsError]:
+        """Return what is wrong with a file that should have arrived; it is removed then, so that nobody takes it for whole."""
+        here = self._destination.staged(path)
+        try:
+            status = os.lstat(here)
+        except OSError:
+            return reason or FetchError("rsync-partial", "the source does not give it", where=path)
+        error: Optional[MirrorsError] = None
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            error = TrustError("unsupported", "what arrived is no plain file", where=path)
+        elif want.demand is not None:
+            if not self._memory.proves(path, status, want.demand):
+                error = self._prove(path, here, status, want.demand)
+        elif want.listed is not None and self._origin.lists and status.st_size != want.listed.size:
+            error = FetchError("rsync-partial", "the source changes it just now", where=path)
+        if error is not None:
+            os.unlink(here)
+        return error
+
+    def here(self, path: str) -> str:
+        """Return where a file lies that has arrived or is published."""
+        return self._destination.staged(path) if path in self.staged else self._destination.path(path)
+
+    def read_proven(self, path: str, demand: Demand) -> bytes:
+        """Read a metadata file and prove it once more, for its content is used.
+
+        Raises:
+            FetchError, TrustError: it has not arrived, or is not what is demanded.
+        """
+        here = self.here(path)
+        if path in self.reasons:
+            raise self.reasons[path]
+        checker = DigestChecker(demand.kind, demand.digest, MAX_PRIMARY_BYTES)
+        try:
+            checker.update(read_capped(here, MAX_PRIMARY_BYTES))
+        except OSError as error:
+            raise FetchError("rsync-partial", "the source does not give it", where=path) from error
+        return checker.finish()

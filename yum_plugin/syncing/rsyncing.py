@@ -1,0 +1,88 @@
+"""An rsync daemon as the source: one listing, then exactly the files that are wanted, by name.
+
+rsync is told to make plain files only: no links, devices, owners or modes of the source. It writes into the stage, never into
+what is published, so that nothing arrives under a name that readers know before it was proven.
+"""
+import os
+import re
+from typing import Dict, Iterator, List, Mapping, Sequence
+
+from ..errors import FetchError, MirrorsError
+from ..net.rsync import Address, Bounds, Entry, listing, running
+from .destination import LIST, PARTS
+from .origin import Limits, Origin, Told
+from .plan import WORK, Catalogue, Want, sift
+
+READ_BYTES = 4096
+SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks says nothing for long
+_DONE = re.compile(rb"\s*([0-9]+)\s+[0-9]+%")
+_OPTIONS = ("--from0", "--times", "--no-links", "--no-devices", "--no-specials", "--no-perms", "--no-owner", "--no-group",
+            "--chmod=D700,F600", "--partial-dir=" + PARTS, "--info=progress2", "--outbuf=L")
+
+
+class RsyncOrigin(Origin):
+    """An rsync daemon.
+
+    Args:
+        address: from ``parse_address``.
+        limits: see there.
+        bounds: of the runs but for their length.
+    """
+
+    lists = True
+
+    def __init__(self, address: Address, limits: Limits = Limits(),
+                 bounds: Bounds = Bounds(silent_seconds=SILENT_SECONDS)) -> None:
+        self.url = address.url
+        self._address = address
+        self._limits = limits
+        self._bounds = bounds
+
+    def catalogue(self, excludes: Sequence[str]) -> Catalogue:
+        """List everything; a daemon that could not read all of it makes the catalogue incomplete."""
+        faults: List[FetchError] = []
+        found = sift(self._entries(faults), excludes)
+        return found._replace(complete=not faults)
+
+    def _entries(self, faults: List[FetchError]) -> Iterator[Entry]:
+        """Yield what is listed; that there would be more is added to the faults."""
+        anything = False
+        try:
+            for entry in listing(self._address, self._bounds, without=("/" + WORK,)):
+                anything = True
+                yield entry
+        except FetchError as error:
+            if error.reference != "rsync-partial" or not anything:
+                raise
+            faults.append(error)
+
+    def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
+        """Bring files into the stage."""
+        names = os.path.join(os.path.dirname(stage), LIST)
+        with open(names, "wb") as stream:
+            stream.write(b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in wants))
+        options = list(_OPTIONS) + ["--files-from=" + names]
+        if self._limits.bytes_per_second:
+            options.append("--bwlimit={}".format(max(1, self._limits.bytes_per_second // 1024)))
+        total = sum(want.listed.size for want in wants.values() if want.listed)
+        try:
+            self._transfer(options + ["--", self._address.url, stage + "/"], total, told, lock)
+        except FetchError as error:
+            if error.reference != "rsync-partial":
+                raise
+            return {path: error for path in wants}
+        finally:
+            os.unlink(names)
+        return {}
+
+    def _transfer(self, arguments: Sequence[str], total: int, told: Told, lock: int) -> None:
+        bounds = self._bounds._replace(seconds=self._limits.seconds)
+        with running(arguments, bounds, self.url, keep_open=(lock,)) as run:
+            output, rest = run.output, b""
+            for chunk in iter(lambda: os.read(output.fileno(), READ_BYTES), b""):
+                *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+                rest = rest[-READ_BYTES:]
+                found = [match for match in map(_DONE.match, lines) if match]
+                if found:
+                    told.progress(self.url, int(found[-1].group(1)), total)
+            run.finish()

@@ -1,0 +1,169 @@
+"""A web server as the source: only what something signed names is fetched, by the one downloader.
+
+A web server cannot be listed. Which repositories there are is said by who calls, or by what DEST has; which files, by
+repomd.xml, the primary metadata and SHA256SUMS. Each file is proven while it arrives, and goes on where an interrupted run
+has stopped.
+"""
+import fnmatch
+import threading
+import time
+from typing import Any, Callable, Dict, List, Mapping, Sequence
+
+from ..errors import FetchError, MirrorsError, UsageError
+from ..files import write_whole
+from ..model import Network
+from ..net.download import Events, Rules, download
+from ..net.fetch import Client
+from ..net.fetch import Limits as FetchLimits
+from ..net.spool import disk_error
+from ..net.tls import make_context
+from ..net.transfer import Item, Source
+from ..trust.digest import DigestChecker
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..urls import safe_path
+from .destination import staged_path
+from .origin import Limits, Origin, Told
+from .plan import Demand, Unit, Want
+
+MAX_FILE_BYTES = 64 * 1024 * 1024 * 1024  # of one whose size nobody signed
+HEADS_SECONDS = 600.0  # for all signed lists
+_WILD = frozenset("*?[")
+
+
+class WebOrigin(Origin):
+    """A web server.
+
+    Args:
+        url: of the mirror's root, from ``urls.clean_base_url``.
+        network: how it is reached.
+        limits: see there.
+    """
+
+    def __init__(self, url: str, network: Network = Network(), limits: Limits = Limits()) -> None:
+        self.url = url
+        self._network = network
+        self._limits = limits
+        self._pace = Pace(limits.bytes_per_second)
+
+    def units(self, named: Sequence[str], known: Sequence[Unit]) -> List[Unit]:
+        """Take the folders that are named, and of those that DEST has what a pattern means; without names all of these."""
+        if not named and not known:
+            raise UsageError("usage", "a web server cannot be listed, and DEST has nothing yet", where=self.url,
+                             hint="name folders: --repo 8/8.3/updates/x86_64 --repo isos/8.3")
+        found = [unit for unit in known if not named or any(fnmatch.fnmatchcase(unit.folder, _clean(name)) for name in named)]
+        with self._client(HEADS_SECONDS) as client:
+            for name in map(_clean, named):
+                if not (_WILD & set(name) or any(unit.folder == name for unit in found)):
+                    found.append(self._ask(client, name))
+        if not found:
+            raise UsageError("no-repository", "DEST has no such folder", where=", ".join(named), hint="name it without wildcards")
+        return found
+
+    def _client(self, seconds: float) -> Client:
+        return Client(self._network, make_context(self._network), seconds)
+
+    def _ask(self, client: Client, folder: str) -> Unit:
+        """Find out whether a folder is a repository or has a list of checksums."""
+        repository, images = Unit(folder, True), Unit(folder, False)
+        for unit in (repository, images):
+            try:
+                client.get(self.url + unit.head, FetchLimits(MAX_REPOMD_BYTES))
+                return unit
+            except FetchError as error:
+                if error.reference != "http-status":
+                    raise
+        raise FetchError("http-status", "neither repodata/repomd.xml nor SHA256SUMS is there", where=self.url + folder)
+
+    def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
+        """Bring files into the stage."""
+        reasons: Dict[str, MirrorsError] = {}
+        lists = [path for path, want in wants.items() if want.demand is None]
+        if lists:
+            self._fetch_lists(lists, stage, reasons)
+        paths = [path for path, want in wants.items() if want.demand is not None]
+        items = [self._item(path, wants[path].demand, stage) for path in paths]
+
+        def progress(number: int, received: int, total: Any, mirror: str) -> None:
+            told.progress(paths[number], received, total or 0)
+
+        rules = Rules(max_bytes=MAX_FILE_BYTES, keep_parts=True)
+        for fetched in download(items, [Source(self.url)], self._network, rules, Events(progress=progress)) if items else []:
+            if fetched.error is not None:
+                reasons[paths[fetched.number]] = fetched.error
+        return reasons
+
+    def _fetch_lists(self, paths: Sequence[str], stage: str, reasons: Dict[str, MirrorsError]) -> None:
+        """Fetch the signed lists and their signatures, on one connection."""
+        with self._client(HEADS_SECONDS) as client:
+            for path in paths:
+                try:
+                    body = client.get(self.url + path, FetchLimits(MAX_REPOMD_BYTES)).body
+                    write_whole(staged_path(stage, path), body, durable=False)
+                except FetchError as error:
+                    reasons[path] = error
+                except OSError as error:
+                    raise disk_error(error, staged_path(stage, path)) from error
+
+    def _item(self, path: str, demand: Any, stage: str) -> Item:
+        return Item(path, staged_path(stage, path), self._checker(demand), demand.size)
+
+    def _checker(self, demand: Demand) -> Callable[[], "PacedChecker"]:
+        return lambda: PacedChecker(DigestChecker(demand.kind, demand.digest), self._pace)
+
+
+def _clean(name: str) -> str:
+    """Return a folder as it is called below the root; UsageError if it is none."""
+    stripped = name.strip("/")
+    try:
+        return stripped and safe_path(stripped.replace("?", "x") if "?" in stripped else stripped) and stripped
+    except ValueError as error:
+        raise UsageError("usage", "--repo is no folder of a mirror: {}".format(error), where=name) from None
+
+
+class Pace:
+    """Makes several threads together take no more bytes a second than they may.
+
+    Args:
+        bytes_per_second: 0: any number.
+        clock: monotonic seconds.
+        wait: sleeps.
+    """
+
+    def __init__(self, bytes_per_second: int, clock: Callable[[], float] = time.monotonic,
+                 wait: Callable[[float], None] = time.sleep) -> None:
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._wait = wait
+        self._lock = threading.Lock()
+        self._free_at = clock()
+
+    def take(self, count: int) -> None:
+        """Wait until so many bytes may have come; the network waits with us, for its buffers fill."""
+        if not self._rate:
+            return
+        with self._lock:
+            self._free_at = max(self._free_at, self._clock()) + count / self._rate
+            seconds = self._free_at - self._clock()
+        self._wait(seconds)
+
+
+class PacedChecker:
+    """A checker that takes its time.
+
+    Args:
+        checker: the one that checks.
+        pace: shared by all.
+    """
+
+    def __init__(self, checker: DigestChecker, pace: Pace) -> None:
+        self._checker = checker
+        self._pace = pace
+
+    def update(self, chunk: bytes) -> None:
+        """Check the next bytes, then wait."""
+        self._checker.update(chunk)
+        self._pace.take(len(chunk))
+
+    def finish(self) -> bytes:
+        """As the checker's."""
+        return self._checker.finish()
