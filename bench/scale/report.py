@@ -8,13 +8,14 @@ from .world import DAY, HOUR
 
 NEGLIGIBLE = 0.05  # of the average mirror's part: less is no part that a ratio says anything about
 COLUMNS = (
-    "mirrors", "design", "requests a mirror and day: mean", "median", "most", "KB a mirror and day: mean", "median", "most",
-    "requests, got/weight", "packages, got/weight", "a mirror's worst day", "its worst hour", "all mirrors' worst minute",
-    "origin, requests a day", "redirector, requests a day", "its MB a day", "hours until half, 95 %, all know")
+    "mirrors", "design", "requests a mirror and day, mean", "median", "most", "KB a mirror and day, mean", "median", "most",
+    "requests, got/weight", "packages, got/weight", "requests on a mirror's worst day", "in its worst hour",
+    "to all mirrors in the worst minute", "requests to the origin a day", "requests to the redirector a day", "MB of that",
+    "hours until half, 95 %, all know")
 
 
 class Row(NamedTuple):
-    """One line of the table; all but the last columns are of metadata, by what is asked to find and get it."""
+    """One column of the table; all but the last columns are of metadata, by what is asked to find and get it."""
 
     mirrors: int
     design: str
@@ -62,19 +63,20 @@ def _ratios(outcome: Outcome, kind: int) -> List[float]:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Return the table."""
-    head = "| {} |".format(" | ".join(COLUMNS))
-    return "\n".join([head, "|" + "--:|" * len(COLUMNS)] + [_line(row) for row in rows])
+    """Return the table: a column a world, a line a measure."""
+    columns = [COLUMNS] + [_cells(row) for row in rows]
+    lines = ["| {} |".format(" | ".join(cells)) for cells in zip(*columns)]
+    return "\n".join([lines[0], "|---|" + "--:|" * len(rows)] + lines[1:])
 
 
-def _line(row: Row) -> str:
+def _cells(row: Row) -> List[str]:
+    """Word a row, in the order of COLUMNS."""
     numbers = [sum(row.requests) / row.mirrors, median(row.requests), row.requests[-1]]
     numbers += [size / 1e3 for size in (sum(row.sizes) / row.mirrors, median(row.sizes), row.sizes[-1])]
     cells = [str(row.mirrors), row.design] + ["{:,.0f}".format(number) for number in numbers]
     cells += ["{:.1f} - {:.1f}".format(*ratio) for ratio in (row.ratio, row.package_ratio)]
     rest = (row.worst_day, row.worst_hour, row.peak, row.origin, row.redirector, row.redirector_bytes / 1e6)
-    cells += ["{:,.0f}".format(number) for number in rest]
-    return "| {} |".format(" | ".join(cells + [", ".join(map(_hours, row.hours))]))
+    return cells + ["{:,.0f}".format(number) for number in rest] + [", ".join(map(_hours, row.hours))]
 
 
 def _hours(value: float) -> str:
