@@ -32,6 +32,10 @@ def test_nobody_is_asked_while_the_redirector_names_what_is_held_and_nobody_is_d
     assert need(offer=found(*LISTED, named="")) == Need(0, LISTED[1:4]), "stock would go on with its cache too"
 
 
+def test_what_the_timer_has_found_is_kept_also_before_the_package_manager_takes_it():
+    assert need(accepted=snapshot(0)) == Need(0, LISTED[1:4])
+
+
 def test_mirrors_that_are_no_longer_offered_are_left_out_of_what_is_kept():
     assert need(offer=found(LISTED[3], LISTED[0], LISTED[1])) == Need(0, (LISTED[1], LISTED[3]))
 

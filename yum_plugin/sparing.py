@@ -16,6 +16,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 from .listing import Candidates
 from .model import Mirror, Repository, Snapshot
 from .state import Memory
+from .trust.freshness import is_rollback
 
 MAX_EXPIRE_SECONDS = 48 * 3600.0  # dnf.conf(5): what it asks after by default; also for "never"
 WIDELY = 0.5
@@ -62,7 +63,7 @@ def needed(repository: Repository, memory: Memory, accepted: Optional[Snapshot],
         The need.
     """
     known = memory.snapshot
-    if known is None or accepted is None or not repository.held_sha256 == known.sha256 == accepted.sha256:
+    if known is None or accepted is None or repository.held_sha256 != known.sha256 or is_rollback(known, accepted):
         return Need()
     if memory.pins != repository.pins:
         return Need()

@@ -61,7 +61,8 @@ class Network:
 
     Args:
         world, redirector: what they are made of.
-        sparing: False for the design as it was first: enough mirrors are asked each time, in the redirector's order.
+        sparing: False for the design as it was before sparing.py: enough mirrors are asked each time, and in the redirector's
+            order.
     """
 
     def __init__(self, world: World, redirector: Redirector, sparing: bool) -> None:
@@ -189,23 +190,27 @@ class OurHost:
     def take(self, event: Event, moment: int, network: Network, count: Count) -> None:
         """Live through an event."""
         for number in (0, 1):
-            if event.what == TIMER or event.at - self._warm_since[number] >= REFRESH_AFTER_SECONDS:
+            if event.what == TIMER or not self._is_warm(number, event.at):
                 self._refresh(number, event, moment, network, count)
         if event.what == INSTALL and self.version > self._installed:
             self._installed = self.version
             self._install(event.at, moment, network, count)
 
+    def _is_warm(self, number: int, now: float) -> bool:
+        """Decide as ``bridge.is_warm``."""
+        return now - self._warm_since[number] < REFRESH_AFTER_SECONDS and self._held[number] == self._memory[number].snapshot
+
     def _refresh(self, number: int, event: Event, moment: int, network: Network, count: Count) -> None:
         now, memory, held = event.at, self._memory[number], self._held[number]
         count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
         repository = self._repositories[number]._replace(held_sha256=held.sha256)
-        if event.what == TIMER:
-            repository = repository._replace(expire_seconds=MAX_EXPIRE_SECONDS)
+        if event.what == TIMER and memory.snapshot is not None:  # refresh --if-needed
+            repository = repository._replace(held_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
         found = network.found(self._place, moment, repository)
         need = needed(repository, memory, held, found, now, self._random.random) if network.sparing else Need()
         if need.most == 0:
             memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in need.still))
-            listed = found.listed.mirrors if found.listed.sha256 == held.sha256 else memory.mirrors
+            listed = found.listed.mirrors if found.listed.sha256 == repository.held_sha256 else memory.mirrors
             self._memory[number] = memory._replace(mirrors=listed)
         elif not self._ask(number, event, moment, network, count, found, need):
             return

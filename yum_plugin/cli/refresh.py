@@ -12,6 +12,7 @@ from ..reach import RESOLVE_CPU_SECONDS
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
 from ..sparing import MAX_EXPIRE_SECONDS
+from ..state import State
 from ..urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, ago, printable, utc
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_host_arguments(parser)
     parser.add_argument("--if-needed", action="store_true", help="ask no mirror as long as the redirector names nothing newer "
-                        "than what this host has accepted, and one was heard in the last two days")
+                        "than what was found last, and one was heard in the last two days")
     parser.add_argument("--accept-rollback", action="store_true", help="believe that a repository really went back: lower "
                         "this host's high-water mark to what the mirrors offer now (needs --repo)")
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments)
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = Options(accept_rollback=arguments.accept_rollback)
-    repositories = [_sparing(item, before[item.id]) for item in host.repositories] if arguments.if_needed else host.repositories
+    repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
     with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
         found = refresh(repositories, host.settings, host.state, options, reach=reach)
     out = Console(sys.stdout)
@@ -53,11 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     return max(_exit_code(item) for item in found)
 
 
-def _sparing(repository: Repository, accepted: Optional[Snapshot]) -> Repository:
-    """Return a repository as if its package manager held what it has accepted, and could wait: it asks by itself when it runs."""
-    if accepted is None:
-        return repository
-    return repository._replace(held_sha256=accepted.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
+def _sparing(repository: Repository, state: State) -> Repository:
+    """Return a repository as if its package manager held what was found last, and could wait: it asks by itself when it runs."""
+    found = state.memory(repository.id).snapshot
+    return repository._replace(held_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
 
 
 def _tell(item: Refreshed, host: Host) -> None:
