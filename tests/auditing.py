@@ -15,7 +15,7 @@ def subject_of(lab: Any, url: str, folder: Any, **changes: Any) -> Subject:
     """A mirror of the lab as the command would examine it, with plenty of room."""
     network = Network(proxy="", ssl_ca_cert=lab.ca_bundle)
     keys = tuple(load_keys([lab.key_file], [lab.key_fingerprint]))
-    settings = lab_settings(lab, folder, connect_timeout=2.0, read_timeout=2.0)
+    settings = lab_settings(lab, folder, connect_timeout=10.0, read_timeout=10.0)
     subject = Subject(url, "", network, network, keys, "", REPOSITORIES, settings, Options(), int(time.time()), Budget(ROOM, 120.0))
     return subject._replace(**changes)
 

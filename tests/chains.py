@@ -73,6 +73,12 @@ class Authority:
         return self.certificate("x1", "x1")
 
     @property
+    def namesake(self) -> Any:
+        """A root with the name of ISRG Root X1, and another key."""
+        times = (self.now - 1000 * DAY, self.now + 90 * DAY)
+        return make_certificate(_NAMES["x1"], self.key("impostor"), _NAMES["x1"], self.key("impostor"), times)
+
+    @property
     def x1_by_dst(self) -> Any:
         """ISRG Root X1, cross-signed by DST Root CA X3."""
         return self.certificate("x1", "dst")
@@ -109,6 +115,7 @@ class Authority:
             "a root as the leaf": (self.x1,),
             "an expired root as the leaf": (self.dst,),
             "strangers beside": (leaf, other, self.r3),
+            "issued by a server": (self.leaf(names, by="server"), self.certificate("server", "r3", names=names), self.r3),
         }
 
     def stores(self) -> Dict[str, Sequence[Any]]:
@@ -122,6 +129,7 @@ class Authority:
             "old": (self.dst, old),
             "cross-signed only": (self.x1_by_dst, other),
             "with an intermediate": (self.dst, self.r3),
+            "a namesake of another key first": (self.namesake, good, other),
         }
 
 

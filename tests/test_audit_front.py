@@ -44,6 +44,14 @@ def test_a_disagreement_tells_each_answer_and_how_often_it_came():
     assert found.values == ("a (revision a) (2 of 3)", "b (revision b) (1 of 3)")
 
 
+@pytest.mark.parametrize("samples, verdict", [
+    ([sample(), sample()], "ok"), ([sample(etag="1"), sample(etag="2")], "warning"), ([sample(), sample(status=404)], "problem"),
+    ([sample(content_length="1"), sample(content_length="2")], "problem"),
+])
+def test_what_only_spoils_a_resumed_download_is_a_warning(samples, verdict):
+    assert backends.judge(disagreements(samples), [], 1).verdict == verdict
+
+
 def test_back_ends_of_different_age_behind_one_name_are_found(lab, tmp_path):
     mirror = lab.add_mirror("m")
     turns = itertools.cycle(["new", "old"])
@@ -219,6 +227,7 @@ def test_a_path_that_leaves_the_tree_is_told_from_one_that_seems_to(lab, tmp_pat
         [finding] = traversal.check_traversal(subject_of(lab, server.url + "pub/", tmp_path))
     assert finding.verdict == verdict and said in words(finding)
     assert all(head.startswith(b"HEAD ") for head in server.heads)
+    assert server.heads[0].startswith(b"HEAD /pub/../../../")  # as it is: no library has resolved it on the way
 
 
 def test_a_healthy_mirror_of_the_lab_refuses_every_probe(lab, tmp_path):

@@ -13,33 +13,35 @@ from yum_plugin.audit.paths import EXPIRED, OK, any_path, openssl_path
 
 from .chains import DAY, Authority, really_verified
 
-STORES = ("both", "both, the other way round", "new", "old", "cross-signed only", "with an intermediate")
+STORES = ("both", "both, the other way round", "new", "old", "cross-signed only", "with an intermediate",
+          "a namesake of another key first")
 # The X509_V_ERR_* that libcrypto 1.0.2n and 1.0.2q (the same) give for each store, without and with TRUSTED_FIRST; then
 # whether vfychain of NSS 3.87 says that the chain is good, old and new path building (the same). It looks at key usage
 # too, hence "?": no path is at stake there.
 SAID = {
-    "long": ("10 10 0 10 2 10", "0 0 0 10 2 2", "ok ok ok - ok ok"),
-    "long, its order turned": ("10 10 0 10 2 10", "0 0 0 10 2 2", "ok ok ok - ok ok"),
-    "short": ("0 0 0 20 2 2", "0 0 0 20 2 2", "ok ok ok - ok ok"),
-    "short with the root": ("0 0 0 19 2 19", "0 0 0 19 2 2", "ok ok ok - ok ok"),
-    "long with the expired root": ("10 10 0 10 19 10", "0 0 0 10 2 2", "ok ok ok - ok ok"),
-    "both ways, the cross-signed first": ("10 10 0 10 2 10", "0 0 0 10 2 2", "ok ok ok - ok ok"),
-    "both ways, the root first": ("0 0 0 19 2 19", "0 0 0 19 2 2", "ok ok ok - ok ok"),
-    "leaf alone": ("20 20 20 20 20 2", "20 20 20 20 20 2", "- - - - - ok"),
-    "expired leaf, short": ("10 10 10 20 2 2", "10 10 10 20 2 2", "- - - - - -"),
-    "expired leaf, long": ("10 10 10 10 2 10", "10 10 10 10 2 2", "- - - - - -"),
-    "expired intermediate": ("10 10 10 20 2 2", "10 10 10 20 2 2", "- - - - - ok"),
-    "forged leaf": ("7 7 7 20 2 2", "7 7 7 20 2 2", "- - - - - -"),
-    "forged intermediate": ("7 7 7 20 2 2", "7 7 7 20 2 2", "- - - - - ok"),
-    "other authority": ("0 0 0 20 0 20", "0 0 0 20 0 20", "ok ok ok - ok -"),
-    "other authority, with an expired way up": ("10 10 0 10 0 20", "0 0 0 10 0 20", "ok ok ok - ok -"),
-    "unknown root": ("19 19 19 19 19 19", "19 19 19 19 19 19", "- - - - - -"),
-    "unknown root not served": ("20 20 20 20 20 20", "20 20 20 20 20 20", "- - - - - -"),
-    "self-signed": ("18 18 18 18 18 18", "18 18 18 18 18 18", "- - - - - -"),
-    "self-signed authority": ("18 18 18 18 18 18", "18 18 18 18 18 18", "- - - - - -"),
-    "a root as the leaf": ("0 0 0 18 18 18", "0 0 0 18 18 18", "? ? ? - ? -"),
-    "an expired root as the leaf": ("10 10 18 10 18 10", "10 10 18 10 18 10", "- - - - - -"),
-    "strangers beside": ("0 0 0 20 2 2", "0 0 0 20 2 2", "ok ok ok - ok ok"),
+    "long": ("10 10 0 10 2 10 0", "0 0 0 10 2 2 0", "ok ok ok - ok ok ok"),
+    "long, its order turned": ("10 10 0 10 2 10 0", "0 0 0 10 2 2 0", "ok ok ok - ok ok ok"),
+    "short": ("0 0 0 20 2 2 0", "0 0 0 20 2 2 0", "ok ok ok - ok ok ok"),
+    "short with the root": ("0 0 0 19 2 19 0", "0 0 0 19 2 2 0", "ok ok ok - ok ok ok"),
+    "long with the expired root": ("10 10 0 10 19 10 0", "0 0 0 10 2 2 0", "ok ok ok - ok ok ok"),
+    "both ways, the cross-signed first": ("10 10 0 10 2 10 0", "0 0 0 10 2 2 0", "ok ok ok - ok ok ok"),
+    "both ways, the root first": ("0 0 0 19 2 19 0", "0 0 0 19 2 2 0", "ok ok ok - ok ok ok"),
+    "leaf alone": ("20 20 20 20 20 2 20", "20 20 20 20 20 2 20", "- - - - - ok -"),
+    "expired leaf, short": ("10 10 10 20 2 2 10", "10 10 10 20 2 2 10", "- - - - - - -"),
+    "expired leaf, long": ("10 10 10 10 2 10 10", "10 10 10 10 2 2 10", "- - - - - - -"),
+    "expired intermediate": ("10 10 10 20 2 2 10", "10 10 10 20 2 2 10", "- - - - - ok -"),
+    "forged leaf": ("7 7 7 20 2 2 7", "7 7 7 20 2 2 7", "- - - - - - -"),
+    "forged intermediate": ("7 7 7 20 2 2 7", "7 7 7 20 2 2 7", "- - - - - ok -"),
+    "other authority": ("0 0 0 20 0 20 0", "0 0 0 20 0 20 0", "ok ok ok - ok - ok"),
+    "other authority, with an expired way up": ("10 10 0 10 0 20 0", "0 0 0 10 0 20 0", "ok ok ok - ok - ok"),
+    "unknown root": ("19 19 19 19 19 19 19", "19 19 19 19 19 19 19", "- - - - - - -"),
+    "unknown root not served": ("20 20 20 20 20 20 20", "20 20 20 20 20 20 20", "- - - - - - -"),
+    "self-signed": ("20 20 20 20 20 20 20", "20 20 20 20 20 20 20", "- - - - - - -"),
+    "self-signed authority": ("18 18 18 18 18 18 18", "18 18 18 18 18 18 18", "- - - - - - -"),
+    "a root as the leaf": ("0 0 0 18 18 18 0", "0 0 0 18 18 18 0", "? ? ? - ? - ?"),
+    "an expired root as the leaf": ("10 10 18 10 18 10 18", "10 10 18 10 18 10 18", "- - - - - - -"),
+    "strangers beside": ("0 0 0 20 2 2 0", "0 0 0 20 2 2 0", "ok ok ok - ok ok ok"),
+    "issued by a server": ("20 20 20 20 20 20 20", "20 20 20 20 20 20 20", "- - - - - - -"),
 }
 
 

@@ -22,12 +22,12 @@ def tree(tmp_path):
 
 @pytest.fixture
 def examine(lab, tmp_path):
-    """A function from an rsync URL to the findings by their names; impatient."""
+    """A function from an rsync URL, and how long a daemon may be silent, to the findings by their names."""
     subject = subject_of(lab, "https://mirror.test/", tmp_path)
-    hasty = subject.settings._replace(connect_timeout=0.5, read_timeout=0.5)
 
-    def run(url):
-        return found(check_rsync(subject._replace(rsync_url=url, settings=hasty)))
+    def run(url, silent_seconds=20.0):
+        settings = subject.settings._replace(connect_timeout=silent_seconds / 2, read_timeout=silent_seconds / 2)
+        return found(check_rsync(subject._replace(rsync_url=url, settings=settings)))
 
     return run
 
@@ -101,17 +101,26 @@ def greets_and_stays_silent(connection, server):
 
 def ends_early(connection, server):
     connection.sendall(b"@RSYNCD: 31.0 sha512 sha256 sha1 md5 md4\n")
-    connection.recv(4096)
-    connection.recv(4096)
+    said = b""
+    while b"repo\n" not in said:  # the client's greeting, then the module
+        said += connection.recv(4096)
 
 
 @pytest.mark.parametrize("behave, said", [
     (never_speaks, "it accepts connections and says nothing: timed-out"),
     (greets_and_stays_silent, "it accepts connections and says nothing: timed-out"),
-    (answers_http, 'server sent "HTTP/1.0 400 Bad Request" rather than greeting'),
-    (ends_early, "rsync"),
 ])
-def test_what_is_no_daemon_or_hangs_is_told_within_its_time(examine, behave, said):
+def test_a_daemon_that_hangs_is_told_within_its_time(examine, behave, said):
+    with RawServer(behave) as server:
+        finding = examine("rsync://127.0.0.1:{}/repo/".format(server.port), 1.0)["rsync"]
+    assert finding.verdict == "problem" and said in words(finding)
+
+
+@pytest.mark.parametrize("behave, said", [
+    (answers_http, 'server sent "HTTP/1.0 400 Bad Request" rather than greeting'),
+    (ends_early, "what answers is no rsync daemon, or one that breaks off: rsync-refused"),
+])
+def test_what_is_no_daemon_is_told(examine, behave, said):
     with RawServer(behave) as server:
         finding = examine("rsync://127.0.0.1:{}/repo/".format(server.port))["rsync"]
     assert finding.verdict == "problem" and said in words(finding)

@@ -160,6 +160,21 @@ def test_a_weak_key_and_a_weak_digest_are_told(tmp_path, key, digest, words):
         "problem" if words else "ok", words, bool(words))
 
 
+def test_what_is_weak_or_superfluous_is_told_of_the_right_certificate_only(grounds):
+    leaf, r3, x1 = (tls.read_chain([each.public_bytes(Encoding.DER)])[0][0] for each in grounds.chains["short with the root"])
+    old_root = x1._replace(weakness="signed with SHA1")
+    assert tls.judge_chain([leaf, r3, old_root], 0, [old_root], "m").evidence[0] == "the root ISRG Root X1 is served: every client has its own"
+    assert tls.judge_chain([leaf, r3], 0, [old_root], "m").verdict == "ok"
+    [alone] = tls.read_chain([grounds.authority.certificate("nobody", "nobody").public_bytes(Encoding.DER)])[0]
+    told = tls.judge_chain([alone], 3, [], "m").evidence
+    assert told[:2] == ("nobody has issued itself and is no root that is known here", "3 more certificates that cannot be read")
+
+
+def test_a_certificate_of_a_thousand_names_is_not_read(grounds):
+    many = grounds.authority.leaf(["{}.mirror.test".format(number) for number in range(2500)]).public_bytes(Encoding.DER)
+    assert tls.read_chain([many]) == ([], 1)
+
+
 def broken(certificate):
     """The same certificate with its last bit turned."""
     from cryptography import x509
@@ -177,7 +192,13 @@ def test_a_server_of_tls_1_3_alone_is_looked_into_where_python_can(grounds):
 
 
 def test_old_versions_of_tls_are_found_although_this_machines_openssl_refuses_them(grounds):
-    with grounds.nginx(more="ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;") as server:
+    old = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;"
+
+    def sites(pem, http, https):
+        return site(grounds.tree, ["127.0.0.1:{} ssl default_server".format(https)], more=old + " ssl_reject_handshake on;") + site(
+            grounds.tree, ["127.0.0.1:{} ssl".format(https)], pem, old + " server_name localhost;")
+
+    with grounds.nginx(sites=sites) as server:
         [finding] = tls.examine_versions(grounds.of(server))
     assert finding.values["versions"] == dict.fromkeys(("TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"), "offered")
     assert finding.verdict == "warning" and "ssl_protocols TLSv1.2 TLSv1.3;" in finding.mend

@@ -5,6 +5,8 @@ import shutil
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.auditing import found, subject_of, verdicts, words
 from tests.lab.mirror import NOT_FOUND, Fault
@@ -85,6 +87,17 @@ def test_an_index_of_too_many_names_is_not_read_to_its_end():
     with pytest.raises(FetchError) as refused:
         parse_index(page)
     assert refused.value.reference == "too-large"
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(
+    [b"<title>Index of /</title>", b'<a href="', b'">', b"</a>", b"../", b"%2e%2e/", b"%00", b"%ff", b"<pre>", b"26-Nov-2026 03:02 12\n"])),
+    max_size=40))
+def test_whatever_a_page_holds_its_names_stay_within_their_folder(pieces):
+    try:
+        listed = parse_index(b"".join(pieces))
+    except FetchError:
+        return
+    assert all("/" not in each.name and each.name not in ("", ".", "..") for each in listed)
 
 
 # What is there, and what should not be

@@ -18,14 +18,20 @@ HIDDEN = b".\x1b[2J\nok  all: fine\xff"
 
 
 class Owner:
-    """Somebody who has copied the lab's tree to a server of their own, and types the command."""
+    """Somebody who has copied or synced the lab's tree to a server of their own, and types the commands."""
 
-    def __init__(self, lab, folder, capsys):
+    def __init__(self, lab, folder, capsys, synced=False):
         self.lab, self._capsys, self.root = lab, capsys, folder / "srv"
-        shutil.copytree(lab.trees.path("new"), str(self.root))
         self._config = folder / "audit.conf"
-        self._config.write_text("[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\nread_timeout=2\n".format(
-            lab.redirector.authority, lab.origin.url, lab.key_fingerprint))
+        self._config.write_text("[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\nread_timeout=20\nlog_file={}/log\n".format(
+            lab.redirector.authority, lab.origin.url, lab.key_fingerprint, folder))
+        self._common = ["--config", str(self._config), "--key", lab.key_file, "--cacert", lab.ca_bundle]
+        if synced:
+            with RsyncDaemon(folder / "source", {"repo": lab.trees.path("new")}) as source:
+                words = ["sync", str(self.root), "--from", source.url("repo/"), "--state-dir", str(folder / "state"), "-q"]
+                assert main(words + self._common) == 0
+        else:
+            shutil.copytree(lab.trees.path("new"), str(self.root))
         self.web = Nginx(folder / "nginx", lambda http, https: site(self.root, ["127.0.0.1:{}".format(http)], more="autoindex on;"))
         self.rsyncd = RsyncDaemon(folder / "rsyncd", {"repo": self.root})
 
@@ -36,8 +42,7 @@ class Owner:
     def audit(self, *options):
         """Exit code, stdout and stderr."""
         url = "http://127.0.0.1:{}/".format(self.web.http_port)
-        words = ["audit", url, "--config", str(self._config), "--key", self.lab.key_file, "--cacert", self.lab.ca_bundle]
-        code = main(words + ["--rsync", self.rsyncd.url("repo/")] + list(options))
+        code = main(["audit", url] + self._common + ["--rsync", self.rsyncd.url("repo/")] + list(options))
         return (code,) + tuple(self._capsys.readouterr())
 
     def checks(self, *options):
@@ -46,9 +51,9 @@ class Owner:
 
 
 @pytest.fixture
-def owner(lab, tmp_path, capsys):
+def owner(lab, tmp_path, capsys, request):
     lab.add_mirror("other")
-    owner = Owner(lab, tmp_path, capsys)
+    owner = Owner(lab, tmp_path, capsys, synced=getattr(request, "param", False))
     yield owner
     owner.close()
 
@@ -62,6 +67,7 @@ def let_sleep(monkeypatch, sleep):
     monkeypatch.setattr(audit, "time", SimpleNamespace(time=time.time, sleep=sleep))
 
 
+@pytest.mark.parametrize("owner", [False, True], indirect=True, ids=["copied", "made by our sync"])
 def test_a_mirror_that_is_whole_gets_a_good_verdict_on_each_prerequisite(owner, monkeypatch):
     let_sleep(monkeypatch, interrupt)
     checks = owner.checks("--yes", "--bandwidth", "--watch", "1h")

@@ -95,7 +95,7 @@ def test_one_table_says_for_each_host_whether_it_can_update(pool):
     ((0, "x" * (9 << 20), ""), "timed-out", "an endless answer"), ((None, "", ""), "timed-out", "no answer in time"),
 ])  # fmt: skip
 def test_a_host_that_gives_no_answer_is_a_row_with_the_reason_and_what_mends_it(master, monkeypatch, answer, reference, words):
-    monkeypatch.setattr("yum_plugin.cli.pool.Pool", lambda xe: Pool(xe, 3.0))
+    monkeypatch.setattr("yum_plugin.cli.pool.Pool", lambda xe: Pool(xe, 1.0 if answer[0] is None else 60.0))
     master.broken["hv\x1b[2J3"] = answer
     code, values, err = master.json()
     [host] = values["hosts"]

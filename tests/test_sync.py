@@ -16,7 +16,7 @@ from tests.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.rsyncd import free_port
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.net.rsync import Address
-from yum_plugin.syncing import switch
+from yum_plugin.syncing import intake, switch
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.plan import WORK, Brake
 from yum_plugin.syncing.rsyncing import RsyncOrigin
@@ -270,6 +270,17 @@ def test_a_kernel_or_file_system_that_cannot_exchange_is_told_from_an_error(code
     assert not switch.exchange(str(tmp_path), str(tmp_path), object())
 
 
+@pytest.mark.parametrize("new, live", [("{outside}/new", "{dest}/live"), ("{dest}/.xcpng-mirrors-sync/next", "{outside}/live"), ("", "")])
+def test_a_note_that_speaks_of_somewhere_else_moves_nothing(new, live, tmp_path):
+    places = {"outside": str(tmp_path / "outside"), "dest": str(tmp_path / "dest")}
+    (tmp_path / "outside" / "new").mkdir(parents=True)
+    work = tmp_path / "dest" / WORK
+    (work / "next").mkdir(parents=True)
+    (work / switch.NOTE).write_text("{}\0{}".format(new, live).format(**places))
+    assert not switch.recover(str(work), places["dest"])
+    assert os.listdir(places["outside"]) == ["new"] and os.listdir(places["dest"]) == [WORK]
+
+
 def test_who_reads_meanwhile_never_misses_metadata_and_sees_pairs_that_fit(synced):
     """A reader that opens the folder once, as a web server does for a client's keep-alive requests at best."""
     folder = os.path.join(synced.dest, UPDATES, "repodata")
@@ -351,26 +362,56 @@ def locked(site):
 # No space.
 
 
-@pytest.mark.parametrize("megabytes", [0.2, 0.37, 0.5])
-def test_a_full_disk_leaves_the_old_state_whole(megabytes, synced, tmp_path):
-    """A real ENOSPC: DEST on a file system with room for the old state and not for the new one."""
-    small = tmp_path / "small"
-    small.mkdir()
-    used = sum(os.path.getsize(os.path.join(synced.dest, name)) // 4096 + 2 for name in synced.names()) * 4096
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size={}".format(int(used + megabytes * 1e6 / 2)), "tmpfs", str(small)],
-                             stderr=subprocess.PIPE)
-    if mounted.returncode:
-        pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
-    try:
-        shutil.copytree(synced.dest, str(small / "dest"), symlinks=True)
-        synced.dest, old = str(small / "dest"), synced.dest
-        with pytest.raises(UsageError) as refused:
-            synced.sync()
-        assert refused.value.reference == "state" and "free" in refused.value.hint
-        assert synced.problems() == [] and synced.version() == "old"
-        synced.dest = old
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+@pytest.fixture
+def small_disk(synced, tmp_path):
+    """A function that moves DEST to a file system of its own with so many bytes of free space; skips where none can be mounted."""
+    mounted = []
+
+    def move(free_bytes):
+        folder = str(tmp_path / "disk{}".format(len(mounted)))
+        os.mkdir(folder)
+        size = sum(-(-os.path.getsize(os.path.join(synced.folder, "dest", name)) // 4096) * 4096 for name in synced.names(
+            os.path.join(synced.folder, "dest"))) + free_bytes
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
+        mounted.append(folder)
+        synced.dest = os.path.join(folder, "dest")
+        shutil.copytree(os.path.join(synced.folder, "dest"), synced.dest, symlinks=True)
+
+    yield move
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(synced, small_disk):
+    small_disk(200000)
+    with pytest.raises(UsageError) as refused:
+        synced.sync()
+    assert refused.value.reference == "state" and "are needed" in refused.value.what and "df -h" in refused.value.hint
+    assert synced.problems() == [] and synced.version() == "old"
+
+
+def test_a_disk_that_fills_up_while_rsync_writes_leaves_the_old_state_whole(synced, small_disk, monkeypatch):
+    monkeypatch.setattr(intake, "require_space", lambda files: None)
+    small_disk(200000)
+    with pytest.raises(UsageError) as refused:
+        synced.sync()
+    assert refused.value.reference == "state" and "No space left" in refused.value.what
+    assert synced.problems() == [] and synced.version() == "old"
+
+
+def test_at_whatever_moment_a_disk_fills_up_the_mirror_is_whole(synced, small_disk, monkeypatch):
+    monkeypatch.setattr(intake, "require_space", lambda files: None)
+    outcomes = []
+    for free_bytes in range(8192, 600000, 49152):
+        small_disk(free_bytes)
+        try:
+            synced.copy()
+            outcomes.append("done")
+        except UsageError as error:
+            outcomes.append(error.reference)
+        assert synced.problems() == [], free_bytes
+    assert outcomes[0] == "state" and outcomes[-1] == "done" and set(outcomes) == {"state", "done"}
 
 
 def test_a_file_that_may_not_grow_is_told_and_nothing_published(synced):
@@ -398,6 +439,19 @@ def test_a_source_that_is_published_anew_in_the_middle_is_read_once_more(site):
 
     report = site.sync(meanwhile)
     assert done and set(site.outcomes(report).values()) == {"switched"} and site.version() == "new" and site.problems() == []
+
+
+@pytest.mark.parametrize("step", ["heads", "metadata", "files"])
+def test_a_source_that_goes_away_in_the_middle_leaves_the_old_state(step, synced):
+    def meanwhile(name, detail):
+        if name == step:
+            synced.close()
+
+    with pytest.raises(FetchError) as refused:
+        synced.sync(meanwhile)
+    assert refused.value.reference == "unreachable" and synced.problems() == [] and synced.version() == "old"
+    synced.copy()
+    assert synced.problems() == [] and synced.version() == "new" and not os.path.exists(os.path.join(synced.dest, WORK))
 
 
 def test_a_source_that_does_not_come_to_rest_leaves_the_old_state(synced):

@@ -79,6 +79,7 @@ def test_the_oldest_pythons_answer_too(tree, interpreter, version):
     assert json.loads(answer["Value"]) == {"words": "precheck --json --pin=1/2 --repo=a --repo=b --unpin", "name": "\u00e9 <&>"}
     assert refusal(plugin, call("reboot"), python=python) == ["UNKNOWN_XENAPI_PLUGIN_FUNCTION", "reboot"]
     assert "DOCTYPE" in refusal(plugin, BOMB + call(), python=python)[-1]
+    assert not list(SOURCE.parent.glob("*.pyc"))
 
 
 @pytest.mark.parametrize("arguments, word", [
@@ -133,6 +134,7 @@ def xapi(monkeypatch):
     """The plugin as a module."""
     monkeypatch.syspath_prepend(str(SOURCE.parent))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     spec = importlib.util.spec_from_file_location("xcpng_mirrors_xapi", str(SOURCE))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -114,8 +114,7 @@ def make_certificate(subject: Any, key: Any, issuer: Any, issuer_key: Any, times
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_host(name) for name in names]), critical=False)
-    else:
-        builder = builder.add_extension(_ca_usage(), critical=True)
+    builder = builder.add_extension(_usage(not names), critical=True)
     return builder.sign(forger_key or issuer_key, hashes.SHA256())
 
 
@@ -128,12 +127,11 @@ def _host(name: str) -> Any:
         return x509.DNSName(name)
 
 
-def _ca_usage() -> Any:
+def _usage(authority: bool) -> Any:
     from cryptography import x509
 
-    off = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-    rest = dict.fromkeys(off + ("encipher_only", "decipher_only"), False)
-    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **rest)
+    off = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
+    return x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, crl_sign=authority, **dict.fromkeys(off, False))
 
 
 def common_name(text: str, organization: str = "") -> Any:

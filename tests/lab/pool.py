@@ -60,7 +60,7 @@ class PoolHost:
 
     def __init__(self, lab: Lab, folder: str, **settings: object) -> None:
         self.host: Host = lab.installroot(folder)
-        self.config = install_plugin(self.host, lab, connect_timeout=1, read_timeout=1, deadline=5, **settings)
+        self.config = install_plugin(self.host, lab, **settings)
         self.plugin = os.path.join(self.host.root, "etc", "xapi.d", "plugins", NAME)
         os.makedirs(os.path.dirname(self.plugin))
         os.symlink(os.path.join(ROOT, "yum_plugin", "hosts", "xapi.py"), self.plugin)

@@ -7,7 +7,7 @@ from ..model import REPOMD
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..urls import clean_base_url
 from .asking import REDIRECTS, conversation, fetch
-from .model import OK, PROBLEM, Cost, Finding, Subject
+from .model import OK, PROBLEM, SYNC_COMMAND, Cost, Finding, Subject
 
 CHECK = "mirror"
 COST = Cost(4, 8 * MAX_REPOMD_BYTES)
@@ -108,6 +108,6 @@ def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[
     is_mirror = len(missing) < len(found)
     if not missing:
         return Reached(subject, Finding(CHECK, OK, evidence, values=values), True, True)
-    mend = "name the folder that holds 8/ and isos/: xcpng-mirrors audit {}xcp-ng/".format(subject.url) if not is_mirror else (
-        "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror")
+    elsewhere = "name the folder that holds 8/ and isos/: xcpng-mirrors audit {}xcp-ng/".format(subject.url)
+    mend = SYNC_COMMAND if is_mirror else elsewhere
     return Reached(subject, Finding(CHECK, PROBLEM, evidence, mend, values), True, is_mirror)

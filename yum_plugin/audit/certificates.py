@@ -110,8 +110,13 @@ def is_issuer(issuer: Certificate, child: Certificate) -> bool:
     return not (issuer.key_id and child.authority_key_id) or issuer.key_id == child.authority_key_id
 
 
+def is_self_issued(certificate: Certificate) -> bool:
+    """Whether it names itself as its issuer (OpenSSL: EXFLAG_SI)."""
+    return certificate.subject == certificate.issuer
+
+
 def is_self_signed(certificate: Certificate) -> bool:
-    """Whether it names itself as its issuer (OpenSSL: EXFLAG_SS)."""
+    """Whether it does so and may do so, as a root (OpenSSL: EXFLAG_SS)."""
     return is_issuer(certificate, certificate)
 
 

@@ -15,7 +15,7 @@ from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..urls import authority_of
 from .asking import conversation, patience_of
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
+from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
 from .watching import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag
 
 CHECK, INTERVAL = "freshness", "sync-interval"
@@ -25,7 +25,7 @@ WATCHED = 4  # repositories: those that changed last
 LOOK_BYTES = 32 * 1024  # of one repository at one place: a repomd.xml and its signature have less than 10 KiB
 LOOK_SECONDS = 60.0
 COST = Cost(2 + OTHERS, (2 + OTHERS) * MAX_REPOSITORIES * LOOK_BYTES)
-SYNC_MEND = "sync at least hourly, better 4 times: rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
+SYNC_MEND = "sync at least hourly, better 4 times: {}".format(SYNC_COMMAND)
 ONE_FILE = ("http-status", "redirect-refused", "too-large", "truncated", "bad-answer")  # references that are about one file
 _NEVER = Seen("", 0)
 
@@ -195,7 +195,7 @@ def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
     evidence = []
     for path, each in watched.items():
         lost = ", {} of them without an answer that can be believed".format(each.unseen) if each.unseen else ""
-        evidence.append("{}: {} looks{}".format(path, each.looks, lost))
+        evidence.append("{}: {} look{}{}".format(path, each.looks, "" if each.looks == 1 else "s", lost))
         for followed in each.publications:
             state = "the mirror had it after {}" if followed.arrived else "the mirror still lacks it, after {}"
             seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(followed.seen_at))

@@ -14,7 +14,7 @@ from ..verifying import SUMS_NAME
 from .asking import conversation, fetch, patience_of
 from .inventory import Presence, compare, told
 from .listings import STATUSES, size_in
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, Subject
 
 CHECK, BYTES = "images", "image-bytes"
 FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")
@@ -24,7 +24,6 @@ UNREAD = "not read: it is larger than what may still be taken"
 COST = Cost(2, 4 * MAX_SUMS_BYTES)
 BYTES_COST = Cost(1, 24 * 10**9)
 BYTES_SECONDS = 6 * 3600.0
-MEND = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 
 
 class Sums(NamedTuple):
@@ -163,7 +162,7 @@ def judge(found: List[Folder], bytes_follow: bool) -> Finding:
         evidence.append("names and sizes only; --yes reads every image and compares its SHA-256")
     values = {each.folder: {"signed_at": each.sums.signed_at if each.sums else None, "error": each.error and each.error.reference,
                             "missing": list(each.presence.missing) if each.presence else []} for each in found}
-    return Finding(CHECK, verdict, tuple(evidence), MEND if verdict == PROBLEM else "", values)
+    return Finding(CHECK, verdict, tuple(evidence), SYNC_COMMAND if verdict == PROBLEM else "", values)
 
 
 def _judge_folder(each: Folder) -> Tuple[str, List[str]]:
@@ -198,7 +197,7 @@ def check_image_bytes(subject: Subject) -> List[Finding]:
         return [Finding(BYTES, UNKNOWN, ("no signed list of images to go by",))]
     verdict = PROBLEM if wrong else UNKNOWN if any(line.endswith(UNREAD) for line in evidence) else OK
     values = {"read_bytes": subject.budget.spent.bytes, "wrong": wrong}
-    return [Finding(BYTES, verdict, tuple(evidence), MEND if wrong else "", values)]
+    return [Finding(BYTES, verdict, tuple(evidence), SYNC_COMMAND if wrong else "", values)]
 
 
 def _read_image(client: Client, subject: Subject, path: str, digest: str) -> str:

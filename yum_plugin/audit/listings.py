@@ -5,8 +5,9 @@ In this order:
     2. Index pages: one request a folder gives its names, and from nginx exact sizes. Hidden names and links are not seen.
     3. HEAD: one request a file. Where that would be more than MAX_HEADS, a random sample is asked for, and that is told.
 """
+import contextlib
 from random import Random
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ..errors import FetchError
 from ..net.fetch import Client
@@ -63,7 +64,7 @@ def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
         most: how many names.
 
     Raises:
-        FetchError, UsageError: while it is iterated only ``problem`` is set; here nothing is asked yet.
+        OverBudget: there may be no other connection. UsageError, while it is iterated: there is no rsync program.
     """
     bounds = Bounds(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
     subject.budget.connect()
@@ -71,9 +72,10 @@ def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
 
 
 def _entries(subject: Subject, entries: Iterator[Entry]) -> Iterator[Holding]:
-    for entry in entries:
-        subject.budget.receive(len(entry.path) + WIRE_BYTES)
-        yield Holding(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
+    with contextlib.closing(cast(Any, entries)):  # rsync ends when its names are not wanted any more
+        for entry in entries:
+            subject.budget.receive(len(entry.path) + WIRE_BYTES)
+            yield Holding(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
 
 
 def by_http(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Listing:

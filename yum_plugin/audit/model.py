@@ -10,6 +10,8 @@ from ..trust.keys import PublicKey
 OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"  # verdicts; UNKNOWN: it could not be found out
 # Below the root of every complete mirror: the repositories that are enabled on every host.
 REPOSITORIES = ("8/8.3/base/x86_64/", "8/8.3/updates/x86_64/")
+# What the documentation tells the owners of mirrors to run.
+SYNC_COMMAND = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 
 Address = Tuple[int, str]  # socket.AF_INET or AF_INET6, and the numeric address
 

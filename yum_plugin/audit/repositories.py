@@ -18,7 +18,7 @@ from .asking import conversation, fetch, patience_of
 from .indexpage import parse_index
 from .inventory import examples, told
 from .listings import STATUSES
-from .model import OK, PROBLEM, REPOSITORIES, WARNING, Cost, Finding, Subject
+from .model import OK, PROBLEM, REPOSITORIES, SYNC_COMMAND, WARNING, Cost, Finding, Subject
 
 CHECK = "repositories"
 RELEASES = ("8/8.2", "8/8.3")
@@ -27,7 +27,6 @@ ARCHITECTURES = ("x86_64", "Source")
 MAX_REPOSITORIES = 64
 MAX_PAGE_BYTES = 256 * 1024
 COST = Cost(2, 6 * MAX_PAGE_BYTES)
-MEND = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 _RELEASE = re.compile(r"[0-9]+\.[0-9]+\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 
@@ -130,4 +129,4 @@ def judge(origin: Sequence[str], mirror: Sequence[str], failed: Dict[str, str], 
         evidence.append("not at the origin: {}".format(examples(own)))
     verdict = PROBLEM if missing or not mirror else WARNING if note else OK
     values = {"repositories": list(mirror), "missing": missing}
-    return Finding(CHECK, verdict, tuple(evidence), MEND if verdict == PROBLEM else "", values)
+    return Finding(CHECK, verdict, tuple(evidence), SYNC_COMMAND if verdict == PROBLEM else "", values)

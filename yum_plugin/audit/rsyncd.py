@@ -61,6 +61,8 @@ def listing_failed(error: FetchError) -> Finding:
         words = "it wants a password"
     elif error.reference == "rsync-refused" and "nknown module" in error.what:
         words = "it has no such module"
+    elif error.reference == "rsync-refused" and ("greeting" in error.what or "startup line" in error.what):
+        words = "what answers is no rsync daemon, or one that breaks off"
     return Finding(CHECK, PROBLEM, ("{}: {}: {}".format(words, error.reference, error.what),), LIST_MEND,
                    {"reference": error.reference})
 

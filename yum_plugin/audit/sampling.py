@@ -8,11 +8,11 @@ from ..packages import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ..trust.primary import PrimaryPackage
 from .asking import patience_of
 from .inventory import Content, told
-from .model import OK, PROBLEM, UNKNOWN, Finding, Subject
+from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, Finding, Subject
 
 CHECK = "package-bytes"
 MOST = 20  # packages
-MEND = "rsync -rlptv --checksum --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
+MEND = SYNC_COMMAND.replace("rsync ", "rsync --checksum ", 1)  # sizes and times alone would pass a changed file
 
 
 class Picked(NamedTuple):

@@ -18,7 +18,7 @@ from ..trust.freshness import duration
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..urls import host_of, port_of
 from .asking import conversation, patience_of
-from .certificates import Certificate, is_for_host, is_issuer, is_self_signed, read_chain, read_store
+from .certificates import Certificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .letsencrypt import judge_clients
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .paths import EXPIRED, NOT_YET_VALID, openssl_path
@@ -193,14 +193,14 @@ def _utc(seconds: int) -> str:
 def _weak(chain: Sequence[Certificate]) -> List[Fault]:
     """A root is believed for itself, whatever has signed it."""
     return [Fault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
-            if each.weakness and not (is_self_signed(each) and each is not chain[0])]
+            if each.weakness and not (is_self_issued(each) and each is not chain[0])]
 
 
 def _misplaced(chain: Sequence[Certificate]) -> List[Fault]:
     """Each certificate must certify the one before it (RFC 5246 section 7.4.2), and a root is superfluous there."""
     faults = []
     for place, each in enumerate(chain):
-        if place and is_self_signed(each):
+        if place and is_self_issued(each):
             faults.append(Fault(WARNING, "the root {} is served: every client has its own".format(each.name)))
         elif place and not is_issuer(each, chain[place - 1]):
             known = any(is_issuer(each, other) for other in chain if other is not each)
@@ -211,14 +211,14 @@ def _misplaced(chain: Sequence[Certificate]) -> List[Fault]:
 def _incomplete(chain: Sequence[Certificate], store: Sequence[Certificate]) -> List[Fault]:
     """Climb from the leaf as far as the chain leads: the last issuer must be a root that is known."""
     place, rest = chain[0], list(chain[1:])
-    while not is_self_signed(place) and not any(is_issuer(root, place) for root in store):
+    while not is_self_issued(place) and not any(is_issuer(root, place) for root in store):
         above = next((each for each in rest if is_issuer(each, place)), None)
         if above is None:
             return [Fault(PROBLEM, "{} was issued by {}, which is neither served nor a root that is known here".format(
                 place.name, place.issuer_name))]
         rest.remove(above)
         place = above
-    if is_self_signed(place) and place not in store:
+    if is_self_issued(place) and place not in store:
         return [Fault(PROBLEM, "{} has issued itself and is no root that is known here".format(place.name))]
     return []
 

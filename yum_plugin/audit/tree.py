@@ -10,7 +10,7 @@ from ..net.fetch import Client
 from .asking import conversation
 from .inventory import Presence, compare, examples, told, wanted_files
 from .listings import HEAD, RSYNC, Held, Listing, Sorter, by_head, by_http, by_rsync, sample_of
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
+from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
 from .sampling import CHECK as BYTES
 from .sampling import check_sample
 from .signed import Reading, read_all, still_serves
@@ -24,7 +24,6 @@ ROOM_BYTES = 12 * 10**6  # for metadata beside primary; what is then left of the
 SAMPLE_BYTES = 20 * 10**6
 CROSS_CHECKED = 50  # files of rsync's list that HTTP is asked for too
 SIZES_ASKED = 200  # files of an index page that tells no exact sizes
-SYNC = "rsync -rlptv --delete-delay updates.xcp-ng.org::repo/ /local/path/to/mirror"
 RSYNC_MEND = "in rsyncd.conf, in the module: path = the folder that the web server serves; and sync it"
 PARTIAL = "rsync-partial"
 
@@ -131,7 +130,8 @@ def metadata_finding(reading: Reading) -> Finding:
             len(reading.unread), examples([path for path, _ in reading.unread])))
     values = {"verified": reading.verified, "unread": [path for path, _ in reading.unread],
               "problems": {path: error.reference for path, error in reading.problems}}
-    return Finding(METADATA, PROBLEM if reading.problems else OK, tuple(evidence), SYNC if reading.problems else "", values)
+    verdict, mend = (PROBLEM, SYNC_COMMAND) if reading.problems else (OK, "")
+    return Finding(METADATA, verdict, tuple(evidence), mend, values)
 
 
 def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
@@ -160,7 +160,7 @@ def presence_finding(seen: Survey, moved: Sequence[str]) -> Finding:
         verdict = UNKNOWN
     values = {"source": seen.source, "wanted": presence.wanted, "found": presence.found, "missing": len(presence.missing),
               "wrong_size": len(presence.wrong), "names": seen.names}
-    name, mend = (RSYNC_TREE, RSYNC_MEND) if seen.source == RSYNC else (PACKAGES, SYNC)
+    name, mend = (RSYNC_TREE, RSYNC_MEND) if seen.source == RSYNC else (PACKAGES, SYNC_COMMAND)
     return Finding(name, verdict, tuple(evidence), mend if verdict == PROBLEM else "", values)
 
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True  # also where the first line does not say so: no .pyc is left beside bridge.py
 sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # at the end: our yum.py and dnf.py hide nothing there
 
 import bridge  # noqa: E402

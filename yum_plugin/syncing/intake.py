@@ -83,7 +83,6 @@ class Intake:
                     checker.update(chunk)
                     done += len(chunk)
                     self._told.progress(path, done, status.st_size)
-                os.fsync(stream.fileno())
             checker.finish()
         except OSError as error:
             return FetchError("rsync-partial", "it cannot be read here: {}".format(error.strerror), where=path)

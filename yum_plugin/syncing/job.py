@@ -21,7 +21,7 @@ from ..net.spool import disk_error
 from .destination import Destination
 from .plan import Before, Deletions, Outcome, Unit, deletions, is_inside
 from .rounds import Job, Round
-from .switch import recover, switch_folder
+from .switch import flush, recover, switch_folder
 from .units import Head
 
 SWITCHED, UNCHANGED, KEPT, WAITING = "switched", "unchanged", "kept", "waiting"  # WAITING: it would be switched (dry run)
@@ -80,8 +80,8 @@ class Sync:
                 return self._run(lock)._replace(recovered=recovered)
             except OSError as error:
                 raise disk_error(error, error.filename or self._job.destination.root) from error
-            except MirrorsError:
-                self._save()  # of what was proven; that it fails is nothing beside what has failed already
+            except (MirrorsError, KeyboardInterrupt):
+                self._save()  # what was proven; that this fails is nothing beside what has failed already
                 raise
 
     @contextlib.contextmanager
@@ -131,6 +131,9 @@ class Sync:
 
     def _publish(self, found: Round) -> None:
         found.settle()
+        if found.staged:
+            self._job.told.step("flush", "")
+            flush(self._job.destination.stage)
         waiting: Dict[Unit, List[str]] = {unit: [] for unit in found.units if found.is_changed(unit)}
         for path in sorted(found.staged):
             unit = found.unit_of(path)

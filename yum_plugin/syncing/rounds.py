@@ -171,7 +171,8 @@ class Round:
         self._index = UnitIndex(every)
         self.catalogue = listed._replace(
             files={path: file for path, file in listed.files.items() if self.in_scope(path)},
-            links={path: target for path, target in listed.links.items() if self.in_scope(path)})
+            links={path: target for path, target in listed.links.items() if self.in_scope(path)},
+            left_out=tuple((path, reason) for path, reason in listed.left_out if self.in_scope(path)))
         self._job.destination.prune_stage(set(self.catalogue.files))
 
     def _is_let_pass(self, unit: Unit, listed: Catalogue) -> bool:

@@ -16,13 +16,14 @@ import platform
 import shutil
 from typing import Any, Callable
 
-from ..files import sync_folder, write_whole
+from ..files import read_capped, sync_folder, write_whole
 
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 _SYSTEM_CALLS = {"x86_64": 316, "aarch64": 276}
 _NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 NOTE = "switching"  # in the work folder: what two renames are about
+MAX_NOTE_BYTES = 16 * 1024  # two paths
 OLD = "old"  # in the work folder: what was published, between the two
 
 
@@ -55,6 +56,21 @@ def exchange(one: str, other: str, library: Any = None) -> bool:
     if code in _NOT_HERE:
         return False
     raise OSError(code, os.strerror(code), other)
+
+
+def flush(folder: str) -> None:
+    """Wait until everything on a folder's file system is on the disk: syncfs(2), once, is far less than a fsync a file."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:  # before glibc 2.14, or not on Linux
+        os.sync()
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if syncfs(handle) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), folder)
+    finally:
+        os.close(handle)
 
 
 def switch_folder(new: str, live: str, work: str, step: Callable[[str], None] = lambda name: None) -> bool:
@@ -108,11 +124,10 @@ def recover(work: str, root: str) -> bool:
     """
     note = os.path.join(work, NOTE)
     try:
-        with open(note, "rb") as stream:
-            new, _, live = os.fsdecode(stream.read(16 * 1024)).partition("\0")
-    except FileNotFoundError:
+        new, _, live = os.fsdecode(read_capped(note, MAX_NOTE_BYTES)).partition("\0")
+    except OSError:
         return False
-    missing = live.startswith(root + "/") and not os.path.lexists(live)
+    missing = live.startswith(root + "/") and new.startswith(work + "/") and not os.path.lexists(live)
     if missing:
         source = new if os.path.isdir(new) else os.path.join(work, OLD)
         os.rename(source, live)
