@@ -58,10 +58,10 @@ def clean_mirror(mirror: Mirror) -> Mirror:
     Raises:
         TypeError, ValueError: no source of ours makes such a one.
     """
-    if mirror.source not in SOURCES or not 0 <= mirror.rank <= MAX_RANK:
+    if mirror.source not in SOURCES or not (0 <= mirror.rank <= MAX_RANK and 0 <= mirror.weight <= 100):
         raise ValueError("no mirror of a list")
-    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source, mirror.rank,
-                  clean_text(mirror.excluded))
+    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source,
+                  int(mirror.rank), clean_text(mirror.excluded), int(mirror.weight))
 
 
 def clean_number(text: str) -> int:
