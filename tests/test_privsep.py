@@ -131,8 +131,8 @@ def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(
             assert set((status["Uid"] + "\t" + status["Gid"]).split()) == {str(NOBODY)} and status["Groups"].split() == []
             assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
             assert (limits["Max cpu time"], limits["Max file size"], limits["Max open files"], limits["Max core file size"]) == (
-                "77", "0", "256", "0")
-            assert 0 < int(limits["Max address space"]) < 2 * 1024 ** 3
+                "77", "0", "4096", "0")
+            assert 0 < int(limits["Max address space"]) < 3 * 1024 ** 3
             files = {os.readlink("/proc/{}/fd/{}".format(child, number)) for number in os.listdir("/proc/{}/fd".format(child))}
             assert {name for name in files if not name.startswith("socket:")} <= {os.devnull, "anon_inode:[eventpoll]"}
         finally:
@@ -413,3 +413,25 @@ def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), server.url)], stdout=subprocess.PIPE,
                               universal_newlines=True, timeout=30, check=True)
     assert done.stdout.strip() == expected
+
+
+@needs_root
+def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
+    together = threading.Barrier(300)  # conversations: 150 mirrors of two repositories
+
+    def behave(connection, server):
+        server.read_head(connection)
+        together.wait(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    script = ("import sys; sys.path.insert(0, {!r})\n"
+              "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
+              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.probe import Crew\nnetwork = Network(proxy='')\n"
+              "with separated([network], 60) as reach:\n"
+              "    crew = Crew(reach.open)\n"
+              "    for number in range({}): crew.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"
+              "    print(sum(crew.next(60).value == b'hello' for number in range({})))\n")
+    with RawServer(behave) as server:
+        done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), together.parties, server.url, together.parties)],
+                              stdout=subprocess.PIPE, universal_newlines=True, timeout=120, check=True)
+    assert done.stdout.strip() == str(together.parties)

@@ -38,7 +38,7 @@ from .wire import (
     send_value,
 )
 
-STACK_BYTES = 1024 * 1024  # of a thread
+STACK_BYTES = 512 * 1024  # of a thread
 # What would be imported later, when a Python in root's own folder is out of reach.
 LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509")
 

@@ -18,8 +18,8 @@ class Bounds(NamedTuple):
     """What a confined process may use."""
 
     cpu_seconds: int
-    more_address_bytes: int = 512 * 1024 * 1024  # beyond what it had at the beginning; threads have stacks in it
-    files: int = 256  # open at once: sockets
+    more_address_bytes: int = 1024 * 1024 * 1024  # beyond what it had at the beginning; the stacks of all threads are in it
+    files: int = 4096  # open at once: three a conversation, and the commands ask all mirrors of all repositories together
 
 
 def confine(bounds: Bounds, parent: int) -> None:
