@@ -5,8 +5,9 @@
 # STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR, SETS, PYTHONS: see tools/stage.sh and tools/rpm.sh
 PYTHON ?= python3
 VENV ?= .venv
-# Commands that the lab and the package need; tools/need.sh knows their packages.
-TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl rsync nginx chromium
+# Commands that the lab and the package need, and those that only tests and bench do; tools/need.sh knows their packages.
+TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
+TEST_TOOLS ?= rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
@@ -29,7 +30,8 @@ lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
 	@if [ -x $(VENV)/bin/mypy ]; then $(VENV)/bin/ruff check . && $(VENV)/bin/mypy; \
 	else echo "lint: left out, $(PYTHON) is too old for ruff and mypy"; fi
 
-test: tools lint ## lint, then every test
+test: lint ## lint, then every test
+	@tools/need.sh $(TOOLS) $(TEST_TOOLS)
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # YUM=PATH names a yum 3.4.3 that is not on PATH; on newer systems "yum" is dnf.
@@ -45,7 +47,7 @@ demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four f
 	$(VENV)/bin/python -m tests.lab.demo
 
 bench: venv ## measure; writes bench/results.json
-	@tools/need.sh $(TOOLS) curl
+	@tools/need.sh $(TOOLS) $(TEST_TOOLS) curl
 	$(VENV)/bin/python -m bench
 
 stage: ## DESTDIR=DIR: lay out in DIR what the RPM installs

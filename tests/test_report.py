@@ -107,7 +107,7 @@ def test_every_mirror_has_its_state_in_words_and_opens_to_its_evidence():
     for reference in ("tls-expired", "signature-invalid", "timed-out"):
         assert reference in shown
     assert shown.count("Asked for") == 2 * len(made.sites) and "tell the mirror's owner to renew the certificate" in shown
-    assert "23 of 27 mirrors serve the newest updates." in shown and "26 h behind" in shown and "2001:db8::7" in shown
+    assert "23 of 27 mirrors serve the newest updates." in shown and "26 h behind, revision" in shown and "xcpng-mirrors report-mirror mirror3.example.de" in shown and "2001:db8::7" in shown
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -374,8 +374,10 @@ def test_the_letter_is_ready_to_send_with_all_the_evidence():
 
 
 def test_a_hostile_mirror_cannot_write_commands_or_mail_headers():
-    url = "https://mirror.test:8443/pub/$(touch${IFS}owned);'x'`id`/"
-    letter = render_letter(case(served=OLD, url=url, name="x\nBcc: everybody@example.org\r\n\u202egnp"))
+    url = "https://mirror.test:8443/pub/$(touch${IFS}owned);'x'`id`/" + "long/" * 100
+    made = case(served=OLD, url=url, name="x\nBcc: everybody@example.org\r\n\u202egnp")
+    letter = render_letter(made)
     assert [line for line in letter.split("\n") if line.startswith("Bcc")] == []
+    assert "URL           {}repodata/repomd.xml\n".format(url) in letter and "  {}\n".format(made.site.url) in letter
     commands = [line for line in letter.split("\n") if line.startswith("curl ")]
     assert len(commands) == 2 and [shlex.split(line)[-1] for line in commands] == [url + "repodata/repomd.xml", url + "repodata/repomd.xml.asc"]

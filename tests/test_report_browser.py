@@ -46,9 +46,9 @@ CONTRAST = """(() => {
 })()"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """The one browser of the run."""
+    """The one browser of these tests; it ends with them, for others count this process' children."""
     if not program():
         pytest.skip("no chromium is installed")
     ARTIFACTS.mkdir(exist_ok=True)

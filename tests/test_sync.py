@@ -441,6 +441,19 @@ def test_a_source_that_is_published_anew_in_the_middle_is_read_once_more(site):
     assert done and set(site.outcomes(report).values()) == {"switched"} and site.version() == "new" and site.problems() == []
 
 
+@pytest.mark.parametrize("step", ["heads", "metadata", "files"])
+def test_a_source_that_goes_away_in_the_middle_leaves_the_old_state(step, synced):
+    def meanwhile(name, detail):
+        if name == step:
+            synced.close()
+
+    with pytest.raises(FetchError) as refused:
+        synced.sync(meanwhile)
+    assert refused.value.reference == "unreachable" and synced.problems() == [] and synced.version() == "old"
+    synced.copy()
+    assert synced.problems() == [] and synced.version() == "new" and not os.path.exists(os.path.join(synced.dest, WORK))
+
+
 def test_a_source_that_does_not_come_to_rest_leaves_the_old_state(synced):
     def meanwhile(name, detail):
         if name == "files":

@@ -1,7 +1,11 @@
 """What a sync decides before it touches anything: what is left out, what belongs together, what is deleted."""
+import contextlib
+import os
+import random
+
 import pytest
 
-from yum_plugin.net.rsync import Entry
+from yum_plugin.net.rsync import Entry, parse_entry
 from yum_plugin.syncing.plan import (
     MAX_DELETE,
     Before,
@@ -72,6 +76,26 @@ def test_repositories_and_lists_of_checksums_are_found_and_own_their_files():
               "isos/8.3/sub/x": Unit("", True), "index.html": Unit("", True)}
     assert {path: index.unit_of(path) for path in owners} == owners
     assert UnitIndex([BASE]).unit_of("index.html") is None
+
+
+def test_no_random_listing_gets_a_dangerous_path_past_the_plan():
+    """Lines that begin as rsync's and are damaged at random places; the seed is fixed, so that a failure can be had again."""
+    dice = random.Random(2026)
+    good = [b"-rw-r--r--           1 2026/11/26 03:03:31 d/%s", b"drwxr-xr-x        4096 2026/11/26 03:03:31 d", b"lrwxrwxrwx 1 2026/11/26 03:03:31 l -> %s"]
+    pieces = [b"a", b"..", b"/", b".", b"\\#012", b"\\#377", b"\\#057", b" -> ", b"d", b"\xff", b"x" * 300]
+    for _ in range(5000):
+        entries = [entry("d", "folder")]
+        for _ in range(3):
+            line = bytearray(dice.choice(good).replace(b"%s", b"".join(dice.choice(pieces) for _ in range(dice.randrange(1, 6)))))
+            if dice.random() < 0.3:
+                line[dice.randrange(len(line))] = dice.randrange(256)
+            with contextlib.suppress(ValueError):
+                entries.append(parse_entry(bytes(line)))
+        found = sift(entries)
+        for path in list(found.files) + list(found.links):
+            assert os.path.normpath(os.path.join("/dest", path)) == "/dest/" + path and path.isprintable() and path.encode("utf-8")
+        for path, target in found.links.items():
+            assert os.path.normpath(os.path.join("/dest", os.path.dirname(path), target)).startswith("/dest/")
 
 
 # Deletions.

@@ -4,17 +4,19 @@ A few things touch what servers send before anything of it is proven: HTTP and T
 look at certificates. A ``Reach`` says who does these; everything else is the same either way.
 """
 import contextlib
-from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
 
 from .ask import Patience, ask_list_page, ask_selection
 from .errors import FetchError
 from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
-from .net.certificate import Certificate, look_at_certificate
 from .net.fetch import Clients, Conversation, OpenConversation
 from .net.probe import explain_tls
-from .net.ways import Ways, ways_to
 from .urls import host_of, port_of
+
+if TYPE_CHECKING:  # for reports only: updates start without
+    from .net.certificate import Certificate
+    from .net.ways import Ways
 
 RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
 
@@ -25,8 +27,8 @@ _FORMS: Dict[str, Callable[[Conversation, Sequence[str], str, Patience], MirrorL
     PAGE: ask_list_page, SELECTION: ask_selection}
 
 
-TryWays = Callable[[Conversation, str, Network, float], Ways]
-LookAtCertificate = Callable[[Conversation, str, Network, float], Certificate]
+TryWays = Callable[[Conversation, str, Network, float], "Ways"]
+LookAtCertificate = Callable[[Conversation, str, Network, float], "Certificate"]
 
 
 class Reach(NamedTuple):
@@ -64,11 +66,13 @@ def explain(client: Conversation, error: FetchError, url: str, network: Network,
     return explain_tls(error, url, network, timeout_seconds)
 
 
-def ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
+def ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
     """Try the ways to a server, as ``net.ways.ways_to`` does; ``client`` is a conversation opened for it."""
+    from .net.ways import ways_to
     return ways_to(url, network, timeout_seconds)
 
 
-def certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
+def certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Certificate":
     """Look at the certificate of an https server, as ``look_at_certificate`` does; ``client`` is a conversation opened for it."""
+    from .net.certificate import look_at_certificate
     return look_at_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)

@@ -1,6 +1,5 @@
 """The certificate that a server shows, whatever is wrong with it: for diagnosis and reports only, never for trust."""
 import hashlib
-import ipaddress
 import re
 import socket
 import ssl
@@ -8,7 +7,7 @@ from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
 from .chain import time_of
-from .connect import connect
+from .connect import clean_address, connect
 from .fetch import translate
 
 MAX_NAMES = 20
@@ -74,11 +73,6 @@ def clean_certificate(said: Mapping[str, Any]) -> Certificate:
     if not (_DIGEST.match(said["sha256"]) and max(abs(begin), abs(end)) <= MAX_TIME):
         raise ValueError("no certificate")
     return Certificate(said["sha256"], texts[0], texts[1], names, begin, end, texts[2], clean_address(said["address"]))
-
-
-def clean_address(text: str) -> str:
-    """Return an IP address as it is, "" for none; ValueError for anything else."""
-    return str(ipaddress.ip_address(str(text).partition("%")[0])) if text else ""
 
 
 def _described(der: bytes, protocol: str, address: str) -> Certificate:

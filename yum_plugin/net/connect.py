@@ -43,6 +43,24 @@ def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -
     return winner
 
 
+def clean_address(text: object) -> str:
+    """Return an IP address without its zone, "" for none.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if not isinstance(text, str):
+        raise TypeError("no text")
+    address = text.partition("%")[0]
+    if not text:
+        return ""
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    except OSError:
+        raise ValueError("no address") from None
+    return address
+
+
 def _interleave(addresses: List[_Address]) -> List[_Address]:
     """Alternate the families, the resolver's first choice first (RFC 8305 section 4)."""
     first = [address for address in addresses if address[0] == addresses[0][0]]

@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..model import Network
-from .connect import connect
+from .connect import clean_address, connect
 
 
 class Guard:
@@ -39,7 +39,7 @@ class Guard:
         """Remember a connection; end it at once if the client is already aborted."""
         with self._lock:
             with contextlib.suppress(OSError):  # it may be gone already
-                self.address = str(sock.getpeername()[0])
+                self.address = clean_address(sock.getpeername()[0])
             self._sockets.append(sock.dup())
             self.connections += 1
             if self.aborted:

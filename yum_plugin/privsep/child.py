@@ -4,6 +4,7 @@ It begins as a copy of its parent (fork), which has just started, has no other t
 but the passwords that mirrors and proxies are to get.
 """
 import array
+import contextlib
 import importlib
 import logging
 import os
@@ -39,7 +40,7 @@ from .wire import (
 
 STACK_BYTES = 1024 * 1024  # of a thread
 # What would be imported later, when a Python in root's own folder is out of reach.
-LATE_MODULES = ("_strptime", "encodings.idna", "stringprep", "cryptography.x509")
+LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509")
 
 
 class Served(NamedTuple):
@@ -78,9 +79,10 @@ def _forget(control: socket.socket) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
-    kept = control.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    for number in map(int, os.listdir("/proc/self/fd")):  # not up to the limit: where that is a billion it takes minutes
+        if number > 2 and number != control.fileno():
+            with contextlib.suppress(OSError):  # the one that the list was read by
+                os.close(number)
 
 
 def _context_or_error(network: Network) -> Any:

@@ -7,18 +7,35 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    cast,
+)
 
 from ..ask import Patience
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
-from ..net.certificate import Certificate, clean_address, clean_certificate
+from ..net.connect import clean_address
 from ..net.fetch import Conversation, Limits, Stream
-from ..net.ways import ANSWERS, Ways
 from ..reach import Reach, here
 from ..sources import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from .confine import Bounds
 from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
+
+if TYPE_CHECKING:
+    from ..net.certificate import Certificate
+    from ..net.ways import Ways
 
 READY_SECONDS = 5.0
 GRACE_SECONDS = 1.0  # beyond a conversation's own end, which a healthy child keeps
@@ -326,8 +343,9 @@ def _explain(client: Conversation, error: FetchError, url: str, network: Network
     return error
 
 
-def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Ways:
+def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
     """As ``reach.ways``: the child connects."""
+    from ..net.ways import ANSWERS, Ways
     remote = cast(RemoteConversation, client)
     remote.ask(do="ways", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
@@ -337,8 +355,9 @@ def _ways(client: Conversation, url: str, network: Network, timeout_seconds: flo
     return Ways(*map(str, found))
 
 
-def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> Certificate:
+def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Certificate":
     """As ``reach.certificate``: the child shakes hands and reads it."""
+    from ..net.certificate import clean_certificate
     remote = cast(RemoteConversation, client)
     remote.ask(do="certificate", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)

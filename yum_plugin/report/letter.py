@@ -134,9 +134,8 @@ def _opening(case: Case, problems: Sequence[Problem]) -> List[str]:
     summary = ", ".join(sorted({problem.reference for problem in problems})) or "nothing is wrong"
     lines = ["To: the owner of {}; {}".format(name or case.site.authority, TEAM),
              "Subject: Mirror {}: {}".format(case.site.authority, summary), ""]
-    lines += _prose("XCP-ng hosts update from your mirror {}. This is what one host found there on {}.".format(
-        case.site.url, utc(case.made_at)))
-    lines.append("")
+    lines += _prose("XCP-ng hosts update from your mirror. This is what one of them found there on {}:".format(utc(case.made_at)))
+    lines += ["  " + case.site.url, ""]  # whole: an address that is cut leads elsewhere
     for problem in problems:
         lines += _prose("* {}: {}: {}".format(", ".join(problem.subjects), problem.reference, problem.what), "  ")
         lines += _prose("  What mends it: {}.".format(problem.hint), "    ") if problem.hint else []
@@ -175,7 +174,7 @@ def _snapshot_lines(title: str, snapshot: Snapshot) -> List[str]:
 
 
 def _file_lines(look: FileLook) -> List[str]:
-    lines = [_pair("URL", look.url), _pair("asked", utc(look.at))]
+    lines = [_pair("URL", "") + look.url, _pair("asked", utc(look.at))]
     if look.address:
         lines.append(_pair("address", "{} ({})".format(look.address, FAMILIES[address_family(look.address)])))
     if look.status is None:

@@ -114,15 +114,21 @@ def _reason(site: Site) -> List[Content]:
     if worst.state == "ok":
         return ["Evidence: revision {}, {}".format(worst.revision or NOTHING, asked)]
     words: List[Content] = [element("code", worst.reference), ": "] if worst.reference else []
+    detail = worst.detail or worst.state
+    if worst.state == "stale" and worst.lag_seconds is not None:
+        detail = "{} behind, revision {}".format(duration(worst.lag_seconds), worst.revision or NOTHING)
     so = [each.repository for each in site.findings if (each.state, each.reference) == (worst.state, worst.reference)]
     where = " ({})".format(", ".join(so)) if len(so) < len(site.findings) else ""
-    return words + [element("bdi", worst.detail or worst.state), where]
+    return words + [element("bdi", detail), where]
 
 
 def _evidence(site: Site, report: Report, span: Span) -> Markup:
     telling = max(site.findings, key=lambda each: (len(each.observations) > 1, each == site.worst, len(each.observations)))
     plots = [chart(telling.observations, span, axis) for axis in AXES]
     parts: List[Content] = [element("div", *[_finding(finding, report) for finding in site.findings], class_="findings")]
+    if site.worst.state in ("stale", "failed", "refused"):
+        command = element("code", "xcpng-mirrors report-mirror {}".format(site.authority))
+        parts.append(element("p", command, " writes a report for its owner."))
     parts.append(when(any(plots), element("div", *plots, class_="plots")))
     parts.append(_last(site))
     return element("div", *parts, class_="evidence")

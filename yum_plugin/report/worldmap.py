@@ -134,4 +134,5 @@ def _counted(mark: Mark) -> str:
 def _words(marks: Sequence[Mark]) -> Markup:
     """Say what the map shows, for who cannot see it."""
     named = sorted(marks, key=lambda mark: mark.place.name)
-    return joined(["{}: {}".format(mark.place.name, _counted(mark)) for mark in named] or ["no country is known"], "; ")
+    told = joined(["{}: {}".format(mark.place.name, _counted(mark)) for mark in named], "; ")
+    return joined([told, "."]) if named else told

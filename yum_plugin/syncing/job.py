@@ -80,8 +80,8 @@ class Sync:
                 return self._run(lock)._replace(recovered=recovered)
             except OSError as error:
                 raise disk_error(error, error.filename or self._job.destination.root) from error
-            except MirrorsError:
-                self._save()  # of what was proven; that it fails is nothing beside what has failed already
+            except (MirrorsError, KeyboardInterrupt):
+                self._save()  # what was proven; that this fails is nothing beside what has failed already
                 raise
 
     @contextlib.contextmanager

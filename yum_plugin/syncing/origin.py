@@ -1,4 +1,5 @@
 """Where a mirror is synced from: what every kind of source can do, and what it is told meanwhile."""
+import abc
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import MirrorsError
@@ -19,8 +20,8 @@ class Limits(NamedTuple):
     seconds: float = 24 * 3600.0  # of one transfer
 
 
-class Origin:
-    """A source. This class has nothing.
+class Origin(abc.ABC):
+    """A source.
 
     Attributes:
         url: its address.
@@ -56,6 +57,7 @@ class Origin:
         """
         return list(known)
 
+    @abc.abstractmethod
     def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage, each below its path.
 
@@ -72,4 +74,3 @@ class Origin:
             FetchError: nothing could be had at all.
             UsageError: the disk, or this machine, cannot do it.
         """
-        raise NotImplementedError
