@@ -11,7 +11,7 @@ TEST_TOOLS ?= rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
-.PHONY: help venv tools lint test test-yum fuzz demo bench stage rpm rpm-twice rpmlint clean
+.PHONY: help venv tools lint test test-yum fuzz demo bench scale stage rpm rpm-twice rpmlint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -49,6 +49,9 @@ demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four f
 bench: venv ## measure; writes bench/results.json
 	@tools/need.sh $(TOOLS) $(TEST_TOOLS) curl
 	$(VENV)/bin/python -m bench
+
+scale: venv ## simulate 100 000 hosts on 5, 20 and 80 mirrors; prints the table of docs/scale.md
+	$(VENV)/bin/python -m bench.scale
 
 stage: ## DESTDIR=DIR: lay out in DIR what the RPM installs
 	@tools/stage.sh "$(DESTDIR)"

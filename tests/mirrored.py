@@ -38,7 +38,7 @@ class CopyOrigin(Origin):
     def __init__(self, folder: str) -> None:
         self.url = folder
 
-    def catalogue(self, excludes: Sequence[str]) -> Any:
+    def catalogue(self, excludes: Sequence[str], named: Sequence[str] = ()) -> Any:
         """List everything."""
         found = []
         for place, folders, names in sorted(os.walk(self.url)):

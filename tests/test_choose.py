@@ -1,5 +1,6 @@
 """Whom to ask and when to stop: time-lines on a virtual clock. Nothing sleeps, nothing is sent."""
 import heapq
+import random
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
@@ -78,20 +79,31 @@ def all_of(listed: Sequence[Mirror], does: Behaviour) -> Dict[str, Behaviour]:
     return {each.name: does for each in listed}
 
 
-def test_on_a_good_day_just_enough_of_40_are_asked_and_the_third_good_answer_ends_it():
+def test_on_a_good_day_just_enough_of_40_are_asked_and_two_with_the_redirectors_word_end_it():
     course = play(mirrors(40), {})
-    assert course.names == ["m1", "m2", "m3"]
-    assert course.seconds == pytest.approx(0.023)
+    assert course.names == ["m1", "m2"]
+    assert course.seconds == pytest.approx(0.022)
+
+
+@pytest.mark.parametrize("enough, named, asked", [(1, NEW.sha256, 1), (2, NEW.sha256, 2), (3, NEW.sha256, 2), (5, NEW.sha256, 4), (6, "", 6)])
+def test_the_redirectors_word_counts_as_one_mirror_but_never_makes_one_out_of_two(enough, named, asked):
+    assert len(play(mirrors(40), {}, named=named, rules=PollRules(6, enough)).names) == asked
+
+
+def test_one_mirror_that_is_late_gets_one_for_company_and_not_all_of_the_round():
+    course = play(mirrors(40), {"m1": good(0.5)}, rules=PollRules(6, 1))
+    assert course.names == ["m1", "m2"] and course.asked_at("m2") == pytest.approx(STAGGER_SECONDS)
 
 
 def test_without_a_named_digest_the_whole_round_is_asked_at_once():
     assert [when for when, _ in play(mirrors(40), {}, named="").asked] == [0.0] * 6
 
 
-def test_the_rest_of_the_round_is_asked_when_the_first_of_it_are_late_and_no_sooner():
+def test_as_many_more_as_are_missing_are_asked_when_the_first_are_late_and_no_sooner():
     course = play(mirrors(40), {"m1": DEAD, "m2": DEAD})
-    assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
-    assert course.asked_at("m3") == 0.0 and course.asked_at("m4") == pytest.approx(STAGGER_SECONDS)
+    assert course.names == ["m1", "m2", "m3", "m4"]
+    assert course.asked_at("m2") == 0.0
+    assert [course.asked_at(name) for name in ("m3", "m4")] == pytest.approx([STAGGER_SECONDS] * 2)
 
 
 def test_the_rest_of_the_round_is_asked_at_once_when_the_first_of_it_all_answered_with_something_old():
@@ -108,22 +120,22 @@ def test_mirrors_asked_in_place_of_failed_ones_count_as_of_the_first_round():
 
 
 def test_dead_mirrors_cost_next_to_nothing_once_enough_agree():
-    assert play(mirrors(6), {"m1": REFUSED}).seconds == pytest.approx(0.025)
+    assert play(mirrors(6), {"m1": REFUSED}).seconds == pytest.approx(0.024)
     course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m5": DEAD})
-    assert course.seconds == pytest.approx(STAGGER_SECONDS + 0.026)
+    assert course.seconds == pytest.approx(STAGGER_SECONDS + 0.024)
 
 
-def test_two_good_mirrors_among_dead_ones_are_waited_for_no_longer_than_the_hedge_time():
+def test_two_good_mirrors_among_dead_ones_end_it():
     course = play(mirrors(6), {"m1": DEAD, "m2": DEAD, "m3": DEAD, "m4": DEAD})
     assert course.names == ["m1", "m2", "m3", "m4", "m5", "m6"]
-    assert course.seconds == pytest.approx(STAGGER_SECONDS + 0.025 + HEDGE_SECONDS)
+    assert course.seconds == pytest.approx(2 * STAGGER_SECONDS + 0.026)
 
 
 def test_a_single_good_mirror_among_dead_ones_gets_company_from_another_round():
     course = play(mirrors(40), dict(all_of(mirrors(5), DEAD)))
     assert course.names[6:] == ["m7", "m8", "m9", "m10", "m11", "m12"]
-    assert course.asked_at("m7") == pytest.approx(STAGGER_SECONDS + 0.026 + HEDGE_SECONDS)
-    assert course.seconds < 0.5
+    assert course.asked_at("m7") == pytest.approx(2 * STAGGER_SECONDS + 0.026 + HEDGE_SECONDS)
+    assert course.seconds < 1.0
 
 
 def test_a_single_listed_mirror_is_enough_without_asking_the_origin():
@@ -187,17 +199,17 @@ def test_without_anybody_to_ask_it_ends_at_once():
 def test_a_round_of_blackholes_is_followed_by_another_after_the_patience():
     listed = mirrors(20)
     course = play(listed, all_of(listed[:12], DEAD))
-    assert course.asked_at("m7") == pytest.approx(STAGGER_SECONDS + PATIENCE_SECONDS)
-    assert course.asked_at("m13") == pytest.approx(STAGGER_SECONDS + 2 * PATIENCE_SECONDS)
-    assert course.seconds < STAGGER_SECONDS + 2 * PATIENCE_SECONDS + 0.1
+    assert course.asked_at("m7") == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
+    assert course.asked_at("m13") == pytest.approx(2 * STAGGER_SECONDS + 2 * PATIENCE_SECONDS)
+    assert course.seconds < 2 * STAGGER_SECONDS + 2 * PATIENCE_SECONDS + 0.1
     assert "origin" not in course.names
 
 
 def test_when_all_are_blackholes_the_origin_saves_the_day():
     listed = mirrors(6)
     course = play(listed, all_of(listed, DEAD))
-    assert course.asked_at("origin") == pytest.approx(STAGGER_SECONDS + PATIENCE_SECONDS)
-    assert course.seconds < STAGGER_SECONDS + PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
+    assert course.asked_at("origin") == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
+    assert course.seconds < 2 * STAGGER_SECONDS + PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
 
 
 def test_mirrors_rolled_back_behind_the_high_water_mark_do_not_end_it_however_many_agree():
@@ -249,6 +261,30 @@ def test_every_poll_ends_without_spinning_whatever_mirrors_do(data, count, origi
 # The order of asking and of handing over.
 
 
+def test_hosts_of_one_place_share_out_their_requests_as_the_redirector_means_it():
+    """Else the first mirrors of every place bear all of it."""
+    weights = {"a": 60, "b": 30, "c": 10}
+    listed = [mirror("far", rank=1)] + [mirror(name, weight=weight) for name, weight in weights.items()]
+    draw = random.Random(1).random
+    orders = [[each.name for each in rank_candidates(listed, [], [], [], False, draw)[0]] for _ in range(3000)]
+    assert {order[-1] for order in orders} == {"far"}, "what the redirector means to have nothing comes behind"
+    for name, weight in weights.items():
+        assert [order[0] for order in orders].count(name) == pytest.approx(30 * weight, rel=0.1)
+    assert [order[1] for order in orders if order[0] == "a"].count("b") == pytest.approx(0.75 * 1800, rel=0.1), "of those left"
+
+
+@pytest.mark.parametrize("chance", [0.0, 1 - 2.0 ** -53])
+def test_any_chance_gives_an_order(chance):
+    listed = [mirror("a", weight=1), mirror("b", weight=100), mirror("c")]
+    assert len(rank_candidates(listed, [], [], [], False, lambda: chance)[0]) == 3
+
+
+def test_favour_and_rest_count_more_than_the_draw():
+    listed = [mirror("a", weight=98), mirror("b", weight=1), mirror("c", weight=1)]
+    ranked, _ = rank_candidates(listed, ["c.test"], [], ["a.test"], False, random.Random(1).random)
+    assert [each.name for each in ranked] == ["c", "b", "a"]
+
+
 def test_candidates_preferred_first_resting_last_and_the_order_kept_otherwise():
     listed = [mirror("a"), mirror("b", country="DE"), mirror("c"), mirror("d"), mirror("e", country="DE")]
     ranked, left_out = rank_candidates(listed, ["de", "D.TEST"], [], ["b.test", "a.test"], allow_http=False)
@@ -282,10 +318,11 @@ def test_http_mirrors_are_used_where_https_is_not_required():
     ([("slow", 1, 0.3), ("quick", 2, 0.1)], [], ["quick", "slow"]),
     ([("near", 1, 0.10), ("far", 9, 0.10)], [], ["near", "far"]),
     ([("near", 1, 0.15), ("far", 9, 0.10)], [], ["near", "far"]),
+    ([("drawn", 9, 0.15), ("second", 1, 0.24), ("third", 2, 0.10)], [], ["drawn", "second", "third"]),
     ([("near", 1, 0.30), ("far", 9, 0.10)], [], ["far", "near"]),
     ([("quick", 1, 0.01), ("own", 9, 3.0)], ["own.test"], ["own", "quick"]),
 ])
-def test_proven_mirrors_are_ordered_by_time_rank_and_favour(proven: Any, prefer: Any, order: Any):
+def test_proven_mirrors_stay_as_they_were_drawn_but_for_slow_ones_and_favour(proven: Any, prefer: Any, order: Any):
     pairs = [(mirror(name, rank=rank), seconds) for name, rank, seconds in proven]
     assert [each.name for each in order_proven(pairs, prefer)] == order
 

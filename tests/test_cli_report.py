@@ -11,13 +11,15 @@ import pytest
 
 from tests.lab.faults import faults_named
 from yum_plugin.cli.common import open_host
-from yum_plugin.cli.gather import MOST_AT_ONCE, try_ways
-from yum_plugin.model import Network
+from yum_plugin.cli.gather import MOST_AT_ONCE, sites_named, try_ways
+from yum_plugin.model import Mirror, Network
 from yum_plugin.net.ways import RSYNC_PORT, Ways, ways_to
 from yum_plugin.privsep.parent import separated
 from yum_plugin.reach import RESOLVE_CPU_SECONDS
 from yum_plugin.refused import MAX_FILES, keep_aside, kept_aside
+from yum_plugin.report.values import Finding, Site
 from yum_plugin.state import State
+from yum_plugin.urls import authority_of
 
 from .rawserver import RawServer, never_speaks
 from .report_world import HOSTILE
@@ -207,14 +209,24 @@ def test_a_bad_mirror_gets_a_report_with_the_evidence(fault, reference, evidence
 def test_a_good_mirror_is_said_to_be_good(admin):
     admin.lab.add_mirror("good")
     authority = admin.lab.mirrors["good"].server.authority
-    for name in ("good", authority, authority.split(":")[0], "https://{}/pub/xcp-ng/".format(authority)):
-        done = admin.run("report-mirror", name, *UPDATES)
-        assert done.returncode == 0 and done.stdout.startswith("{}: nothing is wrong with it".format(authority))
+    done = admin.run("report-mirror", authority, *UPDATES)
+    assert done.returncode == 0 and done.stdout.startswith("{}: nothing is wrong with it".format(authority))
     assert "Nothing is wrong with it." in admin.run("report-mirror", "good", "-v", *UPDATES).stdout
     assert not os.path.exists(admin.path("state")), "nothing is written"
 
 
-@pytest.mark.parametrize("name", ["nobody.test", "", "../..", "<script>", "[", "http://[::1", "x" * 5000])
+@pytest.mark.parametrize("name, found", [
+    ("m.test:8443", 1), ("M.test", 1), ("https://m.test:8443/pub/", 1), ("http://m.test/other", 1), ("some university", 1), ("::1", 1),
+    ("http://[::1]:8000/", 1), ("m.test:8444", 0), ("some", 0), ("", 0), ("../..", 0), ("<script>", 0), ("[", 0), ("http://[::1", 0),
+    ("x" * 5000, 0),
+])
+def test_a_mirror_is_meant_by_its_host_address_url_or_name(name, found):
+    sites = [Site(url, authority_of(url), (Finding(ID, Mirror(url, mirror), "ok"),))
+             for url, mirror in (("https://m.test:8443/pub/", "Some University"), ("http://[::1]:8000/", ""))]
+    assert len(sites_named(sites, name)) == found
+
+
+@pytest.mark.parametrize("name", ["nobody.test", "http://[::1"])
 def test_a_mirror_that_nobody_knows_is_a_usage_error_that_names_some(name, admin):
     admin.lab.add_mirror("good")
     done = admin.run("report-mirror", name, *UPDATES)

@@ -431,7 +431,7 @@ def network(lab: Lab) -> Lab:
     lab.add_mirror("third", country="US")
     lab.add_mirror("gone", "refused")
     lab.exclude("gone", "Not HTTP / Unreachable")
-    lab.redirector.selection = 2
+    lab.redirector.selection = lab.redirector.shared = 2
     return lab
 
 

@@ -22,7 +22,7 @@ PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py"
 
 GROUND = {"errors", "hardened", "model", "urls", "words"}
 ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "verdict"}
+JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "sparing", "verdict"}
 POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
 JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
 # What each part may import of ours beside itself; only parts that stand above it in this table.
@@ -47,7 +47,8 @@ ARROWS = {
     "refused": GROUND | {"files"},
     "ask": ROOMS,
     "listing": GROUND | {"choose", "sources"},
-    "verdict": ROOMS | {"listing"},
+    "sparing": ROOMS | {"listing"},
+    "verdict": ROOMS | {"listing", "sparing"},
     "keyfiles": ROOMS,
     "rpmdb": GROUND | {"trust"},
     "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
@@ -58,7 +59,7 @@ ARROWS = {
     "pins": ROOMS | {"keyfiles"},
     "reach": ROOMS | {"ask", "listing"},
     "privsep": ROOMS | {"ask", "reach"},
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "verdict"},
+    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "sparing", "verdict"},
     "packages": ROOMS | {"refused"},
     "refresh": ROOMS | JOB_1 | {"pins"},
     "verifying": ROOMS,

@@ -154,7 +154,7 @@ def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, of
 # Units
 
 
-UNITS = {"refresh": ("ExecStart=/usr/bin/xcpng-mirrors refresh --quiet", "MemoryMax=256M"),
+UNITS = {"refresh": ("ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed", "MemoryMax=256M"),
          "sync@": ("ExecStart=/usr/bin/xcpng-mirrors sync --quiet $OPTIONS %f", "MemoryMax=2G")}
 
 

@@ -342,7 +342,7 @@ def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, cha
         assert error.value.reference == "sandbox"
 
 
-LISTED = ["https://m.test/", "M", "FR", "list-page", 1, ""]
+LISTED = ["https://m.test/", "M", "FR", "list-page", 1, "", 30]
 
 
 def ask(*sent):
@@ -351,15 +351,16 @@ def ask(*sent):
 
 
 def test_a_list_that_a_child_has_read_is_cleaned_again():
-    listed = ["https://m.test", "M\x1b[2J" + "m" * 999, "fr, de", "origin", 7, "down\n"]
+    listed = ["https://m.test", "M\x1b[2J" + "m" * 999, "fr, de", "origin", 7, "down\n", 30]
     found = ask(frame(wire.VALUE, {"mirrors": [listed] * 300, "sha256": "X", "dropped": ["d" * 999] * 99}))
-    assert found.mirrors[0] == Mirror("https://m.test/", "M?[2J" + "m" * 95, "FR", "origin", 7, "down?")
+    assert found.mirrors[0] == Mirror("https://m.test/", "M?[2J" + "m" * 95, "FR", "origin", 7, "down?", 30)
     assert (len(found.mirrors), found.sha256, len(found.dropped), len(found.dropped[0])) == (256, "", 32, 100)
 
 
 @pytest.mark.parametrize("place, value", [
     (0, "file:///etc/passwd"), (0, "https://user:secret@m.test/"), (0, "https://m.test/../"), (0, "https://m.test/\r\nHost: x"), (0, 5),
-    (1, None), (2, 5), (3, "baseurl"), (3, "known"), (3, []), (4, -1), (4, 10 ** 9), (4, "first"), (5, {}),
+    (1, None), (2, 5), (3, "baseurl"), (3, "known"), (3, []), (4, -1), (4, 10 ** 9), (4, "first"), (5, {}), (6, -1), (6, 101), (6, "30%"),
+    (6, float("nan")),
 ])
 def test_a_list_with_what_no_source_gives_is_believed_in_no_part(place, value):
     listed = list(LISTED)

@@ -7,7 +7,7 @@ import pytest
 
 from yum_plugin.errors import FetchError
 from yum_plugin.model import Mirror, MirrorList
-from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, merge, metalink, mirrorbits, plain
+from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, clean_percent, merge, metalink, mirrorbits, plain
 from yum_plugin.sources.forms import parse_list
 
 REPOSITORY = "8/8.3/updates/x86_64/"
@@ -67,11 +67,11 @@ def urls(found):
 def test_the_list_page_names_every_mirror_in_rank_order(shared_data):
     found = mirrorbits.parse_list_page(capture(shared_data, "mirrorlist.html"), PATH)
     assert found.mirrors == (
-        Mirror("https://127.0.1.5/pub/xcp-ng/", SPONSOR, "FR", "list-page", 1),
-        Mirror("https://127.0.1.7/pub/xcp-ng/", "Both schemes", "FR", "list-page", 2),
-        Mirror("https://127.0.1.8/pub/xcp-ng/", "Country only", "FR", "list-page", 3),
-        Mirror("http://127.0.1.1/", "Mirror 1", "FR", "list-page", 4),
-        Mirror("http://127.0.1.2/", "Mirror 2", "DE", "list-page", 5),
+        Mirror("https://127.0.1.5/pub/xcp-ng/", SPONSOR, "FR", "list-page", 1, weight=23),
+        Mirror("https://127.0.1.7/pub/xcp-ng/", "Both schemes", "FR", "list-page", 2, weight=23),
+        Mirror("https://127.0.1.8/pub/xcp-ng/", "Country only", "FR", "list-page", 3, weight=23),
+        Mirror("http://127.0.1.1/", "Mirror 1", "FR", "list-page", 4, weight=23),
+        Mirror("http://127.0.1.2/", "Mirror 2", "DE", "list-page", 5, weight=7),
         Mirror("http://127.0.1.3/", "Mirror 3", "US", "list-page", 6),
         Mirror("http://127.0.1.4/", "Mirror 4", "GB", "list-page", 0, "File size mismatch"),
         Mirror("https://127.0.1.9/pub/xcp-ng/", "Nobody listens", "FR", "list-page", 0, "Not HTTP / Unreachable"),
@@ -657,3 +657,9 @@ def test_an_answer_in_no_known_form_is_a_bad_answer(body):
     with pytest.raises(FetchError) as refusal:
         parse_list(body, PATH)
     assert refusal.value.reference == "bad-answer"
+
+
+@pytest.mark.parametrize("text, percent", [
+    ("23%", 23), ("100%", 100), ("0%", 0), ("n/a", 0), ("", 0), ("101%", 0), ("-1%", 0), ("2 3%", 0), ("\u0663%", 0), ("7.5%", 0)])
+def test_a_weight_is_a_whole_percentage_or_none(text, percent):
+    assert clean_percent(text) == percent

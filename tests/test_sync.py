@@ -19,7 +19,7 @@ from yum_plugin.net.rsync import Address
 from yum_plugin.syncing import intake, switch
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.plan import WORK, Brake
-from yum_plugin.syncing.rsyncing import RsyncOrigin
+from yum_plugin.syncing.rsyncing import RsyncOrigin, plain_folders
 from yum_plugin.trust.openpgp import verify_detached
 
 AGENT = UPDATES + "/Packages/lab-agent-{}-1.noarch.rpm"
@@ -119,6 +119,24 @@ def test_one_repository_alone(synced):
     with pytest.raises(UsageError) as refused:
         synced.sync(repos=("8/9.0",))
     assert refused.value.reference == "no-repository"
+
+
+@pytest.mark.parametrize("named, folders", [
+    (["8/8.3/updates/x86_64"], ["8/8.3/updates/x86_64"]), (["/8/8.3/", "8/8.3/base", "isos/8.3"], ["8/8.3", "isos/8.3"]), (["8/8.3", "8/8.3-x"], ["8/8.3", "8/8.3-x"]),
+    (["8/*"], []), (["updates"], []), (["8/8.3", "*/x"], []), (["8/../x"], []), (["8/a b"], []), (["a/{}".format(n) for n in range(5)], []), ([], []),
+])
+def test_a_few_folders_named_without_wildcards_are_listed_alone(named, folders):
+    assert plain_folders(named) == folders
+
+
+def test_who_wants_one_repository_does_not_let_the_daemon_list_them_all(synced):
+    origin = synced.origin()
+    found = origin.catalogue((), (UPDATES, "isos/8.3", "8/none"))
+    assert {path for path in synced.names(synced.source) if path.startswith((UPDATES + "/", "isos/"))} == set(found.files)
+    assert found.complete and not found.left_out
+    for name in ("new\nline", "bad\udcff"):
+        synced.write(UPDATES + "/" + name, "x")
+    assert {path for path, _ in origin.catalogue((), (UPDATES,)).left_out} == {UPDATES + "/new\nline", UPDATES + "/bad\udcff"}
 
 
 def test_what_is_excluded_is_neither_fetched_nor_deleted(site):
@@ -594,7 +612,7 @@ def test_a_listing_that_is_not_whole_deletes_nothing(site, monkeypatch):
     os.unlink(os.path.join(site.source, "gone"))
     origin = site.origin()
     whole = origin.catalogue
-    monkeypatch.setattr(origin, "catalogue", lambda excludes: whole(excludes)._replace(complete=False))
+    monkeypatch.setattr(origin, "catalogue", lambda excludes, named: whole(excludes, named)._replace(complete=False))
     report = site.sync(origin=origin)
     assert report.deletions.paths == () and report.deletions.held == 1 and not report.complete
     assert site.sync().deletions.paths == ("gone",)

@@ -2,6 +2,7 @@
 
 Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
 """
+import hashlib
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from .errors import FetchError, MirrorsError, TrustError
@@ -27,6 +28,13 @@ class Patience(NamedTuple):
     def limits(self, max_bytes: int) -> Limits:
         """Return the limits of a request that may bring ``max_bytes``."""
         return Limits(max_bytes, self.connect_seconds, self.read_seconds)
+
+
+class Known(NamedTuple):
+    """A repomd.xml that the host has, and the signature that proves it."""
+
+    sha256: str = ""  # "": none
+    signature: bytes = b""
 
 
 def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
@@ -101,10 +109,11 @@ class Signed(NamedTuple):
 
     proven: Proven
     first_byte_seconds: float  # of repomd.xml
-    bytes: int  # of both files
+    bytes: int  # of what was fetched
+    known: bool = False  # the host had it already
 
 
-def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Signed:
+def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Signed:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -112,42 +121,53 @@ def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
         patience: time-outs.
+        known: what the host has already; a mirror that serves it is asked for nothing else.
 
     Raises:
         FetchError: it could not be had.
         TrustError: it must not be believed.
     """
-    repomd, signature = _fetch_pair(client, mirror, patience)
+    repomd = _fetch_repomd(client, mirror, patience)
+    if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
+        try:
+            return Signed(prover.prove(repomd.body, known.signature), repomd.first_byte_seconds, len(repomd.body), known=True)
+        except TrustError:
+            pass  # the signature that was kept is no longer good; the mirror's may be another
+    signature = _fetch_signature(client, mirror, patience)
     try:
         proven = _prove(prover, repomd, signature, mirror)
     except TrustError:
         # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
-        again, signature_again = _fetch_pair(client, mirror, patience)
+        again = _fetch_repomd(client, mirror, patience)
+        signature_again = _fetch_signature(client, mirror, patience)
         if (again.body, signature_again) == (repomd.body, signature):
             raise
-        repomd = again
-        proven = _prove(prover, repomd, signature_again, mirror)
+        repomd, signature = again, signature_again
+        proven = _prove(prover, repomd, signature, mirror)
     return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience) -> Probe:
+def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
         A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
-        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none).
+        ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
     """
-    signed = ask_repomd(client, mirror, prover, patience)
-    sample_seconds = sample_metadata(client, mirror, signed.proven.content, patience)
+    signed = ask_repomd(client, mirror, prover, patience, known)
+    sample_seconds = 0.0 if signed.known else sample_metadata(client, mirror, signed.proven.content, patience)
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
                  certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
-def _fetch_pair(client: Conversation, mirror: Mirror, patience: Patience) -> Tuple[Answer, bytes]:
-    repomd = client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+def _fetch_repomd(client: Conversation, mirror: Mirror, patience: Patience) -> Answer:
+    return client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+
+
+def _fetch_signature(client: Conversation, mirror: Mirror, patience: Patience) -> bytes:
     try:
-        return repomd, client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
+        return client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
     except FetchError as error:
         if error.reference != "http-status":
             raise

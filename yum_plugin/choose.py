@@ -2,11 +2,13 @@
 
 Rules of asking, in order:
     1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest, so
-       that a few stale neighbours cannot deceive us, ``enough`` of them at once, and the rest once these have
-       answered or had ``STAGGER_SECONDS``: on a good day nobody else is bothered. An answer that is older than what this
-       host has accepted counts as none: a few stale mirrors must not end in "rollback" what others serve.
-    2. Enough: ``enough`` mirrors agree on the newest digest, and somebody served the digest that the redirector
-       names. If it names none, the others asked still get the hedge time to show something newer.
+       that a few stale neighbours cannot deceive us, ``enough`` of them at once, and of the rest as many as are still
+       missing each time that these have answered or had ``STAGGER_SECONDS``: on a good day nobody else is bothered. An
+       answer that is older than what this host has accepted counts as none: a few stale mirrors must not end in
+       "rollback" what others serve.
+    2. Enough: ``enough`` agree on the newest digest and somebody served the one that the redirector names, whose word
+       counts as one of them (but two mirrors at least). If it names none, the others asked still get the hedge time to show
+       something newer.
     3. Fewer than ``enough`` good or under way: ask more at once.
     4. The hedge time (250 ms, or as long as the best answer took) after the best answer: stop, so that
        dead mirrors cost nothing; but ask another round first if a single mirror is all there is, or if the
@@ -14,18 +16,19 @@ Rules of asking, in order:
     5. No good answer ``PATIENCE_SECONDS`` after the last round: ask another round beside those that hang.
     6. The origin comes last: thousands of hosts must not all knock there.
 """
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+import math
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .model import Mirror, Snapshot
 from .trust.freshness import is_rollback
 from .urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
-STAGGER_SECONDS = 0.15
+STAGGER_SECONDS = 0.3  # a mirror on the next continent, with TLS and three requests, needs about that
 MAX_HEDGE_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
 MAX_WIDENINGS = 2
-RANK_WEIGHT = 0.1  # each place further down the redirector's list counts as a tenth more time
+ALIKE_FACTOR, ALIKE_SECONDS = 2.0, 0.05  # as much slower than the quickest is no reason to send everybody to that one
 
 
 class PollRules(NamedTuple):
@@ -60,6 +63,7 @@ class Poll:
         self._origins = list(origins)
         self._named = named_sha256
         self._rules = rules
+        self._enough = max(min(2, rules.enough), rules.enough - 1) if named_sha256 else rules.enough  # rule 2
         self._accepted = accepted
         self._pending: List[Mirror] = []
         self._good: List[_Good] = []
@@ -109,13 +113,14 @@ class Poll:
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
         if self._last_round is None:
-            return self._rules.enough if self._held_back() else self._rules.probe_mirrors
+            return self._enough if self._held_back() else self._rules.probe_mirrors
         late = not self._pending or now >= self._last_round + STAGGER_SECONDS
-        if self._held_back() and late and not self._satisfied():
-            return self._held_back()
         agreeing = len(self._agreeing())
-        if agreeing + len(self._pending) < self._rules.enough:
-            return self._rules.enough - agreeing
+        if self._held_back() and late and not self._satisfied():
+            missing = self._enough - agreeing
+            return min(self._held_back(), missing) if missing > 0 else self._held_back()
+        if agreeing + len(self._pending) < self._enough:
+            return self._enough - agreeing
         if not self._good:
             return self._rules.probe_mirrors if self._overdue(now) else 0
         if self._worth_widening() and (not self._pending or self._overdue(now)):
@@ -126,7 +131,7 @@ class Poll:
     def _held_back(self) -> int:
         """How many of the first round are still to be asked, but not yet (rule 1)."""
         left = min(self._rules.probe_mirrors - self._asked, len(self._waiting))
-        at_once = self._rules.enough - self._asked
+        at_once = self._enough - self._asked
         return max(0, left - max(0, at_once)) if self._named else 0
 
     def _worth_widening(self) -> bool:
@@ -152,7 +157,7 @@ class Poll:
         return max(0.0, due - now)
 
     def _satisfied(self) -> bool:
-        return len(self._agreeing()) >= self._rules.enough and self._named_seen()
+        return len(self._agreeing()) >= self._enough and self._named_seen()
 
     def _named_seen(self) -> bool:
         return not self._named or any(good.snapshot.sha256 == self._named for good in self._good)
@@ -173,8 +178,12 @@ class Poll:
 
 
 def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
-                    resting: Sequence[str], allow_http: bool) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
-    """Order the mirrors of a list for asking.
+                    resting: Sequence[str], allow_http: bool,
+                    chance: Optional[Callable[[], float]] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
+    """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight in its order behind.
+
+    Each draws as mirrorbits would for it (mirrorbits http/selection.go), so that hosts of one place share their requests
+    out over mirrors as the redirector means it. Where it says no weights its order is its draw already.
 
     Args:
         mirrors: in the redirector's order.
@@ -182,6 +191,7 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
         deny: hosts or countries never to ask.
         resting: authorities (host:port) that failed lately: asked after all others.
         allow_http: whether plain http mirrors are used.
+        chance: gives numbers from 0 to below 1; None: nothing is drawn.
 
     Returns:
         The candidates in order, and those left out with the reason in words.
@@ -193,8 +203,20 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
             left_out.append((mirror, reason))
         else:
             candidates.append(mirror)
+    if chance is not None:
+        candidates = drawn_by_weight(candidates, chance)
     candidates.sort(key=lambda mirror: (authority_of(mirror.url) in resting, not _matches(mirror, prefer)))
     return candidates, left_out
+
+
+def drawn_by_weight(mirrors: Sequence[Mirror], chance: Callable[[], float]) -> List[Mirror]:
+    """Draw mirrors one after another, each with its weight among those that are left; the ones without a weight follow.
+
+    By Efraimidis and Spirakis (2006): the order of waiting times with the weights as rates is that of such draws.
+    """
+    meant = sorted((mirror for mirror in mirrors if mirror.weight),
+                   key=lambda mirror: -math.log(1.0 - chance()) / mirror.weight)
+    return meant + [mirror for mirror in mirrors if not mirror.weight]
 
 
 def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool) -> str:
@@ -217,14 +239,16 @@ def order_proven(proven: Sequence[Tuple[Mirror, float]], prefer: Sequence[str]) 
     """Order the mirrors that serve the current snapshot, best first.
 
     Args:
-        proven: mirrors with the seconds that the first byte and the sample took.
+        proven: mirrors in the order of asking, with the seconds that the first byte and the sample took.
         prefer: hosts or countries that come first.
 
     Returns:
-        Preferred ones first, then by time weighed with the redirector's rank; the origin last.
+        Preferred ones first, then those about as quick as the quickest in the order of asking, then by time; the origin last.
     """
+    alike_seconds = ALIKE_FACTOR * min((seconds for _, seconds in proven), default=0.0) + ALIKE_SECONDS
+
     def key(item: Tuple[Mirror, float]) -> Any:
         mirror, seconds = item
-        return (mirror.source == "origin", not _matches(mirror, prefer), seconds * (1 + RANK_WEIGHT * mirror.rank))
+        return (mirror.source == "origin", not _matches(mirror, prefer), seconds if seconds > alike_seconds else 0.0)
 
     return [mirror for mirror, _ in sorted(proven, key=key)]

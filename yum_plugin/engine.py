@@ -6,7 +6,8 @@ Every request is one line of at most 16 MiB, every event a line:
 
 "resolve", job 1:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
-     "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...}]}
+     "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
+                       "held_sha256": HEX or "", "metadata_expire": SECONDS}]}      see sparing.py; both may be left out
     result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
     After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
     repositories has been accepted by the package manager, and the high-water mark is raised.
@@ -44,6 +45,7 @@ from .pins import active_pin, warning_without_packages
 from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
+from .sparing import holding
 from .state import State
 
 if TYPE_CHECKING:
@@ -211,7 +213,7 @@ def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -
     repositories = []
     for values in wanted:
         try:
-            repositories.append(repository_from_request(values, settings))
+            repositories.append(holding(repository_from_request(values, settings), values))
         except UsageError as error:
             emit.warning(str(values.get("id", "")) if isinstance(values, dict) else "", str(error))
     return repositories

@@ -7,6 +7,7 @@ For a path on the mirrors, such as ``isos/8.3/xcp-ng-8.3.0.iso``:
     3. The file is fetched by its SHA-256 in that list, from any mirror, and the list is put beside it.
 """
 import os
+import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -245,7 +246,7 @@ def list_mirrors(path: str, site: Site) -> Tuple[List[Mirror], List[Mirror]]:
     finally:
         crew.dismiss()
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
-    ranked, _ = rank_candidates(mirrors, settings.prefer, settings.deny, (), allow_http=not settings.require_https)
+    ranked, _ = rank_candidates(mirrors, settings.prefer, settings.deny, (), not settings.require_https, random.random)
     urls = list(settings.fallbacks) + [mirror.url for mirror in listed.mirrors if mirror.source == "origin"]
     origins = [Mirror(url, source="origin") for url in dict.fromkeys(urls) if url not in {mirror.url for mirror in ranked}]
     return ranked, rank_candidates(origins, (), settings.deny, (), allow_http=True)[0]

@@ -1,5 +1,5 @@
 """Which mirrors a repository has, from what the sources said and what is remembered. Pure."""
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .choose import rank_candidates
 from .model import Mirror, MirrorList, Repository
@@ -54,7 +54,8 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
     return None
 
 
-def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str], rules: ListRules) -> Candidates:
+def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str], rules: ListRules,
+               chance: Optional[Callable[[], float]] = None) -> Candidates:
     """Order the mirrors of a repository for asking.
 
     Args:
@@ -62,6 +63,7 @@ def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str
         listed: from ``settled_list``; empty for a repository without redirector.
         resting: authorities that failed lately.
         rules: settings.
+        chance: see ``rank_candidates``.
 
     Returns:
         The candidates. An admin's own http baseurl is used whatever require_https says: it was typed on purpose.
@@ -71,7 +73,7 @@ def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str
         ranked, left_out = rank_candidates(own, rules.prefer, rules.deny, resting, allow_http=True)
         return Candidates(listed, tuple(ranked), (), tuple(left_out))
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
-    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, resting, allow_http=not rules.require_https)
+    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, resting, not rules.require_https, chance)
     fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
     fallbacks += [mirror for mirror in listed.mirrors if mirror.source == "origin"]
     everyone = merge([MirrorList(tuple(ranked)), MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors

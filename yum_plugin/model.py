@@ -28,6 +28,8 @@ class Repository(NamedTuple):
     key_paths: Tuple[str, ...]
     pins: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
     network: Network = Network()
+    held_sha256: str = ""  # of the repomd.xml that the package manager has and would go on with; "": mirrors are asked anyway
+    expire_seconds: float = 6 * 3600.0  # metadata_expire: after so long it would ask by itself; the default is yum's
 
 
 class Mirror(NamedTuple):
@@ -39,6 +41,7 @@ class Mirror(NamedTuple):
     source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
     rank: int = 0  # 1 = the source's first choice
     excluded: str = ""  # the redirector's own words why it does not offer it now
+    weight: int = 0  # percent of this host's requests that the redirector means it to have; 0: none, or it says nothing of that
 
 
 class MirrorList(NamedTuple):
@@ -58,6 +61,7 @@ class Snapshot(NamedTuple):
     timestamp: int  # newest <data><timestamp>, seconds since 1970; what yum compares (yumRepo.py:_checkRepoXMLMetalink)
     signed_at: int  # seconds since 1970
     raw: bytes = b""
+    signature: bytes = b""  # what repomd.xml.asc was when it proved this
 
     @property
     def age_key(self) -> Tuple[int, int, int]:

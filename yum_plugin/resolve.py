@@ -7,10 +7,11 @@ All repositories at once, in one loop over what the crew's threads report:
 Only this thread decides; nothing here writes.
 """
 import logging
+import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
-from .ask import Patience, ask_mirror, redirector_roots
+from .ask import Known, Patience, ask_mirror, redirector_roots
 from .choose import Poll, PollRules
 from .config import Settings
 from .errors import FetchError, MirrorsError, UsageError
@@ -20,6 +21,7 @@ from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fetch import Conversation
 from .net.probe import Crew, Outcome
 from .reach import Reach, here
+from .sparing import needed
 from .state import State, known_list, resting
 from .trust.metadata import RepomdProver
 from .urls import host_of
@@ -34,10 +36,11 @@ log = logging.getLogger("xcpng-mirrors")
 
 
 class Clock(NamedTuple):
-    """Where the time comes from."""
+    """Where time and chance come from."""
 
     wall: Callable[[], float] = time.time  # seconds since 1970
     steady: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
 
 
 class Options(NamedTuple):
@@ -111,7 +114,9 @@ class Resolver:
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
     def _findings(self, repository: Repository) -> Findings:
-        return Findings(repository, self._state.memory(repository.id), self._state.accepted(repository.id))
+        findings = Findings(repository, self._state.memory(repository.id), self._state.accepted(repository.id))
+        findings.luck = self._clock.chance()
+        return findings
 
     def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
         """Run a step; an error of ours ends this job and no other."""
@@ -179,16 +184,26 @@ class Resolver:
         listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
-        found = candidates(job.repository, listed, resting(memory, int(self._clock.wall())), self._list_rules())
+        tired = resting(memory, int(self._clock.wall()))
+        found = candidates(job.repository, listed, tired, self._list_rules(), self._clock.chance)
         job.findings.candidates = found
         self._options.on_candidates(job.repository, found)
-        if self._options.ask_everyone:
-            job.poll = Poll(found.mirrors + found.origins, (), "", PollRules(EVERYONE, EVERYONE, everyone=True))
-        else:
-            rules = PollRules(self._settings.probe_mirrors, self._settings.enough)
-            accepted = None if self._options.accept_rollback else job.findings.accepted
-            job.poll = Poll(found.mirrors, found.origins, listed.sha256, rules, accepted)
+        job.poll = self._poll(job, found)
         return job.poll
+
+    def _poll(self, job: _Job, found: Candidates) -> Poll:
+        if self._options.ask_everyone:
+            return Poll(found.mirrors + found.origins, (), "", PollRules(EVERYONE, EVERYONE, everyone=True))
+        findings, rules = job.findings, PollRules(self._settings.probe_mirrors, self._settings.enough)
+        if self._options.accept_rollback:
+            return Poll(found.mirrors, found.origins, found.listed.sha256, rules)
+        need = findings.need = needed(job.repository, findings.memory, findings.accepted, found, self._clock.wall(),
+                                      self._clock.chance)
+        if need.most == 0:
+            log.info("%s: what was found last still holds", job.repository.id)
+            return Poll((), (), "", rules)
+        return Poll(found.mirrors, found.origins, found.listed.sha256,
+                    rules._replace(enough=need.most or rules.enough), findings.accepted)
 
     def _list_patience(self, job: _Job) -> float:
         at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
@@ -200,10 +215,11 @@ class Resolver:
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
         prover, patience, network, explain = job.prover, self._patience, job.repository.network, self._reach.explain
+        known = _known(job.findings)
 
         def task(client: Conversation) -> Probe:
             try:
-                return ask_mirror(client, mirror, prover, patience)
+                return ask_mirror(client, mirror, prover, patience, known)
             except FetchError as error:
                 raise explain(client, error, mirror.url, network, patience.connect_seconds)
 
@@ -235,3 +251,10 @@ class Resolver:
             job.poll.answered(mirror, answer.snapshot, answer.seconds, now)
         self._options.on_probe(job.repository, answer)
 
+
+def _known(findings: Findings) -> Known:
+    """Return what a mirror need not prove: what the package manager holds, where one mirror is asked whether it still counts."""
+    snapshot, signature = findings.memory.snapshot, findings.memory.signature
+    if findings.need.most is None or snapshot is None or not signature:
+        return Known()
+    return Known(snapshot.sha256, signature.encode("latin-1"))

@@ -32,6 +32,7 @@ MAX_DECISIONS = 20  # with these three mirrors.json grows by 60 KB at most, usua
 MAX_REJECTED = 12
 MAX_CLOCK_STEP_SECONDS = 24 * 3600
 MAX_REASON_CHARACTERS = 200
+MAX_SIGNATURE_BYTES = 8 * 1024  # kept; XCP-ng's have 800
 # What a damaged file may do to the code that reads it.
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -80,6 +81,10 @@ class Memory(NamedTuple):
     resolved_at: float = 0.0  # seconds since 1970
     note: str = ""
     decisions: Tuple[Decision, ...] = ()  # the newest last
+    heard_at: float = 0.0  # seconds since 1970; when a mirror has last served the snapshot
+    luck: float = 0.0  # 0 to 1, drawn then; see sparing.py
+    pins: Tuple[str, ...] = ()  # under which the snapshot was proven
+    signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
 
 
 class Pin(NamedTuple):
@@ -261,7 +266,7 @@ def known_list(memory: Memory) -> MirrorList:
 
 def _snapshot_to(snapshot: Snapshot) -> Dict[str, Any]:
     values = dict(snapshot._asdict())
-    del values["raw"]
+    del values["raw"], values["signature"]
     return values
 
 
@@ -288,6 +293,10 @@ def _memory_to(memory: Memory) -> Dict[str, Any]:
         "resolved_at": memory.resolved_at,
         "note": memory.note,
         "decisions": [dict(decision._asdict()) for decision in memory.decisions],
+        "heard_at": memory.heard_at,
+        "luck": memory.luck,
+        "pins": list(memory.pins),
+        "signature": memory.signature,
     }
 
 
@@ -311,7 +320,9 @@ def _memory_of(values: Dict[str, Any]) -> Memory:
         {str(url): _typed(_NO_RECORD, record) for url, record in values["records"].items()},
         _snapshot_of(values["snapshot"]) if values["snapshot"] else None,
         tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]),
-        tuple(_decision_of(decision) for decision in values.get("decisions", ())))  # missing in a file of an earlier version
+        # What follows is missing in a file of an earlier version.
+        tuple(_decision_of(decision) for decision in values.get("decisions", ())), float(values.get("heard_at", 0)),
+        float(values.get("luck", 0)), tuple(str(pin) for pin in values.get("pins", ())), str(values.get("signature", "")))
 
 
 def _decision_of(values: Dict[str, Any]) -> Decision:

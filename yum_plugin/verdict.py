@@ -1,5 +1,5 @@
 """What the findings about one repository amount to: a resolution, or the error that stands in its place. Pure."""
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .choose import order_proven
 from .config import Settings
@@ -7,7 +7,8 @@ from .errors import FetchError, MirrorsError, TrustError
 from .history import Observation
 from .listing import Candidates
 from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
-from .state import Decision, Memory, Record, judge_record, with_decision
+from .sparing import Need
+from .state import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from .trust.freshness import Choice, Offer, choose, duration, note_of
 from .urls import authority_of
 
@@ -32,6 +33,8 @@ class Findings:
         self.probes: List[Probe] = []  # of those that answered or failed
         self.errors: Dict[str, MirrorsError] = {}  # by Mirror.url
         self.error: Optional[MirrorsError] = None  # what ended the job early
+        self.need = Need()
+        self.luck = 0.0  # see ``Memory``
 
 
 class Answer(NamedTuple):
@@ -57,6 +60,8 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
     Returns:
         The answer.
     """
+    if findings.need.most == 0 and findings.error is None and findings.memory.snapshot is not None:
+        return _kept(findings, findings.memory.snapshot, settings, now)
     error, choice = findings.error, None
     offers = [Offer(probe.mirror, probe.snapshot) for probe in findings.probes if probe.snapshot is not None]
     if error is None and not offers:
@@ -73,6 +78,22 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
         decision = decision._replace(note="accept-rollback")
     memory = with_decision(_memory(findings, probes, resolution, now), decision)
     return Answer(findings.repository, resolution, error, memory, tuple(probes), findings.candidates)
+
+
+def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Answer:
+    """Answer with the last resolution, cut to the mirrors that are still offered; nothing new was decided."""
+    listed, still = findings.candidates.listed, findings.need.still
+    note = _note(findings, snapshot, [snapshot.sha256], settings, now)
+    resolution = Resolution(findings.repository, snapshot, still, note=note)
+    memory = findings.memory._replace(usable=tuple(mirror.url for mirror in still), resolved_at=now, note=note)
+    if listed.mirrors and listed.sha256 in ("", snapshot.sha256):  # else it is a list of who has what is to come
+        memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
+    return Answer(findings.repository, resolution, None, memory, candidates=findings.candidates)
+
+
+def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:
+    max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age
+    return note_of(snapshot, findings.candidates.listed.sha256, seen, max_age, int(now))
 
 
 def observations_of(answer: Answer, now: float) -> List[Observation]:
@@ -106,12 +127,17 @@ def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
 
 
 def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: float) -> Resolution:
-    proven = [(probe.mirror, probe.seconds) for probe in probes if probe.outcome == "ok"]
+    in_turn = sorted(probes, key=lambda probe: findings.asked.index(probe.mirror))
+    proven = [(probe.mirror, probe.seconds) for probe in in_turn if probe.outcome == "ok"]
     rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in probes if probe.outcome != "ok"]
     seen = [probe.snapshot.sha256 for probe in probes if probe.snapshot is not None]
-    max_age = 0 if findings.repository.id == "xcp-ng-base" else settings.max_age
-    note = note_of(choice.snapshot, findings.candidates.listed.sha256, seen, max_age, int(now))
-    return Resolution(findings.repository, choice.snapshot, tuple(order_proven(proven, settings.prefer)), tuple(rejected), note)
+    mirrors = order_proven(proven, settings.prefer)
+    if findings.memory.snapshot is not None and findings.memory.snapshot.sha256 == choice.snapshot.sha256:
+        asked = {mirror.url for mirror in findings.asked}
+        mirrors += [mirror for mirror in findings.need.still if mirror.url not in asked]
+        mirrors.sort(key=lambda mirror: mirror.source == "origin")
+    note = _note(findings, choice.snapshot, seen, settings, now)
+    return Resolution(findings.repository, choice.snapshot, tuple(mirrors), tuple(rejected), note)
 
 
 def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolution], now: float) -> Memory:
@@ -127,8 +153,10 @@ def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolu
     if resolution is None:
         return previous._replace(mirrors=mirrors, records=records)
     usable = tuple(mirror.url for mirror in resolution.mirrors)
-    snapshot = resolution.snapshot._replace(raw=b"")
-    return Memory(mirrors, listed.sha256, records, snapshot, usable, now, resolution.note, previous.decisions)
+    snapshot = resolution.snapshot._replace(raw=b"", signature=b"")
+    signature = resolution.snapshot.signature if len(resolution.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
+    return Memory(mirrors, listed.sha256, records, snapshot, usable, now, resolution.note, previous.decisions,
+                  now, findings.luck, findings.repository.pins, signature.decode("latin-1"))
 
 
 def _decision(findings: Findings, probes: List[Probe], resolution: Optional[Resolution],

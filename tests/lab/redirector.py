@@ -54,6 +54,7 @@ class Redirector:
         self.excluded: List[Listed] = []
         self.fallbacks: List[Listed] = []  # offered when ``mirrors`` is empty
         self.selection = MAX_LINKS  # how many of the mirrors are in the weighted selection
+        self.shared = 1  # among how many of these the list page shares requests out; one: nothing is left to chance
         self.cycle: List[str] = []  # base URLs: each redirect goes to the next of them, whatever ``mirrors`` says
         self.behaviour = ""  # a key of BEHAVIOURS: to everything
         self.override: Optional[Callable[[Request], Optional[Response]]] = None  # asked first
@@ -102,7 +103,8 @@ class Redirector:
             kind, make = OTHER_FORMS[self.other_form]
             return document(make(selection), kind)
         if "mirrorlist" in query:
-            return document(list_page(selection, "127.0.0.1"), HTML) if self.list_page else NOT_FOUND
+            shown = selection._replace(selected=min(self.shared, selection.selected))
+            return document(list_page(shown, "127.0.0.1"), HTML) if self.list_page else NOT_FOUND
         wanted = "application/json" in request.headers.get("accept", "")
         if self.mode == "json" or (self.mode == "auto" and wanted):
             return document(as_json(selection, "127.0.0.1"), "application/json; charset=utf-8") if self.json else NOT_FOUND

@@ -220,4 +220,4 @@ def sites_named(sites: Sequence[Site], name: str) -> List[Site]:
     def fits(site: Site) -> bool:
         return bare in (site.authority, host_of(site.url)) or wanted == site.mirror.name.lower()
 
-    return [site for site in sites if fits(site)]
+    return [site for site in sites if wanted and fits(site)]

@@ -6,11 +6,13 @@ import time
 from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..model import Snapshot
+from ..model import Repository, Snapshot
 from ..privsep.parent import separated
 from ..reach import RESOLVE_CPU_SECONDS
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
+from ..sparing import MAX_EXPIRE_SECONDS
+from ..state import State
 from ..urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, ago, printable, utc
@@ -19,6 +21,8 @@ from .console import Console, ago, printable, utc
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_host_arguments(parser)
+    parser.add_argument("--if-needed", action="store_true", help="ask no mirror as long as the redirector names nothing newer "
+                        "than what was found last, and one was heard in the last two days")
     parser.add_argument("--accept-rollback", action="store_true", help="believe that a repository really went back: lower "
                         "this host's high-water mark to what the mirrors offer now (needs --repo)")
 
@@ -34,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments)
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = Options(accept_rollback=arguments.accept_rollback)
+    repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
     with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
-        found = refresh(host.repositories, host.settings, host.state, options, reach=reach)
+        found = refresh(repositories, host.settings, host.state, options, reach=reach)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
@@ -47,6 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.accept_rollback:
                 host.tell(item.repository.id, _mark(before[item.repository.id], item.snapshot))
     return max(_exit_code(item) for item in found)
+
+
+def _sparing(repository: Repository, state: State) -> Repository:
+    """Return a repository as if its package manager held what was found last, and could wait: it asks by itself when it runs."""
+    found = state.memory(repository.id).snapshot
+    return repository._replace(held_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
 
 
 def _tell(item: Refreshed, host: Host) -> None:

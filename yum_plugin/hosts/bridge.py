@@ -131,21 +131,32 @@ def is_warm(settings, repository_id, cached_repomd, now):
     """
     metalink = settings.file_of(repository_id, "metalink.xml")
     age = now - os.path.getmtime(metalink) if os.path.exists(metalink) else -1
-    digest = sha256_of(cached_repomd) if 0 <= age < settings.refresh_after else None
-    return bool(digest) and is_pinned(digest, metalink) and is_pinned(digest, settings.file_of(repository_id, "accepted.json"))
+    return 0 <= age < settings.refresh_after and bool(held(settings, repository_id, cached_repomd))
 
 
-def describe(repo, proxy):
+def held(settings, repository_id, cached_repomd):
+    """Return the SHA-256 of the cached repomd.xml if it is the one that the metalink pins and that was accepted, else "".
+
+    Args: see is_warm.
+    """
+    digest = sha256_of(cached_repomd) or ""
+    kept = all(is_pinned(digest, settings.file_of(repository_id, name)) for name in ("metalink.xml", "accepted.json"))
+    return digest if kept else ""
+
+
+def describe(repo, proxy, held_sha256=""):
     """Return a repository of yum or dnf as the engine's request wants it; they name these options alike.
 
     Args:
-        repo: the package manager's object.
+        repo: the package manager's object, before we have changed it.
         proxy: URL, "_none_" for none at all, None for what the environment says.
+        held_sha256: see ``held``; "" if mirrors are to be asked whatever is held.
     """
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
     return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
-                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify))
+                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=held_sha256,
+                metadata_expire=repo.metadata_expire)
 
 
 def describe_package(package, location, size):

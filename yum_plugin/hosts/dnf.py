@@ -95,10 +95,10 @@ class XcpngMirrors(dnf.Plugin):
         """Return the URL of our metalink for a repository: a constant, dnf names its cache folder after it."""
         return "file://" + quote(self.settings.file_of(repo.id, "metalink.xml"))
 
-    def request_of(self, repo):
+    def request_of(self, repo, held_sha256=""):
         """Describe a repository as the engine's requests want it."""
         # libdnf: an empty proxy leaves it to libcurl, which asks the environment
-        return bridge.describe(repo, repo.proxy or None)
+        return bridge.describe(repo, repo.proxy or None, held_sha256)
 
     def config_path(self):
         """Return the path of our .conf, the first of pluginconfpath that has it."""
@@ -120,6 +120,7 @@ class Rewiring(object):
         self._settings = plugin.settings
         self._engine = None
         self._pinned = {}  # id -> digest handed to dnf
+        self._held = {}  # id -> digest of what dnf has and would go on with
 
     def __enter__(self):
         try:
@@ -156,6 +157,7 @@ class Rewiring(object):
             usable = os.path.isfile(cached) and os.path.isfile(self._settings.file_of(repo.id, "metalink.xml"))
         else:
             usable = not self._forced() and bridge.is_warm(self._settings, repo.id, cached, time.time())
+            self._held[repo.id] = "" if self._forced() else bridge.held(self._settings, repo.id, cached)
         if usable:
             self._settle(repo)
         else:
@@ -181,7 +183,7 @@ class Rewiring(object):
         return self._plugin.cli is not None and bool(self._plugin.cli.demands.freshest_metadata)
 
     def _resolve(self, repos):
-        requests = [self._plugin.request_of(repo) for repo in repos]
+        requests = [self._plugin.request_of(repo, self._held.get(repo.id, "")) for repo in repos]
         self._engine, verdicts, warnings = bridge.resolve(
             self._settings, self._plugin.config_path(), self._base.conf.installroot, requests)
         for text in warnings:

@@ -133,7 +133,10 @@ def _cached_repomd(repo):
 def _set_if_warm(conduit, repo, settings):
     """Use the last resolution if it holds; "yum clean expire-cache" removes the cookie, "yum makecache" sets the age to 0."""
     asked_for = not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
-    if asked_for or not bridge.is_warm(settings, repo.id, _cached_repomd(repo), time.time()):
+    if asked_for:
+        return False
+    if not bridge.is_warm(settings, repo.id, _cached_repomd(repo), time.time()):
+        _handed(repo).request["held_sha256"] = bridge.held(settings, repo.id, _cached_repomd(repo))
         return False
     _point(repo, settings.file_of(repo.id, "metalink.xml"), settings)
     conduit.info(3, _line(repo.id, "the mirrors found last time are used"))

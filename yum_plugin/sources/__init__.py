@@ -19,6 +19,7 @@ MAX_RANK = 999999
 SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # model.Mirror.source of what is in a list
 _SHA256_CHARACTERS = 64
 _NUMBER = re.compile(r"^[0-9]{1,6}\Z")
+_PERCENT = re.compile(r"^(100|[0-9]{1,2})%\Z")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -57,15 +58,21 @@ def clean_mirror(mirror: Mirror) -> Mirror:
     Raises:
         TypeError, ValueError: no source of ours makes such a one.
     """
-    if mirror.source not in SOURCES or not 0 <= mirror.rank <= MAX_RANK:
+    if mirror.source not in SOURCES or not (0 <= mirror.rank <= MAX_RANK and 0 <= mirror.weight <= 100):
         raise ValueError("no mirror of a list")
-    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source, mirror.rank,
-                  clean_text(mirror.excluded))
+    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source,
+                  int(mirror.rank), clean_text(mirror.excluded), int(mirror.weight))
 
 
 def clean_number(text: str) -> int:
     """Return a rank or priority of up to six ASCII digits, 0 for anything else."""
     return int(text) if _NUMBER.match(text) else 0
+
+
+def clean_percent(text: str) -> int:
+    """Return what stands before the "%", 0 to 100; 0 for anything else ("n/a")."""
+    match = _PERCENT.match(text)
+    return int(match.group(1)) if match else 0
 
 
 class Collector:
@@ -84,7 +91,8 @@ class Collector:
         self._dropped: List[str] = []
         self._seen: Set[str] = set()
 
-    def add(self, url: str, path: str = "", name: str = "", country: str = "", rank: int = 0, excluded: str = "") -> None:
+    def add(self, url: str, path: str = "", name: str = "", country: str = "", rank: int = 0, excluded: str = "",
+            weight: int = 0) -> None:
         """Take an entry, or note why it is not believed.
 
         Args:
@@ -92,6 +100,7 @@ class Collector:
             path: the file's path below the base.
             name, country, excluded: the source's own words, cleaned here.
             rank: 1 for the first choice; 0 for the next one in the order of arrival.
+            weight: see ``Mirror``.
         """
         try:
             base = base_of(url, path) if path else clean_base_url(url)
@@ -104,7 +113,8 @@ class Collector:
             self._seen.add(base)
             source = self._source if excluded else self._usable_source
             place = 0 if excluded else rank or len(self._seen)
-            self._mirrors.append(Mirror(base, clean_text(name), clean_country(country), source, place, clean_text(excluded)))
+            self._mirrors.append(
+                Mirror(base, clean_text(name), clean_country(country), source, place, clean_text(excluded), weight))
 
     def drop(self, entry: str, reason: str) -> None:
         """Note an entry that is not used; what stands before an "@" may be a password and is not repeated."""

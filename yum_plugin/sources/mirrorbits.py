@@ -15,7 +15,7 @@ from requests.utils import parse_header_links
 from ..errors import FetchError
 from ..hardened import HtmlReader
 from ..model import MirrorList
-from . import MAX_MIRRORS, Collector, clean_number
+from . import MAX_MIRRORS, Collector, clean_number, clean_percent
 
 MAX_LINKS = 64
 MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client allows that much a line
@@ -150,6 +150,7 @@ def _add_row(collector: Collector, row: _Row, path: str) -> None:
         country=row.text("country"),
         rank=clean_number(row.text("rank").rstrip(".")),
         excluded=(row.text("exclude reason") or "excluded") if excluded else "",
+        weight=clean_percent(row.text("selection")),
     )
 
 

@@ -31,11 +31,12 @@ class Origin(abc.ABC):
     url = ""
     lists = False
 
-    def catalogue(self, excludes: Sequence[str]) -> Optional[Catalogue]:
-        """List everything.
+    def catalogue(self, excludes: Sequence[str], named: Sequence[str] = ()) -> Optional[Catalogue]:
+        """List what is wanted, or everything.
 
         Args:
             excludes: patterns of what is not wanted.
+            named: patterns of the folders that are; empty: all. More may be listed than they mean.
 
         Returns:
             What it has; None if it cannot be listed.

@@ -154,7 +154,7 @@ class Round:
     # What the source has.
 
     def _survey(self) -> None:
-        listed = self._job.origin.catalogue(self._job.options.excludes)
+        listed = self._job.origin.catalogue(self._job.options.excludes, self._job.options.repos)
         if listed is None:
             self.units = self._job.origin.units(self._job.options.repos, find_units(self._job.memory.paths))
             self._index = UnitIndex(self.units)
@@ -162,12 +162,12 @@ class Round:
         every = [unit for unit in find_units(listed.files) if not self._is_let_pass(unit, listed)]
         wanted = self._job.options.repos
         self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
+        if wanted and not self.units:
+            raise UsageError("no-repository", "the source has no such repository", where=", ".join(wanted),
+                             hint="name its folder, e.g. --repo 8/8.3/updates/x86_64")
         if not every:
             raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", self._job.origin.url,
                              hint=NOTHING_HINT)
-        if not self.units:
-            raise UsageError("no-repository", "the source has no such repository", where=", ".join(wanted),
-                             hint="name its folder, e.g. --repo 8/8.3/updates/x86_64")
         self._index = UnitIndex(every)
         self.catalogue = listed._replace(
             files={path: file for path, file in listed.files.items() if self.in_scope(path)},

@@ -1,20 +1,23 @@
-"""An rsync daemon as the source: one listing, then exactly the files that are wanted, by name.
+"""An rsync daemon as the source: a listing, then exactly the files that are wanted, by name.
 
 rsync is told to make plain files only: no links, devices, owners or modes of the source. It writes into the stage, never into
 what is published, so that nothing arrives under a name that readers know before it was proven.
 """
 import os
 import re
+from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ..errors import FetchError, MirrorsError
-from ..net.rsync import Address, Bounds, Entry, listing, running
+from ..net.rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
 from .destination import LIST, PARTS
 from .origin import Limits, Origin, Told
-from .plan import WORK, Catalogue, Want, sift
+from .plan import WORK, Catalogue, Want, is_inside, joined, sift
 
 READ_BYTES = 4096
 SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks says nothing for long
+MAX_LISTINGS = 4
+_PLAIN = re.compile(r"[A-Za-z0-9_.,+=@~/-]+\Z")  # what an address may hold
 _DONE = re.compile(rb"\s*([0-9]+)\s+[0-9]+%")
 _OPTIONS = ("--from0", "--times", "--no-links", "--no-devices", "--no-specials", "--no-perms", "--no-owner", "--no-group",
             "--chmod=D700,F600", "--partial-dir=" + PARTS, "--info=progress2", "--outbuf=L")
@@ -38,23 +41,30 @@ class RsyncOrigin(Origin):
         self._limits = limits
         self._bounds = bounds
 
-    def catalogue(self, excludes: Sequence[str]) -> Catalogue:
-        """List everything; a daemon that could not read all of it makes the catalogue incomplete."""
-        faults: List[FetchError] = []
-        found = sift(self._entries(faults), excludes)
-        return found._replace(complete=not faults)
+    def catalogue(self, excludes: Sequence[str], named: Sequence[str] = ()) -> Catalogue:
+        """List what is wanted: a few folders alone, if they are named without wildcards, for a whole tree is work for the daemon.
 
-    def _entries(self, faults: List[FetchError]) -> Iterator[Entry]:
-        """Yield what is listed; that there would be more is added to the faults."""
+        A daemon that could not read all of it makes the catalogue incomplete.
+        """
+        faults: List[FetchError] = []
+        folders = plain_folders(named)
+        entries = self._entries("", faults) if not folders else chain.from_iterable(
+            self._entries(folder, faults) for folder in folders)
+        above = [Entry(path, FOLDER, 0, 0, "rwxr-xr-x") for path in _folders_above(folders)]
+        return sift(chain(above, entries), excludes)._replace(complete=not faults)
+
+    def _entries(self, folder: str, faults: List[FetchError]) -> Iterator[Entry]:
+        """Yield what is listed below a folder; that there would be more is added to the faults."""
         anything = False
         try:
-            for entry in listing(self._address, self._bounds, without=("/" + WORK,)):
+            for entry in listing(self._address, self._bounds, below=folder, without=("/" + WORK,)):
                 anything = True
-                yield entry
+                yield entry._replace(path=joined(folder, entry.path))  # an unsafe one stays so
         except FetchError as error:
-            if error.reference != "rsync-partial" or not anything:
+            if error.reference != "rsync-partial" or not (anything or folder):
                 raise
-            faults.append(error)
+            if anything:  # else there is no such folder, and who calls finds nothing in it
+                faults.append(error)
 
     def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage."""
@@ -86,3 +96,17 @@ class RsyncOrigin(Origin):
                 if found:
                     told.progress(self.url, int(found[-1].group(1)), total)
             run.finish()
+
+
+def plain_folders(named: Sequence[str]) -> List[str]:
+    """Return the folders that can be listed alone; none if a pattern means more than one, or they are too many to be worth it."""
+    folders = sorted({name.strip("/") for name in named})
+    plain = all("/" in name and _PLAIN.match(name) and not unsafe_name(name) for name in folders)
+    outer = [name for name in folders if not any(is_inside(name, other) for other in folders if other != name)]
+    return outer if plain and len(outer) <= MAX_LISTINGS else []
+
+
+def _folders_above(folders: Sequence[str]) -> List[str]:
+    """Return the folders and those above them, the outer ones first."""
+    names = [folder.split("/") for folder in folders]
+    return sorted({"/".join(parts[:count]) for parts in names for count in range(1, len(parts) + 1)})

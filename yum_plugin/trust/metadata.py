@@ -53,6 +53,6 @@ class RepomdProver:
         verdict = verify_detached(repomd, signature, self._keys, self._now)
         content = parse_repomd(repomd)
         snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision, content.timestamp,
-                            verdict.signed_at, repomd)
+                            verdict.signed_at, repomd, signature)
         refuse_fast_forward(snapshot, self._now)
         return Proven(snapshot, content, verdict)

@@ -1,0 +1,269 @@
+"""What a host with the plugin sends. Every decision is the product's own: listing, choose, sparing, trust.freshness, state.
+
+Left out: the engine's deadline, the command line, proxies. A host asks the redirector for its list page; mirrors
+straight. Packages come from the first three mirrors of the metalink at once (net/download.py: OVERALL, PER_MIRROR).
+"""
+import heapq
+from random import Random
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from yum_plugin.choose import Poll, PollRules, drawn_by_weight, order_proven
+from yum_plugin.listing import Candidates, ListRules, candidates
+from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
+from yum_plugin.net.download import OVERALL
+from yum_plugin.sparing import MAX_EXPIRE_SECONDS, Need, needed
+from yum_plugin.state import Memory, judge_record, resting
+from yum_plugin.trust.freshness import Offer as Proven
+from yum_plugin.trust.freshness import choose
+from yum_plugin.urls import authority_of
+
+from .count import METADATA, PACKAGE, PACKAGES, PACKAGES_BYTES, PRIMARY_BYTES, REPOMD_BYTES, SAMPLE_BYTES, SIGNATURE_BYTES, Count
+from .habits import INSTALL, TIMER, Event, Pool
+from .redirector import Offer, Redirector, page_bytes
+from .stock import DNF_EXPIRE_SECONDS, YUM_EXPIRE_SECONDS
+from .world import BROKEN_TLS, PLACES, World
+
+REFRESH_AFTER_SECONDS = 900.0
+PROBE_MIRRORS, ENOUGH = 6, 3
+DEADLINE_SECONDS, TICK_SECONDS = 8.0, 1e-6
+LIST_RULES = ListRules(("mirrors.test",), ("https://origin.test/",), (), (), True)
+BASE = Repository("xcp-ng-base", (), "base/", (), ())
+UPDATES = Repository("xcp-ng-updates", (), "updates/", (), ())
+ALL_OF_IT, REPOMD_ONLY = 3, 1  # requests to a mirror: repomd.xml, its signature, a sample; one that serves what is known
+DEAD_SECONDS = 1e6
+ORIGIN_SECONDS = 0.15
+SIZES = {ALL_OF_IT: REPOMD_BYTES + SIGNATURE_BYTES + SAMPLE_BYTES, REPOMD_ONLY: REPOMD_BYTES}
+
+
+def snapshot_of(version: int) -> Snapshot:
+    """Return the signed repomd.xml of a version."""
+    return Snapshot("{:064x}".format(version + 1), REPOMD_BYTES, version + 1, version + 1, version + 1)
+
+
+class Answer(NamedTuple):
+    """What asking one mirror gives."""
+
+    seconds: float
+    snapshot: Optional[Snapshot]
+    requests: int
+
+
+class Asked(NamedTuple):
+    """What came of asking mirrors."""
+
+    answers: Tuple[Tuple[int, Answer], ...]  # of all that were asked, with the server
+    best: Tuple[Mirror, ...]  # that serve the newest snapshot
+    snapshot: Optional[Snapshot]
+
+
+class Network:
+    """The mirrors as hosts see them, in the product's own values.
+
+    Args:
+        world, redirector: what they are made of.
+        sparing: False for the design as it was before sparing.py: enough mirrors are asked each time, and in the redirector's
+            order.
+    """
+
+    def __init__(self, world: World, redirector: Redirector, sparing: bool) -> None:
+        self.world = world
+        self.redirector = redirector
+        self.sparing = sparing
+        self.origin = len(world.sites)
+        self._found: Dict[Any, Candidates] = {}
+        self._asked: Dict[Any, Asked] = {}
+        self._numbers = {"m{}.test".format(site): site for site in range(self.origin)}
+        self._numbers["origin.test"] = self.origin
+
+    def number(self, mirror: Mirror) -> int:
+        """Return which server that is."""
+        return self._numbers[authority_of(mirror.url)]
+
+    def found(self, place: int, moment: int, repository: Repository) -> Candidates:
+        """Return whom a host could ask, in the redirector's order."""
+        key = place, moment, repository.id
+        if key not in self._found:
+            offer = self.redirector.offer(place, moment, repository.id == UPDATES.id)
+            if (repository.id, offer) not in self._found:
+                self._found[repository.id, offer] = candidates(repository, self._list(offer, repository), (), LIST_RULES)
+            self._found[key] = self._found[repository.id, offer]
+        return self._found[key]
+
+    def _list(self, offer: Offer, repository: Repository) -> MirrorList:
+        """Return what the parser of the list page makes of it."""
+        mirrors = [self._mirror(site, repository)._replace(rank=rank, weight=round(100 * weight) if self.sparing else 0)
+                   for rank, (site, weight) in enumerate(zip(offer.ranked, offer.weights), 1)]
+        if not mirrors:
+            mirrors = [Mirror("https://origin.test/" + repository.path, "origin", source="origin", rank=1)]
+        mirrors += [self._mirror(site, repository)._replace(excluded=reason) for site, reason in offer.excluded]
+        return MirrorList(tuple(mirrors), snapshot_of(offer.named).sha256)
+
+    def _mirror(self, site: int, repository: Repository) -> Mirror:
+        country = PLACES[self.world.sites[site].place].country
+        return Mirror("https://m{}.test/{}".format(site, repository.path), "m{}".format(site), country, "list-page")
+
+    def answer(self, server: int, place: int, moment: int, updates: bool, known: Optional[Snapshot]) -> Answer:
+        """Ask a server; ``known``: what it need not prove."""
+        if server == self.origin:
+            return Answer(ORIGIN_SECONDS, snapshot_of(self.world.published(moment) if updates else 0), ALL_OF_IT)
+        state = self.world.moments[moment]
+        if not state.alive[server]:
+            return Answer(DEAD_SECONDS, None, 1)
+        if self.world.sites[server].fault == BROKEN_TLS:
+            return Answer(self.world.seconds_of(place, server, 0), None, 1)
+        snapshot = snapshot_of(state.serves[server] if updates else 0)
+        requests = REPOMD_ONLY if known == snapshot else ALL_OF_IT
+        return Answer(self.world.seconds_of(place, server, requests), snapshot, requests)
+
+    def ask(self, place: int, moment: int, updates: bool, found: Candidates, need: Need, known: Snapshot) -> Asked:
+        """Ask as many as are needed; what depends on nothing else is asked once for all hosts."""
+        if self.sparing:
+            return self._ask(place, moment, updates, found, need, known)
+        key = place, moment, updates, found.mirrors[:2 * PROBE_MIRRORS], known
+        if key not in self._asked:
+            self._asked[key] = self._ask(place, moment, updates, found, need, known)
+        return self._asked[key]
+
+    def _ask(self, place: int, moment: int, updates: bool, found: Candidates, need: Need, known: Snapshot) -> Asked:
+        poll = Poll(found.mirrors, found.origins, found.listed.sha256, PollRules(PROBE_MIRRORS, need.most or ENOUGH), known)
+        asked = _play(poll, lambda mirror: self.answer(self.number(mirror), place, moment, updates, known if need.most else None))
+        proven = [Proven(mirror, answer.snapshot) for mirror, answer, in_time in asked if in_time and answer.snapshot]
+        answers = tuple((self.number(mirror), answer) for mirror, answer, _ in asked)
+        if not proven:
+            return Asked(answers, (), None)
+        choice = choose(proven, None)
+        seconds = {mirror: answer.seconds for mirror, answer, _ in asked}
+        best = order_proven([(mirror, seconds[mirror]) for mirror in choice.usable], ())
+        return Asked(answers, tuple(best), choice.snapshot)
+
+
+def _play(poll: Poll, ask: Any) -> List[Tuple[Mirror, Answer, bool]]:
+    """Ask mirrors as resolve.py does, on a clock of its own; return each with its answer, and whether that came in time."""
+    now, asked, came = 0.0, [], set()  # type: float, List[Tuple[Mirror, Answer]], Any
+    arrivals: List[Tuple[float, int]] = []
+    while now < DEADLINE_SECONDS:
+        for mirror in poll.to_ask(now):
+            asked.append((mirror, ask(mirror)))
+            heapq.heappush(arrivals, (now + asked[-1][1].seconds, len(asked) - 1))
+        if poll.done(now):
+            break
+        due = now + max(TICK_SECONDS, poll.next_look(now))
+        if not arrivals or arrivals[0][0] > due:
+            now = due
+            continue
+        now, index = heapq.heappop(arrivals)
+        poll.answered(asked[index][0], asked[index][1].snapshot, asked[index][1].seconds, now)
+        came.add(index)
+    return [(mirror, answer, index in came) for index, (mirror, answer) in enumerate(asked)]
+
+
+class OurHost:
+    """A host.
+
+    Args:
+        pool: where it belongs.
+        random: for all chance.
+    """
+
+    def __init__(self, pool: Pool, random: Random) -> None:
+        self._place = pool.place
+        self._random = random
+        expire = DNF_EXPIRE_SECONDS if pool.dnf else YUM_EXPIRE_SECONDS
+        self._repositories = [repository._replace(expire_seconds=float(expire)) for repository in (BASE, UPDATES)]
+        self._held = [snapshot_of(0), snapshot_of(0)]  # what the package manager has loaded
+        self._memory = [self._begin(repository) for repository in self._repositories]
+        self._warm_since = [memory.resolved_at for memory in self._memory]
+        self._installed = 0
+
+    def _begin(self, repository: Repository) -> Memory:
+        """Return what a host remembers that has asked some time in the last days."""
+        at = -self._random.uniform(0, repository.expire_seconds)
+        urls = ["https://m{}.test/{}".format(site, repository.path) for site in range(10)]
+        return Memory(snapshot=snapshot_of(0), usable=tuple(urls), resolved_at=at,
+                      heard_at=at, luck=self._random.random())
+
+    @property
+    def version(self) -> int:
+        """The version of the updates that the host has seen."""
+        return self._held[1].revision - 1
+
+    def take(self, event: Event, moment: int, network: Network, count: Count) -> None:
+        """Live through an event."""
+        for number in (0, 1):
+            if event.what == TIMER or not self._is_warm(number, event.at):
+                self._refresh(number, event, moment, network, count)
+        if event.what == INSTALL and self.version > self._installed:
+            self._installed = self.version
+            self._install(event.at, moment, network, count)
+
+    def _is_warm(self, number: int, now: float) -> bool:
+        """Decide as ``bridge.is_warm``."""
+        return now - self._warm_since[number] < REFRESH_AFTER_SECONDS and self._held[number] == self._memory[number].snapshot
+
+    def _refresh(self, number: int, event: Event, moment: int, network: Network, count: Count) -> None:
+        now, memory, held = event.at, self._memory[number], self._held[number]
+        count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
+        repository = self._repositories[number]._replace(held_sha256=held.sha256)
+        if event.what == TIMER and memory.snapshot is not None:  # refresh --if-needed
+            repository = repository._replace(held_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
+        found = network.found(self._place, moment, repository)
+        need = needed(repository, memory, held, found, now, self._random.random) if network.sparing else Need()
+        if need.most == 0:
+            memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in need.still))
+            listed = found.listed.mirrors if found.listed.sha256 == repository.held_sha256 else memory.mirrors
+            self._memory[number] = memory._replace(mirrors=listed)
+        elif not self._ask(number, event, moment, network, count, found, need):
+            return
+        self._warm_since[number] = now
+
+    def _ask(self, number: int, event: Event, moment: int, network: Network, count: Count, found: Candidates,
+             need: Need) -> bool:
+        """Ask mirrors; say whether there is a resolution."""
+        now, held = event.at, self._held[number]
+        found = found._replace(mirrors=self._ordered(found.mirrors, self._memory[number], network, now))
+        came = network.ask(self._place, moment, number == 1, found, need, held)
+        for server, answer in came.answers:
+            self._count(now, moment, count, server, answer.requests, SIZES[answer.requests] if answer.snapshot else 0)
+        self._remember(number, now, network, came, need, found)
+        if came.snapshot is None or came.snapshot.age_key < held.age_key:
+            return False
+        if came.snapshot != held and event.what != TIMER:
+            server = network.number(came.best[0])
+            self._count(now, moment, count, server, 3, REPOMD_BYTES + SIGNATURE_BYTES + PRIMARY_BYTES)
+            self._held[number] = came.snapshot
+        return True
+
+    def _ordered(self, mirrors: Tuple[Mirror, ...], memory: Memory, network: Network, now: float) -> Tuple[Mirror, ...]:
+        """Order mirrors as ``rank_candidates`` does, which would look at the settings of each host again."""
+        drawn = drawn_by_weight(mirrors, self._random.random) if network.sparing else list(mirrors)
+        tired = resting(memory, int(now)) if memory.records else ()
+        if tired:
+            drawn.sort(key=lambda mirror: authority_of(mirror.url) in tired)
+        return tuple(drawn)
+
+    def _count(self, now: float, moment: int, count: Count, server: int, requests: float, size: float,
+               kind: int = METADATA) -> None:
+        count.add(now, server, requests, size, kind)
+        count.want(now, self._place, moment, requests, size, kind)
+
+    def _remember(self, number: int, now: float, network: Network, came: Asked, need: Need, found: Candidates) -> None:
+        memory = self._memory[number]
+        asked = {server for server, _ in came.answers}
+        usable = came.best
+        if came.snapshot == memory.snapshot:
+            usable += tuple(mirror for mirror in need.still if network.number(mirror) not in asked)
+        records = dict(memory.records)
+        for server, answer in came.answers:
+            if answer.snapshot is None and answer.seconds < DEAD_SECONDS:
+                url = "https://m{}.test/".format(server)
+                records[url] = judge_record(records.get(url), Probe(Mirror(url), "tls-expired"), int(now))
+        if came.snapshot is not None:
+            memory = memory._replace(usable=tuple(mirror.url for mirror in usable), snapshot=came.snapshot, resolved_at=now,
+                                     mirrors=found.listed.mirrors, heard_at=now, luck=self._random.random())
+        self._memory[number] = memory._replace(records=records)
+
+    def _install(self, now: float, moment: int, network: Network, count: Count) -> None:
+        urls = self._memory[1].usable[:OVERALL]
+        for url in urls:
+            server = network.number(Mirror(url))
+            self._count(now, moment, count, server, PACKAGES / len(urls), PACKAGES_BYTES / len(urls), PACKAGE)
