@@ -4,7 +4,7 @@ import pytest
 from tests.auditing import subject_of, words
 from tests.world import DAY, NOW, snapshot
 from yum_plugin.audit import freshness
-from yum_plugin.audit.freshness import Answer, Standing, finding_of, interval_finding, judge
+from yum_plugin.audit.freshness import Answer, Standing, finding_of, interval_finding, judge, last_signed
 from yum_plugin.audit.model import Options
 from yum_plugin.audit.watching import Look, Rhythm, Seen, Span, conclude, keeps_up, watch, worst_lag
 from yum_plugin.errors import FetchError, TrustError
@@ -95,6 +95,8 @@ def test_a_mirror_with_a_bad_certificate_does_not_keep_the_origins_from_being_ch
     subject = subject_of(lab, lab.add_mirror("m", "self-signed-certificate").url, tmp_path)
     subject = subject._replace(network=subject.network._replace(ssl_verify=False))
     assert freshness.check_freshness(subject)[0].verdict == "ok"
+    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(subject.now).clock, interrupt))
+    assert "1 look\n" in words(finding)  # at the mirror too something was seen
     subject = subject._replace(others_network=Network(proxy=""))  # which does not trust the lab
     assert freshness.check_freshness(subject)[0].verdict == "unknown"
     [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(0).clock, interrupt))
@@ -159,6 +161,10 @@ def test_only_bounds_that_prove_it_make_a_verdict(lag, verdict):
     assert keeps_up(lag) is verdict
 
 
+def test_those_that_were_signed_last_are_watched():
+    assert last_signed({"base": Seen("a", 1), "updates": Seen("b", 9), "lost": None, "testing": Seen("c", 5)}, 2) == ["updates", "testing"]
+
+
 class Time:
     """A clock that only sleeping moves; ``events`` happen when it reaches them."""
 
@@ -182,7 +188,7 @@ def test_the_watch_ends_with_its_time_and_looks_a_last_time_then():
     assert [look.at for look in seen["p"]] == [0, 300, 600, 700] and time.slept == [300, 300, 100]
 
 
-def interrupt():
+def interrupt(*_):
     raise KeyboardInterrupt
 
 

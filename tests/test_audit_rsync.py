@@ -152,7 +152,8 @@ def test_without_an_rsync_program_nothing_is_said_against_the_mirror(examine, mo
     (23, b'rsync: mkstemp ".x.Ab12Cd" (in repo) failed: Permission denied (13)\n', "problem"),
 ])
 def test_an_upload_counts_as_refused_only_if_the_daemon_refused_it(code, said, verdict):
-    assert judge_refusal(rsync_error(code, said, "rsync://h/m/")).verdict == verdict
+    finding = judge_refusal(rsync_error(code, said, "rsync://h/m/"))
+    assert finding.verdict == verdict and not finding.values.get("accepted")
 
 
 def test_files_that_anybody_on_the_server_may_write_are_told():

@@ -229,6 +229,7 @@ def test_a_repository_that_the_origin_has_and_the_mirror_lacks_is_told(lab, tmp_
     discovered = repositories.discover(subject_of(lab, mirror.url, tmp_path))
     assert discovered.subject.repositories == (UPDATES,)
     assert discovered.finding.verdict == "problem" and "missing: 8/8.3/base/x86_64/ (not found)" in words(discovered.finding)
+    assert discovered.finding.mend.startswith("rsync ")
 
 
 def test_a_repository_that_the_origin_does_not_sign_is_no_fault_of_the_mirror(lab, tmp_path):
@@ -387,6 +388,7 @@ def test_images_are_held_against_the_signed_list_and_the_origins_sizes(lab, tmp_
 def test_what_is_wrong_with_images_is_found(lab, tmp_path, fault, said):
     [finding] = images.check_images(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path))
     assert finding.verdict == "problem" and said in words(finding)
+    assert words(finding).count(said) == (2 if fault == "stale" else 1)  # of both lists, though the origin has no third
 
 
 @pytest.mark.parametrize("fault, verdict", [("", "ok"), ("corrupt-packages", "problem"), ("no-asc", "ok")])

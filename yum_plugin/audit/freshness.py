@@ -3,7 +3,7 @@
 Only what a pinned key has signed is compared (``trust/metadata.py``), and newer is what ``trust/freshness.py`` calls newer.
 """
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..ask import ask_repomd
 from ..errors import FetchError, MirrorsError, TrustError
@@ -27,7 +27,6 @@ LOOK_SECONDS = 60.0
 COST = Cost(2 + OTHERS, (2 + OTHERS) * MAX_REPOSITORIES * LOOK_BYTES)
 SYNC_MEND = "sync at least hourly, better 4 times: {}".format(SYNC_COMMAND)
 ONE_FILE = ("http-status", "redirect-refused", "too-large", "truncated", "bad-answer")  # references that are about one file
-_NEVER = Seen("", 0)
 
 
 class Answer(NamedTuple):
@@ -160,7 +159,7 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
         return [Finding(INTERVAL, UNKNOWN, ("no key, or no origin to compare with: fallbacks= in the .conf",))]
     origin = subject.settings.fallbacks[0]
     found = _look_at(subject, origin, subject.repositories[:MAX_REPOSITORIES], True)
-    paths = sorted((path for path, seen in found.items() if seen), key=lambda path: -(found[path] or _NEVER).signed_at)[:WATCHED]
+    paths = last_signed(found, WATCHED)
     if not paths:
         return [Finding(INTERVAL, UNKNOWN, ("the origin {} gave nothing to compare with".format(authority_of(origin)),))]
 
@@ -175,6 +174,12 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
 
     looks = watch(look, rhythm, told)
     return [interval_finding({path: conclude(seen) for path, seen in looks.items()}, authority_of(origin))]
+
+
+def last_signed(found: Mapping[str, Optional[Seen]], most: int) -> List[str]:
+    """Return the repositories that were signed last: those that change most often; none that was not seen."""
+    signed = {path: seen.signed_at for path, seen in found.items() if seen is not None}
+    return sorted(signed, key=lambda path: -signed[path])[:most]
 
 
 def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[Seen]]:
