@@ -169,10 +169,17 @@ class YumHost(Host):
         found = glob.glob(os.path.join(self.root, "var/cache/yum", repository, name))
         return found[0] if found else os.path.join(self.root, "var/cache/yum", repository, name)
 
-    def expire(self):
-        """Let the last answers be old."""
+    def expire(self, cookies=True):
+        """Let the last answers be old: in our memory, and unless ``cookies`` is false in yum's."""
         past = time.time() - 7 * 3600
-        for path in glob.glob(state_path(self, "*", "metalink.xml")) + [self.cached("cachecookie", name) for name in ("xcp-ng-base", UPDATES)]:
+        for path in glob.glob(state_path(self, "*", "mirrors.json")):
+            with open(path) as stream:
+                values = json.load(stream)
+            values.update(heard_at=past, resolved_at=past)
+            with open(path, "w") as stream:
+                json.dump(values, stream)
+        aged = [self.cached("cachecookie", name) for name in ("xcp-ng-base", UPDATES)] if cookies else []
+        for path in glob.glob(state_path(self, "*", "metalink.xml")) + aged:
             if os.path.exists(path):
                 os.utime(path, (past, past))
 
@@ -485,8 +492,7 @@ def test_trap_a_young_cookie_makes_yum_ignore_the_pin(lab, host):
     lab.publish("old")
     host.yum("check-update")
     lab.publish("new")
-    past = time.time() - 3600
-    os.utime(state_path(host, UPDATES, "metalink.xml"), (past, past))
+    host.expire(cookies=False)
     assert "2.0" in host.yum("list", "lab-agent").stdout
 
 

@@ -519,6 +519,10 @@ class Conduit(object):
         """Return a setting of the plugin's .conf."""
         return self._conf.get(section, option) if self._conf.has_option(section, option) else default
 
+    def getCmdLine(self):
+        """Return options and words of the command line; a user of the API has none."""
+        return self._base.cmdline
+
     def getRepos(self):
         """Return the repositories."""
         return self._base.repos
@@ -741,6 +745,7 @@ def main(arguments):
     words = [word for index, word in enumerate(arguments) if index not in valued and not word.startswith("-")]
     by_api = words[0] == "api-check-update"
     base = Base(arguments, (TYPE_CORE,) if by_api else (TYPE_CORE, TYPE_INTERACTIVE))
+    base.cmdline = (None, None) if by_api else (arguments, words)
     try:
         if by_api:
             return base.command(words)

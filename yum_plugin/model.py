@@ -29,6 +29,7 @@ class Repository(NamedTuple):
     pins: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
     network: Network = Network()
     held_sha256: str = ""  # of the repomd.xml that the package manager has and would go on with; "": mirrors are asked anyway
+    installs: bool = False  # the package manager is about to install from it, and not only to look
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after so long it would ask by itself; the default is yum's
 
 

@@ -144,18 +144,19 @@ def held(settings, repository_id, cached_repomd):
     return digest if kept else ""
 
 
-def describe(repo, proxy, held_sha256=""):
+def describe(repo, proxy, held_sha256="", installs=False):
     """Return a repository of yum or dnf as the engine's request wants it; they name these options alike.
 
     Args:
         repo: the package manager's object, before we have changed it.
         proxy: URL, "_none_" for none at all, None for what the environment says.
         held_sha256: see ``held``; "" if mirrors are to be asked whatever is held.
+        installs: whether packages are about to be installed; who only looks for updates may hear of new ones later.
     """
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
     return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
-                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=held_sha256,
+                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=held_sha256, installs=installs,
                 metadata_expire=repo.metadata_expire)
 
 

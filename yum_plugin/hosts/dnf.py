@@ -98,7 +98,8 @@ class XcpngMirrors(dnf.Plugin):
     def request_of(self, repo, held_sha256=""):
         """Describe a repository as the engine's requests want it."""
         # libdnf: an empty proxy leaves it to libcurl, which asks the environment
-        return bridge.describe(repo, repo.proxy or None, held_sha256)
+        installs = self.cli is not None and bool(self.cli.demands.resolving)
+        return bridge.describe(repo, repo.proxy or None, held_sha256, installs)
 
     def config_path(self):
         """Return the path of our .conf, the first of pluginconfpath that has it."""

@@ -18,6 +18,10 @@ from yum.plugins import TYPE_CORE, PluginYumExit
 requires_api_version = "2.5"
 plugin_type = (TYPE_CORE,)  # with any other type yum does not load it for API users (Xen Orchestra)
 NAME = "xcpng-mirrors"
+# Commands of yum(8) that fetch packages to install them, by the beginning of their names: also update-to, groupinstall ...
+INSTALLING = ("install", "update", "upgrade", "distro", "distribution-sync", "reinstall", "downgrade", "local", "group", "swap",
+              "shell")
+LOOKING = ("updateinfo", "grouplist", "groupinfo")
 
 
 def _load_bridge():
@@ -101,7 +105,7 @@ def prereposetup_hook(conduit, settings):
     for repo in new:
         # None is proxy=_none_, False or "" is no proxy=; libproxy asks the environment, as far as we are concerned
         proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
-        repo._xcpng_mirrors = Handed(bridge.describe(repo, proxy or None))
+        repo._xcpng_mirrors = Handed(bridge.describe(repo, proxy or None, installs=_installs(conduit)))
     cold = [repo for repo in new if not _set_if_warm(conduit, repo, settings)]
     if not cold:
         return
@@ -111,6 +115,12 @@ def prereposetup_hook(conduit, settings):
         _say(conduit, text)
     for repo in cold:
         _apply(conduit, repo, verdicts[repo.id], engine, settings)
+
+
+def _installs(conduit):
+    """Whether the command is one that installs; who uses yum as a library has none, and only looks as far as we know."""
+    command = (conduit.getCmdLine()[1] or [""])[0]
+    return command.startswith(INSTALLING) and command not in LOOKING
 
 
 def _handed(repo):
