@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -113,6 +114,19 @@ def test_rollback_after_clean_all_is_refused_even_if_every_mirror_agrees(lab, ho
     done = host.dnf("-y", "install", "lab-agent")
     assert done.returncode == 1 and host.version("lab-agent") == ""
     assert "rollback" in done.stderr and "--accept-rollback" in done.stderr
+
+
+def test_what_was_published_since_the_last_look_is_installed_at_once(lab, host):
+    """Who only looks may hear of it later, for the mirrors' sake; who updates must not be told "nothing to do"."""
+    good_mirrors(lab)
+    lab.publish("old")
+    host.dnf("check-update")
+    lab.publish("new")
+    past = time.time() - 3600
+    for name in ("xcp-ng-base", "xcp-ng-updates"):
+        os.utime(state_path(host, name, "metalink.xml"), (past, past))
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
 
 
 def test_first_run_without_yes_asks_nothing_if_the_rpmdb_has_the_key(lab, host):

@@ -85,6 +85,7 @@ def test_something_new_is_asked_for_once_half_of_the_mirrors_have_it():
 def test_who_is_about_to_install_hears_of_something_new_at_once():
     """"Nothing to do" while a newer update is out there would be the worst answer to somebody who updates a host."""
     assert need(REPOSITORY._replace(installs=True), offer=found(*LISTED[:1], named=NEWER.sha256), chance=0.99) == EVERY
+    assert need(REPOSITORY._replace(installs=True), offer=found(*LISTED, named="")) == EVERY, "the redirector was late"
     assert need(REPOSITORY._replace(installs=True)) == Need(0, LISTED[1:4]), "where nothing is new nobody is asked"
     assert [holding(REPOSITORY, {"installs": said}).installs for said in (True, False, None, 1, "yes")] == [True] + [False] * 4
 

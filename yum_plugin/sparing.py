@@ -4,9 +4,10 @@ Volunteers bear every request; stock yum and dnf ask one mirror when metadata_ex
     1. Enough that must agree, if the package manager does not hold what this host has resolved and accepted last (a new
        host, an emptied cache), wants to be sure (--refresh, clean expire-cache), other keys are pinned since, or nobody
        proven then is still offered.
-    2. Enough, too, if the redirector names another digest, for there is something new, and this host is about to install.
-       One that only looks waits until half of the mirrors have it: all hosts of the world would be upon these few, or on
-       the origin. Until then, and for a while that is drawn, none until one is due, as without us.
+    2. Enough, too, if the redirector names another digest, for there is something new, or none (it is late, or says no
+       more than a list), and this host is about to install. One that only looks waits until half of the mirrors have it:
+       all hosts of the world would be upon these few, or on the origin. Until then, and for a while that is drawn, none
+       until one is due, as without us.
     3. Otherwise none until one is due, and then one: whatever the redirector says, a mirror is heard at least as often as
        by the package manager alone, so a redirector that is stuck can hide an update no longer than one does from stock.
        It is drawn anew each time. If it serves what is known, that is proven once more, with the signature that is kept.
@@ -68,10 +69,12 @@ def needed(repository: Repository, memory: Memory, accepted: Optional[Snapshot],
         return Need()
     if memory.pins != repository.pins:
         return Need()
+    named = found.listed.sha256
+    if named != known.sha256 and repository.installs:
+        return Need()
     quiet = memory.heard_at <= memory.resolved_at <= now < due_at(memory, repository)
-    if found.listed.sha256 not in ("", known.sha256):
-        early = not repository.installs and (
-            len(found.mirrors) < WIDELY * len(_mirrors_of(memory)) or chance() > (now - memory.resolved_at) / SPREAD_SECONDS)
+    if named not in ("", known.sha256):
+        early = len(found.mirrors) < WIDELY * len(_mirrors_of(memory)) or chance() > (now - memory.resolved_at) / SPREAD_SECONDS
         return Need(0, _still(memory, memory.mirrors)) if quiet and early else Need()
     still = _still(memory, found.mirrors) or (() if found.mirrors else _still(memory, found.origins))
     return Need(0 if quiet else 1, still) if still else Need()

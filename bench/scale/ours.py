@@ -203,7 +203,7 @@ class OurHost:
     def _refresh(self, number: int, event: Event, moment: int, network: Network, count: Count) -> None:
         now, memory, held = event.at, self._memory[number], self._held[number]
         count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
-        repository = self._repositories[number]._replace(held_sha256=held.sha256)
+        repository = self._repositories[number]._replace(held_sha256=held.sha256, installs=event.what == INSTALL)
         if event.what == TIMER and memory.snapshot is not None:  # refresh --if-needed
             repository = repository._replace(held_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
         found = network.found(self._place, moment, repository)
