@@ -203,6 +203,8 @@ class Rewiring(object):
                            "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
         self._pinned[repo.id] = verdict["sha256"]
         self._point(repo)
+        if bridge.sha256_of(self._cached_repomd(repo)) != verdict["sha256"]:
+            repo._repo.expire()  # metadata_expire=0 lets a cache live that is less than a second old
         self._settle(repo)
 
     def _settle(self, repo):
