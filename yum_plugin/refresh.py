@@ -12,7 +12,7 @@ from .model import Mirror, Repository, Snapshot
 from .pins import Held, hold, lift, warning
 from .reach import Reach
 from .resolve import Clock, Options, Resolver
-from .state import Memory, State
+from .state import Decision, Memory, State, with_decision
 from .trust.freshness import duration
 from .verdict import Answer, observations_of
 
@@ -100,13 +100,12 @@ def _write(answer: Answer, state: State, options: Options, now: float) -> Refres
 
 
 def _held(answer: Answer, state: State, now: float) -> Optional[Held]:
-    """Return the pin of a repository; one that cannot be kept becomes the decision."""
+    """Return the pin of a repository; that one cannot be kept is a decision of its own."""
     try:
         return hold(answer.repository, state, now)
     except TrustError as error:
-        decisions = answer.memory.decisions
-        refused = decisions[-1]._replace(used=(), error=str(error))
-        state.remember(answer.repository.id, answer.memory._replace(decisions=decisions[:-1] + (refused,)))
+        refused = Decision(int(now), "metadata", asked=len(answer.probes), error=str(error))
+        state.remember(answer.repository.id, with_decision(answer.memory, refused))
         raise
 
 
@@ -130,7 +129,7 @@ def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[
 def _with_note(answer: Answer, held: Optional[Held]) -> Memory:
     """Return what is to be remembered; the decision says so if something newer was held back."""
     memory = answer.memory
-    if held is None or not warning(held.pin, memory.snapshot):
+    if held is None or not memory.decisions or not warning(held.pin, memory.snapshot):
         return memory
     last = memory.decisions[-1]._replace(note="pinned")
     return memory._replace(decisions=memory.decisions[:-1] + (last,))
