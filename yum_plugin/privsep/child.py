@@ -157,7 +157,8 @@ class _Server:
         self._poll.unregister(number)
         served = self._served.pop(number)
         served.client.abort()
-        served.sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it is over on this side, too
+            served.sock.shutdown(socket.SHUT_RDWR)
 
 
 def converse(served: Served) -> None:
