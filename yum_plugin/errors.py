@@ -67,7 +67,7 @@ class UsageError(MirrorsError):
         "usage": "see 'xcpng-mirrors --help'",
         "configuration": "see the comments in the .conf file",
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
-        "sandbox": "see /var/log/xcpng-mirrors.log, and free memory and limits of this host",
+        "sandbox": "see /var/log/xcpng-mirrors.log, and check the memory of this host",
         "state": "check free space and permissions of the state directory",
         "pin": "see 'xcpng-mirrors pool --help'",
         "no-plugin": "on that host: yum install xcpng-mirrors",
