@@ -12,7 +12,7 @@ from .sources import mirrorbits
 from .sources.forms import parse_list
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import Proven, RepomdProver
-from .trust.repomd import MAX_REPOMD_BYTES, Repomd
+from .trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
 MAX_LIST_BYTES = 2 * 1024 * 1024
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
@@ -196,7 +196,7 @@ def sample_metadata(client: Conversation, mirror: Mirror, content: Repomd, patie
     Raises:
         FetchError: it could not be had.
     """
-    names = [file.href for file in content.files if file.type == "primary"]
+    names = [file.href for file in content.files if file.type == PRIMARY]
     if not names:
         return 0.0
     headers = {"Range": "bytes=0-{}".format(SAMPLE_BYTES - 1)}

@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import FetchError, TrustError
+from .errors import FetchError
 from .getting import Got, Site, Told, Wish, fetch_wishes
 from .model import Repository, Resolution
 from .net.download import Rules, download
@@ -18,7 +18,7 @@ from .packages import PackageChecker, request_for
 from .trust.digest import DigestChecker
 from .trust.evr import Key, evr_key
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import RepomdFile, parse_repomd
+from .trust.repomd import RepomdFile, parse_repomd, primary_file
 from .trust.rpmfile import RpmVerdict
 from .trust.unpack import unpacked
 from .urls import host_of
@@ -117,7 +117,7 @@ def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
     Raises:
         FetchError, TrustError, UsageError: it could not be had, must not be believed, or not be written.
     """
-    file = primary_in(shelf.resolution.snapshot.raw, shelf.repository.id)
+    file = primary_file(parse_repomd(shelf.resolution.snapshot.raw), shelf.repository.id)
     with tempfile.TemporaryDirectory() as folder:
         item = Item(file.href, os.path.join(folder, "primary"), lambda: primary_checker(file), file.size)
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
@@ -126,18 +126,6 @@ def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
     if fetched.error is not None:
         raise fetched.error
     return list(read_primary(unpacked(fetched.verdict, file.open_size or MAX_OPEN_BYTES)))
-
-
-def primary_in(repomd: bytes, repository_id: str) -> RepomdFile:
-    """Find the list of packages in a proven repomd.xml.
-
-    Raises:
-        TrustError: unsupported: it names none.
-    """
-    files = [file for file in parse_repomd(repomd).files if file.type == "primary"]
-    if not files:
-        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=repository_id)
-    return files[0]
 
 
 def primary_checker(file: RepomdFile) -> DigestChecker:

@@ -10,7 +10,7 @@ from typing import Iterator, List, Optional, Set
 
 from .errors import EXIT_UNREACHABLE, MirrorsError, TrustError
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import Repomd, RepomdFile
+from .trust.repomd import PRIMARY, Repomd, RepomdFile, primary_file
 from .trust.unpack import unpacked
 from .verifying import (
     METADATA,
@@ -30,7 +30,6 @@ from .verifying import (
 
 REPOMD_PATH = "repodata/repomd.xml"
 MAX_STRAYS = 100  # told one by one; the rest is only counted
-PRIMARY = "primary"
 
 
 class RepositoryExaminer:
@@ -104,12 +103,14 @@ class RepositoryExaminer:
 
     def _packages(self, content: Repomd) -> Iterator[Finding]:
         """Examine the packages; without primary metadata that is its finding's fault, or there is none at all."""
-        listed = next((file for file in content.files if file.type == PRIMARY), None)
-        path = os.path.join(self._folder, listed.href if listed else REPOMD_PATH)
-        if listed is None:
-            yield Finding(path, METADATA, error=TrustError("unsupported", "repomd.xml names no primary metadata in XML"))
-        if listed is None or self._primary is None:
+        try:
+            listed = primary_file(content)
+        except TrustError as error:
+            yield Finding(os.path.join(self._folder, REPOMD_PATH), METADATA, error=error)
             return
+        if self._primary is None:
+            return
+        path = os.path.join(self._folder, listed.href)
         packages = read_primary(unpacked(self._primary, listed.open_size or MAX_OPEN_BYTES))
         while True:
             try:

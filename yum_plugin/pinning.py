@@ -13,7 +13,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .getpackages import primary_checker, primary_in
+from .getpackages import primary_checker
 from .getting import Got, Wish, fetch_wishes
 from .keyfiles import load_keys
 from .metalink import render_metalink
@@ -30,7 +30,7 @@ from .trust.digest import DigestChecker
 from .trust.freshness import is_rollback
 from .trust.metadata import RepomdProver
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import parse_repomd
+from .trust.repomd import parse_repomd, primary_file
 from .trust.unpack import unpacked
 from .urls import host_of
 from .verdict import Answer
@@ -245,7 +245,7 @@ def packages_of(held: Held) -> List[PrimaryPackage]:
     Raises:
         TrustError: pinned: it is damaged or missing.
     """
-    file = primary_in(held.snapshot.raw, held.folder)
+    file = primary_file(parse_repomd(held.snapshot.raw), held.folder)
     path = os.path.join(held.folder, file.href)
     checker = primary_checker(file)
     try:

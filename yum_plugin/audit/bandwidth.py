@@ -7,13 +7,12 @@ from ..errors import FetchError, TrustError
 from ..model import Mirror
 from ..net.fetch import Client
 from ..trust.metadata import RepomdProver
-from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, read_primary
-from ..trust.unpack import unpacked
+from ..trust.repomd import primary_file
 from .asking import conversation, patience_of
 from .images import FOLDERS, read_sums
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
-from .signed import PRIMARY, fetch_metadata
+from .signed import fetch_packages
 from .speed import LEAST_BITS, Sample, Speed, measure, rate_words
 
 CHECK = "bandwidth"
@@ -70,10 +69,8 @@ def _packages(client: Client, subject: Subject) -> List[Large]:
     path = subject.repositories[0]
     try:
         signed = ask_repomd(client, Mirror(subject.url + path), RepomdProver(subject.keys, subject.now), patience_of(subject))
-        file = next(file for file in signed.proven.content.files if file.type == PRIMARY)
-        raw = fetch_metadata(client, subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
-        packages = list(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
-    except (FetchError, TrustError, StopIteration):
+        packages = fetch_packages(client, subject, path, primary_file(signed.proven.content))
+    except (FetchError, TrustError):
         return []
     return [Large(path + package.href, package.size or 0) for package in packages]
 

@@ -1,6 +1,6 @@
 """What the mirror's own signed metadata says that it holds: repomd.xml and the primary metadata, proven, then read."""
 import hashlib
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from ..ask import ask_repomd
 from ..errors import FetchError, MirrorsError, TrustError
@@ -9,13 +9,11 @@ from ..net.fetch import Client
 from ..trust.digest import DigestChecker
 from ..trust.metadata import RepomdProver
 from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from ..trust.repomd import MAX_REPOMD_BYTES, RepomdFile
+from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd, RepomdFile, primary_file
 from ..trust.unpack import unpacked
 from .asking import fetch, patience_of
 from .inventory import Content
 from .model import Subject
-
-PRIMARY = "primary"
 
 
 class Reading(NamedTuple):
@@ -68,20 +66,18 @@ class _Reader:
         self._subject.budget.receive(signed.bytes)
         repomd = signed.proven.content
         self.digests[path] = signed.proven.snapshot.sha256
-        self.contents.append(Content(path, repomd, self._packages(path, repomd.files)))
+        self.contents.append(Content(path, repomd, self._packages(path, repomd)))
         self._rest += [(file.size or 0, path, file) for file in repomd.files if file.type != PRIMARY]
 
-    def _packages(self, path: str, files: Sequence[RepomdFile]) -> Tuple[PrimaryPackage, ...]:
+    def _packages(self, path: str, repomd: Repomd) -> Tuple[PrimaryPackage, ...]:
         """Return the packages that the primary metadata lists; none if it is not right."""
-        file = next((file for file in files if file.type == PRIMARY), None)
-        if file is None:
-            self.problems.append((path + REPOMD, TrustError("unsupported", "repomd.xml names no primary metadata in XML")))
-            return ()
+        named = REPOMD
         try:
-            raw = fetch_metadata(self._client, self._subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
-            packages = tuple(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
+            file = primary_file(repomd)
+            named = file.href
+            packages = fetch_packages(self._client, self._subject, path, file)
         except (FetchError, TrustError) as error:
-            self.problems.append((path + file.href, error))
+            self.problems.append((path + named, error))
             return ()
         self.verified += 1
         return packages
@@ -98,6 +94,12 @@ class _Reader:
                 self.verified += 1
             except (FetchError, TrustError) as error:
                 self.problems.append((path + file.href, error))
+
+
+def fetch_packages(client: Client, subject: Subject, path: str, file: RepomdFile) -> Tuple[PrimaryPackage, ...]:
+    """Fetch and read a repository's primary metadata; arguments and errors as of ``fetch_metadata``."""
+    raw = fetch_metadata(client, subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
+    return tuple(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
 
 
 def fetch_metadata(client: Client, subject: Subject, path: str, file: RepomdFile, max_bytes: int, keep: bool = False) -> bytes:

@@ -16,11 +16,9 @@ from ..trust.keys import PublicKey
 from ..trust.metadata import RepomdProver
 from ..trust.openpgp import verify_detached
 from ..trust.primary import MAX_OPEN_BYTES, read_primary
-from ..trust.repomd import Repomd, RepomdFile
+from ..trust.repomd import Repomd, RepomdFile, primary_file
 from ..trust.unpack import unpacked
 from .plan import WORK, Demand, Unit, joined
-
-PRIMARY = "primary"
 
 
 class Head(NamedTuple):
@@ -90,10 +88,8 @@ def primary_of(unit: Unit, head: Head) -> Tuple[str, RepomdFile]:
     Raises:
         TrustError: unsupported: there is none.
     """
-    files = head.content.files if isinstance(head.content, Repomd) else ()
-    found = next((file for file in files if file.type == PRIMARY), None)
-    if found is None:
-        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=unit.folder or "/")
+    content = head.content if isinstance(head.content, Repomd) else Repomd(0, 0, ())
+    found = primary_file(content, unit.folder or "/")
     return _place(unit, found.href), found
 
 

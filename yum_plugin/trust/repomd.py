@@ -17,6 +17,7 @@ MAX_FILES = 64
 MAX_ELEMENTS = 2048  # 64 files of about 10 elements each
 MAX_DEPTH = 8  # repomd/data/checksum is 3
 MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; "too far ahead" is for freshness.py to say
+PRIMARY = "primary"  # the type of the list of packages; createrepo_c
 NAMESPACE = "http://linux.duke.edu/metadata/repo"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _TYPE = re.compile(r"[A-Za-z0-9_.+-]{1,64}\Z")
@@ -45,6 +46,22 @@ class Repomd(NamedTuple):
     revision: int
     timestamp: int  # the newest of the files', seconds since 1970
     files: Tuple[RepomdFile, ...]
+
+
+def primary_file(content: Repomd, where: str = "") -> RepomdFile:
+    """Find the list of packages.
+
+    Args:
+        content: a proven repomd.xml's.
+        where: whose, for the error.
+
+    Raises:
+        TrustError: unsupported: there is none.
+    """
+    found = next((file for file in content.files if file.type == PRIMARY), None)
+    if found is None:
+        raise TrustError("unsupported", "repomd.xml names no primary metadata in XML", where=where)
+    return found
 
 
 def parse_repomd(raw: bytes) -> Repomd:
