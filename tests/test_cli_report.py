@@ -14,8 +14,6 @@ from yum_plugin.cli.common import open_host
 from yum_plugin.cli.gather import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.ways import RSYNC_PORT, Ways, ways_to
-from yum_plugin.privsep.parent import separated
-from yum_plugin.reach import RESOLVE_CPU_SECONDS
 from yum_plugin.refused import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.report.values import Finding, Site
 from yum_plugin.state import State
@@ -174,7 +172,7 @@ def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_
     arguments = argparse.Namespace(installroot="/", config=admin.path("x.conf"), reposdir=[admin.repos], repo=[ID], state_dir=None, verbose=0)
     host = open_host(arguments)
     done = []
-    with RawServer(never_speaks) as server, separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with RawServer(never_speaks) as server, host.reach() as reach:
         urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
         found = try_ways(reach, urls, host, done.append)
     assert found == dict.fromkeys(urls, Ways("yes", "none", "no")) and done == list(range(1, len(urls) + 1))

@@ -7,7 +7,8 @@ Every request is one line of at most 16 MiB, every event a line:
 "resolve", job 1:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
-                       "held_sha256": HEX or "", "metadata_expire": SECONDS}]}      see sparing.py; both may be left out
+                       "held_sha256": HEX or "", "installs": true | false, "metadata_expire": SECONDS}]}
+    The last three may be left out; sparing.py says what they are for.
     result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
     After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
     repositories has been accepted by the package manager, and the high-water mark is raised.

@@ -9,6 +9,7 @@ from typing import Iterator, List, Optional
 
 from .errors import UsageError
 
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # for its owner's eyes only; for everybody's
 LOCK_POLL_SECONDS = 0.05
 
 

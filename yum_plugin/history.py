@@ -11,12 +11,11 @@ import os
 import stat
 from typing import Any, List, NamedTuple, Optional, Sequence
 
-from .files import read_capped, write_whole
+from .files import PRIVATE_MODE, read_capped, write_whole
 
 MAX_HISTORY_BYTES = 1024 * 1024  # some 6000 observations: a year of refreshes every six hours
 MAX_AGE_SECONDS = 400 * 86400  # what is older is not read
 MAX_URL_CHARACTERS = 2048
-PRIVATE_MODE = 0o600
 _DAMAGE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 
 

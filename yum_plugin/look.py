@@ -10,7 +10,7 @@ from .ask import Patience, sample_metadata
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, Repository, Snapshot
 from .net.certificate import Certificate
-from .net.fetch import Conversation
+from .net.fetch import Conversation, status_error
 from .net.transport import proxies_for
 from .reach import Reach
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -105,15 +105,8 @@ def _look_at_file(client: Conversation, url: str, max_bytes: int, patience: Pati
         return look._replace(address=client.address, error=error, size=len(body), seconds=time.monotonic() - started), b""
     digest = hashlib.sha256(body).hexdigest()
     seconds = time.monotonic() - started
-    return look._replace(size=len(body), sha256=digest, seconds=seconds, error=_wrong_status(look)), bytes(body)
-
-
-def _wrong_status(look: FileLook) -> Optional[FetchError]:
-    if look.status == 200:
-        return None
-    if 300 <= (look.status or 0) < 400:
-        return FetchError("redirect-refused", "it redirects (HTTP {})".format(look.status), where=look.url)
-    return FetchError("http-status", "HTTP {}".format(look.status), where=look.url)
+    wrong = None if stream.status == 200 else status_error(stream.status, url)
+    return look._replace(size=len(body), sha256=digest, seconds=seconds, error=wrong), bytes(body)
 
 
 def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:

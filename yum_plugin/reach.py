@@ -22,13 +22,11 @@ RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a 
 
 AskList = Callable[[Conversation, str, Sequence[str], str, Patience], MirrorList]
 Explain = Callable[[Conversation, FetchError, str, Network, float], FetchError]
+TryWays = Callable[[Conversation, str, Network, float], "Ways"]
+LookAtCertificate = Callable[[Conversation, str, Network, float], "Certificate"]
 
 _FORMS: Dict[str, Callable[[Conversation, Sequence[str], str, Patience], MirrorList]] = {
     PAGE: ask_list_page, SELECTION: ask_selection}
-
-
-TryWays = Callable[[Conversation, str, Network, float], "Ways"]
-LookAtCertificate = Callable[[Conversation, str, Network, float], "Certificate"]
 
 
 class Reach(NamedTuple):

@@ -19,12 +19,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from . import history
 from .errors import UsageError
-from .files import locked, read_capped, write_whole
+from .files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
 from .model import Mirror, MirrorList, Probe, Snapshot
 from .urls import authority_of, clean_base_url, safe_repository_id
 
 SCHEMA = 1
-PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644
 MAX_FILE_BYTES = 4 * 1024 * 1024
 REST_SECONDS = 3600  # a failed mirror rests an hour, doubling with each failure in a row ...
 MAX_REST_SECONDS = 24 * 3600  # ... up to a day

@@ -3,21 +3,24 @@ import argparse
 import logging
 import os
 import sys
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
 from ..errors import MirrorsError, UsageError
 from ..files import inside
 from ..logs import FORMAT, open_log
-from ..model import Network, Repository, Snapshot
+from ..model import Repository, Snapshot
 from ..repofiles import host_variables, main_options, read_repositories
 from ..state import Pin, State
 from .console import Console, printable, utc
 
+if TYPE_CHECKING:
+    from ..reach import Reach
+
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
 NOTES = {  # of a Resolution and a Decision
     "freeze": "freeze: nothing newer is offered, and this is older than max_age",
-    "propagating": "propagating: the redirector names another revision that no mirror serves yet",
+    "propagating": "propagating: the redirector names another revision that no mirror was seen to serve yet",
     "pinned": "pinned: what the pool agreed on was used in its place; 'xcpng-mirrors precheck --unpin' lifts that",
     "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
 }
@@ -34,10 +37,11 @@ class Host(NamedTuple):
     state: State
     warnings: Tuple[str, ...]
 
-    @property
-    def networks(self) -> List[Network]:
-        """How the servers of its repositories are reached."""
-        return [repository.network for repository in self.repositories]
+    def reach(self) -> "ContextManager[Reach]":
+        """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
+        from ..privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
+        from ..reach import RESOLVE_CPU_SECONDS
+        return separated([repository.network for repository in self.repositories], RESOLVE_CPU_SECONDS)
 
     def tell(self, repository_id: str, text: str) -> None:
         """Say on stderr what is wrong."""

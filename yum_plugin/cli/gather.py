@@ -10,8 +10,7 @@ from ..model import Mirror, Repository
 from ..net.fetch import Conversation
 from ..net.probe import Crew
 from ..net.ways import Ways
-from ..privsep.parent import separated
-from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..reach import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state import Memory, Record
 from ..urls import authority_of, clean_base_url, host_of
@@ -39,7 +38,7 @@ def asked_report(host: Host, shown: bool) -> Report:
         shown: whether progress is shown.
     """
     views = views_of(host)
-    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with host.reach() as reach:
         ask_through(reach, host, views, Display(views, shown, as_table=False))
         now = time.time()
         placed = _placed(views, host, now)

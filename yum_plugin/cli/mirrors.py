@@ -8,8 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..listing import Candidates
 from ..model import Mirror, Probe, Repository, Snapshot
-from ..privsep.parent import separated
-from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..reach import Reach
 from ..resolve import Options, Resolver
 from ..trust.freshness import duration
 from ..urls import authority_of, host_of
@@ -241,7 +240,7 @@ def views_of(host: Host) -> List[View]:
 
 def ask_everyone(host: Host, views: Sequence[View], display: Display) -> None:
     """Ask every mirror of every repository; the display, and at the end the views, are told what came of it."""
-    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with host.reach() as reach:
         ask_through(reach, host, views, display)
 
 

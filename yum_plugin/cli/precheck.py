@@ -17,8 +17,7 @@ from ..pinning import Taking, packages_of
 from ..pins import Held, hold, lift, words
 from ..pintoken import Token, read_token
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
-from ..privsep.parent import separated
-from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..reach import Reach
 from ..resolve import Resolver
 from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
@@ -101,7 +100,7 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> Outcome:
     """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
     looks: List[Look] = []
     offered: List[PrimaryPackage] = []
-    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with host.reach() as reach:
         answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
         failures = Taking(host.settings, host.state, now, reach).take(answers, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]

@@ -7,8 +7,6 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..model import Repository, Snapshot
-from ..privsep.parent import separated
-from ..reach import RESOLVE_CPU_SECONDS
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
 from ..sparing import MAX_EXPIRE_SECONDS
@@ -39,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = Options(accept_rollback=arguments.accept_rollback)
     repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
-    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with host.reach() as reach:
         found = refresh(repositories, host.settings, host.state, options, reach=reach)
     out = Console(sys.stdout)
     if arguments.json:

@@ -11,8 +11,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..keyfiles import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
-from ..privsep.parent import separated
-from ..reach import RESOLVE_CPU_SECONDS, Reach
+from ..reach import Reach
 from ..refused import Kept, kept_aside
 from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: no mirror, or several, are meant by the name.
     """
     host = open_host(arguments)
-    with separated(host.networks, RESOLVE_CPU_SECONDS) as reach:
+    with host.reach() as reach:
         answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
         case = _case(_site(arguments.name, answers, host), answers, host, reach)
     site, problems = case.site, problems_of(case)

@@ -158,7 +158,8 @@ class Rewiring(object):
             usable = os.path.isfile(cached) and os.path.isfile(self._settings.file_of(repo.id, "metalink.xml"))
         else:
             usable = not self._forced() and bridge.is_warm(self._settings, repo.id, cached, time.time())
-            self._held[repo.id] = "" if self._forced() else bridge.held(self._settings, repo.id, cached)
+            if not usable and not self._forced():
+                self._held[repo.id] = bridge.held(self._settings, repo.id, cached)
         if usable:
             self._settle(repo)
         else:

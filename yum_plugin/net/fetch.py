@@ -292,7 +292,7 @@ class Client(Conversation):
                 proxies=proxies)
         if response.status_code not in accept:
             response.close()
-            raise _status_error(response)
+            raise status_error(response.status_code, response.url)
         return _HttpStream(response, self, limits, started)
 
     def translated(self, url: str) -> "_Translated":
@@ -312,10 +312,11 @@ class Client(Conversation):
         return None
 
 
-def _status_error(response: requests.Response) -> FetchError:
-    if 300 <= response.status_code < 400:
-        return FetchError("redirect-refused", "it redirects (HTTP {})".format(response.status_code), where=response.url)
-    return FetchError("http-status", "HTTP {}".format(response.status_code), where=response.url)
+def status_error(status: int, url: str) -> FetchError:
+    """Make the error for an answer whose status is none that was accepted."""
+    if 300 <= status < 400:
+        return FetchError("redirect-refused", "it redirects (HTTP {})".format(status), where=url)
+    return FetchError("http-status", "HTTP {}".format(status), where=url)
 
 
 class _Translated:

@@ -195,9 +195,10 @@ def _open(served: Served, request: Dict[str, Any]) -> None:
         head = {"status": stream.status, "headers": stream.headers, "links": stream.links,
                 "first_byte_seconds": stream.first_byte_seconds, "certificate_expires": served.client.certificate_expires,
                 "address": served.client.address}
-        if len(encoded(head)) > MAX_VALUE_BYTES:
+        payload = encoded(head)
+        if len(payload) > MAX_VALUE_BYTES:
             raise FetchError("bad-answer", "headers larger than {} bytes".format(MAX_VALUE_BYTES), where=request["url"])
-        send_value(served.sock, HEAD, head)
+        send(served.sock, HEAD, payload)
         for chunk in stream.chunks():
             send(served.sock, DATA, chunk)
     send(served.sock, END)
