@@ -135,6 +135,14 @@ def test_several_threads_share_one_pace():
     assert len(waited) == 4
 
 
+def test_a_clock_that_goes_on_meanwhile_makes_no_wait_negative():
+    times, waited = iter(range(100)), []
+    pace = Pace(10 ** 9, clock=lambda: next(times), wait=waited.append)
+    pace.take(1)
+    pace.take(1)
+    assert waited == pytest.approx([1e-9, 1e-9]) and min(waited) >= 0
+
+
 # The command.
 
 

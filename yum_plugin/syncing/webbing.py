@@ -142,8 +142,9 @@ class Pace:
         if not self._rate:
             return
         with self._lock:
-            self._free_at = max(self._free_at, self._clock()) + count / self._rate
-            seconds = self._free_at - self._clock()
+            now = self._clock()  # once: a little later a short wait would be over, and less than none cannot be waited
+            self._free_at = max(self._free_at, now) + count / self._rate
+            seconds = self._free_at - now
         self._wait(seconds)
 
 
