@@ -6,7 +6,7 @@ import pytest
 
 from yum_plugin.cli.main import main
 from yum_plugin.state import Decision, Memory, Record, State, with_decision
-from yum_plugin.urls import authority_of
+from yum_plugin.util.urls import authority_of
 
 from .test_cli import NOW, UPDATES, Admin
 

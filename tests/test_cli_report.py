@@ -17,7 +17,7 @@ from yum_plugin.net.ways import RSYNC_PORT, Ways, ways_to
 from yum_plugin.refused import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.report.values import Finding, Site
 from yum_plugin.state import State
-from yum_plugin.urls import authority_of
+from yum_plugin.util.urls import authority_of
 
 from .rawserver import RawServer, never_speaks
 from .report_world import HOSTILE

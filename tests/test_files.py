@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from yum_plugin import files
 from yum_plugin.errors import UsageError
-from yum_plugin.files import locked, read_capped, read_trusted, write_whole
+from yum_plugin.util import files
+from yum_plugin.util.files import locked, read_capped, read_trusted, write_whole
 
 STEPS = ("open", "fchmod", "fsync", "rename", "unlink", "makedirs")  # what write_whole asks of the system, one by one
 

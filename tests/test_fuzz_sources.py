@@ -12,7 +12,7 @@ from yum_plugin.metalink import render_metalink
 from yum_plugin.model import Mirror, MirrorList, Repository, Snapshot
 from yum_plugin.repofiles import read_repositories, replace_variables
 from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, merge, metalink, mirrorbits, plain
-from yum_plugin.urls import clean_base_url
+from yum_plugin.util.urls import clean_base_url
 
 from .world import DEFAULTS
 

@@ -20,63 +20,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
 PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
-GROUND = {"errors", "hardened", "model", "urls", "words"}
-ROOMS = GROUND | {"choose", "config", "files", "history", "inifile", "logs", "metalink", "net", "repofiles", "sources", "state", "trust"}
-JOB_1 = {"ask", "keyfiles", "listing", "reach", "resolve", "sparing", "verdict"}
-POOLS = {"pinning", "pins", "pintoken", "pool", "programs"}
-JOBS_OF_THE_COMMAND = {"getpackages", "getting", "localrepo", "syncing", "verifying"}
-# What each part may import of ours beside itself; only parts that stand above it in this table.
-ARROWS = {
-    "errors": set(),
-    "model": set(),
-    "urls": set(),
-    "words": set(),
-    "hardened": set(),
-    "trust": GROUND,
-    "choose": GROUND | {"trust"},
-    "files": GROUND,
-    "inifile": GROUND,
-    "config": GROUND | {"files", "inifile"},
-    "logs": GROUND | {"files"},
-    "metalink": GROUND,
-    "repofiles": GROUND | {"config", "files", "inifile"},
-    "net": GROUND,
-    "sources": GROUND,
-    "history": GROUND | {"files"},
-    "state": GROUND | {"files", "history"},
-    "refused": GROUND | {"files"},
-    "ask": ROOMS,
-    "listing": GROUND | {"choose", "sources"},
-    "sparing": ROOMS | {"listing"},
-    "verdict": ROOMS | {"listing", "sparing"},
-    "keyfiles": ROOMS,
-    "rpmdb": GROUND | {"trust"},
-    "precheck": GROUND | {"files", "repofiles", "rpmdb", "trust"},
-    "forks": set(),
-    "pintoken": GROUND,
-    "programs": set(),
-    "pool": GROUND | {"files", "pintoken", "programs"},
-    "pins": ROOMS | {"keyfiles"},
-    "reach": ROOMS | {"ask", "listing"},
-    "privsep": ROOMS | {"ask", "reach"},
-    "resolve": ROOMS | {"ask", "keyfiles", "listing", "reach", "sparing", "verdict"},
-    "packages": ROOMS | {"refused"},
-    "refresh": ROOMS | JOB_1 | {"pins"},
-    "verifying": ROOMS,
-    "localrepo": ROOMS | {"packages", "verifying"},
-    "getting": ROOMS | JOB_1,
-    "getpackages": ROOMS | JOB_1 | {"getting", "packages"},
-    "pinning": ROOMS | JOB_1 | {"getpackages", "getting", "packages", "pins", "pintoken"},
-    "audit": ROOMS | JOB_1 | {"getting", "packages", "verifying"},
-    "syncing": GROUND | {"files", "net", "trust"},
-    "look": ROOMS | {"ask", "reach"},
-    "report": ROOMS | {"look", "refused"},
-    "engine": ROOMS | JOB_1 | {"packages", "pins", "refresh"},
-    "cli": ROOMS | JOB_1 | JOBS_OF_THE_COMMAND | POOLS | {"audit", "look", "packages", "refused", "report", "refresh", "engine",
-                                                          "rpmdb", "forks", "precheck", "privsep"},
-    "__main__": {"cli"},
-    "hosts": set(),
-}
 OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
 PYTHON_2_NAMES = {"ConfigParser", "xmlrpclib"}
 
@@ -113,18 +56,6 @@ def imports_of(path):
                 yield "{}.{}".format(source, alias.name) if source.startswith("yum_plugin") else source
 
 
-def part_of(path):
-    """Return the key of ARROWS that a module belongs to; "" for the package itself."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.replace(".py", "")
-
-
-def parts_imported(path):
-    """Return the parts of ours that a module imports."""
-    ours = (imported.split(".") for imported in imports_of(path))
-    return {words[1] for words in ours if words[0] == "yum_plugin" and len(words) > 1 and not words[1].startswith("__")}
-
-
 def is_standard(module):
     """Tell whether a top-level module comes with Python."""
     if module in sys.builtin_module_names or module == "__future__":
@@ -132,18 +63,6 @@ def is_standard(module):
     found = importlib.util.find_spec(module)
     origin = found.origin if found and found.origin else ""
     return origin == "frozen" or (origin.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in origin)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_arrows_point_down(path):
-    part = part_of(path)
-    assert not part or part in ARROWS, "a new part: give it a place in ARROWS"
-    assert parts_imported(path) - {part} <= ARROWS.get(part, set())
-
-
-def test_no_arrow_points_up():
-    above = list(ARROWS)
-    assert [part for place, part in enumerate(above) if not ARROWS[part] <= set(above[:place])] == []
 
 
 @pytest.mark.parametrize("path", HOSTS, ids=name)

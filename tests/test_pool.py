@@ -12,7 +12,7 @@ from tests.lab.repositories import repository_path
 from yum_plugin.cli.main import main
 from yum_plugin.pintoken import Agreed, Token
 from yum_plugin.pool import Member, Pool, read_members
-from yum_plugin.urls import host_of
+from yum_plugin.util.urls import host_of
 
 MISSING = "The requested plugin could not be found.\nname: xcpng-mirrors\n"
 OFFLINE = "You attempted an operation which involves a host which could not be contacted.\nhost: 7b2c (hv3)\n"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yum_plugin.urls import authority_of, clean_base_url, host_of, port_of, safe_path, safe_repository_id
+from yum_plugin.util.urls import authority_of, clean_base_url, host_of, port_of, safe_path, safe_repository_id
 
 
 @pytest.mark.parametrize("url", [

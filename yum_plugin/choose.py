@@ -21,7 +21,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .model import Mirror, Snapshot
 from .trust.freshness import is_rollback
-from .urls import authority_of, host_of
+from .util.urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
 STAGGER_SECONDS = 0.3  # a mirror on the next continent, with TLS and three requests, needs about that

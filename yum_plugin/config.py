@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tup
 from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
-from .files import inside, listed
 from .inifile import MAX_BYTES, parse_ini
 from .model import Network, Repository
-from .urls import authority_of, clean_base_url, host_of, safe_repository_id
+from .util.files import inside, listed
+from .util.urls import authority_of, clean_base_url, host_of, safe_repository_id
 
 CONFIG_FILES = ("/etc/dnf/plugins/xcpng-mirrors.conf", "/etc/yum/pluginconf.d/xcpng-mirrors.conf")
 FRAGMENT_FOLDER = "/etc/xcpng-mirrors.d"

@@ -38,7 +38,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTupl
 
 from .config import Settings, fragments_of, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
-from .files import inside
 from .keyfiles import load_keys
 from .logs import open_log
 from .model import Network, Repository, Snapshot
@@ -48,6 +47,7 @@ from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
 from .sparing import holding
 from .state import State
+from .util.files import inside
 
 if TYPE_CHECKING:
     from . import packages

@@ -21,7 +21,7 @@ from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, re
 from .trust.repomd import RepomdFile, parse_repomd, primary_file
 from .trust.rpmfile import RpmVerdict
 from .trust.unpack import unpacked
-from .urls import host_of
+from .util.urls import host_of
 
 
 class Shelf(NamedTuple):

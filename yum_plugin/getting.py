@@ -15,7 +15,6 @@ from .ask import Patience, ask_list_page, ask_selection
 from .choose import rank_candidates
 from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .files import read_capped, write_whole
 from .listing import PAGE, SELECTION, settled_list
 from .model import Mirror, MirrorList, Network
 from .net.download import Events, Fetched, Rules, download
@@ -27,7 +26,8 @@ from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from .trust.digest import DigestChecker
 from .trust.keys import PublicKey
 from .trust.openpgp import Verdict, verify_detached
-from .urls import safe_path
+from .util.files import read_capped, write_whole
+from .util.urls import safe_path
 
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_SUFFIX = ".asc"

@@ -4,7 +4,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from .choose import rank_candidates
 from .model import Mirror, MirrorList, Repository
 from .sources import merge
-from .urls import authority_of, host_of
+from .util.urls import authority_of, host_of
 
 PAGE = "page"  # the complete list; first, because it is merged in this order
 SELECTION = "selection"

@@ -39,7 +39,7 @@ from .state import Decision, Memory, State, judge_record, resting, with_decision
 from .trust.hashing import new_hash, require_strong
 from .trust.keys import PublicKey
 from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
-from .urls import authority_of, host_of, safe_path
+from .util.urls import authority_of, host_of, safe_path
 
 if TYPE_CHECKING:  # lxml comes with it, and the engine that only verifies needs none
     from .trust.primary import PrimaryPackage

@@ -32,7 +32,7 @@ from .trust.metadata import RepomdProver
 from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
 from .trust.repomd import parse_repomd, primary_file
 from .trust.unpack import unpacked
-from .urls import host_of
+from .util.urls import host_of
 from .verdict import Answer
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata

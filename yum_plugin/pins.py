@@ -15,7 +15,6 @@ import time
 from typing import NamedTuple, Optional
 
 from .errors import MirrorsError, TrustError
-from .files import read_capped
 from .keyfiles import load_keys
 from .model import REPOMD, Repository, Snapshot
 from .state import Decision, Pin, State, with_decision
@@ -23,6 +22,7 @@ from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.freshness import is_rollback
 from .trust.metadata import RepomdProver
 from .trust.repomd import MAX_REPOMD_BYTES
+from .util.files import read_capped
 
 SIGNATURE = REPOMD + ".asc"
 FOLDER_START = "pinned-"

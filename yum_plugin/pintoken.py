@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple, Tuple
 
 from .errors import UsageError
-from .urls import safe_repository_id
+from .util.urls import safe_repository_id
 
 FORMAT = "1"
 MAX_TOKEN_CHARACTERS = 4096

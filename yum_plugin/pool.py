@@ -10,9 +10,9 @@ import shutil
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import FetchError, MirrorsError, UsageError
-from .files import inside, read_capped
 from .pintoken import Agreed, Token
 from .programs import Done, run_all
+from .util.files import inside, read_capped
 
 PLUGIN = "xcpng-mirrors"
 POOL_FILE = "/etc/xensource/pool.conf"  # "master", or "slave:" and the master's address

@@ -12,7 +12,7 @@ from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
 from .net.fetch import Clients, Conversation, OpenConversation
 from .net.probe import explain_tls
-from .urls import host_of, port_of
+from .util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start without
     from .net.certificate import Certificate

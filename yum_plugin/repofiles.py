@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .config import Settings, read_flag, repository_from_request, split_words
 from .errors import UsageError
-from .files import listed
 from .inifile import MAX_BYTES, parse_ini
 from .model import Repository
+from .util.files import listed
 
 MAX_FILES = 256  # .repo files or variables in one folder
 MAX_VARIABLE_BYTES = 1024

@@ -24,7 +24,7 @@ from .reach import Reach, here
 from .sparing import needed
 from .state import State, known_list, resting
 from .trust.metadata import RepomdProver
-from .urls import host_of
+from .util.urls import host_of
 from .verdict import Answer, Findings, conclude
 
 OTHER_FORM_SECONDS = 0.25  # a list page slower than this gets company

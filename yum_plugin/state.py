@@ -19,9 +19,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from . import history
 from .errors import UsageError
-from .files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
 from .model import Mirror, MirrorList, Probe, Snapshot
-from .urls import authority_of, clean_base_url, safe_repository_id
+from .util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
+from .util.urls import authority_of, clean_base_url, safe_repository_id
 
 SCHEMA = 1
 MAX_FILE_BYTES = 4 * 1024 * 1024

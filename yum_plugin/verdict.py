@@ -10,7 +10,7 @@ from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution,
 from .sparing import Need
 from .state import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from .trust.freshness import Choice, Offer, choose, duration, note_of
-from .urls import authority_of
+from .util.urls import authority_of
 
 CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
 

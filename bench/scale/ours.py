@@ -15,7 +15,7 @@ from yum_plugin.sparing import MAX_EXPIRE_SECONDS, Need, needed
 from yum_plugin.state import Memory, judge_record, resting
 from yum_plugin.trust.freshness import Offer as Proven
 from yum_plugin.trust.freshness import choose
-from yum_plugin.urls import authority_of
+from yum_plugin.util.urls import authority_of
 
 from .count import METADATA, PACKAGE, PACKAGES, PACKAGES_BYTES, PRIMARY_BYTES, REPOMD_BYTES, SAMPLE_BYTES, SIGNATURE_BYTES, Count
 from .habits import INSTALL, TIMER, Event, Pool

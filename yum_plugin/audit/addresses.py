@@ -12,7 +12,7 @@ from ..model import REPOMD
 from ..net.fetch import Client
 from ..net.tls import make_context
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import host_of, port_of
+from ..util.urls import host_of, port_of
 from .asking import fetch
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 

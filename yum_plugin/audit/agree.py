@@ -6,7 +6,7 @@ from ..errors import FetchError
 from ..model import REPOMD
 from ..net.fetch import Answer, Client
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import host_of
+from ..util.urls import host_of
 from .asking import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 

@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 from ..errors import FetchError
 from ..model import REPOMD
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import clean_base_url
+from ..util.urls import clean_base_url
 from .asking import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, SYNC_COMMAND, Cost, Finding, Subject
 

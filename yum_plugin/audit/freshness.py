@@ -13,7 +13,7 @@ from ..net.fetch import Client
 from ..trust.freshness import Offer, duration, newest
 from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import authority_of
+from ..util.urls import authority_of
 from .asking import conversation, patience_of
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
 from .watching import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag

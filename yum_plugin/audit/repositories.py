@@ -13,7 +13,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 from ..errors import FetchError
 from ..model import REPOMD
 from ..net.fetch import Client
-from ..urls import authority_of
+from ..util.urls import authority_of
 from .asking import conversation, fetch, patience_of
 from .indexpage import parse_index
 from .inventory import examples, told

@@ -16,7 +16,7 @@ from ..net.probe import explain_tls
 from ..net.tls import make_context
 from ..trust.freshness import duration
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import host_of, port_of
+from ..util.urls import host_of, port_of
 from .asking import conversation, patience_of
 from .certificates import Certificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .letsencrypt import judge_clients

@@ -45,7 +45,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, Usag
 from ..model import Network
 from ..net.rsync import parse_address
 from ..trust.keys import PublicKey
-from ..urls import clean_base_url, safe_path
+from ..util.urls import clean_base_url, safe_path
 from .common import SCHEMA
 from .console import Console, printable, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, Name
 
 from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
 from ..errors import MirrorsError, UsageError
-from ..files import inside
 from ..logs import FORMAT, open_log
 from ..model import Repository, Snapshot
 from ..repofiles import host_variables, main_options, read_repositories
 from ..state import Pin, State
+from ..util.files import inside
 from .console import Console, printable, utc
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import unicodedata
 from typing import List, NamedTuple, Sequence, TextIO
 
 from ..trust.freshness import duration
-from ..words import MAX_TEXT_CHARACTERS as MAX_TEXT_CHARACTERS
-from ..words import printable as printable
-from ..words import utc as utc
+from ..util.text import MAX_TEXT_CHARACTERS as MAX_TEXT_CHARACTERS
+from ..util.text import printable as printable
+from ..util.text import utc as utc
 
 GAP = "  "
 CUT = ".."  # what stands where a text was shortened

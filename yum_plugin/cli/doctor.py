@@ -20,7 +20,6 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from ..ask import redirector_roots
 from ..config import CONFIG_FILES, read_flag, split_words
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError
-from ..files import inside, read_capped
 from ..inifile import MAX_BYTES, parse_ini
 from ..keyfiles import RepositoryKeys, disagreements, look_at
 from ..model import REPOMD, Repository
@@ -31,7 +30,8 @@ from ..precheck import room_for
 from ..repofiles import main_options, section_in
 from ..rpmdb import imported_keys
 from ..trust.freshness import duration
-from ..urls import authority_of, host_of
+from ..util.files import inside, read_capped
+from ..util.urls import authority_of, host_of
 from .common import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
 from .console import Console, utc
 from .mirrors import Display, ask_everyone, views_of

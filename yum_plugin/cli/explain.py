@@ -13,7 +13,7 @@ from ..errors import EXIT_OK, UsageError
 from ..model import Repository
 from ..state import Decision, Memory
 from ..trust.freshness import duration
-from ..urls import authority_of, clean_base_url, host_of
+from ..util.urls import authority_of, clean_base_url, host_of
 from .common import NOTES, SCHEMA, Host, add_host_arguments, open_host
 from .console import Console, ago, utc, wrapped
 

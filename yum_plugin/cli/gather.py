@@ -13,7 +13,7 @@ from ..net.ways import Ways
 from ..reach import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state import Memory, Record
-from ..urls import authority_of, clean_base_url, host_of
+from ..util.urls import authority_of, clean_base_url, host_of
 from ..verdict import observations_of
 from .common import NOTES, Host
 from .console import Console

@@ -12,7 +12,6 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from ..config import Settings
 from ..errors import FetchError, UsageError
-from ..files import inside
 from ..getpackages import Shelf, get_packages
 from ..getting import MAX_BYTES, Got, Site, get_paths
 from ..keyfiles import DEFAULT_KEY_PATH
@@ -23,7 +22,8 @@ from ..repofiles import host_variables, main_options, read_repositories
 from ..resolve import Resolver
 from ..sources import base_of
 from ..state import State, known_list
-from ..urls import authority_of
+from ..util.files import inside
+from ..util.urls import authority_of
 from .common import REPOSITORY_FOLDERS, SCHEMA, add_host_arguments, describe_error, open_host
 from .console import Console, printable, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config

@@ -11,7 +11,7 @@ from ..model import Mirror, Probe, Repository, Snapshot
 from ..reach import Reach
 from ..resolve import Options, Resolver
 from ..trust.freshness import duration
-from ..urls import authority_of, host_of
+from ..util.urls import authority_of, host_of
 from ..verdict import Answer
 from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Cell, Column, Console, ago, shortened, table, utc, wrapped

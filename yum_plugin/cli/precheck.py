@@ -21,7 +21,7 @@ from ..reach import Reach
 from ..resolve import Resolver
 from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
-from ..urls import authority_of
+from ..util.urls import authority_of
 from ..verdict import Answer
 from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
 from .console import Console, ago, utc, wrapped

@@ -11,7 +11,7 @@ from ..refresh import Refreshed, refresh
 from ..resolve import Options
 from ..sparing import MAX_EXPIRE_SECONDS
 from ..state import State
-from ..urls import authority_of
+from ..util.urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, ago, printable, utc
 

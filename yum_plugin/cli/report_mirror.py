@@ -17,7 +17,7 @@ from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of
 from ..resolve import Resolver
 from ..trust.metadata import RepomdProver
-from ..urls import authority_of
+from ..util.urls import authority_of
 from ..verdict import Answer
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, utc

@@ -17,12 +17,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
-from ..files import read_capped
 from ..model import Repository, Snapshot
 from ..pins import active_pin, words
 from ..state import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
 from ..trust.freshness import duration
-from ..urls import authority_of
+from ..util.files import read_capped
+from ..util.urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
 from .console import Console, ago, utc, wrapped
 

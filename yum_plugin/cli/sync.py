@@ -13,7 +13,6 @@ import time
 from typing import Any, Dict, List
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..files import inside
 from ..logs import open_log
 from ..model import Network
 from ..net.rsync import parse_address
@@ -25,7 +24,8 @@ from ..syncing.plan import MAX_DELETE, Brake
 from ..syncing.rounds import Believer, Job, Options
 from ..syncing.rsyncing import RsyncOrigin
 from ..syncing.webbing import WebOrigin
-from ..urls import clean_base_url
+from ..util.files import inside
+from ..util.urls import clean_base_url
 from ..verifying import localized
 from .common import SCHEMA, add_config_arguments, describe_error
 from .console import Cell, Column, Console, printable, shortened, table, utc

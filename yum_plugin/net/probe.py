@@ -6,7 +6,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..errors import FetchError
 from ..model import Network
-from ..urls import host_of, port_of
+from ..util.urls import host_of, port_of
 from .chain import has_ended, lacks_intermediates, served_chain
 from .connect import connect
 from .fetch import Clients, Conversation, OpenConversation

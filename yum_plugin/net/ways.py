@@ -4,7 +4,7 @@ import socket
 from typing import NamedTuple
 
 from ..model import Network
-from ..urls import host_of, port_of
+from ..util.urls import host_of, port_of
 from .connect import connect
 from .transport import proxies_for
 

@@ -3,7 +3,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..history import Observation
 from ..trust.freshness import duration
-from ..words import utc_words
+from ..util.text import utc_words
 from .markup import Content, Markup, element, joined
 from .values import ORDER, SHOWN_ORDER, Site, state_of
 

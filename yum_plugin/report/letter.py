@@ -13,8 +13,8 @@ from ..model import REPOMD, Snapshot
 from ..net.certificate import Certificate
 from ..refused import Kept
 from ..trust.freshness import duration
-from ..urls import host_of, port_of
-from ..words import printable, utc
+from ..util.text import printable, utc
+from ..util.urls import host_of, port_of
 from .values import SHOWN_ORDER, Site, state_of
 
 WIDTH = 76  # RFC 3676 section 4.2: lines of a mail should be no longer

@@ -3,7 +3,7 @@ import base64
 import hashlib
 
 from ..trust.freshness import duration
-from ..words import utc_words
+from ..util.text import utc_words
 from .charts import span_of
 from .icons import badge, definitions
 from .markup import Markup, element, joined, when

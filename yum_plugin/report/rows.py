@@ -3,7 +3,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from ..history import Observation, address_family
 from ..trust.freshness import duration
-from ..words import utc_words
+from ..util.text import utc_words
 from .charts import AXES, Span, chart, strip
 from .countries import place_of
 from .icons import badge

@@ -10,7 +10,7 @@ from typing import Dict, List, Sequence, Set
 from urllib.parse import urlsplit
 
 from ..model import Mirror, MirrorList
-from ..urls import clean_base_url
+from ..util.urls import clean_base_url
 
 MAX_MIRRORS = 256  # entries looked at in one list; the rest is only counted
 MAX_DROPPED = 32  # reasons kept

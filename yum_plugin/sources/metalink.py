@@ -4,8 +4,8 @@ from typing import Iterator, Optional
 from lxml import etree
 
 from ..errors import FetchError
-from ..hardened import xml_parser
 from ..model import MirrorList
+from ..util.safe_parsers import xml_parser
 from . import Collector, clean_number
 
 _V3 = "{http://www.metalinker.org/}"

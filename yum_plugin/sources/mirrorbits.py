@@ -13,8 +13,8 @@ from lxml import etree
 from requests.utils import parse_header_links
 
 from ..errors import FetchError
-from ..hardened import HtmlReader
 from ..model import MirrorList
+from ..util.safe_parsers import HtmlReader
 from . import MAX_MIRRORS, Collector, clean_number, clean_percent
 
 MAX_LINKS = 64

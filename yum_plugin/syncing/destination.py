@@ -19,8 +19,8 @@ import stat
 from typing import Dict, Iterator, Optional, Sequence, Set, Tuple
 
 from ..errors import UsageError
-from ..files import sync_folder
 from ..net.spool import disk_error
+from ..util.files import sync_folder
 from .plan import WORK, is_inside
 
 FILE_MODE, FOLDER_MODE, WORK_MODE = 0o644, 0o755, 0o700

@@ -4,10 +4,10 @@ import stat
 from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
-from ..files import read_capped
 from ..net.spool import require_space
 from ..trust.digest import DigestChecker
 from ..trust.primary import MAX_PRIMARY_BYTES
+from ..util.files import read_capped
 from .destination import Destination
 from .memory import Memory
 from .origin import Origin, Told

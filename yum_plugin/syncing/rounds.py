@@ -7,11 +7,11 @@ import os
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
-from ..files import read_capped
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.checksums import MAX_SUMS_BYTES
 from ..trust.keys import PublicKey
 from ..trust.repomd import MAX_REPOMD_BYTES
+from ..util.files import read_capped
 from .destination import Destination
 from .intake import Intake
 from .memory import Memory

@@ -10,7 +10,6 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ..errors import FetchError, MirrorsError, UsageError
-from ..files import write_whole
 from ..model import Network
 from ..net.download import Events, Rules, download
 from ..net.fetch import Client
@@ -20,7 +19,8 @@ from ..net.tls import make_context
 from ..net.transfer import Item, Source
 from ..trust.digest import DigestChecker
 from ..trust.repomd import MAX_REPOMD_BYTES
-from ..urls import safe_path
+from ..util.files import write_whole
+from ..util.urls import safe_path
 from .destination import staged_path
 from .origin import Limits, Origin, Told
 from .plan import Demand, Unit, Want

@@ -8,8 +8,8 @@ from typing import Iterable, Iterator, NamedTuple, Optional, cast
 from lxml import etree
 
 from ..errors import TrustError
-from ..hardened import xml_pull_parser
-from ..urls import safe_path
+from ..util.safe_parsers import xml_pull_parser
+from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
 MAX_PRIMARY_BYTES = 64 * 1024 * 1024  # as it is fetched; a distribution's with 60000 packages has 20

@@ -8,8 +8,8 @@ from typing import NamedTuple, Optional, Tuple
 from lxml import etree
 
 from ..errors import TrustError
-from ..hardened import xml_parser
-from ..urls import safe_path
+from ..util.safe_parsers import xml_parser
+from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
 MAX_REPOMD_BYTES = 1024 * 1024  # a real one is 2 to 10 KiB

@@ -7,7 +7,7 @@ import stat
 import time
 from typing import Iterator, List, Optional
 
-from .errors import UsageError
+from ..errors import UsageError
 
 PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # for its owner's eyes only; for everybody's
 LOCK_POLL_SECONDS = 0.05
