@@ -13,11 +13,11 @@ from tests.lab.wire import SILENCE, Response, Server
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import download as scheduler
-from yum_plugin.net import spool as spool_module
+from yum_plugin.net import partial_file as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
-from yum_plugin.net.rate import Meter, RateRules, View, judge
-from yum_plugin.net.spool import Spool, disk_error, require_space
+from yum_plugin.net.partial_file import Spool, disk_error, require_space
+from yum_plugin.net.stall import Meter, RateRules, View, judge
 from yum_plugin.net.transfer import Item, Source
 
 BLOB = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(12000))  # 384000 bytes

@@ -11,8 +11,8 @@ import trustme
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
+from yum_plugin.net.fanout import Crew, explain_tls
 from yum_plugin.net.fetch import Client, Limits, translate
-from yum_plugin.net.probe import Crew, explain_tls
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
 

@@ -432,7 +432,7 @@ def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
 
     script = ("import sys; sys.path.insert(0, {!r})\n"
               "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
-              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.probe import Crew\nnetwork = Network(proxy='')\n"
+              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.fanout import Crew\nnetwork = Network(proxy='')\n"
               "with separated([network], 60) as reach:\n"
               "    crew = Crew(reach.open)\n"
               "    for number in range({}): crew.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"

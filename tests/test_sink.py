@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from yum_plugin.net.sink import ALONE_BYTES, BATCH_BYTES, Sink
+from yum_plugin.net.writer_thread import ALONE_BYTES, BATCH_BYTES, Sink
 
 CHUNK = 16 * 1024
 SMALL, LARGE = ALONE_BYTES // CHUNK, 4 * ALONE_BYTES // CHUNK  # chunks

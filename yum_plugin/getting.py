@@ -18,8 +18,8 @@ from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .listing import PAGE, SELECTION, settled_list
 from .model import Mirror, MirrorList, Network
 from .net.download import Events, Fetched, Rules, download
+from .net.fanout import Crew, explain_tls
 from .net.fetch import Conversation, OpenConversation
-from .net.probe import Crew, explain_tls
 from .net.transfer import Attempt, Item, Source
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums

@@ -10,13 +10,13 @@ from .ask import Patience, ask_list_page, ask_selection
 from .errors import FetchError
 from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
+from .net.fanout import explain_tls
 from .net.fetch import Clients, Conversation, OpenConversation
-from .net.probe import explain_tls
 from .util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start without
     from .net.certificate import Certificate
-    from .net.ways import Ways
+    from .net.reachability import Ways
 
 RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
 
@@ -65,8 +65,8 @@ def explain(client: Conversation, error: FetchError, url: str, network: Network,
 
 
 def ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
-    """Try the ways to a server, as ``net.ways.ways_to`` does; ``client`` is a conversation opened for it."""
-    from .net.ways import ways_to
+    """Try the ways to a server, as ``net.reachability.ways_to`` does; ``client`` is a conversation opened for it."""
+    from .net.reachability import ways_to
     return ways_to(url, network, timeout_seconds)
 
 

@@ -18,8 +18,8 @@ from .errors import FetchError, MirrorsError, UsageError
 from .keyfiles import load_keys
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
+from .net.fanout import Crew, Outcome
 from .net.fetch import Conversation
-from .net.probe import Crew, Outcome
 from .reach import Reach, here
 from .sparing import needed
 from .state import State, known_list, resting

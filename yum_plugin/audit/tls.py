@@ -9,11 +9,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError
 from ..model import REPOMD
-from ..net.chain import finished_chain, served_chain, store_of
 from ..net.connect import connect
+from ..net.fanout import explain_tls
 from ..net.hello import OFFERED, SILENT, Offer, offers
-from ..net.probe import explain_tls
 from ..net.tls import make_context
+from ..net.tls_chain import finished_chain, served_chain, store_of
 from ..trust.freshness import duration
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..util.urls import host_of, port_of

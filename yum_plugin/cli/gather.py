@@ -7,9 +7,9 @@ from .. import __version__
 from ..choose import rank_candidates
 from ..history import Observation
 from ..model import Mirror, Repository
+from ..net.fanout import Crew
 from ..net.fetch import Conversation
-from ..net.probe import Crew
-from ..net.ways import Ways
+from ..net.reachability import Ways
 from ..reach import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state import Memory, Record

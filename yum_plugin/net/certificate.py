@@ -6,9 +6,9 @@ import ssl
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
-from .chain import time_of
 from .connect import clean_address, connect
 from .fetch import translate
+from .tls_chain import time_of
 
 MAX_NAMES = 20
 MAX_TEXT_CHARACTERS = 1000

@@ -18,8 +18,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
 from .fetch import Clients, Conversation, Limits, OpenConversation
-from .rate import HEDGE_SECONDS, Leave, RateRules, View, judge
-from .spool import disk_error, require_space
+from .partial_file import disk_error, require_space
+from .stall import HEDGE_SECONDS, Leave, RateRules, View, judge
 from .transfer import EARLIER, Attempt, File, Item, Source, Transfer
 
 OVERALL = 3  # as dnf's max_parallel_downloads: more only divides the host's line

@@ -11,7 +11,7 @@ _CODE_REFERENCES = {
     10: "tls-expired",
     18: "tls-untrusted",  # self-signed certificate
     19: "tls-untrusted",  # self-signed certificate in the chain
-    20: "tls-untrusted",  # the issuer is not known here: see net/chain.py for what was served
+    20: "tls-untrusted",  # the issuer is not known here: see net/tls_chain.py for what was served
     21: "tls-untrusted",
     62: "tls-hostname",
     64: "tls-hostname",  # IP address mismatch

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
 from .fetch import Conversation, Limits, Stream
-from .rate import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
-from .sink import Sink
-from .spool import Spool
+from .partial_file import Spool
+from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
+from .writer_thread import Sink
 
 FIRST_BYTES = 1024 * 1024  # of a mirror that has not kept its word yet
 EARLIER = ""  # instead of a mirror's URL: the part that an earlier run left

@@ -35,7 +35,7 @@ from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, Wir
 
 if TYPE_CHECKING:
     from ..net.certificate import Certificate
-    from ..net.ways import Ways
+    from ..net.reachability import Ways
 
 READY_SECONDS = 5.0
 GRACE_SECONDS = 1.0  # beyond a conversation's own end, which a healthy child keeps
@@ -345,7 +345,7 @@ def _explain(client: Conversation, error: FetchError, url: str, network: Network
 
 def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
     """As ``reach.ways``: the child connects."""
-    from ..net.ways import ANSWERS, Ways
+    from ..net.reachability import ANSWERS, Ways
     remote = cast(RemoteConversation, client)
     remote.ask(do="ways", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)

@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, TrustError
 from ..history import Observation
 from ..model import Mirror, Snapshot
-from ..net.ways import Ways
+from ..net.reachability import Ways
 
 STATES = {  # of a mirror, each with what it means
     "ok": "serves the newest signed metadata",

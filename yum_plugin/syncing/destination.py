@@ -19,7 +19,7 @@ import stat
 from typing import Dict, Iterator, Optional, Sequence, Set, Tuple
 
 from ..errors import UsageError
-from ..net.spool import disk_error
+from ..net.partial_file import disk_error
 from ..util.files import sync_folder
 from .plan import WORK, is_inside
 

@@ -4,7 +4,7 @@ import stat
 from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
-from ..net.spool import require_space
+from ..net.partial_file import require_space
 from ..trust.digest import DigestChecker
 from ..trust.primary import MAX_PRIMARY_BYTES
 from ..util.files import read_capped

@@ -17,7 +17,7 @@ import tempfile
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import MirrorsError, UsageError
-from ..net.spool import disk_error
+from ..net.partial_file import disk_error
 from .destination import Destination
 from .plan import Before, Deletions, Outcome, Unit, deletions, is_inside
 from .rounds import Job, Round

@@ -14,7 +14,7 @@ from ..model import Network
 from ..net.download import Events, Rules, download
 from ..net.fetch import Client
 from ..net.fetch import Limits as FetchLimits
-from ..net.spool import disk_error
+from ..net.partial_file import disk_error
 from ..net.tls import make_context
 from ..net.transfer import Item, Source
 from ..trust.digest import DigestChecker

@@ -7,9 +7,9 @@ from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 from ..errors import FetchError
 from ..model import Network
 from ..util.urls import host_of, port_of
-from .chain import has_ended, lacks_intermediates, served_chain
 from .connect import connect
 from .fetch import Clients, Conversation, OpenConversation
+from .tls_chain import has_ended, lacks_intermediates, served_chain
 from .transport import proxies_for
 
 Task = Callable[[Conversation], Any]
