@@ -1,7 +1,7 @@
 """Measures of the engine alone, started as the plugin starts it, for two repositories with nothing remembered."""
 from typing import Sequence
 
-from yum_plugin.config import KEYS
+from yum_plugin.host.settings import KEYS
 
 from .measure import Goal, Measure, Quantity, Samples, differences, in_turn
 from .stage import Stage

@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from yum_plugin.keyfiles import load_keys
+from yum_plugin.host.keyring import load_keys
 from yum_plugin.localrepo import RepositoryExaminer
 from yum_plugin.net.rsync import FILE, FOLDER, Bounds, Entry, parse_address
 from yum_plugin.syncing.destination import open_destination

@@ -9,7 +9,7 @@ from tests.craft import BORN, armor, key_packets, revocation, rsa_key
 from tests.lab.keys import OTHER
 from tests.test_cli import UPDATES, Admin
 from yum_plugin.cli.main import main
-from yum_plugin.rpmdb import read_imported
+from yum_plugin.host.rpmdb import read_imported
 
 
 class KeyKeeper(Admin):

@@ -7,7 +7,10 @@ import time
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from yum_plugin.config import (
+from yum_plugin.errors import UsageError
+from yum_plugin.host.inifile import MAX_BYTES, Entry, parse_ini
+from yum_plugin.host.repofiles import host_variables, main_options, read_repositories, replace_variables
+from yum_plugin.host.settings import (
     KEYS,
     MAX_VALUE_CHARACTERS,
     MAX_WARNINGS,
@@ -16,11 +19,8 @@ from yum_plugin.config import (
     repository_from_request,
     repository_path,
 )
-from yum_plugin.errors import UsageError
 from yum_plugin.hosts import bridge
-from yum_plugin.inifile import MAX_BYTES, Entry, parse_ini
 from yum_plugin.model import Network, Repository
-from yum_plugin.repofiles import host_variables, main_options, read_repositories, replace_variables
 
 from .world import DEFAULTS, read_values
 

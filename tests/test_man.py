@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.cli.main import SUBCOMMANDS
-from yum_plugin.config import KEYS
+from yum_plugin.host.settings import KEYS
 from yum_plugin.hosts.bridge import __file__ as BRIDGE
 
 PAGES = sorted((REPOSITORY_ROOT / "man").glob("*.8"))

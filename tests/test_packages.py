@@ -14,7 +14,7 @@ from tests.world import NOW, lab_repository, lab_settings
 from yum_plugin import packages, refused
 from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
-from yum_plugin.keyfiles import load_keys
+from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Mirror, Repository
 from yum_plugin.net.transfer import Attempt, Source
 from yum_plugin.packages import PackageJob, PackageRequest, PackageResult, Watch, fetch_packages, read_requests, verify_packages

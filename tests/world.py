@@ -3,7 +3,7 @@ import tempfile
 import time
 from typing import Any, List, Mapping
 
-from yum_plugin.config import Reading, read_settings
+from yum_plugin.host.settings import Reading, read_settings
 from yum_plugin.model import Mirror, Network, Repository, Snapshot
 
 from .lab.lab import Lab

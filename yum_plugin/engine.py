@@ -36,10 +36,10 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
 
-from .config import Settings, fragments_of, read_settings, repository_from_request
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
-from .keyfiles import load_keys
-from .logs import open_log
+from .host.keyring import load_keys
+from .host.log import open_log
+from .host.settings import Settings, fragments_of, read_settings, repository_from_request
 from .model import Network, Repository, Snapshot
 from .pins import active_pin, warning_without_packages
 from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together

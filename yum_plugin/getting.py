@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from .ask import Patience, ask_list_page, ask_selection
 from .choose import rank_candidates
-from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .host.settings import Settings
 from .listing import PAGE, SELECTION, settled_list
 from .model import Mirror, MirrorList, Network
 from .net.download import Events, Fetched, Rules, download

@@ -27,9 +27,9 @@ from typing import (
     Union,
 )
 
-from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .history import Observation
+from .host.settings import Settings
 from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
 from .net.fetch import OpenConversation

@@ -11,11 +11,11 @@ import logging
 import os
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .getpackages import primary_checker
 from .getting import Got, Wish, fetch_wishes
-from .keyfiles import load_keys
+from .host.keyring import load_keys
+from .host.settings import Settings
 from .metalink import render_metalink
 from .model import REPOMD, Probe, Snapshot
 from .net.transfer import Item, Source

@@ -15,7 +15,7 @@ import time
 from typing import NamedTuple, Optional
 
 from .errors import MirrorsError, TrustError
-from .keyfiles import load_keys
+from .host.keyring import load_keys
 from .model import REPOMD, Repository, Snapshot
 from .state import Decision, Pin, State, with_decision
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES

@@ -2,8 +2,8 @@
 import os
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .repofiles import main_options
-from .rpmdb import Installed
+from .host.repofiles import main_options
+from .host.rpmdb import Installed
 from .trust.evr import Key, evr_key
 from .trust.primary import PrimaryPackage
 from .util.files import inside

@@ -5,8 +5,8 @@ What the engine and ``xcpng-mirrors refresh`` call.
 import logging
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError, UsageError
+from .host.settings import Settings
 from .metalink import render_metalink
 from .model import Mirror, Repository, Snapshot
 from .pins import Held, hold, lift, warning

@@ -13,9 +13,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from .ask import Known, Patience, ask_mirror, redirector_roots
 from .choose import Poll, PollRules
-from .config import Settings
 from .errors import FetchError, MirrorsError, UsageError
-from .keyfiles import load_keys
+from .host.keyring import load_keys
+from .host.settings import Settings
 from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fanout import Crew, Outcome

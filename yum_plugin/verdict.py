@@ -2,9 +2,9 @@
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .choose import order_proven
-from .config import Settings
 from .errors import FetchError, MirrorsError, TrustError
 from .history import Observation
+from .host.settings import Settings
 from .listing import Candidates
 from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
 from .sparing import Need

@@ -3,7 +3,7 @@ import socket
 import time
 from typing import Any, Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..config import Settings
+from ..host.settings import Settings
 from ..model import Network
 from ..trust.keys import PublicKey
 

@@ -5,11 +5,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..config import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
 from ..errors import MirrorsError, UsageError
-from ..logs import FORMAT, open_log
+from ..host.log import FORMAT, open_log
+from ..host.repofiles import host_variables, main_options, read_repositories
+from ..host.settings import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
 from ..model import Repository, Snapshot
-from ..repofiles import host_variables, main_options, read_repositories
 from ..state import Pin, State
 from ..util.files import inside
 from .console import Console, printable, utc

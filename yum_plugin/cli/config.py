@@ -6,8 +6,8 @@ import sys
 import textwrap
 from typing import Any, Dict, List
 
-from ..config import KEYS, Key, Reading, config_file, fragments_of, read_settings
 from ..errors import EXIT_OK, EXIT_PROBLEM
+from ..host.settings import KEYS, Key, Reading, config_file, fragments_of, read_settings
 from .common import SCHEMA, add_config_arguments
 from .console import GAP, MAX_TEXT_CHARACTERS, Cell, Column, Console, printable, table, wrapped
 

@@ -18,17 +18,17 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..ask import redirector_roots
-from ..config import CONFIG_FILES, read_flag, split_words
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError
-from ..inifile import MAX_BYTES, parse_ini
-from ..keyfiles import RepositoryKeys, disagreements, look_at
+from ..host.inifile import MAX_BYTES, parse_ini
+from ..host.keyring import RepositoryKeys, disagreements, look_at
+from ..host.repofiles import main_options, section_in
+from ..host.rpmdb import imported_keys
+from ..host.settings import CONFIG_FILES, read_flag, split_words
 from ..model import REPOMD, Repository
 from ..net.fetch import Client, Limits
 from ..net.tls import make_context
 from ..net.transport import proxies_for
 from ..precheck import room_for
-from ..repofiles import main_options, section_in
-from ..rpmdb import imported_keys
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped
 from ..util.urls import authority_of, host_of

@@ -10,15 +10,15 @@ import sys
 import time
 from typing import Any, Dict, List, Sequence, Tuple
 
-from ..config import Settings
 from ..errors import FetchError, UsageError
 from ..getpackages import Shelf, get_packages
 from ..getting import MAX_BYTES, Got, Site, get_paths
-from ..keyfiles import DEFAULT_KEY_PATH
+from ..host.keyring import DEFAULT_KEY_PATH
+from ..host.repofiles import host_variables, main_options, read_repositories
+from ..host.settings import Settings
 from ..model import Mirror, Network, Repository
 from ..net.download import Rules
 from ..packages import rules_of, sources_of
-from ..repofiles import host_variables, main_options, read_repositories
 from ..resolve import Resolver
 from ..sources import base_of
 from ..state import State, known_list

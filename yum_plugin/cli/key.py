@@ -7,8 +7,8 @@ import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError
-from ..keyfiles import KeyFile, RepositoryKeys, disagreements, look_at
-from ..rpmdb import imported_keys
+from ..host.keyring import KeyFile, RepositoryKeys, disagreements, look_at
+from ..host.rpmdb import imported_keys
 from ..trust.keys import PublicKey
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host
 from .console import Console, utc, wrapped

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, MirrorsError, UsageError
 from ..getpackages import Shelf, read_packages
+from ..host.rpmdb import installed_packages
 from ..model import Snapshot
 from ..packages import rules_of, sources_of
 from ..pinning import Taking, packages_of
@@ -19,7 +20,6 @@ from ..pintoken import Token, read_token
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from ..reach import Reach
 from ..resolve import Resolver
-from ..rpmdb import installed_packages
 from ..trust.primary import PrimaryPackage
 from ..util.urls import authority_of
 from ..verdict import Answer

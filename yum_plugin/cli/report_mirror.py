@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from .. import __version__
 from ..ask import Patience
 from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
-from ..keyfiles import load_keys
+from ..host.keyring import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
 from ..reach import Reach

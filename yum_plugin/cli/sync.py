@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, List
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..logs import open_log
+from ..host.log import open_log
 from ..model import Network
 from ..net.rsync import parse_address
 from ..syncing.destination import open_destination

@@ -8,11 +8,11 @@ import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
-from .errors import UsageError
+from ..errors import UsageError
+from ..model import Network, Repository
+from ..util.files import inside, listed
+from ..util.urls import authority_of, clean_base_url, host_of, safe_repository_id
 from .inifile import MAX_BYTES, parse_ini
-from .model import Network, Repository
-from .util.files import inside, listed
-from .util.urls import authority_of, clean_base_url, host_of, safe_repository_id
 
 CONFIG_FILES = ("/etc/dnf/plugins/xcpng-mirrors.conf", "/etc/yum/pluginconf.d/xcpng-mirrors.conf")
 FRAGMENT_FOLDER = "/etc/xcpng-mirrors.d"

@@ -2,8 +2,8 @@
 import subprocess
 from typing import List, NamedTuple, Optional, Sequence
 
-from .errors import TrustError
-from .trust.keys import PublicKey, describe_key
+from ..errors import TrustError
+from ..trust.keys import PublicKey, describe_key
 
 RPM_SECONDS = 60  # a database that another process has locked makes rpm wait
 _BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"

@@ -5,11 +5,11 @@ import platform
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .config import Settings, read_flag, repository_from_request, split_words
-from .errors import UsageError
+from ..errors import UsageError
+from ..model import Repository
+from ..util.files import listed
 from .inifile import MAX_BYTES, parse_ini
-from .model import Repository
-from .util.files import listed
+from .settings import Settings, read_flag, repository_from_request, split_words
 
 MAX_FILES = 256  # .repo files or variables in one folder
 MAX_VARIABLE_BYTES = 1024

@@ -10,11 +10,11 @@ import pwd
 import stat
 from typing import List, NamedTuple, Optional, Sequence
 
-from .errors import MirrorsError, TrustError, UsageError
-from .model import Repository
-from .trust.armor import MAX_FILE_BYTES
-from .trust.keys import PublicKey, describe_key, load_pinned_key
-from .util.files import read_capped, read_trusted
+from ..errors import MirrorsError, TrustError, UsageError
+from ..model import Repository
+from ..trust.armor import MAX_FILE_BYTES
+from ..trust.keys import PublicKey, describe_key, load_pinned_key
+from ..util.files import read_capped, read_trusted
 
 DEFAULT_KEY_PATH = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"  # of the package xcp-ng-release
 
