@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.craft import NOW, key_packets, new_packet, signature, v3_signature
 from tests.craft_rpm import KEY, PAYLOAD, binary, header, lead, main_header, main_tags, rpm, string
-from tests.test_checksums import GOOD as SUMS
+from tests.test_checksum_file import GOOD as SUMS
 from tests.test_fuzz_trust import SIGNATURE_REFERENCES, mutations, returns_or_refuses
-from yum_plugin.trust.checksums import parse_checksums
+from yum_plugin.trust.checksum_file import parse_checksums
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.rpmfile import RpmVerifier, verify_rpm
 from yum_plugin.trust.rpmheader import INTRODUCTION_BYTES, MAIN, SIGNATURE, body_bytes, read_header

@@ -31,7 +31,7 @@ from tests.craft import (
     v3_signature,
 )
 from yum_plugin.errors import TrustError
-from yum_plugin.trust import hashing, keys, mathematics
+from yum_plugin.trust import hashing, keys, publickey
 from yum_plugin.trust.keys import describe_key, load_pinned_key
 from yum_plugin.trust.packets import read_packets
 
@@ -304,7 +304,7 @@ def test_a_user_id_cannot_write_to_the_terminal():
 @pytest.fixture
 def no_sha1(monkeypatch):
     """A platform whose cryptography refuses SHA-1 signatures, as RHEL 9's does."""
-    real = mathematics.verify_digest
+    real = publickey.verify_digest
 
     def refuse(material, algorithm, digest_name, digest, numbers):
         if digest_name == "sha1":
@@ -355,7 +355,7 @@ def test_cryptography_that_refuses_a_digest_is_reported_as_unsupported(monkeypat
             raise UnsupportedAlgorithm("SHA-1 is not for signatures here")
 
     with pytest.raises(TrustError) as refused:
-        mathematics.verify_digest(Refusing(), "RSA", "sha1", bytes(20), (1,))
+        publickey.verify_digest(Refusing(), "RSA", "sha1", bytes(20), (1,))
     assert refused.value.reference == "unsupported"
 
 

@@ -22,7 +22,7 @@ from .net.fanout import Crew, explain_tls
 from .net.fetch import Conversation, OpenConversation
 from .net.transfer import Attempt, Item, Source
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from .trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from .trust.digest import DigestChecker
 from .trust.keys import PublicKey
 from .trust.openpgp import Verdict, verify_detached

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, List,
 
 from .errors import FetchError, MirrorsError, TrustError, UsageError, describe
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.checksums import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from .trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from .trust.digest import DigestChecker
 from .trust.keys import PublicKey
 from .trust.openpgp import DetachedVerifier, Verdict, verify_detached

@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from ..errors import FetchError, MirrorsError, TrustError
 from ..net.fetch import Client
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.checksums import MAX_SUMS_BYTES, parse_checksums
+from ..trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
 from ..trust.digest import DigestChecker
 from ..trust.openpgp import verify_detached
 from ..verifying import SUMS_NAME

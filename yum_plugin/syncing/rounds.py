@@ -8,7 +8,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.checksums import MAX_SUMS_BYTES
+from ..trust.checksum_file import MAX_SUMS_BYTES
 from ..trust.keys import PublicKey
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..util.files import read_capped

@@ -10,7 +10,7 @@ import hashlib
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import TrustError
-from ..trust.checksums import parse_checksums
+from ..trust.checksum_file import parse_checksums
 from ..trust.freshness import duration
 from ..trust.keys import PublicKey
 from ..trust.metadata import RepomdProver

@@ -15,8 +15,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import TrustError
 from . import armor, packets
 from .hashing import STRONG_DIGESTS, new_hash
-from .mathematics import verify_digest
 from .packets import Signature
+from .publickey import verify_digest
 
 MIN_BITS = {"RSA": 2048, "DSA": 2048, "ECDSA": 256, "EdDSA": 256}
 _KEY_TAGS = frozenset(

@@ -20,8 +20,8 @@ from ..errors import TrustError
 from .armor import dearmor
 from .hashing import new_hash, require_strong
 from .keys import PublicKey
-from .mathematics import verify_digest
 from .packets import Signature, names_only, read_signatures
+from .publickey import verify_digest
 
 MAX_CLOCK_SKEW_SECONDS = 24 * 3600
 _BINARY_DOCUMENT = 0x00  # RFC 9580 section 5.2.1.1

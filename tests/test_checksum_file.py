@@ -7,7 +7,7 @@ from time import process_time
 import pytest
 
 from yum_plugin.errors import TrustError
-from yum_plugin.trust.checksums import MAX_FILES, MAX_SUMS_BYTES, find_checksum, parse_checksums
+from yum_plugin.trust.checksum_file import MAX_FILES, MAX_SUMS_BYTES, find_checksum, parse_checksums
 
 SUM = "0123456789abcdef" * 4
 OTHER_SUM = "fedcba9876543210" * 4
