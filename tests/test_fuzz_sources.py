@@ -11,7 +11,8 @@ from yum_plugin.host.repofiles import read_repositories, replace_variables
 from yum_plugin.host.settings import read_settings, repository_from_request
 from yum_plugin.metalink import render_metalink
 from yum_plugin.model import Mirror, MirrorList, Repository, Snapshot
-from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, merge, metalink, mirrorbits, plain
+from yum_plugin.sources import metalink, mirrorbits, plain
+from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, merge
 from yum_plugin.util.urls import clean_base_url
 
 from .world import DEFAULTS

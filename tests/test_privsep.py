@@ -18,14 +18,13 @@ from tests.faults_table import good_mirrors, own_lines
 from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
 from yum_plugin import reach
-from yum_plugin.ask import Patience
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
-from yum_plugin.listing import PAGE
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import Client, Limits
 from yum_plugin.privsep import parent, wire
 from yum_plugin.privsep.confine import NOBODY
 from yum_plugin.privsep.parent import RemoteConversation, separated
+from yum_plugin.sources.redirector import PAGE, Patience
 
 from .conftest import REPOSITORY_ROOT
 from .rawserver import RawServer, says, stays_silent_after

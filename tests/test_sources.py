@@ -7,8 +7,9 @@ import pytest
 
 from yum_plugin.errors import FetchError
 from yum_plugin.model import Mirror, MirrorList
-from yum_plugin.sources import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, clean_percent, merge, metalink, mirrorbits, plain
-from yum_plugin.sources.forms import parse_list
+from yum_plugin.sources import metalink, mirrorbits, plain
+from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, clean_percent, merge
+from yum_plugin.sources.list_forms import parse_list
 
 REPOSITORY = "8/8.3/updates/x86_64/"
 PATH = REPOSITORY + "repodata/repomd.xml"

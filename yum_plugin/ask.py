@@ -1,33 +1,20 @@
-"""What is asked of one server: a mirror list of the redirector, a proven repomd.xml of a mirror.
+"""What is asked of one mirror: a proven repomd.xml, and a sample of what that names.
 
 Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
 """
 import hashlib
-from typing import Callable, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
-from .errors import FetchError, MirrorsError, TrustError
-from .model import REPOMD, Mirror, MirrorList, Probe, Repository
-from .net.fetch import Answer, Conversation, Limits
-from .sources import mirrorbits
-from .sources.forms import parse_list
+from .errors import FetchError, TrustError
+from .model import REPOMD, Mirror, Probe
+from .net.fetch import Answer, Conversation
+from .sources.redirector import Patience
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import Proven, RepomdProver
 from .trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
-MAX_LIST_BYTES = 2 * 1024 * 1024
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
 SAMPLE_BYTES = 4 * 1024
-
-
-class Patience(NamedTuple):
-    """Time-outs of one request, in seconds."""
-
-    connect_seconds: float
-    read_seconds: float
-
-    def limits(self, max_bytes: int) -> Limits:
-        """Return the limits of a request that may bring ``max_bytes``."""
-        return Limits(max_bytes, self.connect_seconds, self.read_seconds)
 
 
 class Known(NamedTuple):
@@ -35,73 +22,6 @@ class Known(NamedTuple):
 
     sha256: str = ""  # "": none
     signature: bytes = b""
-
-
-def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
-    """List where the redirector of a repository may answer: https first, then the .repo file's own scheme.
-
-    Args:
-        repository: its baseurls are looked through.
-        redirectors: host or host:port names that are redirectors.
-
-    Returns:
-        Root URLs ending in "/"; empty if no baseurl is on a redirector.
-    """
-    for url in repository.base_urls:
-        scheme, rest = url.split("://", 1)
-        authority = rest.split("/", 1)[0]
-        if authority.lower() in redirectors or authority.rpartition(":")[0].lower() in redirectors:
-            own = "{}://{}/".format(scheme, authority)
-            secure = "https://{}/".format(authority)
-            return (secure,) if own == secure else (secure, own)
-    return ()
-
-
-def ask_list_page(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
-    """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
-
-    Args:
-        client: to talk through.
-        roots: from ``redirector_roots``.
-        path: of the file that the mirrors must have.
-        patience: time-outs.
-
-    Returns:
-        The list, base URLs as ``sources`` gives them.
-
-    Raises:
-        FetchError: no root gave a list.
-    """
-    def once(root: str) -> MirrorList:
-        return parse_list(client.get(root + path + "?mirrorlist", patience.limits(MAX_LIST_BYTES)).body, path)
-
-    return _first(roots, once)
-
-
-def ask_selection(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
-    """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
-
-    Arguments and errors as of ``ask_list_page``.
-    """
-    def once(root: str) -> MirrorList:
-        answer = client.get(root + path + "?https=1", patience.limits(MAX_LIST_BYTES), {"Accept": "application/json"},
-                            accept=(200, 301, 302, 303, 307, 308))
-        if answer.status != 200:
-            return mirrorbits.parse_redirect(answer.headers.get("location", ""), answer.links, path)
-        return parse_list(answer.body, path)
-
-    return _first(roots, once)
-
-
-def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorList:
-    """Return the first root's answer; the last root's error if none answers."""
-    error: MirrorsError = FetchError("unreachable", "no redirector is configured for this repository")
-    for root in roots:
-        try:
-            return once(root)
-        except FetchError as failure:
-            error = failure
-    raise error
 
 
 class Signed(NamedTuple):

@@ -3,12 +3,9 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .choose import rank_candidates
 from .model import Mirror, MirrorList, Repository
-from .sources import merge
+from .sources.collector import merge
+from .sources.redirector import FORMS, PAGE
 from .util.urls import authority_of, host_of
-
-PAGE = "page"  # the complete list; first, because it is merged in this order
-SELECTION = "selection"
-FORMS = (PAGE, SELECTION)
 
 
 class Candidates(NamedTuple):

@@ -1,18 +1,19 @@
 """A close look at one mirror: both signed files of a repository with all that came with them, and the certificate.
 
-Unlike ``ask.ask_mirror`` it goes on after the first thing that is wrong, and keeps status and headers as evidence.
+Unlike ``probe.ask_mirror`` it goes on after the first thing that is wrong, and keeps status and headers as evidence.
 """
 import hashlib
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from .ask import Patience, sample_metadata
+from .ask import sample_metadata
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, Repository, Snapshot
 from .net.certificate import Certificate
 from .net.fetch import Conversation, status_error
 from .net.transport import proxies_for
 from .reach import Reach
+from .sources.redirector import Patience
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import RepomdProver
 from .trust.repomd import MAX_REPOMD_BYTES

@@ -6,12 +6,11 @@ look at certificates. A ``Reach`` says who does these; everything else is the sa
 import contextlib
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
 
-from .ask import Patience, ask_list_page, ask_selection
 from .errors import FetchError
-from .listing import PAGE, SELECTION
 from .model import MirrorList, Network
 from .net.fanout import explain_tls
 from .net.fetch import Clients, Conversation, OpenConversation
+from .sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
 from .util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start without
@@ -55,7 +54,7 @@ def together(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
 
 
 def ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
-    """Ask for one form of a mirror list: PAGE or SELECTION; else as ``ask.ask_list_page``."""
+    """Ask for one form of a mirror list: PAGE or SELECTION; else as ``sources.redirector.ask_list_page``."""
     return _FORMS[form](client, roots, path, patience)
 
 

@@ -11,16 +11,17 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
-from .ask import Known, Patience, ask_mirror, redirector_roots
+from .ask import Known, ask_mirror
 from .choose import Poll, PollRules
 from .errors import FetchError, MirrorsError, UsageError
 from .host.keyring import load_keys
 from .host.settings import Settings
-from .listing import PAGE, SELECTION, Candidates, ListRules, candidates, settled_list
+from .listing import Candidates, ListRules, candidates, settled_list
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fanout import Crew, Outcome
 from .net.fetch import Conversation
 from .reach import Reach, here
+from .sources.redirector import PAGE, SELECTION, Patience, redirector_roots
 from .sparing import needed
 from .state import State, known_list, resting
 from .trust.metadata import RepomdProver

@@ -17,7 +17,6 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..ask import redirector_roots
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError
 from ..host.inifile import MAX_BYTES, parse_ini
 from ..host.keyring import RepositoryKeys, disagreements, look_at
@@ -29,6 +28,7 @@ from ..net.fetch import Client, Limits
 from ..net.tls import make_context
 from ..net.transport import proxies_for
 from ..precheck import room_for
+from ..sources.redirector import redirector_roots
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped
 from ..util.urls import authority_of, host_of

@@ -20,7 +20,7 @@ from ..model import Mirror, Network, Repository
 from ..net.download import Rules
 from ..packages import rules_of, sources_of
 from ..resolve import Resolver
-from ..sources import base_of
+from ..sources.collector import base_of
 from ..state import State, known_list
 from ..util.files import inside
 from ..util.urls import authority_of

@@ -6,7 +6,6 @@ import time
 from typing import Any, Dict, List, Sequence, Tuple
 
 from .. import __version__
-from ..ask import Patience
 from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
@@ -16,6 +15,7 @@ from ..refused import Kept, kept_aside
 from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of
 from ..resolve import Resolver
+from ..sources.redirector import Patience
 from ..trust.metadata import RepomdProver
 from ..util.urls import authority_of
 from ..verdict import Answer

@@ -14,12 +14,12 @@ import stat
 import threading
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Sequence
 
-from .. import ask
 from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
 from ..net.fetch import Client, Limits
 from ..net.tls import make_context
 from ..reach import ask_list, certificate, explain, ways
+from ..sources.redirector import Patience
 from .confine import Bounds, confine
 from .wire import (
     DATA,
@@ -205,7 +205,7 @@ def _open(served: Served, request: Dict[str, Any]) -> None:
 
 
 def _list(served: Served, request: Dict[str, Any]) -> None:
-    found = ask_list(served.client, request["form"], request["roots"], request["path"], ask.Patience(*request["patience"]))
+    found = ask_list(served.client, request["form"], request["roots"], request["path"], Patience(*request["patience"]))
     mirrors: List[Any] = [list(mirror) for mirror in found.mirrors]
     send_value(served.sock, VALUE, {"mirrors": mirrors, "sha256": found.sha256, "dropped": found.dropped})
 

@@ -23,13 +23,13 @@ from typing import (
     cast,
 )
 
-from ..ask import Patience
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
 from ..net.connect import clean_address
 from ..net.fetch import Conversation, Limits, Stream
 from ..reach import Reach, here
-from ..sources import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
+from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
+from ..sources.redirector import Patience
 from .confine import Bounds
 from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
 

@@ -6,7 +6,7 @@ from lxml import etree
 from ..errors import FetchError
 from ..model import MirrorList
 from ..util.safe_parsers import xml_parser
-from . import Collector, clean_number
+from .collector import Collector, clean_number
 
 _V3 = "{http://www.metalinker.org/}"
 _RFC5854 = "{urn:ietf:params:xml:ns:metalink}"

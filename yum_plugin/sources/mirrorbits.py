@@ -15,7 +15,7 @@ from requests.utils import parse_header_links
 from ..errors import FetchError
 from ..model import MirrorList
 from ..util.safe_parsers import HtmlReader
-from . import MAX_MIRRORS, Collector, clean_number, clean_percent
+from .collector import MAX_MIRRORS, Collector, clean_number, clean_percent
 
 MAX_LINKS = 64
 MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client allows that much a line

@@ -1,7 +1,7 @@
 """Plain mirrorlist text, as yum's and dnf's ``mirrorlist=`` reads it: a URL a line, "#" begins a comment."""
 from ..errors import FetchError
 from ..model import REPOMD, MirrorList
-from . import MAX_MIRRORS, Collector
+from .collector import MAX_MIRRORS, Collector
 
 MAX_LINES = 4 * MAX_MIRRORS
 

@@ -1,0 +1,164 @@
+"""Where mirrors come from: pure parsers, an answer's bytes or headers in, a MirrorList out.
+
+What a source says is advice, never proof: it only decides whom to ask.
+Every parser is linear in its input, keeps at most MAX_MIRRORS entries and MAX_DROPPED reasons,
+and raises FetchError("bad-answer") for an answer that is no list of mirrors at all.
+Callers cap the size of the answer (list page 2 MiB) before it comes here.
+"""
+import re
+from typing import Dict, List, Sequence, Set
+from urllib.parse import urlsplit
+
+from ..model import Mirror, MirrorList
+from ..util.urls import clean_base_url
+
+MAX_MIRRORS = 256  # entries looked at in one list; the rest is only counted
+MAX_DROPPED = 32  # reasons kept
+MAX_TEXT_CHARACTERS = 100  # of a name or a reason
+MAX_RANK = 999999
+SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # model.Mirror.source of what is in a list
+_SHA256_CHARACTERS = 64
+_NUMBER = re.compile(r"^[0-9]{1,6}\Z")
+_PERCENT = re.compile(r"^(100|[0-9]{1,2})%\Z")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def clean_text(text: str) -> str:
+    """Make a server's words fit for a terminal and a log: one line, printable, not long."""
+    return "".join(character if character.isprintable() else "?" for character in text[:MAX_TEXT_CHARACTERS]).strip()
+
+
+def clean_country(text: str) -> str:
+    """Return the first ISO 3166 code of a list such as "fr, de" in upper case, "" if there is none."""
+    words = text[:MAX_TEXT_CHARACTERS].replace(",", " ").split()
+    code = words[0].upper() if words else ""
+    return code if len(code) == 2 and all("A" <= letter <= "Z" for letter in code) else ""
+
+
+def clean_sha256(text: str) -> str:
+    """Return a SHA-256 in lower-case hex, "" for anything else ("N/A", other lengths)."""
+    digest = text.strip().lower() if len(text) < 2 * _SHA256_CHARACTERS else ""
+    return digest if len(digest) == _SHA256_CHARACTERS and set(digest) <= set("0123456789abcdef") else ""
+
+
+def base_of(url: str, path: str) -> str:
+    """Return what stands before ``path`` in the URL of a file.
+
+    Raises:
+        ValueError: the URL does not name ``path``, or its base is none that we use.
+    """
+    if not url.endswith("/" + path):
+        raise ValueError("not the file that was asked for")
+    return clean_base_url(url[: -len(path)])
+
+
+def clean_mirror(mirror: Mirror) -> Mirror:
+    """Return a mirror of another process's making as one of ours would be.
+
+    Raises:
+        TypeError, ValueError: no source of ours makes such a one.
+    """
+    if mirror.source not in SOURCES or not (0 <= mirror.rank <= MAX_RANK and 0 <= mirror.weight <= 100):
+        raise ValueError("no mirror of a list")
+    return Mirror(clean_base_url(mirror.url), clean_text(mirror.name), clean_country(mirror.country), mirror.source,
+                  int(mirror.rank), clean_text(mirror.excluded), int(mirror.weight))
+
+
+def clean_number(text: str) -> int:
+    """Return a rank or priority of up to six ASCII digits, 0 for anything else."""
+    return int(text) if _NUMBER.match(text) else 0
+
+
+def clean_percent(text: str) -> int:
+    """Return what stands before the "%", 0 to 100; 0 for anything else ("n/a")."""
+    match = _PERCENT.match(text)
+    return int(match.group(1)) if match else 0
+
+
+class Collector:
+    """Gathers the entries of one source, each URL once, at most MAX_MIRRORS.
+
+    Args:
+        source: what ``Mirror.source`` is to say.
+        only_origin: the redirector says that no mirror has the file: what it offers are its
+            fallbacks, their ``source`` is "origin".
+    """
+
+    def __init__(self, source: str, only_origin: bool = False) -> None:
+        self._source = source
+        self._usable_source = "origin" if only_origin else source
+        self._mirrors: List[Mirror] = []
+        self._dropped: List[str] = []
+        self._seen: Set[str] = set()
+
+    def add(self, url: str, path: str = "", name: str = "", country: str = "", rank: int = 0, excluded: str = "",
+            weight: int = 0) -> None:
+        """Take an entry, or note why it is not believed.
+
+        Args:
+            url: the URL of the file, or of the base if ``path`` is "".
+            path: the file's path below the base.
+            name, country, excluded: the source's own words, cleaned here.
+            rank: 1 for the first choice; 0 for the next one in the order of arrival.
+            weight: see ``Mirror``.
+        """
+        try:
+            base = base_of(url, path) if path else clean_base_url(url)
+        except ValueError as problem:
+            self.drop(url, str(problem))
+            return
+        if len(self._mirrors) >= MAX_MIRRORS:
+            self.drop(url, "more than {} mirrors".format(MAX_MIRRORS))
+        elif base not in self._seen:
+            self._seen.add(base)
+            source = self._source if excluded else self._usable_source
+            place = 0 if excluded else rank or len(self._seen)
+            self._mirrors.append(
+                Mirror(base, clean_text(name), clean_country(country), source, place, clean_text(excluded), weight))
+
+    def drop(self, entry: str, reason: str) -> None:
+        """Note an entry that is not used; what stands before an "@" may be a password and is not repeated."""
+        if len(self._dropped) < MAX_DROPPED:
+            self._dropped.append("{}: {}".format(clean_text(entry.rpartition("@")[2]) or "an entry", reason))
+
+    def result(self, sha256: str = "") -> MirrorList:
+        """Return what was gathered: by rank, the excluded ones last."""
+        ordered = sorted(self._mirrors, key=lambda mirror: (bool(mirror.excluded), mirror.rank))
+        return MirrorList(tuple(ordered), clean_sha256(sha256), tuple(self._dropped))
+
+
+def merge(lists: Sequence[MirrorList]) -> MirrorList:
+    """Make one list of what several sources say about one file.
+
+    Args:
+        lists: the most complete one first.
+
+    Returns:
+        Every mirror once, in the order of its first appearance, ranks numbered anew from 1.
+        Of the http and https URL of one host and path, https is kept. Whether a mirror is
+        excluded is said by the first list that has it. ``sha256`` is the first one named.
+    """
+    found: Dict[str, Mirror] = {}
+    for mirror in (mirror for entries in lists for mirror in entries.mirrors):
+        place = _without_scheme(mirror.url)
+        found[place] = _united(found[place], mirror) if place in found else mirror
+    usable = [mirror for mirror in found.values() if not mirror.excluded]
+    ranked = [mirror._replace(rank=rank) for rank, mirror in enumerate(usable, 1)]
+    excluded = [mirror._replace(rank=0) for mirror in found.values() if mirror.excluded]
+    dropped = [reason for entries in lists for reason in entries.dropped][:MAX_DROPPED]
+    sha256 = next((entries.sha256 for entries in lists if entries.sha256), "")
+    return MirrorList(tuple(ranked + excluded), sha256, tuple(dropped))
+
+
+def _without_scheme(url: str) -> str:
+    """Return host, port and path: the same for the http and the https URL of one mirror."""
+    parts = urlsplit(url)
+    host = parts.netloc.lower()
+    port = _DEFAULT_PORTS[parts.scheme]
+    return (host[: -len(port)] if host.endswith(port) else host) + parts.path
+
+
+def _united(first: Mirror, other: Mirror) -> Mirror:
+    """Add to the first mention of a mirror what a later one knows better."""
+    secure = other.url if other.url.startswith("https:") and first.url.startswith("http:") else first.url
+    return first._replace(url=secure, name=first.name or other.name, country=first.country or other.country)
