@@ -22,7 +22,7 @@ from yum_plugin.cli.console import Cell, Column, printable, shortened, table, wi
 from yum_plugin.cli.status import STALE_SECONDS, status_of
 from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Repository, Snapshot
-from yum_plugin.state import Memory, Record, State
+from yum_plugin.state.store import Memory, Record, State
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COMMAND = [sys.executable, "-m", "yum_plugin"]

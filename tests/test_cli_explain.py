@@ -5,7 +5,7 @@ import re
 import pytest
 
 from yum_plugin.cli.main import main
-from yum_plugin.state import Decision, Memory, Record, State, with_decision
+from yum_plugin.state.store import Decision, Memory, Record, State, with_decision
 from yum_plugin.util.urls import authority_of
 
 from .test_cli import NOW, UPDATES, Admin

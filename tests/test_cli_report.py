@@ -16,7 +16,7 @@ from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Ways, ways_to
 from yum_plugin.refused import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.report.values import Finding, Site
-from yum_plugin.state import State
+from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 
 from .rawserver import RawServer, never_speaks

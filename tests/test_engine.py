@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from yum_plugin import engine
 from yum_plugin.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE
-from yum_plugin.state import State
+from yum_plugin.state.store import State
 
 from .conftest import REPOSITORY_ROOT
 

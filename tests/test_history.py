@@ -6,11 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yum_plugin import history
-from yum_plugin.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
 from yum_plugin.host.log import open_log
 from yum_plugin.model import Probe
-from yum_plugin.state import State
+from yum_plugin.state.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
+from yum_plugin.state.store import State, history
 from yum_plugin.verdict import observations_of
 
 from .test_files import plant

@@ -4,7 +4,7 @@ import pytest
 from yum_plugin.listing import ListRules, candidates, settled_list
 from yum_plugin.model import Mirror, MirrorList, Repository
 from yum_plugin.sources.redirector import PAGE, SELECTION
-from yum_plugin.state import Memory, known_list
+from yum_plugin.state.store import Memory, known_list
 
 from .world import mirror
 

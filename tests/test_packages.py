@@ -18,7 +18,7 @@ from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Mirror, Repository
 from yum_plugin.net.transfer import Attempt, Source
 from yum_plugin.packages import PackageJob, PackageRequest, PackageResult, Watch, fetch_packages, read_requests, verify_packages
-from yum_plugin.state import Memory, Record, State
+from yum_plugin.state.store import Memory, Record, State
 
 LOCATION = "Packages/lab-agent-2.0-1.noarch.rpm"
 # How a mirror's packages are bad -> the reference that is told of it.

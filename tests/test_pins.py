@@ -17,8 +17,8 @@ from tests.world import NOW
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Snapshot
-from yum_plugin.pintoken import MAX_SECONDS, Agreed, Token, read_token
-from yum_plugin.state import MAX_CLOCK_STEP_SECONDS, Pin, State
+from yum_plugin.state.pool_token import MAX_SECONDS, Agreed, Token, read_token
+from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, Pin, State
 
 UPDATES = "xcp-ng-updates"
 DIGEST = "ab" * 32

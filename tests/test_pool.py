@@ -10,8 +10,8 @@ from tests.lab.plugin import state_path
 from tests.lab.pool import PoolHost, write_xe
 from tests.lab.repositories import repository_path
 from yum_plugin.cli.main import main
-from yum_plugin.pintoken import Agreed, Token
 from yum_plugin.pool import Member, Pool, read_members
+from yum_plugin.state.pool_token import Agreed, Token
 from yum_plugin.util.urls import host_of
 
 MISSING = "The requested plugin could not be found.\nname: xcpng-mirrors\n"

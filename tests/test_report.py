@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yum_plugin.errors import FetchError, TrustError
-from yum_plugin.history import Observation
 from yum_plugin.look import FileLook, Look
 from yum_plugin.model import Mirror
 from yum_plugin.net.certificate import Certificate
@@ -28,6 +27,7 @@ from yum_plugin.report.style import STYLE
 from yum_plugin.report.values import ORDER, STATES, Finding, Report, Site, sites_of, state_of
 from yum_plugin.report.world import land_along, rings
 from yum_plugin.report.worldmap import SIZE, marks_of, spread, world_map
+from yum_plugin.state.history import Observation
 
 from .report_world import HOSTILE, report
 from .world import DAY, NOW, snapshot

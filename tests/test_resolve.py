@@ -10,7 +10,7 @@ from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.refresh import is_refusal, refresh
 from yum_plugin.resolve import Options, Resolver
-from yum_plugin.state import Memory, State
+from yum_plugin.state.store import Memory, State
 
 from .lab.wire import SILENCE, document
 from .test_dnf import METADATA_FAULTS, TRUST_FAULTS

@@ -4,7 +4,7 @@ import pytest
 from yum_plugin.listing import Candidates
 from yum_plugin.model import MirrorList, Repository
 from yum_plugin.sparing import MAX_EXPIRE_SECONDS, MAX_STILL, Need, due_at, holding, needed
-from yum_plugin.state import Memory
+from yum_plugin.state.store import Memory
 
 from .world import NOW, mirror, mirrors, snapshot
 

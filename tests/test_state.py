@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Mirror, Probe
-from yum_plugin.state import (
+from yum_plugin.state.store import (
     MAX_DECISIONS,
     MAX_REASON_CHARACTERS,
     MAX_REJECTED,

@@ -4,7 +4,7 @@ import pytest
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.listing import Candidates
 from yum_plugin.model import Mirror, MirrorList, Probe, Repository
-from yum_plugin.state import Memory, Record
+from yum_plugin.state.store import Memory, Record
 from yum_plugin.verdict import Findings, conclude
 
 from .world import DAY, NOW, mirror, snapshot

@@ -41,12 +41,12 @@ from .host.keyring import load_keys
 from .host.log import open_log
 from .host.settings import Settings, fragments_of, read_settings, repository_from_request
 from .model import Network, Repository, Snapshot
-from .pins import active_pin, warning_without_packages
 from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
 from .sparing import holding
-from .state import State
+from .state.snapshot_pin import active_pin, warning_without_packages
+from .state.store import State
 from .util.files import inside
 
 if TYPE_CHECKING:

@@ -28,14 +28,14 @@ from typing import (
 )
 
 from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .history import Observation
 from .host.settings import Settings
 from .model import Mirror, Probe, Repository
 from .net.download import Events, Fetched, Rules, download
 from .net.fetch import OpenConversation
 from .net.transfer import Attempt, Item, Source
 from .refused import keep_aside
-from .state import Decision, Memory, State, judge_record, resting, with_decision
+from .state.history import Observation
+from .state.store import Decision, Memory, State, judge_record, resting, with_decision
 from .trust.hashing import new_hash, require_strong
 from .trust.keys import PublicKey
 from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity

@@ -1,6 +1,6 @@
-"""Taking a pin: prove that exactly the metadata which a pool agreed on can be had, and keep all of it (``pins.py`` holds it).
+"""Taking a pin: prove that exactly the metadata which a pool agreed on can be had, and keep all of it for ``snapshot_pin.py``.
 
-    1. The token (``pintoken.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key; if those
+    1. The token (``pool_token.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key; if those
        asked at first do not, all are asked, for mirrors that lag serve it longest. What this host has pinned already counts.
     2. It must not be older than what this host has accepted: no token lowers the high-water mark.
     3. All metadata that it names is fetched into the state, each file by its checksum in it; the signature is proven there.
@@ -20,11 +20,11 @@ from .metalink import render_metalink
 from .model import REPOMD, Probe, Snapshot
 from .net.transfer import Item, Source
 from .packages import rules_of, sources_of
-from .pins import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
-from .pintoken import Agreed, Token
 from .reach import Reach
 from .resolve import Options, Resolver
-from .state import Decision, Pin, State, with_decision
+from .state.pool_token import Agreed, Token
+from .state.snapshot_pin import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
+from .state.store import Decision, Pin, State, with_decision
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.digest import DigestChecker
 from .trust.freshness import is_rollback

@@ -10,8 +10,8 @@ import shutil
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import FetchError, MirrorsError, UsageError
-from .pintoken import Agreed, Token
 from .programs import Done, run_all
+from .state.pool_token import Agreed, Token
 from .util.files import inside, read_capped
 
 PLUGIN = "xcpng-mirrors"

@@ -9,10 +9,10 @@ from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .host.settings import Settings
 from .metalink import render_metalink
 from .model import Mirror, Repository, Snapshot
-from .pins import Held, hold, lift, warning
 from .reach import Reach
 from .resolve import Clock, Options, Resolver
-from .state import Decision, Memory, State, with_decision
+from .state.snapshot_pin import Held, hold, lift, warning
+from .state.store import Decision, Memory, State, with_decision
 from .trust.freshness import duration
 from .verdict import Answer, observations_of
 

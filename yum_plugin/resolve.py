@@ -23,7 +23,7 @@ from .net.fetch import Conversation
 from .reach import Reach, here
 from .sources.redirector import PAGE, SELECTION, Patience, redirector_roots
 from .sparing import needed
-from .state import State, known_list, resting
+from .state.store import State, known_list, resting
 from .trust.metadata import RepomdProver
 from .util.urls import host_of
 from .verdict import Answer, Findings, conclude

@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .listing import Candidates
 from .model import Mirror, Repository, Snapshot
-from .state import Memory
+from .state.store import Memory
 from .trust.freshness import is_rollback
 
 MAX_EXPIRE_SECONDS = 48 * 3600.0  # dnf.conf(5): what it asks after by default; also for "never"

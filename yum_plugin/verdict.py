@@ -3,12 +3,12 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .choose import order_proven
 from .errors import FetchError, MirrorsError, TrustError
-from .history import Observation
 from .host.settings import Settings
 from .listing import Candidates
 from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
 from .sparing import Need
-from .state import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
+from .state.history import Observation
+from .state.store import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from .trust.freshness import Choice, Offer, choose, duration, note_of
 from .util.urls import authority_of
 

@@ -12,7 +12,7 @@ from yum_plugin.listing import Candidates, ListRules, candidates
 from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
 from yum_plugin.net.download import OVERALL
 from yum_plugin.sparing import MAX_EXPIRE_SECONDS, Need, needed
-from yum_plugin.state import Memory, judge_record, resting
+from yum_plugin.state.store import Memory, judge_record, resting
 from yum_plugin.trust.freshness import Offer as Proven
 from yum_plugin.trust.freshness import choose
 from yum_plugin.util.urls import authority_of

@@ -1,6 +1,6 @@
 """``xcpng-mirrors explain``: the last decisions about a repository, or about one mirror, in words and with the reason.
 
-Reads files, asks nobody. What is remembered of a decision stands in state.py.
+Reads files, asks nobody. What is remembered of a decision stands in state/store.py.
 """
 import argparse
 import json
@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from ..choose import rank_candidates
 from ..errors import EXIT_OK, UsageError
 from ..model import Repository
-from ..state import Decision, Memory
+from ..state.store import Decision, Memory
 from ..trust.freshness import duration
 from ..util.urls import authority_of, clean_base_url, host_of
 from .common import NOTES, SCHEMA, Host, add_host_arguments, open_host

@@ -5,14 +5,14 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from .. import __version__
 from ..choose import rank_candidates
-from ..history import Observation
 from ..model import Mirror, Repository
 from ..net.fanout import Crew
 from ..net.fetch import Conversation
 from ..net.reachability import Ways
 from ..reach import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
-from ..state import Memory, Record
+from ..state.history import Observation
+from ..state.store import Memory, Record
 from ..util.urls import authority_of, clean_base_url, host_of
 from ..verdict import observations_of
 from .common import NOTES, Host

@@ -21,7 +21,7 @@ from ..net.download import Rules
 from ..packages import rules_of, sources_of
 from ..resolve import Resolver
 from ..sources.collector import base_of
-from ..state import State, known_list
+from ..state.store import State, known_list
 from ..util.files import inside
 from ..util.urls import authority_of
 from .common import REPOSITORY_FOLDERS, SCHEMA, add_host_arguments, describe_error, open_host

@@ -11,8 +11,8 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
-from ..pintoken import MAX_HOURS, Token
 from ..pool import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
+from ..state.pool_token import MAX_HOURS, Token
 from ..trust.freshness import duration
 from .common import SCHEMA, describe_error
 from .console import Cell, Column, Console, printable, table, utc, wrapped

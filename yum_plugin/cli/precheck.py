@@ -15,11 +15,11 @@ from ..host.rpmdb import installed_packages
 from ..model import Snapshot
 from ..packages import rules_of, sources_of
 from ..pinning import Taking, packages_of
-from ..pins import Held, hold, lift, words
-from ..pintoken import Token, read_token
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from ..reach import Reach
 from ..resolve import Resolver
+from ..state.pool_token import Token, read_token
+from ..state.snapshot_pin import Held, hold, lift, words
 from ..trust.primary import PrimaryPackage
 from ..util.urls import authority_of
 from ..verdict import Answer

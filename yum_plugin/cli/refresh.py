@@ -10,7 +10,7 @@ from ..model import Repository, Snapshot
 from ..refresh import Refreshed, refresh
 from ..resolve import Options
 from ..sparing import MAX_EXPIRE_SECONDS
-from ..state import State
+from ..state.store import State
 from ..util.urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, ago, printable, utc

@@ -6,10 +6,10 @@ import sys
 from typing import Any, Dict, Optional
 
 from ..errors import EXIT_OK, UsageError
-from ..history import Observation, address_family
 from ..report.page import render_page
 from ..report.prometheus import render_prometheus
 from ..report.values import Finding, Report, RepositoryReport, Site, hint_of
+from ..state.history import Observation, address_family
 from ..util.files import write_whole
 from .common import SCHEMA, add_host_arguments, open_host, snapshot_values
 from .console import Console, printable, utc

@@ -18,8 +18,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
-from ..pins import active_pin, words
-from ..state import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
+from ..state.snapshot_pin import active_pin, words
+from ..state.store import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
 from ..trust.freshness import duration
 from ..util.files import read_capped
 from ..util.urls import authority_of

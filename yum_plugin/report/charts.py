@@ -1,7 +1,7 @@
 """Small charts of what was seen over time, as inline SVG, each with a sentence for who cannot see it."""
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..history import Observation
+from ..state.history import Observation
 from ..trust.freshness import duration
 from ..util.text import utc_words
 from .markup import Content, Markup, element, joined

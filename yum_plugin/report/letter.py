@@ -7,11 +7,11 @@ import textwrap
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError, TrustError
-from ..history import Observation, address_family
 from ..look import FileLook, Look
 from ..model import REPOMD, Snapshot
 from ..net.certificate import Certificate
 from ..refused import Kept
+from ..state.history import Observation, address_family
 from ..trust.freshness import duration
 from ..util.text import printable, utc
 from ..util.urls import host_of, port_of

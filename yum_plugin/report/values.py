@@ -2,9 +2,9 @@
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError, TrustError
-from ..history import Observation
 from ..model import Mirror, Snapshot
 from ..net.reachability import Ways
+from ..state.history import Observation
 
 STATES = {  # of a mirror, each with what it means
     "ok": "serves the newest signed metadata",

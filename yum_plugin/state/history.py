@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Any, List, NamedTuple, Optional, Sequence
 
-from .util.files import PRIVATE_MODE, read_capped, write_whole
+from ..util.files import PRIVATE_MODE, read_capped, write_whole
 
 MAX_HISTORY_BYTES = 1024 * 1024  # some 6000 observations: a year of refreshes every six hours
 MAX_AGE_SECONDS = 400 * 86400  # what is older is not read

@@ -14,15 +14,15 @@ import shutil
 import time
 from typing import NamedTuple, Optional
 
-from .errors import MirrorsError, TrustError
-from .host.keyring import load_keys
-from .model import REPOMD, Repository, Snapshot
-from .state import Decision, Pin, State, with_decision
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.freshness import is_rollback
-from .trust.metadata import RepomdProver
-from .trust.repomd import MAX_REPOMD_BYTES
-from .util.files import read_capped
+from ..errors import MirrorsError, TrustError
+from ..host.keyring import load_keys
+from ..model import REPOMD, Repository, Snapshot
+from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ..trust.freshness import is_rollback
+from ..trust.metadata import RepomdProver
+from ..trust.repomd import MAX_REPOMD_BYTES
+from ..util.files import read_capped
+from .store import Decision, Pin, State, with_decision
 
 SIGNATURE = REPOMD + ".asc"
 FOLDER_START = "pinned-"

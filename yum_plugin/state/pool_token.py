@@ -9,8 +9,8 @@ its high-water mark.
 import re
 from typing import NamedTuple, Tuple
 
-from .errors import UsageError
-from .util.urls import safe_repository_id
+from ..errors import UsageError
+from ..util.urls import safe_repository_id
 
 FORMAT = "1"
 MAX_TOKEN_CHARACTERS = 4096

@@ -6,7 +6,7 @@ Files of ``<state_dir>/<repository id>/``:
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
     pin.json       only while the host is pinned: to which metadata, and until when (pinning.py)
     pinned-*/      that metadata's files
-    history.jsonl  what was seen of each mirror over time, see history.py; nothing is decided by it
+    history.jsonl  what was seen of each mirror over time, see state/history.py; nothing is decided by it
 
 Everything is written whole. A file that cannot be understood counts as missing and is told:
 a damaged memory must not keep a host from its updates. All but the metalink is for the eyes of its owner only, which
@@ -17,11 +17,11 @@ import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+from ..errors import UsageError
+from ..model import Mirror, MirrorList, Probe, Snapshot
+from ..util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
+from ..util.urls import authority_of, clean_base_url, safe_repository_id
 from . import history
-from .errors import UsageError
-from .model import Mirror, MirrorList, Probe, Snapshot
-from .util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
-from .util.urls import authority_of, clean_base_url, safe_repository_id
 
 SCHEMA = 1
 MAX_FILE_BYTES = 4 * 1024 * 1024
