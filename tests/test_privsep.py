@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from tests.faults_table import good_mirrors, own_lines
 from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
-from yum_plugin import reach
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import Client, Limits
-from yum_plugin.privsep import parent, wire
+from yum_plugin.privsep import gateway, parent, wire
 from yum_plugin.privsep.confine import NOBODY
 from yum_plugin.privsep.parent import RemoteConversation, separated
 from yum_plugin.sources.redirector import PAGE, Patience
@@ -129,7 +128,7 @@ def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
                   "from yum_plugin.net.fetch import Limits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
                   "with separated([network], 77) as reach:\n"
-                  "    with reach.open(network, 60.0, ()) as client: client.get({!r}, Limits(1000, 60.0, 60.0))\n")
+                  "    with gateway.open(network, 60.0, ()) as client: client.get({!r}, Limits(1000, 60.0, 60.0))\n")
         started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)])
         try:
             assert server.asked.wait(20)
@@ -165,7 +164,7 @@ def test_who_is_not_root_asks_himself(monkeypatch):
     with separated([DIRECT], 1) as found:
         with found.open(DIRECT, 1.0, ()) as client:
             assert type(client) is Client
-    assert found.ask_list is reach.ask_list
+    assert found.ask_list is gateway.ask_list
 
 
 # What becomes of an update when the child dies, hangs, or lies.
@@ -411,7 +410,7 @@ def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
                   "from yum_plugin.errors import MirrorsError\nfrom yum_plugin.net.fetch import Limits\nnetwork = Network(proxy='')\n"
                   "with separated([network], 60) as reach:\n"
-                  "    with reach.open(network, 5.0, ()) as client:\n"
+                  "    with gateway.open(network, 5.0, ()) as client:\n"
                   "        try: answer = client.get({!r}, Limits(1000, 1.0, 0.2))\n"
                   "        except MirrorsError as error: print(error.reference)\n"
                   "        else: print((answer.status, answer.links, answer.body))\n")
@@ -433,7 +432,7 @@ def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
               "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
               "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.fanout import Crew\nnetwork = Network(proxy='')\n"
               "with separated([network], 60) as reach:\n"
-              "    crew = Crew(reach.open)\n"
+              "    crew = Crew(gateway.open)\n"
               "    for number in range({}): crew.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"
               "    print(sum(crew.next(60).value == b'hello' for number in range({})))\n")
     with RawServer(behave) as server:

@@ -41,7 +41,7 @@ from .host.keyring import load_keys
 from .host.log import open_log
 from .host.settings import Settings, fragments_of, read_settings, repository_from_request
 from .model import Network, Repository, Snapshot
-from .reach import RESOLVE_CPU_SECONDS, Reach, Separate, together
+from .privsep.gateway import RESOLVE_CPU_SECONDS, Reach, Separate, together
 from .refresh import Refreshed, is_refusal, refresh
 from .resolve import Clock
 from .sparing import holding

@@ -12,7 +12,7 @@ from .model import REPOMD, Mirror, Repository, Snapshot
 from .net.certificate import Certificate
 from .net.fetch import Conversation, status_error
 from .net.transport import proxies_for
-from .reach import Reach
+from .privsep.gateway import Reach
 from .sources.redirector import Patience
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import RepomdProver

@@ -20,7 +20,7 @@ from .metalink import render_metalink
 from .model import REPOMD, Probe, Snapshot
 from .net.transfer import Item, Source
 from .packages import rules_of, sources_of
-from .reach import Reach
+from .privsep.gateway import Reach
 from .resolve import Options, Resolver
 from .state.pool_token import Agreed, Token
 from .state.snapshot_pin import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until

@@ -9,7 +9,7 @@ from .errors import FetchError, MirrorsError, TrustError, UsageError
 from .host.settings import Settings
 from .metalink import render_metalink
 from .model import Mirror, Repository, Snapshot
-from .reach import Reach
+from .privsep.gateway import Reach
 from .resolve import Clock, Options, Resolver
 from .state.snapshot_pin import Held, hold, lift, warning
 from .state.store import Decision, Memory, State, with_decision

@@ -20,7 +20,7 @@ from .listing import Candidates, ListRules, candidates, settled_list
 from .model import REPOMD, Mirror, MirrorList, Probe, Repository
 from .net.fanout import Crew, Outcome
 from .net.fetch import Conversation
-from .reach import Reach, here
+from .privsep.gateway import Reach, here
 from .sources.redirector import PAGE, SELECTION, Patience, redirector_roots
 from .sparing import needed
 from .state.store import State, known_list, resting

@@ -15,7 +15,7 @@ from ..util.files import inside
 from .console import Console, printable, utc
 
 if TYPE_CHECKING:
-    from ..reach import Reach
+    from ..privsep.gateway import Reach
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
 NOTES = {  # of a Resolution and a Decision
@@ -39,8 +39,8 @@ class Host(NamedTuple):
 
     def reach(self) -> "ContextManager[Reach]":
         """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
+        from ..privsep.gateway import RESOLVE_CPU_SECONDS
         from ..privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
-        from ..reach import RESOLVE_CPU_SECONDS
         return separated([repository.network for repository in self.repositories], RESOLVE_CPU_SECONDS)
 
     def tell(self, repository_id: str, text: str) -> None:

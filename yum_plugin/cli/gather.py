@@ -9,7 +9,7 @@ from ..model import Mirror, Repository
 from ..net.fanout import Crew
 from ..net.fetch import Conversation
 from ..net.reachability import Ways
-from ..reach import Reach
+from ..privsep.gateway import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..state.history import Observation
 from ..state.store import Memory, Record

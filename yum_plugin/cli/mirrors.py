@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..listing import Candidates
 from ..model import Mirror, Probe, Repository, Snapshot
-from ..reach import Reach
+from ..privsep.gateway import Reach
 from ..resolve import Options, Resolver
 from ..trust.freshness import duration
 from ..util.urls import authority_of, host_of

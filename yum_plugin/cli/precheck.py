@@ -16,7 +16,7 @@ from ..model import Snapshot
 from ..packages import rules_of, sources_of
 from ..pinning import Taking, packages_of
 from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
-from ..reach import Reach
+from ..privsep.gateway import Reach
 from ..resolve import Resolver
 from ..state.pool_token import Token, read_token
 from ..state.snapshot_pin import Held, hold, lift, words

@@ -10,7 +10,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
-from ..reach import Reach
+from ..privsep.gateway import Reach
 from ..refused import Kept, kept_aside
 from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of

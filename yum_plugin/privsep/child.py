@@ -18,9 +18,9 @@ from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
 from ..net.fetch import Client, Limits
 from ..net.tls import make_context
-from ..reach import ask_list, certificate, explain, ways
 from ..sources.redirector import Patience
 from .confine import Bounds, confine
+from .gateway import ask_list, certificate, explain, ways
 from .wire import (
     DATA,
     END,

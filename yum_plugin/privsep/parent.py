@@ -27,10 +27,10 @@ from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
 from ..net.connect import clean_address
 from ..net.fetch import Conversation, Limits, Stream
-from ..reach import Reach, here
 from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from ..sources.redirector import Patience
 from .confine import Bounds
+from .gateway import Reach, here
 from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
 
 if TYPE_CHECKING:

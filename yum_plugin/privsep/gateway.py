@@ -6,16 +6,16 @@ look at certificates. A ``Reach`` says who does these; everything else is the sa
 import contextlib
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
 
-from .errors import FetchError
-from .model import MirrorList, Network
-from .net.fanout import explain_tls
-from .net.fetch import Clients, Conversation, OpenConversation
-from .sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
-from .util.urls import host_of, port_of
+from ..errors import FetchError
+from ..model import MirrorList, Network
+from ..net.fanout import explain_tls
+from ..net.fetch import Clients, Conversation, OpenConversation
+from ..sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
+from ..util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start without
-    from .net.certificate import Certificate
-    from .net.reachability import Ways
+    from ..net.certificate import Certificate
+    from ..net.reachability import Ways
 
 RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
 
@@ -65,11 +65,11 @@ def explain(client: Conversation, error: FetchError, url: str, network: Network,
 
 def ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
     """Try the ways to a server, as ``net.reachability.ways_to`` does; ``client`` is a conversation opened for it."""
-    from .net.reachability import ways_to
+    from ..net.reachability import ways_to
     return ways_to(url, network, timeout_seconds)
 
 
 def certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Certificate":
     """Look at the certificate of an https server, as ``look_at_certificate`` does; ``client`` is a conversation opened for it."""
-    from .net.certificate import look_at_certificate
+    from ..net.certificate import look_at_certificate
     return look_at_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)
