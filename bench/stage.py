@@ -8,7 +8,7 @@ from typing import Callable, Dict, NamedTuple, Sequence
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.plugin import command_path, install_plugin, state_path
-from yum_plugin.hosts import bridge
+from yum_plugin.plugins import bridge
 
 REPOSITORIES = ("base", "updates")
 PACKAGES = ("lab-agent", "lab-data", "lab-tools")

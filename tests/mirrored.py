@@ -6,7 +6,6 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from yum_plugin.host.keyring import load_keys
-from yum_plugin.localrepo import RepositoryExaminer
 from yum_plugin.net.rsync import FILE, FOLDER, Bounds, Entry, parse_address
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.job import Report, Sync
@@ -15,7 +14,8 @@ from yum_plugin.syncing.origin import Limits, Origin, Told
 from yum_plugin.syncing.plan import sift
 from yum_plugin.syncing.rounds import Believer, Job, Options
 from yum_plugin.syncing.rsyncing import RsyncOrigin
-from yum_plugin.verifying import Examiner
+from yum_plugin.verify.files import Examiner
+from yum_plugin.verify.repository import RepositoryExaminer
 
 from .lab.lab import Lab
 from .rsyncd import RsyncDaemon

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yum_plugin.choose import HEDGE_SECONDS, PATIENCE_SECONDS, STAGGER_SECONDS, Poll, PollRules, order_proven, rank_candidates
 from yum_plugin.model import Mirror, Snapshot
+from yum_plugin.resolve.selection import (
+    HEDGE_SECONDS,
+    PATIENCE_SECONDS,
+    STAGGER_SECONDS,
+    Poll,
+    PollRules,
+    order_proven,
+    rank_candidates,
+)
 
 from .world import mirror, mirrors, snapshot
 

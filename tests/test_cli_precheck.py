@@ -6,10 +6,10 @@ from collections import namedtuple
 import pytest
 
 from tests.test_cli import UPDATES, Admin
-from yum_plugin import precheck
 from yum_plugin.cli.main import main
 from yum_plugin.host.rpmdb import Installed, installed_packages
-from yum_plugin.precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from yum_plugin.pool import precheck
+from yum_plugin.pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from yum_plugin.trust.primary import PrimaryPackage
 from yum_plugin.util.files import inside
 

@@ -19,8 +19,8 @@ from yum_plugin.host.settings import (
     repository_from_request,
     repository_path,
 )
-from yum_plugin.hosts import bridge
 from yum_plugin.model import Network, Repository
+from yum_plugin.plugins import bridge
 
 from .world import DEFAULTS, read_values
 

@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.host.settings import FRAGMENT_FOLDER, KEYS, MAX_FRAGMENTS, config_file, fragments_of, read_settings
-from yum_plugin.hosts import bridge
+from yum_plugin.plugins import bridge
 from yum_plugin.util.files import inside
 
 from .test_cli import Terminal

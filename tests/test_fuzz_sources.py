@@ -9,8 +9,8 @@ from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.host.inifile import parse_ini
 from yum_plugin.host.repofiles import read_repositories, replace_variables
 from yum_plugin.host.settings import read_settings, repository_from_request
-from yum_plugin.metalink import render_metalink
 from yum_plugin.model import Mirror, MirrorList, Repository, Snapshot
+from yum_plugin.resolve.metalink_writer import render_metalink
 from yum_plugin.sources import metalink, mirrorbits, plain
 from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, merge
 from yum_plugin.util.urls import clean_base_url

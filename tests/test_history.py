@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from yum_plugin.host.log import open_log
 from yum_plugin.model import Probe
+from yum_plugin.resolve.outcome import observations_of
 from yum_plugin.state.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
 from yum_plugin.state.store import State, history
-from yum_plugin.verdict import observations_of
 
 from .test_files import plant
 from .test_verdict import NEW, OLD, A, B, C, fetch, judged

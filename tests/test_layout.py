@@ -17,10 +17,10 @@ from tests.conftest import REPOSITORY_ROOT
 
 PACKAGE = REPOSITORY_ROOT / "yum_plugin"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HOSTS = [path for path in MODULES if path.parent.name == "hosts" and path.name != "__init__.py"]
-PYTHON_2_HOSTS = [path for path in HOSTS if path.name in ("bridge.py", "xapi.py", "yum.py")]
+PLUGINS = [path for path in MODULES if path.parent.name == "plugins" and path.name != "__init__.py"]
+PYTHON_2_PLUGINS = [path for path in PLUGINS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
-OUTSIDERS_OF_HOSTS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
+OUTSIDERS_OF_PLUGINS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
 PYTHON_2_NAMES = {"ConfigParser", "xmlrpclib"}
 
 DNF_PLUGINS = "usr/lib/python3/site-packages/dnf-plugins"
@@ -65,11 +65,11 @@ def is_standard(module):
     return origin == "frozen" or (origin.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in origin)
 
 
-@pytest.mark.parametrize("path", HOSTS, ids=name)
+@pytest.mark.parametrize("path", PLUGINS, ids=name)
 def test_plugins_import_the_standard_library_and_their_manager_only(path):
-    foreign = {imported.split(".")[0] for imported in imports_of(path)} - OUTSIDERS_OF_HOSTS - PYTHON_2_NAMES - {"yum_plugin"}
+    foreign = {imported.split(".")[0] for imported in imports_of(path)} - OUTSIDERS_OF_PLUGINS - PYTHON_2_NAMES - {"yum_plugin"}
     assert [module for module in sorted(foreign) if not is_standard(module)] == []
-    assert {imported for imported in imports_of(path) if imported.startswith("yum_plugin")} <= {"yum_plugin.hosts.bridge"}
+    assert {imported for imported in imports_of(path) if imported.startswith("yum_plugin")} <= {"yum_plugin.plugins.bridge"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -80,7 +80,7 @@ def test_python_3_6_can_read_it(path):
         ast.parse(text, feature_version=(3, 6))
 
 
-@pytest.mark.parametrize("version, paths", [("3.6", MODULES), ("2.7", PYTHON_2_HOSTS)], ids=["3.6", "2.7"])
+@pytest.mark.parametrize("version, paths", [("3.6", MODULES), ("2.7", PYTHON_2_PLUGINS)], ids=["3.6", "2.7"])
 def test_the_oldest_pythons_compile_it(interpreter, version, paths):
     check = "import io, sys\nfor path in sys.argv[1:]:\n    compile(io.open(path, 'rb').read(), path, 'exec')"
     done = run([interpreter(version), "-c", check] + [str(path) for path in paths])
@@ -140,14 +140,14 @@ def expected_files():
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
     if (REPOSITORY_ROOT / "README.md").exists():
         files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
-    hosts = "share/xcpng-mirrors/yum_plugin/hosts/"
+    plugins = "share/xcpng-mirrors/yum_plugin/plugins/"
     files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
-    files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + hosts + "dnf.py"
-    files[SHARE + "yum_plugin/hosts/xapi.py"] = "755"  # run by its name, by xapi
-    files["etc/xapi.d/plugins/xcpng-mirrors"] = "../../../usr/" + hosts + "xapi.py"
-    if (PACKAGE / "hosts" / "yum.py").exists():
+    files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + plugins + "dnf.py"
+    files[SHARE + "yum_plugin/plugins/xapi.py"] = "755"  # run by its name, by xapi
+    files["etc/xapi.d/plugins/xcpng-mirrors"] = "../../../usr/" + plugins + "xapi.py"
+    if (PACKAGE / "plugins" / "yum.py").exists():
         files["etc/yum/pluginconf.d/xcpng-mirrors.conf"] = "644"
-        files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + hosts + "yum.py"
+        files["usr/lib/yum-plugins/xcpng-mirrors.py"] = "../../" + plugins + "yum.py"
     return files
 
 

@@ -1,8 +1,8 @@
 """Who is asked: the redirector's list, what is remembered, the .repo file's own baseurls and the fallbacks."""
 import pytest
 
-from yum_plugin.listing import ListRules, candidates, settled_list
 from yum_plugin.model import Mirror, MirrorList, Repository
+from yum_plugin.resolve.candidates import ListRules, candidates, settled_list
 from yum_plugin.sources.redirector import PAGE, SELECTION
 from yum_plugin.state.store import Memory, known_list
 

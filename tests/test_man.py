@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.cli.main import SUBCOMMANDS
 from yum_plugin.host.settings import KEYS
-from yum_plugin.hosts.bridge import __file__ as BRIDGE
+from yum_plugin.plugins.bridge import __file__ as BRIDGE
 
 PAGES = sorted((REPOSITORY_ROOT / "man").glob("*.8"))
 ETC = REPOSITORY_ROOT / "etc"

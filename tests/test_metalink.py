@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from yum_plugin.metalink import MAX_URLS, render_metalink
 from yum_plugin.model import Mirror, Snapshot
+from yum_plugin.resolve.metalink_writer import MAX_URLS, render_metalink
 from yum_plugin.sources import metalink
 
 REPOMD = "repodata/repomd.xml"

@@ -11,13 +11,21 @@ import pytest
 from tests.lab.faults import FAULTS
 from tests.lab.repositories import STATES, repository_path
 from tests.world import NOW, lab_repository, lab_settings
-from yum_plugin import packages, refused
 from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Mirror, Repository
 from yum_plugin.net.transfer import Attempt, Source
-from yum_plugin.packages import PackageJob, PackageRequest, PackageResult, Watch, fetch_packages, read_requests, verify_packages
+from yum_plugin.packages import quarantine, verify
+from yum_plugin.packages.verify import (
+    PackageJob,
+    PackageRequest,
+    PackageResult,
+    Watch,
+    fetch_packages,
+    read_requests,
+    verify_packages,
+)
 from yum_plugin.state.store import Memory, Record, State
 
 LOCATION = "Packages/lab-agent-2.0-1.noarch.rpm"
@@ -58,7 +66,7 @@ def job_of(lab, folder, *requests):
     sources = [Source(mirror.url + repository.path) for mirror in lab.mirrors.values()]
     settings = lab_settings(lab, folder)
     return PackageJob(repository, requests, load_keys(repository.key_paths, repository.pins), int(time.time()), str(folder / "refused"),
-                      packages.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
+                      verify.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
 
 
 def read(path):
@@ -211,7 +219,7 @@ def test_one_bad_package_does_not_keep_the_others(lab, tmp_path):
     told = {}
     results = fetch_packages(job_of(lab, tmp_path, *requests), Watch(done=told.__setitem__))
     assert [result.status for result in results] == ["verified", "unavailable", "refused", "unavailable"]
-    assert [told[number] for number in range(4)] == results and packages.worst(results) == results[2]
+    assert [told[number] for number in range(4)] == results and verify.worst(results) == results[2]
 
 
 def test_no_space_for_all_is_told_of_each(lab, tmp_path):
@@ -245,7 +253,7 @@ def test_cve_2020_14352_what_must_not_be_asked_is_not_asked(changes, reference):
     assert isinstance(problem, (TrustError, UsageError)) and problem.reference == reference
 
 
-@pytest.mark.parametrize("values", [None, {}, "x", [GOOD] * (packages.MAX_PACKAGES + 1)], ids=["none", "object", "text", "too many"])
+@pytest.mark.parametrize("values", [None, {}, "x", [GOOD] * (verify.MAX_PACKAGES + 1)], ids=["none", "object", "text", "too many"])
 def test_no_list_of_packages_is_an_error(values):
     with pytest.raises(UsageError):
         read_requests(values)
@@ -268,7 +276,7 @@ def test_proven_mirrors_come_first_tired_ones_behind_them_and_the_origin_last(la
     records = {"https://a.test/p/": Record("too-slow", "", NOW - 10, 1, NOW + 3590, 0.0, None),
                "https://b.test/p/": Record("ok", "", NOW - 10, 0, 0, 0.4, None)}
     memory = memory_of("https://a.test/p/", "https://origin.test/p/", "https://b.test/p/", "https://c.test/p/", records=records)
-    sources = packages.sources_of(repository, memory, settings, NOW)
+    sources = verify.sources_of(repository, memory, settings, NOW)
     assert [(source.url, source.answer_seconds, source.last_resort) for source in sources] == [
         ("https://b.test/p/", 0.4, False), ("https://c.test/p/", 0.0, False), ("https://a.test/p/", 0.0, False),
         ("https://origin.test/p/", 0.0, True)]
@@ -276,7 +284,7 @@ def test_proven_mirrors_come_first_tired_ones_behind_them_and_the_origin_last(la
 
 def test_where_nothing_is_proven_nothing_is_fetched_not_even_from_the_origin(lab, tmp_path):
     repository = Repository("r", ("http://redirector.test/p/",), "p/", (), ())
-    assert packages.sources_of(repository, Memory(), lab_settings(lab, tmp_path), NOW) == []
+    assert verify.sources_of(repository, Memory(), lab_settings(lab, tmp_path), NOW) == []
 
 
 def test_a_mirror_that_failed_rests_and_wrong_bytes_are_its_worst(tmp_path):
@@ -284,14 +292,14 @@ def test_a_mirror_that_failed_rests_and_wrong_bytes_are_its_worst(tmp_path):
     state.remember("r", memory_of("https://a.test/", "https://b.test/"))
     results = [PackageResult(None, (Attempt("https://a.test/", "payload-mismatch", "other bytes", 5), Attempt("https://b.test/", "ok", "", 5))),
                PackageResult(None, (Attempt("https://a.test/", "ok", "", 5),))]
-    packages.remember_failures(state, "r", results, NOW)
+    verify.remember_failures(state, "r", results, NOW)
     records = state.memory("r").records
     assert records["https://a.test/"].outcome == "payload-mismatch" and records["https://a.test/"].rests_until > NOW
     assert "https://b.test/" not in records
 
 
 def test_nothing_failed_nothing_is_written(tmp_path):
-    packages.remember_failures(State(str(tmp_path)), "r", [PackageResult(None, (Attempt("https://b.test/", "ok", "", 5),))], NOW)
+    verify.remember_failures(State(str(tmp_path)), "r", [PackageResult(None, (Attempt("https://b.test/", "ok", "", 5),))], NOW)
     assert os.listdir(str(tmp_path)) == []
 
 
@@ -299,15 +307,15 @@ def test_nothing_failed_nothing_is_written(tmp_path):
 
 
 def test_refused_files_are_few_small_and_roots_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(refused, "MAX_KEPT_BYTES", 10)
+    monkeypatch.setattr(quarantine, "MAX_KEPT_BYTES", 10)
     folder = tmp_path / "state" / "refused"
-    for number in range(refused.MAX_FILES + 3):
-        refused.keep_aside(str(folder), io.BytesIO(b"%012d" % number), {"package": "p{}".format(number)})
+    for number in range(quarantine.MAX_FILES + 3):
+        quarantine.keep_aside(str(folder), io.BytesIO(b"%012d" % number), {"package": "p{}".format(number)})
     names = sorted(os.listdir(str(folder)))
-    assert len(names) == 2 * refused.MAX_FILES and stat.S_IMODE(os.stat(str(folder)).st_mode) == 0o700
+    assert len(names) == 2 * quarantine.MAX_FILES and stat.S_IMODE(os.stat(str(folder)).st_mode) == 0o700
     assert {stat.S_IMODE(os.stat(str(folder / name)).st_mode) for name in names} == {0o600}
     kept = [json.loads(read(folder / name).decode()) for name in names if name.endswith(".json")]
-    assert {note["package"] for note in kept} == {"p{}".format(number) for number in range(3, refused.MAX_FILES + 3)}
+    assert {note["package"] for note in kept} == {"p{}".format(number) for number in range(3, quarantine.MAX_FILES + 3)}
     assert {(note["size"], note["kept_bytes"]) for note in kept} == {(12, 10)}
     assert {len(read(folder / name)) for name in names if name.endswith(".rpm")} == {10}
 

@@ -10,7 +10,7 @@ from tests.lab.plugin import state_path
 from tests.lab.pool import PoolHost, write_xe
 from tests.lab.repositories import repository_path
 from yum_plugin.cli.main import main
-from yum_plugin.pool import Member, Pool, read_members
+from yum_plugin.pool.members import Member, Pool, read_members
 from yum_plugin.state.pool_token import Agreed, Token
 from yum_plugin.util.urls import host_of
 
@@ -142,7 +142,7 @@ def test_another_host_than_the_master_says_where_to_go(master, role, words):
 
 def test_without_xe_it_says_so(master, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr("yum_plugin.pool.XE_PATHS", ())
+    monkeypatch.setattr("yum_plugin.pool.members.XE_PATHS", ())
     code, out, err = master.run()
     assert (code, out, err.splitlines()) == (2, "", ["xcpng-mirrors: usage: there is no xe here; run it on the master of the pool"])
 

@@ -15,7 +15,7 @@ from yum_plugin.look import FileLook, Look
 from yum_plugin.model import Mirror
 from yum_plugin.net.certificate import Certificate
 from yum_plugin.net.reachability import Ways
-from yum_plugin.refused import Kept
+from yum_plugin.packages.quarantine import Kept
 from yum_plugin.report.charts import FIRST_BYTE, HEIGHT, WIDTH, Span, chart, span_of, strip
 from yum_plugin.report.countries import PLACES, place_of
 from yum_plugin.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from yum_plugin import ask, choose, resolve
 from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
-from yum_plugin.refresh import is_refusal, refresh
-from yum_plugin.resolve import Options, Resolver
+from yum_plugin.resolve import probe, resolver, selection
+from yum_plugin.resolve.refresh import is_refusal, refresh
+from yum_plugin.resolve.resolver import Options, Resolver
 from yum_plugin.state.store import Memory, State
 
 from .lab.wire import SILENCE, document
@@ -59,8 +59,8 @@ class World:
 
 @pytest.fixture
 def world(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(choose, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
-    monkeypatch.setattr(choose, "PATIENCE_SECONDS", 2.0)  # tests/test_choose.py holds the real times on a virtual clock
+    monkeypatch.setattr(selection, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
+    monkeypatch.setattr(selection, "PATIENCE_SECONDS", 2.0)  # tests/test_choose.py holds the real times on a virtual clock
     return World(lab, tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(world):
 
 
 def test_a_list_page_that_comes_in_time_is_all_that_is_asked_of_the_redirector(world, monkeypatch):
-    monkeypatch.setattr(resolve, "OTHER_FORM_SECONDS", 60.0)
+    monkeypatch.setattr(resolver, "OTHER_FORM_SECONDS", 60.0)
     world.mirrors(a="", b="", c="")
     world.refresh("base", "updates")
     assert [entry.target.partition("?")[2] for entry in world.lab.log.requests("redirector")] == ["mirrorlist"] * 2
@@ -363,14 +363,14 @@ def test_only_the_pinned_key_counts_whatever_files_are_named(pins, keys, referen
 
 def test_a_bug_in_a_probe_is_that_mirrors_problem_and_logged(world, monkeypatch, caplog):
     world.mirrors(a="", b="", c="")
-    real = ask.ask_mirror
+    real = probe.ask_mirror
 
     def buggy(client, mirror: Mirror, *rest):
         if world.lab.mirrors["a"].url in mirror.url:
             raise ZeroDivisionError("a bug")
         return real(client, mirror, *rest)
 
-    monkeypatch.setattr(resolve, "ask_mirror", buggy)
+    monkeypatch.setattr(resolver, "ask_mirror", buggy)
     assert world.names(world.one()) == ["b", "c"]
     assert "a bug of ours" in caplog.text
 
@@ -379,7 +379,7 @@ def test_a_bug_in_a_probe_is_that_mirrors_problem_and_logged(world, monkeypatch,
 
 
 def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(world, monkeypatch):
-    monkeypatch.setattr(resolve, "OTHER_FORM_SECONDS", 60.0)
+    monkeypatch.setattr(resolver, "OTHER_FORM_SECONDS", 60.0)
     world.mirrors(a="", b="", c="")
     results, started = [], threading.Barrier(2)
 
@@ -409,7 +409,7 @@ def test_a_state_that_cannot_be_written_leaves_the_repositories_alone(world, tmp
 def test_a_clock_years_behind_is_named(world):
     world.only_mirrors()
     world.mirrors(a="", b="")
-    clock = resolve.Clock(wall=lambda: NOW - 40 * 365 * 86400.0)
+    clock = resolver.Clock(wall=lambda: NOW - 40 * 365 * 86400.0)
     item = refresh([lab_repository(world.lab)], world.settings, world.state, clock=clock)[0]
     assert "timedatectl" in str(item.error)
 
@@ -421,7 +421,7 @@ def test_a_freeze_is_told(world):
     assert [len(item.warnings) for item in items] == [0, 1] and items[1].warnings[0].startswith("freeze: ")
 
 
-# What a mirror is asked for when nothing has changed (sparing.py).
+# What a mirror is asked for when nothing has changed (resolve/refresh_policy.py).
 
 
 @pytest.fixture
@@ -434,7 +434,7 @@ def settled(world):
     began = time.time()
 
     def again(hours=0.0, repository=held):
-        clock = resolve.Clock(wall=lambda: began + hours * 3600.0 + 1.0)
+        clock = resolver.Clock(wall=lambda: began + hours * 3600.0 + 1.0)
         return refresh([repository], world.settings, world.state, clock=clock)[0]
 
     again.held = held

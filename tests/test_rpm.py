@@ -167,7 +167,7 @@ def test_no_package_asks_for_what_a_stock_host_lacks(packages):
 def test_the_plugin_of_xapi_comes_with_the_command_and_answers_from_the_root(root, packages):
     [engine] = [path for path in packages if path.name.endswith(".x86_64.rpm")]
     listed = {line.split()[-1]: line.split()[0] for line in run(["rpm", "-qplv", engine]).stdout.splitlines()}
-    assert listed["/usr/share/xcpng-mirrors/yum_plugin/hosts/xapi.py"] == "-rwxr-xr-x"
+    assert listed["/usr/share/xcpng-mirrors/yum_plugin/plugins/xapi.py"] == "-rwxr-xr-x"
     plugin = root.path("etc/xapi.d/plugins/xcpng-mirrors")
     done = run([plugin, dumps(("OpaqueRef:session", {}), "reboot")], cwd="/", env={})
     (answer,), _ = loads(done.stdout)

@@ -1,9 +1,9 @@
 """Volunteers' mirrors are asked no more than stock asks them, and an update is hidden no longer than from stock."""
 import pytest
 
-from yum_plugin.listing import Candidates
 from yum_plugin.model import MirrorList, Repository
-from yum_plugin.sparing import MAX_EXPIRE_SECONDS, MAX_STILL, Need, due_at, holding, needed
+from yum_plugin.resolve.candidates import Candidates
+from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, MAX_STILL, Need, due_at, holding, needed
 from yum_plugin.state.store import Memory
 
 from .world import NOW, mirror, mirrors, snapshot

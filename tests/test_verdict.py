@@ -2,10 +2,10 @@
 import pytest
 
 from yum_plugin.errors import FetchError, TrustError, UsageError
-from yum_plugin.listing import Candidates
 from yum_plugin.model import Mirror, MirrorList, Probe, Repository
+from yum_plugin.resolve.candidates import Candidates
+from yum_plugin.resolve.outcome import Findings, conclude
 from yum_plugin.state.store import Memory, Record
-from yum_plugin.verdict import Findings, conclude
 
 from .world import DAY, NOW, mirror, snapshot
 from .world import DEFAULTS as SETTINGS

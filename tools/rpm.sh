@@ -39,7 +39,7 @@ case " $* " in
 esac
 cp rpm/xcpng-mirrors.spec "$top/SOURCES/"
 touch -d "@$SOURCE_DATE_EPOCH" "$top"/SOURCES/*
-git cat-file -e HEAD:yum_plugin/hosts/yum.py 2>/dev/null || set -- "$@" --without yum
+git cat-file -e HEAD:yum_plugin/plugins/yum.py 2>/dev/null || set -- "$@" --without yum
 # Where packages are not rpms, rpm cannot know what is installed.
 rpm -q rpm >/dev/null 2>&1 || set -- "$@" --nodeps
 # Two steps: otherwise the packages would name the package of sources, in which rpm puts the name of its folder.

@@ -34,7 +34,7 @@ put() { # SOURCE TARGET
 # plugin HOST FOLDER: the manager finds the plugin here; the plugin finds bridge.py beside its real path
 plugin() {
     install -d "$root$2"
-    ln -srf "$root$share/yum_plugin/hosts/$1.py" "$root$2/xcpng-mirrors.py"
+    ln -srf "$root$share/yum_plugin/plugins/$1.py" "$root$2/xcpng-mirrors.py"
 }
 
 # interpreter TAG: the Python of a set, if there is one here that really runs; without it that set has no bytecode, and
@@ -76,11 +76,11 @@ chmod 0755 "$root/usr/bin/xcpng-mirrors"
 
 plugin dnf "$dnf_plugins"
 put etc/xcpng-mirrors.dnf.conf /etc/dnf/plugins/xcpng-mirrors.conf
-if [ -e yum_plugin/hosts/yum.py ]; then
+if [ -e yum_plugin/plugins/yum.py ]; then
     plugin yum /usr/lib/yum-plugins
     put etc/xcpng-mirrors.yum.conf /etc/yum/pluginconf.d/xcpng-mirrors.conf
 fi
-xapi=$share/yum_plugin/hosts/xapi.py
+xapi=$share/yum_plugin/plugins/xapi.py
 sed -i "1s|/usr/bin/python3|$python|" "$root$xapi"
 chmod 0755 "$root$xapi"
 install -d "$root/etc/xapi.d/plugins"

@@ -8,7 +8,7 @@ Every request is one line of at most 16 MiB, every event a line:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
                        "held_sha256": HEX or "", "installs": true | false, "metadata_expire": SECONDS}]}
-    The last three may be left out; sparing.py says what they are for.
+    The last three may be left out; resolve/refresh_policy.py says what they are for.
     result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
     After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
     repositories has been accepted by the package manager, and the high-water mark is raised.
@@ -42,15 +42,15 @@ from .host.log import open_log
 from .host.settings import Settings, fragments_of, read_settings, repository_from_request
 from .model import Network, Repository, Snapshot
 from .privsep.gateway import RESOLVE_CPU_SECONDS, Reach, Separate, together
-from .refresh import Refreshed, is_refusal, refresh
-from .resolve import Clock
-from .sparing import holding
+from .resolve.refresh import Refreshed, is_refusal, refresh
+from .resolve.refresh_policy import holding
+from .resolve.resolver import Clock
 from .state.snapshot_pin import active_pin, warning_without_packages
 from .state.store import State
 from .util.files import inside
 
 if TYPE_CHECKING:
-    from . import packages
+    from .packages import verify
 
 SCHEMA = 1
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
@@ -159,9 +159,9 @@ def _resolve(call: _Call) -> None:
 
 
 def _packages(call: _Call) -> None:
-    from . import packages  # late: most engines only resolve, and start the sooner
+    from .packages import verify  # late: most engines only resolve, and start the sooner
 
-    act = {"fetch": packages.fetch_packages, "verify": packages.verify_packages}.get(str(call.request.get("mode")))
+    act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(call.request.get("mode")))
     if act is None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
     asked = {str(values.get("id")): values.get("packages") for values in call.request["repositories"] if isinstance(values, dict)}
@@ -176,33 +176,33 @@ def _packages(call: _Call) -> None:
 
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: "Callable[[packages.PackageJob, packages.Watch], List[packages.PackageResult]]",
+                    act: "Callable[[verify.PackageJob, verify.Watch], List[verify.PackageResult]]",
                     reach: Reach) -> Dict[str, str]:
-    from . import packages
+    from .packages import verify
 
     now = int(Clock().wall())
-    sources = packages.sources_of(repository, call.state.memory(repository.id), call.settings, now)
-    job = packages.PackageJob(repository, packages.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
-                              call.state.path(repository.id, "refused"), packages.rules_of(call.settings), sources,
+    sources = verify.sources_of(repository, call.state.memory(repository.id), call.settings, now)
+    job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
+                              call.state.path(repository.id, "refused"), verify.rules_of(call.settings), sources,
                               reach.open)
-    watch = packages.Watch(
+    watch = verify.Watch(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
     results = act(job, watch)
     with call.state.locked(call.settings.deadline) as held:
         try:
             if held:
-                packages.remember_failures(call.state, repository.id, results, now)
+                verify.remember_failures(call.state, repository.id, results, now)
         except UsageError as error:
             call.emit.warning(repository.id, str(error))
-    worst = packages.worst(results)
+    worst = verify.worst(results)
     pin = active_pin(call.state, repository.id, now)
-    if worst.status == packages.UNAVAILABLE and pin is not None:
+    if worst.status == verify.UNAVAILABLE and pin is not None:
         call.emit.warning(repository.id, warning_without_packages(pin))
     return _words(worst)
 
 
-def _words(result: "packages.PackageResult") -> Dict[str, str]:
+def _words(result: "verify.PackageResult") -> Dict[str, str]:
     error = result.error
     return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 

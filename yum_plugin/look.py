@@ -6,13 +6,13 @@ import hashlib
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from .ask import sample_metadata
 from .errors import FetchError, MirrorsError, TrustError
 from .model import REPOMD, Mirror, Repository, Snapshot
 from .net.certificate import Certificate
 from .net.fetch import Conversation, status_error
 from .net.transport import proxies_for
 from .privsep.gateway import Reach
+from .resolve.probe import sample_metadata
 from .sources.redirector import Patience
 from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from .trust.metadata import RepomdProver

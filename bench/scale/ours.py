@@ -7,11 +7,11 @@ import heapq
 from random import Random
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from yum_plugin.choose import Poll, PollRules, drawn_by_weight, order_proven
-from yum_plugin.listing import Candidates, ListRules, candidates
 from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
 from yum_plugin.net.download import OVERALL
-from yum_plugin.sparing import MAX_EXPIRE_SECONDS, Need, needed
+from yum_plugin.resolve.candidates import Candidates, ListRules, candidates
+from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, Need, needed
+from yum_plugin.resolve.selection import Poll, PollRules, drawn_by_weight, order_proven
 from yum_plugin.state.store import Memory, judge_record, resting
 from yum_plugin.trust.freshness import Offer as Proven
 from yum_plugin.trust.freshness import choose
@@ -61,7 +61,7 @@ class Network:
 
     Args:
         world, redirector: what they are made of.
-        sparing: False for the design as it was before sparing.py: enough mirrors are asked each time, and in the redirector's
+        sparing: False for the design as it was before refresh_policy.py: enough mirrors are asked, in the redirector's
             order.
     """
 

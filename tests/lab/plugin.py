@@ -28,7 +28,7 @@ def install_plugin(host: Host, lab: Lab, command: str = "", **settings: object) 
     """
     link = os.path.join(host.plugins, NAME + ".py")
     if not os.path.lexists(link):
-        os.symlink(os.path.join(ROOT, "yum_plugin", "hosts", "dnf.py"), link)
+        os.symlink(os.path.join(ROOT, "yum_plugin", "plugins", "dnf.py"), link)
     values = {
         "enabled": 1,
         "command": command or command_path(),

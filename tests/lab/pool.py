@@ -63,7 +63,7 @@ class PoolHost:
         self.config = install_plugin(self.host, lab, **settings)
         self.plugin = os.path.join(self.host.root, "etc", "xapi.d", "plugins", NAME)
         os.makedirs(os.path.dirname(self.plugin))
-        os.symlink(os.path.join(ROOT, "yum_plugin", "hosts", "xapi.py"), self.plugin)
+        os.symlink(os.path.join(ROOT, "yum_plugin", "plugins", "xapi.py"), self.plugin)
         self.set_command(self.command_line)
 
     @property

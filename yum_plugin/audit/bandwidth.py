@@ -2,10 +2,10 @@
 import time
 from typing import Callable, List, NamedTuple, Optional
 
-from ..ask import ask_repomd
 from ..errors import FetchError, TrustError
 from ..model import Mirror
 from ..net.fetch import Client
+from ..resolve.probe import ask_repomd
 from ..trust.metadata import RepomdProver
 from ..trust.repomd import primary_file
 from .asking import conversation, patience_of

@@ -5,11 +5,11 @@ Only what a pinned key has signed is compared (``trust/metadata.py``), and newer
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..ask import ask_repomd
 from ..errors import FetchError, MirrorsError, TrustError
-from ..getting import Site, list_mirrors
 from ..model import REPOMD, Mirror, Snapshot
 from ..net.fetch import Client
+from ..packages.get_files import Site, list_mirrors
+from ..resolve.probe import ask_repomd
 from ..trust.freshness import Offer, duration, newest
 from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES

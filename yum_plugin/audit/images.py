@@ -10,7 +10,7 @@ from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
 from ..trust.digest import DigestChecker
 from ..trust.openpgp import verify_detached
-from ..verifying import SUMS_NAME
+from ..verify.files import SUMS_NAME
 from .asking import conversation, fetch, patience_of
 from .inventory import Presence, compare, told
 from .listings import STATUSES, size_in

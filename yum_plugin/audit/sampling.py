@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..net.fetch import Client
-from ..packages import MAX_PACKAGE_BYTES, PackageChecker, request_for
+from ..packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ..trust.primary import PrimaryPackage
 from .asking import patience_of
 from .inventory import Content, told

@@ -2,10 +2,10 @@
 import hashlib
 from typing import Dict, List, NamedTuple, Tuple
 
-from ..ask import ask_repomd
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import REPOMD, Mirror
 from ..net.fetch import Client
+from ..resolve.probe import ask_repomd
 from ..trust.digest import DigestChecker
 from ..trust.metadata import RepomdProver
 from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary

@@ -27,7 +27,7 @@ from ..model import REPOMD, Repository
 from ..net.fetch import Client, Limits
 from ..net.tls import make_context
 from ..net.transport import proxies_for
-from ..precheck import room_for
+from ..pool.precheck import room_for
 from ..sources.redirector import redirector_roots
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped

@@ -8,9 +8,9 @@ import sys
 import time
 from typing import Any, Dict, List, NamedTuple, Sequence
 
-from ..choose import rank_candidates
 from ..errors import EXIT_OK, UsageError
 from ..model import Repository
+from ..resolve.selection import rank_candidates
 from ..state.store import Decision, Memory
 from ..trust.freshness import duration
 from ..util.urls import authority_of, clean_base_url, host_of

@@ -4,17 +4,17 @@ import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .. import __version__
-from ..choose import rank_candidates
 from ..model import Mirror, Repository
 from ..net.fanout import Crew
 from ..net.fetch import Conversation
 from ..net.reachability import Ways
 from ..privsep.gateway import Reach
 from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
+from ..resolve.outcome import observations_of
+from ..resolve.selection import rank_candidates
 from ..state.history import Observation
 from ..state.store import Memory, Record
 from ..util.urls import authority_of, clean_base_url, host_of
-from ..verdict import observations_of
 from .common import NOTES, Host
 from .console import Console
 from .mirrors import Display, Row, View, ask_through, views_of

@@ -11,15 +11,15 @@ import time
 from typing import Any, Dict, List, Sequence, Tuple
 
 from ..errors import FetchError, UsageError
-from ..getpackages import Shelf, get_packages
-from ..getting import MAX_BYTES, Got, Site, get_paths
 from ..host.keyring import DEFAULT_KEY_PATH
 from ..host.repofiles import host_variables, main_options, read_repositories
 from ..host.settings import Settings
 from ..model import Mirror, Network, Repository
 from ..net.download import Rules
-from ..packages import rules_of, sources_of
-from ..resolve import Resolver
+from ..packages.get_files import MAX_BYTES, Got, Site, get_paths
+from ..packages.get_packages import Shelf, get_packages
+from ..packages.verify import rules_of, sources_of
+from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
 from ..state.store import State, known_list
 from ..util.files import inside

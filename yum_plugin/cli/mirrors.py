@@ -6,13 +6,13 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
-from ..listing import Candidates
 from ..model import Mirror, Probe, Repository, Snapshot
 from ..privsep.gateway import Reach
-from ..resolve import Options, Resolver
+from ..resolve.candidates import Candidates
+from ..resolve.outcome import Answer
+from ..resolve.resolver import Options, Resolver
 from ..trust.freshness import duration
 from ..util.urls import authority_of, host_of
-from ..verdict import Answer
 from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Cell, Column, Console, ago, shortened, table, utc, wrapped
 

@@ -1,6 +1,6 @@
 """``xcpng-mirrors pool``: can every host of this pool update now, and will they take the same? Run on the pool's master.
 
-With --agree every host pins what the mirrors offer now (pinning.py), so that all of them take the same revision of each
+With --agree every host pins what the mirrors offer now (pool/freeze.py), so that all of them take the same revision of each
 repository, even if an update is published before the last one has updated. All hosts, or none.
 """
 import argparse
@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
-from ..pool import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
+from ..pool.members import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
 from ..state.pool_token import MAX_HOURS, Token
 from ..trust.freshness import duration
 from .common import SCHEMA, describe_error

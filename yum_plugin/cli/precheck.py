@@ -10,19 +10,19 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, MirrorsError, UsageError
-from ..getpackages import Shelf, read_packages
 from ..host.rpmdb import installed_packages
 from ..model import Snapshot
-from ..packages import rules_of, sources_of
-from ..pinning import Taking, packages_of
-from ..precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from ..packages.get_packages import Shelf, read_packages
+from ..packages.verify import rules_of, sources_of
+from ..pool.freeze import Taking, packages_of
+from ..pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from ..privsep.gateway import Reach
-from ..resolve import Resolver
+from ..resolve.outcome import Answer
+from ..resolve.resolver import Resolver
 from ..state.pool_token import Token, read_token
 from ..state.snapshot_pin import Held, hold, lift, words
 from ..trust.primary import PrimaryPackage
 from ..util.urls import authority_of
-from ..verdict import Answer
 from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
 from .console import Console, ago, utc, wrapped
 from .progress import size_words

@@ -7,9 +7,9 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..model import Repository, Snapshot
-from ..refresh import Refreshed, refresh
-from ..resolve import Options
-from ..sparing import MAX_EXPIRE_SECONDS
+from ..resolve.refresh import Refreshed, refresh
+from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
+from ..resolve.resolver import Options
 from ..state.store import State
 from ..util.urls import authority_of
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values

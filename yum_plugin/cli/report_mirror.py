@@ -10,15 +10,15 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
+from ..packages.quarantine import Kept, kept_aside
 from ..privsep.gateway import Reach
-from ..refused import Kept, kept_aside
 from ..report.letter import Case, Newest, problems_of, render_letter
 from ..report.values import Finding, Site, sites_of
-from ..resolve import Resolver
+from ..resolve.outcome import Answer
+from ..resolve.resolver import Resolver
 from ..sources.redirector import Patience
 from ..trust.metadata import RepomdProver
 from ..util.urls import authority_of
-from ..verdict import Answer
 from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .console import Console, utc
 from .gather import Placed, of_url, place, sites_named, try_ways

@@ -26,7 +26,7 @@ from ..syncing.rsyncing import RsyncOrigin
 from ..syncing.webbing import WebOrigin
 from ..util.files import inside
 from ..util.urls import clean_base_url
-from ..verifying import localized
+from ..verify.files import localized
 from .common import SCHEMA, add_config_arguments, describe_error
 from .console import Cell, Column, Console, printable, shortened, table, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config

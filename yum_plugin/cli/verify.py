@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, Sequence
 
 from ..errors import UsageError
 from ..forks import processes, shared
-from ..verifying import Examiner, Finding
+from ..verify.files import Examiner, Finding
 from .console import Console, printable, utc
 from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
 from .outcome import exit_code, signed_words, word
@@ -69,7 +69,7 @@ def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[Fin
         return
     for path in arguments.files:
         if os.path.isdir(path):
-            from ..localrepo import RepositoryExaminer
+            from ..verify.repository import RepositoryExaminer
 
             yield from RepositoryExaminer(examiner, path).examine()
         else:

@@ -10,7 +10,7 @@ from ..errors import FetchError, TrustError
 from ..look import FileLook, Look
 from ..model import REPOMD, Snapshot
 from ..net.certificate import Certificate
-from ..refused import Kept
+from ..packages.quarantine import Kept
 from ..state.history import Observation, address_family
 from ..trust.freshness import duration
 from ..util.text import printable, utc

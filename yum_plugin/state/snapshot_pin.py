@@ -1,4 +1,4 @@
-"""A pin that this host holds: one signed snapshot of a repository is taken until a time, whatever is newer (``pinning.py``
+"""A pin that this host holds: one signed snapshot of a repository is taken until a time, whatever is newer (``pool/freeze.py``
 takes it).
 
 Rules, in order:

@@ -4,7 +4,7 @@ Files of ``<state_dir>/<repository id>/``:
     metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
     mirrors.json   the last list, the last resolution, what became of each mirror, and the last decisions
-    pin.json       only while the host is pinned: to which metadata, and until when (pinning.py)
+    pin.json       only while the host is pinned: to which metadata, and until when (pool/freeze.py)
     pinned-*/      that metadata's files
     history.jsonl  what was seen of each mirror over time, see state/history.py; nothing is decided by it
 
@@ -81,7 +81,7 @@ class Memory(NamedTuple):
     note: str = ""
     decisions: Tuple[Decision, ...] = ()  # the newest last
     heard_at: float = 0.0  # seconds since 1970; when a mirror has last served the snapshot
-    luck: float = 0.0  # 0 to 1, drawn then; see sparing.py
+    luck: float = 0.0  # 0 to 1, drawn then; see resolve/refresh_policy.py
     pins: Tuple[str, ...] = ()  # under which the snapshot was proven
     signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
 

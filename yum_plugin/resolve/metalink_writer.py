@@ -9,8 +9,8 @@ from typing import Dict, Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from .model import REPOMD, Mirror, Snapshot
-from .util.urls import host_of, port_of
+from ..model import REPOMD, Mirror, Snapshot
+from ..util.urls import host_of, port_of
 
 MAX_URLS = 100  # librepo wants a preference of 0 to 100, and each one its own
 _LOCAL = '    <url protocol="file" type="file" mm0:private="true" preference="{}">{}</url>\n'

@@ -1,9 +1,9 @@
 """Job 1: from repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
 
 All repositories at once, in one loop over what the crew's threads report:
-    lists      the redirector's list page and selection, or the last known list (listing.py)
-    polls      repomd.xml and its signature from several mirrors (what is asked: ask.py; whom: choose.py)
-    verdicts   which snapshot is current and who serves it (verdict.py, trust/freshness.py)
+    lists      the redirector's list page and selection, or the last known list (resolve/candidates.py)
+    polls      repomd.xml and its signature from several mirrors (what is asked: resolve/probe.py; whom: resolve/selection.py)
+    verdicts   which snapshot is current and who serves it (resolve/outcome.py, trust/freshness.py)
 Only this thread decides; nothing here writes.
 """
 import logging
@@ -11,22 +11,22 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
-from .ask import Known, ask_mirror
-from .choose import Poll, PollRules
-from .errors import FetchError, MirrorsError, UsageError
-from .host.keyring import load_keys
-from .host.settings import Settings
-from .listing import Candidates, ListRules, candidates, settled_list
-from .model import REPOMD, Mirror, MirrorList, Probe, Repository
-from .net.fanout import Crew, Outcome
-from .net.fetch import Conversation
-from .privsep.gateway import Reach, here
-from .sources.redirector import PAGE, SELECTION, Patience, redirector_roots
-from .sparing import needed
-from .state.store import State, known_list, resting
-from .trust.metadata import RepomdProver
-from .util.urls import host_of
-from .verdict import Answer, Findings, conclude
+from ..errors import FetchError, MirrorsError, UsageError
+from ..host.keyring import load_keys
+from ..host.settings import Settings
+from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
+from ..net.fanout import Crew, Outcome
+from ..net.fetch import Conversation
+from ..privsep.gateway import Reach, here
+from ..sources.redirector import PAGE, SELECTION, Patience, redirector_roots
+from ..state.store import State, known_list, resting
+from ..trust.metadata import RepomdProver
+from ..util.urls import host_of
+from .candidates import Candidates, ListRules, candidates, settled_list
+from .outcome import Answer, Findings, conclude
+from .probe import Known, ask_mirror
+from .refresh_policy import needed
+from .selection import Poll, PollRules
 
 OTHER_FORM_SECONDS = 0.25  # a list page slower than this gets company
 LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is at hand

@@ -5,13 +5,13 @@ Each function talks through a conversation that it is given, and returns a value
 import hashlib
 from typing import NamedTuple
 
-from .errors import FetchError, TrustError
-from .model import REPOMD, Mirror, Probe
-from .net.fetch import Answer, Conversation
-from .sources.redirector import Patience
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.metadata import Proven, RepomdProver
-from .trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
+from ..errors import FetchError, TrustError
+from ..model import REPOMD, Mirror, Probe
+from ..net.fetch import Answer, Conversation
+from ..sources.redirector import Patience
+from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ..trust.metadata import Proven, RepomdProver
+from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
 SAMPLE_BYTES = 4 * 1024

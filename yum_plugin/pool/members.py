@@ -1,6 +1,6 @@
 """The hosts of a pool, asked through xe on the pool's master, all at the same time.
 
-What a host answers is its own precheck (cli/precheck.py), by way of its xapi plugin (hosts/xapi.py). Nothing of it is
+What a host answers is its own precheck (cli/precheck.py), by way of its xapi plugin (plugins/xapi.py). Nothing of it is
 believed beyond a table: what a host then updates to, it proves itself.
 """
 import json
@@ -9,10 +9,10 @@ import re
 import shutil
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import FetchError, MirrorsError, UsageError
-from .programs import Done, run_all
-from .state.pool_token import Agreed, Token
-from .util.files import inside, read_capped
+from ..errors import FetchError, MirrorsError, UsageError
+from ..programs import Done, run_all
+from ..state.pool_token import Agreed, Token
+from ..util.files import inside, read_capped
 
 PLUGIN = "xcpng-mirrors"
 POOL_FILE = "/etc/xensource/pool.conf"  # "master", or "slave:" and the master's address

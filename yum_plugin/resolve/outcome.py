@@ -1,16 +1,16 @@
 """What the findings about one repository amount to: a resolution, or the error that stands in its place. Pure."""
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .choose import order_proven
-from .errors import FetchError, MirrorsError, TrustError
-from .host.settings import Settings
-from .listing import Candidates
-from .model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
-from .sparing import Need
-from .state.history import Observation
-from .state.store import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
-from .trust.freshness import Choice, Offer, choose, duration, note_of
-from .util.urls import authority_of
+from ..errors import FetchError, MirrorsError, TrustError
+from ..host.settings import Settings
+from ..model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
+from ..state.history import Observation
+from ..state.store import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
+from ..trust.freshness import Choice, Offer, choose, duration, note_of
+from ..util.urls import authority_of
+from .candidates import Candidates
+from .refresh_policy import Need
+from .selection import order_proven
 
 CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
 

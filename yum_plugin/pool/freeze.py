@@ -11,29 +11,29 @@ import logging
 import os
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .getpackages import primary_checker
-from .getting import Got, Wish, fetch_wishes
-from .host.keyring import load_keys
-from .host.settings import Settings
-from .metalink import render_metalink
-from .model import REPOMD, Probe, Snapshot
-from .net.transfer import Item, Source
-from .packages import rules_of, sources_of
-from .privsep.gateway import Reach
-from .resolve import Options, Resolver
-from .state.pool_token import Agreed, Token
-from .state.snapshot_pin import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
-from .state.store import Decision, Pin, State, with_decision
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.digest import DigestChecker
-from .trust.freshness import is_rollback
-from .trust.metadata import RepomdProver
-from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import parse_repomd, primary_file
-from .trust.unpack import unpacked
-from .util.urls import host_of
-from .verdict import Answer
+from ..errors import FetchError, MirrorsError, TrustError, UsageError
+from ..host.keyring import load_keys
+from ..host.settings import Settings
+from ..model import REPOMD, Probe, Snapshot
+from ..net.transfer import Item, Source
+from ..packages.get_files import Got, Wish, fetch_wishes
+from ..packages.get_packages import primary_checker
+from ..packages.verify import rules_of, sources_of
+from ..privsep.gateway import Reach
+from ..resolve.metalink_writer import render_metalink
+from ..resolve.outcome import Answer
+from ..resolve.resolver import Options, Resolver
+from ..state.pool_token import Agreed, Token
+from ..state.snapshot_pin import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
+from ..state.store import Decision, Pin, State, with_decision
+from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ..trust.digest import DigestChecker
+from ..trust.freshness import is_rollback
+from ..trust.metadata import RepomdProver
+from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from ..trust.repomd import parse_repomd, primary_file
+from ..trust.unpack import unpacked
+from ..util.urls import host_of
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
 MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told

@@ -8,20 +8,20 @@ import os
 import tempfile
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import FetchError
-from .getting import Got, Site, Told, Wish, fetch_wishes
-from .model import Repository, Resolution
-from .net.download import Rules, download
-from .net.fetch import OpenConversation
-from .net.transfer import Item, Source
-from .packages import PackageChecker, request_for
-from .trust.digest import DigestChecker
-from .trust.evr import Key, evr_key
-from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import RepomdFile, parse_repomd, primary_file
-from .trust.rpmfile import RpmVerdict
-from .trust.unpack import unpacked
-from .util.urls import host_of
+from ..errors import FetchError
+from ..model import Repository, Resolution
+from ..net.download import Rules, download
+from ..net.fetch import OpenConversation
+from ..net.transfer import Item, Source
+from ..trust.digest import DigestChecker
+from ..trust.evr import Key, evr_key
+from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from ..trust.repomd import RepomdFile, parse_repomd, primary_file
+from ..trust.rpmfile import RpmVerdict
+from ..trust.unpack import unpacked
+from ..util.urls import host_of
+from .get_files import Got, Site, Told, Wish, fetch_wishes
+from .verify import PackageChecker, request_for
 
 
 class Shelf(NamedTuple):

@@ -1,11 +1,11 @@
 """Which mirrors a repository has, from what the sources said and what is remembered. Pure."""
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .choose import rank_candidates
-from .model import Mirror, MirrorList, Repository
-from .sources.collector import merge
-from .sources.redirector import FORMS, PAGE
-from .util.urls import authority_of, host_of
+from ..model import Mirror, MirrorList, Repository
+from ..sources.collector import merge
+from ..sources.redirector import FORMS, PAGE
+from ..util.urls import authority_of, host_of
+from .selection import rank_candidates
 
 
 class Candidates(NamedTuple):

@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any, BinaryIO, List, Mapping, NamedTuple, Optional, Tuple
 
-from .util.files import listed, read_capped, write_whole
+from ..util.files import listed, read_capped, write_whole
 
 MAX_FILES = 8
 MAX_KEPT_BYTES = 8 * 1024 * 1024  # of each file: an RPM's headers and much of its payload

@@ -19,9 +19,9 @@ Rules of asking, in order:
 import math
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .model import Mirror, Snapshot
-from .trust.freshness import is_rollback
-from .util.urls import authority_of, host_of
+from ..model import Mirror, Snapshot
+from ..trust.freshness import is_rollback
+from ..util.urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
 STAGGER_SECONDS = 0.3  # a mirror on the next continent, with TLS and three requests, needs about that

@@ -8,11 +8,11 @@
 import os
 from typing import Iterator, List, Optional, Set
 
-from .errors import EXIT_UNREACHABLE, MirrorsError, TrustError
-from .trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from .trust.repomd import PRIMARY, Repomd, RepomdFile, primary_file
-from .trust.unpack import unpacked
-from .verifying import (
+from ..errors import EXIT_UNREACHABLE, MirrorsError, TrustError
+from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from ..trust.repomd import PRIMARY, Repomd, RepomdFile, primary_file
+from ..trust.unpack import unpacked
+from .files import (
     METADATA,
     OTHER,
     REPOMD,
@@ -124,7 +124,7 @@ class RepositoryExaminer:
             yield self._package(package)
 
     def _package(self, package: PrimaryPackage) -> Finding:
-        from .packages import PackageChecker, request_for  # late: requests comes with it, and a single file needs none
+        from ..packages.verify import PackageChecker, request_for  # late: requests comes with it, and a single file needs none
 
         path = os.path.join(self._folder, package.href)
         self._expected.add(os.path.normpath(package.href))

@@ -5,16 +5,16 @@ What the engine and ``xcpng-mirrors refresh`` call.
 import logging
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .host.settings import Settings
-from .metalink import render_metalink
-from .model import Mirror, Repository, Snapshot
-from .privsep.gateway import Reach
-from .resolve import Clock, Options, Resolver
-from .state.snapshot_pin import Held, hold, lift, warning
-from .state.store import Decision, Memory, State, with_decision
-from .trust.freshness import duration
-from .verdict import Answer, observations_of
+from ..errors import FetchError, MirrorsError, TrustError, UsageError
+from ..host.settings import Settings
+from ..model import Mirror, Repository, Snapshot
+from ..privsep.gateway import Reach
+from ..state.snapshot_pin import Held, hold, lift, warning
+from ..state.store import Decision, Memory, State, with_decision
+from ..trust.freshness import duration
+from .metalink_writer import render_metalink
+from .outcome import Answer, observations_of
+from .resolver import Clock, Options, Resolver
 
 log = logging.getLogger("xcpng-mirrors")
 

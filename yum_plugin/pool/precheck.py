@@ -2,11 +2,11 @@
 import os
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .host.repofiles import main_options
-from .host.rpmdb import Installed
-from .trust.evr import Key, evr_key
-from .trust.primary import PrimaryPackage
-from .util.files import inside
+from ..host.repofiles import main_options
+from ..host.rpmdb import Installed
+from ..trust.evr import Key, evr_key
+from ..trust.primary import PrimaryPackage
+from ..util.files import inside
 
 CACHE_FOLDER = "/var/cache"  # yum and dnf; cachedir= in [main] of their .conf may say otherwise
 

@@ -11,23 +11,23 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .choose import rank_candidates
-from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .host.settings import Settings
-from .listing import settled_list
-from .model import Mirror, MirrorList, Network
-from .net.download import Events, Fetched, Rules, download
-from .net.fanout import Crew, explain_tls
-from .net.fetch import Conversation, OpenConversation
-from .net.transfer import Attempt, Item, Source
-from .sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
-from .trust.digest import DigestChecker
-from .trust.keys import PublicKey
-from .trust.openpgp import Verdict, verify_detached
-from .util.files import read_capped, write_whole
-from .util.urls import safe_path
+from ..errors import FetchError, MirrorsError, TrustError, UsageError
+from ..host.settings import Settings
+from ..model import Mirror, MirrorList, Network
+from ..net.download import Events, Fetched, Rules, download
+from ..net.fanout import Crew, explain_tls
+from ..net.fetch import Conversation, OpenConversation
+from ..net.transfer import Attempt, Item, Source
+from ..resolve.candidates import settled_list
+from ..resolve.selection import rank_candidates
+from ..sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
+from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from ..trust.digest import DigestChecker
+from ..trust.keys import PublicKey
+from ..trust.openpgp import Verdict, verify_detached
+from ..util.files import read_capped, write_whole
+from ..util.urls import safe_path
 
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_SUFFIX = ".asc"

@@ -15,16 +15,16 @@ import re
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from .errors import FetchError, MirrorsError, TrustError, UsageError, describe
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
-from .trust.digest import DigestChecker
-from .trust.keys import PublicKey
-from .trust.openpgp import DetachedVerifier, Verdict, verify_detached
-from .trust.rpmfile import READ_BYTES, RpmVerdict, verify_rpm
+from ..errors import FetchError, MirrorsError, TrustError, UsageError, describe
+from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from ..trust.digest import DigestChecker
+from ..trust.keys import PublicKey
+from ..trust.openpgp import DetachedVerifier, Verdict, verify_detached
+from ..trust.rpmfile import READ_BYTES, RpmVerdict, verify_rpm
 
 if TYPE_CHECKING:  # lxml is slow to import, and needed for repomd.xml only
-    from .trust.repomd import Repomd
+    from ..trust.repomd import Repomd
 
 RPM, ISO, CHECKSUMS, REPO_FILE, REPOMD, SIGNATURE, OTHER = "rpm", "iso", "checksums", "repo", "repomd", "signature", "file"
 METADATA, REPOSITORY = "metadata", "repository"  # told by the repository they belong to
@@ -233,8 +233,8 @@ class Examiner:
         Raises:
             TrustError: the first rule that is broken.
         """
-        from .trust.metadata import RepomdProver
-        from .trust.repomd import MAX_REPOMD_BYTES
+        from ..trust.metadata import RepomdProver
+        from ..trust.repomd import MAX_REPOMD_BYTES
 
         raw, vouched = _signed_bytes(path, stream, signature, MAX_REPOMD_BYTES)
         content, verdict = RepomdProver(self.keys, self.now).prove(raw, vouched)[1:]

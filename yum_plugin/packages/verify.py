@@ -27,22 +27,22 @@ from typing import (
     Union,
 )
 
-from .errors import FetchError, MirrorsError, TrustError, UsageError
-from .host.settings import Settings
-from .model import Mirror, Probe, Repository
-from .net.download import Events, Fetched, Rules, download
-from .net.fetch import OpenConversation
-from .net.transfer import Attempt, Item, Source
-from .refused import keep_aside
-from .state.history import Observation
-from .state.store import Decision, Memory, State, judge_record, resting, with_decision
-from .trust.hashing import new_hash, require_strong
-from .trust.keys import PublicKey
-from .trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
-from .util.urls import authority_of, host_of, safe_path
+from ..errors import FetchError, MirrorsError, TrustError, UsageError
+from ..host.settings import Settings
+from ..model import Mirror, Probe, Repository
+from ..net.download import Events, Fetched, Rules, download
+from ..net.fetch import OpenConversation
+from ..net.transfer import Attempt, Item, Source
+from ..state.history import Observation
+from ..state.store import Decision, Memory, State, judge_record, resting, with_decision
+from ..trust.hashing import new_hash, require_strong
+from ..trust.keys import PublicKey
+from ..trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
+from ..util.urls import authority_of, host_of, safe_path
+from .quarantine import keep_aside
 
 if TYPE_CHECKING:  # lxml comes with it, and the engine that only verifies needs none
-    from .trust.primary import PrimaryPackage
+    from ..trust.primary import PrimaryPackage
 
 MAX_PACKAGES = 20000  # of one repository in one request
 MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # rpm's own tags for sizes end there

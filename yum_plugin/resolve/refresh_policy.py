@@ -14,10 +14,10 @@ Volunteers bear every request; stock yum and dnf ask one mirror when metadata_ex
 """
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .listing import Candidates
-from .model import Mirror, Repository, Snapshot
-from .state.store import Memory
-from .trust.freshness import is_rollback
+from ..model import Mirror, Repository, Snapshot
+from ..state.store import Memory
+from ..trust.freshness import is_rollback
+from .candidates import Candidates
 
 MAX_EXPIRE_SECONDS = 48 * 3600.0  # dnf.conf(5): what it asks after by default; also for "never"
 WIDELY = 0.5
