@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.faults import faults_named
-from yum_plugin.cli.console import Cell, Column, printable, shortened, table, width_of
+from yum_plugin.cli.common.console import Cell, Column, printable, shortened, table, width_of
 from yum_plugin.cli.status import STALE_SECONDS, status_of
 from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Repository, Snapshot

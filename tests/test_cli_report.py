@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.lab.faults import faults_named
-from yum_plugin.cli.common import open_host
+from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.cli.gather import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Ways, ways_to

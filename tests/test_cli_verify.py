@@ -371,7 +371,7 @@ def test_no_file_at_all_is_a_usage_error(capsys):
 
 
 def test_without_a_key_the_message_names_the_option(desk, capsys, monkeypatch):
-    monkeypatch.setattr("yum_plugin.cli.keyoptions.DEFAULT_KEY_PATH", desk.path("none"))
+    monkeypatch.setattr("yum_plugin.cli.common.key_options.DEFAULT_KEY_PATH", desk.path("none"))
     code = main(["verify", "--fingerprint", desk.lab.key_fingerprint, desk.path("x")])
     assert (code, "--key FILE" in capsys.readouterr().err) == (2, True)
 

@@ -1,1 +1,4 @@
-"""The command ``xcpng-mirrors``: one module a subcommand; main.py holds the table of them."""
+"""The command ``xcpng-mirrors``: one module a subcommand, named like it; what they share is in ``common/``.
+
+Imported by nothing but ``operators/cli``; may import everything of the core but ``plugins/``.
+"""

@@ -46,11 +46,11 @@ from ..model import Network
 from ..net.rsync import parse_address
 from ..trust.keys import PublicKey
 from ..util.urls import clean_base_url, safe_path
-from .common import SCHEMA
-from .console import Console, printable, utc
-from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
-from .progress import Progress, size_words
-from .verdicts import verdict_lines
+from .common.check_lines import verdict_lines
+from .common.console import Console, printable, utc
+from .common.host_options import SCHEMA
+from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from .common.progress import Progress, size_words
 
 BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
 MAX_WATCH_SECONDS = 14 * 86400

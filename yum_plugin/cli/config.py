@@ -8,8 +8,8 @@ from typing import Any, Dict, List
 
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..host.settings import KEYS, Key, Reading, config_file, fragments_of, read_settings
-from .common import SCHEMA, add_config_arguments
-from .console import GAP, MAX_TEXT_CHARACTERS, Cell, Column, Console, printable, table, wrapped
+from .common.console import GAP, MAX_TEXT_CHARACTERS, Cell, Column, Console, printable, table, wrapped
+from .common.host_options import SCHEMA, add_config_arguments
 
 DAY_SECONDS = 86400
 LEAST_VALUE_COLUMNS = 20

@@ -32,11 +32,11 @@ from ..sources.redirector import redirector_roots
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped
 from ..util.urls import authority_of, host_of
-from .common import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
-from .console import Console, utc
+from .common.check_lines import verdict_lines
+from .common.console import Console, utc
+from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
+from .common.progress import size_words
 from .mirrors import Display, ask_everyone, views_of
-from .progress import size_words
-from .verdicts import verdict_lines
 
 NAME = "xcpng-mirrors"
 LEAST_FREE_BYTES = 200 * 10**6

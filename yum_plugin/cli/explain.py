@@ -14,8 +14,8 @@ from ..resolve.selection import rank_candidates
 from ..state.store import Decision, Memory
 from ..trust.freshness import duration
 from ..util.urls import authority_of, clean_base_url, host_of
-from .common import NOTES, SCHEMA, Host, add_host_arguments, open_host
-from .console import Console, ago, utc, wrapped
+from .common.console import Console, ago, utc, wrapped
+from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, open_host
 
 
 class Story(NamedTuple):

@@ -15,8 +15,8 @@ from ..resolve.selection import rank_candidates
 from ..state.history import Observation
 from ..state.store import Memory, Record
 from ..util.urls import authority_of, clean_base_url, host_of
-from .common import NOTES, Host
-from .console import Console
+from .common.console import Console
+from .common.host_options import NOTES, Host
 from .mirrors import Display, Row, View, ask_through, views_of
 
 MOST_AT_ONCE = 24  # servers that are connected to

@@ -10,8 +10,8 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError
 from ..host.keyring import KeyFile, RepositoryKeys, disagreements, look_at
 from ..host.rpmdb import imported_keys
 from ..trust.keys import PublicKey
-from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host
-from .console import Console, utc, wrapped
+from .common.console import Console, utc, wrapped
+from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

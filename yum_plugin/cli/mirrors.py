@@ -13,8 +13,8 @@ from ..resolve.outcome import Answer
 from ..resolve.resolver import Options, Resolver
 from ..trust.freshness import duration
 from ..util.urls import authority_of, host_of
-from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
-from .console import Cell, Column, Console, ago, shortened, table, utc, wrapped
+from .common.console import Cell, Column, Console, ago, shortened, table, utc, wrapped
+from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 
 DAY_SECONDS = 86400
 SOON_SECONDS = 14 * DAY_SECONDS  # a certificate that ends sooner should have been renewed by now

@@ -14,8 +14,8 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
 from ..pool.members import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
 from ..state.pool_token import MAX_HOURS, Token
 from ..trust.freshness import duration
-from .common import SCHEMA, describe_error
-from .console import Cell, Column, Console, printable, table, utc, wrapped
+from .common.console import Cell, Column, Console, printable, table, utc, wrapped
+from .common.host_options import SCHEMA, describe_error
 
 HOUR_SECONDS = 3600
 DEFAULT_HOURS = 24

@@ -23,9 +23,9 @@ from ..state.pool_token import Token, read_token
 from ..state.snapshot_pin import Held, hold, lift, words
 from ..trust.primary import PrimaryPackage
 from ..util.urls import authority_of
-from .common import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
-from .console import Console, ago, utc, wrapped
-from .progress import size_words
+from .common.console import Console, ago, utc, wrapped
+from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
+from .common.progress import size_words
 
 COUNTED = ("Counted are the newest packages in the repositories that are newer than the installed ones of the same name and "
            "architecture: their files, also those that are in the cache already, and their installed size. What they require "

@@ -12,8 +12,8 @@ from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
 from ..resolve.resolver import Options
 from ..state.store import State
 from ..util.urls import authority_of
-from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
-from .console import Console, ago, printable, utc
+from .common.console import Console, ago, printable, utc
+from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,8 @@ from ..report.prometheus import render_prometheus
 from ..report.values import Finding, Report, RepositoryReport, Site, hint_of
 from ..state.history import Observation, address_family
 from ..util.files import write_whole
-from .common import SCHEMA, add_host_arguments, open_host, snapshot_values
-from .console import Console, printable, utc
+from .common.console import Console, printable, utc
+from .common.host_options import SCHEMA, add_host_arguments, open_host, snapshot_values
 from .gather import asked_report, remembered_report
 
 PROM_SUFFIX = ".prom"  # what the textfile collector reads; our file on its way to that name has another

@@ -19,8 +19,8 @@ from ..resolve.resolver import Resolver
 from ..sources.redirector import Patience
 from ..trust.metadata import RepomdProver
 from ..util.urls import authority_of
-from .common import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
-from .console import Console, utc
+from .common.console import Console, utc
+from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
 from .gather import Placed, of_url, place, sites_named, try_ways
 from .report import site_values
 

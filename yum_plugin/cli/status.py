@@ -23,8 +23,8 @@ from ..state.store import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
 from ..trust.freshness import duration
 from ..util.files import read_capped
 from ..util.urls import authority_of
-from .common import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
-from .console import Console, ago, utc, wrapped
+from .common.console import Console, ago, utc, wrapped
+from .common.host_options import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
 
 STALE_SECONDS = 24 * 3600  # whoever updates a host, or a timer, resolves at least daily
 

@@ -27,11 +27,11 @@ from ..syncing.webbing import WebOrigin
 from ..util.files import inside
 from ..util.urls import clean_base_url
 from ..verify.files import localized
-from .common import SCHEMA, add_config_arguments, describe_error
-from .console import Cell, Column, Console, printable, shortened, table, utc
-from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
-from .outcome import exit_code
-from .progress import Progress, size_words
+from .common.console import Cell, Column, Console, printable, shortened, table, utc
+from .common.file_lines import exit_code
+from .common.host_options import SCHEMA, add_config_arguments, describe_error
+from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from .common.progress import Progress, size_words
 
 DEFAULT_SOURCE = "rsync://updates.xcp-ng.org/repo/"  # the origin, as the documentation for mirrors names it
 MAX_TOLD = 10  # left out entries and deletions, without -v

@@ -12,10 +12,10 @@ from typing import Any, Dict, Iterator, Sequence
 from ..errors import UsageError
 from ..forks import processes, shared
 from ..verify.files import Examiner, Finding
-from .console import Console, printable, utc
-from .keyoptions import add_key_arguments, keys_of, pins_of, read_config
-from .outcome import exit_code, signed_words, word
-from .progress import BIG_BYTES, Progress
+from .common.console import Console, printable, utc
+from .common.file_lines import exit_code, signed_words, word
+from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from .common.progress import BIG_BYTES, Progress
 
 MANY = 64  # files; below it a second process costs more than it saves
 

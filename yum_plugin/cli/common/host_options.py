@@ -5,17 +5,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import MirrorsError, UsageError
-from ..host.log import FORMAT, open_log
-from ..host.repofiles import host_variables, main_options, read_repositories
-from ..host.settings import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
-from ..model import Repository, Snapshot
-from ..state.store import Pin, State
-from ..util.files import inside
+from ...errors import MirrorsError, UsageError
+from ...host.log import FORMAT, open_log
+from ...host.repofiles import host_variables, main_options, read_repositories
+from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
+from ...model import Repository, Snapshot
+from ...state.store import Pin, State
+from ...util.files import inside
 from .console import Console, printable, utc
 
 if TYPE_CHECKING:
-    from ..privsep.gateway import Reach
+    from ...privsep.gateway import Reach
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
 NOTES = {  # of a Resolution and a Decision
@@ -39,8 +39,8 @@ class Host(NamedTuple):
 
     def reach(self) -> "ContextManager[Reach]":
         """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
-        from ..privsep.gateway import RESOLVE_CPU_SECONDS
-        from ..privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
+        from ...privsep.gateway import RESOLVE_CPU_SECONDS
+        from ...privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
         return separated([repository.network for repository in self.repositories], RESOLVE_CPU_SECONDS)
 
     def tell(self, repository_id: str, text: str) -> None:

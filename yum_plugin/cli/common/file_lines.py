@@ -2,7 +2,7 @@
 import time
 from typing import Iterable, Optional
 
-from ..errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, MirrorsError
+from ...errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, MirrorsError
 from .console import STYLES
 
 _BAD_TO_GOOD = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)

@@ -8,10 +8,10 @@ import textwrap
 import unicodedata
 from typing import List, NamedTuple, Sequence, TextIO
 
-from ..trust.freshness import duration
-from ..util.text import MAX_TEXT_CHARACTERS as MAX_TEXT_CHARACTERS
-from ..util.text import printable as printable
-from ..util.text import utc as utc
+from ...trust.freshness import duration
+from ...util.text import MAX_TEXT_CHARACTERS as MAX_TEXT_CHARACTERS
+from ...util.text import printable as printable
+from ...util.text import utc as utc
 
 GAP = "  "
 CUT = ".."  # what stands where a text was shortened

@@ -8,13 +8,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, List, Sequence, Tuple
 
-from ..errors import TrustError, UsageError
-from ..host.keyring import DEFAULT_KEY_PATH, load_keys
-from ..trust.keys import PublicKey
+from ...errors import TrustError, UsageError
+from ...host.keyring import DEFAULT_KEY_PATH, load_keys
+from ...trust.keys import PublicKey
 from .console import Console, printable
 
 if TYPE_CHECKING:
-    from ..host.settings import Settings
+    from ...host.settings import Settings
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}\Z")
 
@@ -37,7 +37,7 @@ def read_config(named: str, root: str = "/") -> "Settings":
     Raises:
         UsageError: the named file is missing.
     """
-    from ..host.settings import config_file, fragments_of, read_settings
+    from ...host.settings import config_file, fragments_of, read_settings
 
     settings, warnings, _, _ = read_settings(config_file(named, root), fragments_of(root))
     for warning in warnings:
