@@ -2,9 +2,9 @@
 import time
 from typing import Any, Dict
 
-from yum_plugin.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Network
+from yum_plugin.operators.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
 
 from .world import lab_settings
 

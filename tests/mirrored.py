@@ -6,7 +6,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from yum_plugin.host.keyring import load_keys
-from yum_plugin.net.rsync import FILE, FOLDER, Bounds, Entry, parse_address
+from yum_plugin.operators.rsync import FILE, FOLDER, Bounds, Entry, parse_address
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.job import Report, Sync
 from yum_plugin.syncing.memory import Memory, memory_path

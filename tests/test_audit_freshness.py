@@ -3,12 +3,12 @@ import pytest
 
 from tests.auditing import subject_of, words
 from tests.world import DAY, NOW, snapshot
-from yum_plugin.audit import freshness
-from yum_plugin.audit.freshness import Answer, Standing, finding_of, interval_finding, judge, last_signed
-from yum_plugin.audit.model import Options
-from yum_plugin.audit.watching import Look, Rhythm, Seen, Span, conclude, keeps_up, watch, worst_lag
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Network
+from yum_plugin.operators.audit import freshness
+from yum_plugin.operators.audit.freshness import Answer, Standing, finding_of, interval_finding, judge, last_signed
+from yum_plugin.operators.audit.model import Options
+from yum_plugin.operators.audit.sync_interval import Look, Rhythm, Seen, Span, conclude, keeps_up, watch, worst_lag
 
 UPDATES = "8/8.3/updates/x86_64/"
 ORIGIN, OTHER = "origin.test", "other.test"

@@ -8,12 +8,12 @@ from tests.auditing import subject_of, words
 from tests.lab.mirror import NOT_FOUND, Fault
 from tests.nginx import Nginx
 from tests.rawserver import RawServer
-from yum_plugin.audit import backends, bandwidth, traversal
-from yum_plugin.audit.backends import Sample, disagreements
-from yum_plugin.audit.model import Budget, Cost, OverBudget
-from yum_plugin.audit.speed import Sample as Read
-from yum_plugin.audit.speed import measure, rate_words
 from yum_plugin.errors import FetchError
+from yum_plugin.operators.audit import backends, bandwidth, traversal
+from yum_plugin.operators.audit.backends import Sample, disagreements
+from yum_plugin.operators.audit.model import Budget, Cost, OverBudget
+from yum_plugin.operators.audit.throughput import Sample as Read
+from yum_plugin.operators.audit.throughput import measure, rate_words
 
 MBIT = 10**6
 

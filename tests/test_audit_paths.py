@@ -7,9 +7,9 @@ import time
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from yum_plugin.audit.certificates import is_for_host, read_certificate, read_chain
-from yum_plugin.audit.letsencrypt import DST_ROOT_CA_X3, judge_clients, with_roots_of_old
-from yum_plugin.audit.paths import EXPIRED, OK, any_path, openssl_path
+from yum_plugin.operators.audit.certificates import is_for_host, read_certificate, read_chain
+from yum_plugin.operators.audit.chain_building import EXPIRED, OK, any_path, openssl_path
+from yum_plugin.operators.audit.letsencrypt import DST_ROOT_CA_X3, judge_clients, with_roots_of_old
 
 from .chains import DAY, Authority, really_verified
 

@@ -6,8 +6,8 @@ import pytest
 from tests.auditing import found, subject_of, words
 from tests.rawserver import RawServer, never_speaks
 from tests.rsyncd import RsyncDaemon, free_port
-from yum_plugin.audit.rsyncd import check_rsync, judge_refusal, judge_top
-from yum_plugin.net.rsync import Entry, rsync_error
+from yum_plugin.operators.audit.rsyncd import check_rsync, judge_refusal, judge_top
+from yum_plugin.operators.rsync import Entry, rsync_error
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start daemons that may write")
 

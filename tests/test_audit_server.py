@@ -10,12 +10,12 @@ import time
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from yum_plugin.audit import addresses, agree, answer, manners, tls
-from yum_plugin.audit.certificates import has_signed
-from yum_plugin.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
 from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Network
-from yum_plugin.net.hello import REFUSED, VERSIONS, client_hello, read_answer
+from yum_plugin.operators.audit import addresses, http_semantics, http_vs_https, reachable, tls
+from yum_plugin.operators.audit.certificates import has_signed
+from yum_plugin.operators.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
+from yum_plugin.operators.audit.tls_versions import REFUSED, VERSIONS, client_hello, read_answer
 
 from .chains import DAY, Authority, pem_of
 from .nginx import Nginx, site
@@ -94,8 +94,8 @@ def told(findings):
 def test_a_good_mirror_passes_every_check_of_its_server(grounds):
     with grounds.nginx(more="ssl_protocols TLSv1.2 TLSv1.3;") as server:
         subject = grounds.of(server)
-        reached = answer.reach(subject)
-        findings = [finding for examine in (tls.examine, tls.examine_versions, agree.examine, addresses.examine, manners.examine)
+        reached = reachable.reach(subject)
+        findings = [finding for examine in (tls.examine, tls.examine_versions, http_vs_https.examine, addresses.examine, http_semantics.examine)
                     for finding in examine(subject)]
     assert reached.is_mirror and reached.finding.verdict == "ok" and reached.subject == subject
     assert told(findings) == dict.fromkeys(
@@ -240,7 +240,7 @@ def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, w
         return plain + site(grounds.tree, ["127.0.0.1:{} ssl".format(https)], pem)
 
     with grounds.nginx(sites=sites) as server:
-        [finding] = agree.examine(grounds.of(server))
+        [finding] = http_vs_https.examine(grounds.of(server))
     assert finding.verdict == verdict and word in finding.evidence[0], finding
     assert bool(finding.mend) == (verdict == "problem")
 
@@ -248,7 +248,7 @@ def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, w
 def test_without_the_other_port_nothing_is_guessed(grounds):
     with grounds.nginx() as server:
         subject = grounds.of(server, also_url="")
-        assert agree.examine(subject)[0].verdict == "unknown"
+        assert http_vs_https.examine(subject)[0].verdict == "unknown"
         plain = subject._replace(url="http://localhost:{}/".format(server.http_port))
         assert told(tls.examine(plain) + tls.examine_versions(plain)) == {"https": "unknown", "tls-versions": "unknown"}
 
@@ -335,7 +335,7 @@ def test_a_machine_without_ipv6_does_not_accuse_the_mirror():
 ])
 def test_each_bad_manner_is_told_by_its_name(grounds, more, check, verdict):
     with grounds.nginx(more=more.replace("{{", "{").replace("}}", "}")) as server:
-        findings = manners.examine(grounds.of(server))
+        findings = http_semantics.examine(grounds.of(server))
     expected = dict.fromkeys(("range", "keep-alive", "head", "headers"), "ok")
     expected[check] = verdict
     assert told(findings) == expected, findings
@@ -344,7 +344,7 @@ def test_each_bad_manner_is_told_by_its_name(grounds, more, check, verdict):
 def test_a_time_in_the_future_is_told(grounds):
     tree = grounds.make_tree("future", int(time.time()) + 86400)
     with grounds.nginx(sites=lambda pem, http, https: site(tree, ["127.0.0.1:{} ssl".format(https)], pem)) as server:
-        findings = {finding.check: finding for finding in manners.examine(grounds.of(server))}
+        findings = {finding.check: finding for finding in http_semantics.examine(grounds.of(server))}
     assert findings["headers"].verdict == "warning" and "future" in findings["headers"].evidence[0]
 
 
@@ -385,20 +385,20 @@ def partial(body, said="bytes 1-32/104"):
 ])
 def test_answers_that_no_good_server_gives_are_told(grounds, answers, check, verdict, word):
     with RawServer(answering(**answers)) as server:
-        findings = {finding.check: finding for finding in manners.examine(grounds.subject(server.url))}
+        findings = {finding.check: finding for finding in http_semantics.examine(grounds.subject(server.url))}
     assert findings[check].verdict == verdict and any(word in line for line in findings[check].evidence), findings[check]
 
 
 def test_a_server_that_closes_each_connection_without_saying_so_keeps_none_alive(grounds):
     with RawServer(says(ok(WHOLE, "Last-Modified: Thu, 26 Nov 2020 10:00:00 GMT"))) as server:
-        findings = told(manners.examine(grounds.subject(server.url)))
+        findings = told(http_semantics.examine(grounds.subject(server.url)))
     assert findings == {"range": "problem", "keep-alive": "warning", "head": "ok", "headers": "ok"}
 
 
 def test_a_server_that_says_a_wrong_length_is_not_believed(grounds):
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + WHOLE
     with RawServer(says(reply)) as server, pytest.raises(FetchError) as caught:
-        manners.examine(grounds.subject(server.url))
+        http_semantics.examine(grounds.subject(server.url))
     assert caught.value.reference == "truncated"
 
 
@@ -421,7 +421,7 @@ def resets(connection, server):
 ], ids=["ssh", "hangs", "resets", "closes", "a page for everything", "endless", "404", "redirects"])
 def test_what_is_no_mirror_is_told_and_never_a_crash(grounds, behave, answers, word):
     with RawServer(behave) as server:
-        reached = answer.reach(grounds.subject(server.url, settings=HASTY if behave is never_speaks else DEFAULTS))
+        reached = reachable.reach(grounds.subject(server.url, settings=HASTY if behave is never_speaks else DEFAULTS))
     assert (reached.answers, reached.is_mirror, reached.finding.verdict) == (answers, False, "problem")
     assert word in reached.finding.evidence[0] and reached.finding.mend
 
@@ -447,7 +447,7 @@ def test_a_port_that_speaks_no_tls_is_told_by_each_check_of_tls(grounds, behave)
 
 def test_a_bad_certificate_does_not_keep_the_other_checks_from_looking(grounds):
     with grounds.nginx("expired leaf, short") as server:
-        reached = answer.reach(grounds.of(server))
+        reached = reachable.reach(grounds.of(server))
     assert reached.is_mirror and not reached.subject.network.ssl_verify and reached.subject.others_network.ssl_verify
     assert reached.finding.evidence[0].startswith("tls-")
 
@@ -455,7 +455,7 @@ def test_a_bad_certificate_does_not_keep_the_other_checks_from_looking(grounds):
 def test_a_mirror_of_http_alone_is_examined_by_http_and_told_so(grounds):
     with RawServer(serves(ok(BODY.format(1, "a" * 64).encode()))) as server:
         subject = grounds.subject("https://127.0.0.1:1/", "http://127.0.0.1:{}/".format(server.port))
-        reached = answer.reach(subject)
+        reached = reachable.reach(subject)
         findings = tls.examine(reached.subject)
     assert reached.answers and reached.subject.url == subject.also_url and reached.subject.https_url == subject.url
     assert told(findings) == {"https": "problem"} and "listen 443 ssl" in findings[0].mend
@@ -469,8 +469,8 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
     with grounds.nginx(sites=sites) as server:
         subject = grounds.of(server)
         plain = subject._replace(url=subject.also_url, also_url=subject.url)
-        reached = answer.reach(plain)
-        [agreed] = agree.examine(reached.subject)
+        reached = reachable.reach(plain)
+        [agreed] = http_vs_https.examine(reached.subject)
     assert reached.is_mirror and reached.finding.verdict == agreed.verdict == "ok" and reached.subject.url == subject.url
 
 
@@ -482,5 +482,5 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
 ])
 def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, mend):
     with RawServer(says("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location).encode())) as server:
-        reached = answer.reach(grounds.subject(server.url))
+        reached = reachable.reach(grounds.subject(server.url))
     assert (reached.answers, reached.is_mirror, reached.finding.mend) == (True, False, mend)

@@ -13,14 +13,14 @@ from tests.lab.mirror import NOT_FOUND, Fault
 from tests.lab.wire import document
 from tests.nginx import Nginx, site
 from tests.rsyncd import RsyncDaemon
-from yum_plugin.audit import images, listings, repositories, tree
-from yum_plugin.audit.indexpage import MAX_ENTRIES, Listed, parse_index
-from yum_plugin.audit.inventory import FILE, FOLDER, LINK, Content, Holding, compare, told
-from yum_plugin.audit.listings import by_rsync
-from yum_plugin.audit.model import Budget, Cost, Options
-from yum_plugin.audit.sampling import pick
-from yum_plugin.audit.strays import find_strays, leaves
 from yum_plugin.errors import FetchError
+from yum_plugin.operators.audit import images, listings, repositories, tree
+from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, Listed, parse_index
+from yum_plugin.operators.audit.inventory import FILE, FOLDER, LINK, Content, Holding, compare, told
+from yum_plugin.operators.audit.listings import by_rsync
+from yum_plugin.operators.audit.model import Budget, Cost, Options
+from yum_plugin.operators.audit.sampling import pick
+from yum_plugin.operators.audit.unexpected_files import find_strays, leaves
 from yum_plugin.trust.primary import PrimaryPackage
 from yum_plugin.trust.repomd import Repomd
 

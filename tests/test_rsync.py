@@ -10,7 +10,7 @@ import pytest
 
 from tests.rsyncd import RsyncDaemon, free_port
 from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.net.rsync import Address, Bounds, listing, parse_address, parse_entry, rsync_error, running, unsafe_name
+from yum_plugin.operators.rsync import Address, Bounds, listing, parse_address, parse_entry, rsync_error, running, unsafe_name
 
 QUICK = Bounds(connect_seconds=5, silent_seconds=5, seconds=30)
 

@@ -15,7 +15,7 @@ from tests.lab.keys import OTHER
 from tests.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.rsyncd import free_port
 from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.net.rsync import Address
+from yum_plugin.operators.rsync import Address
 from yum_plugin.syncing import intake, switch
 from yum_plugin.syncing.destination import open_destination
 from yum_plugin.syncing.plan import WORK, Brake

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from yum_plugin.net.rsync import Entry, parse_entry
+from yum_plugin.operators.rsync import Entry, parse_entry
 from yum_plugin.syncing.plan import (
     MAX_DELETE,
     Before,

@@ -11,23 +11,25 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from ..audit import (
+from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
+from ..model import Network
+from ..operators.audit import (
     addresses,
-    agree,
-    answer,
     backends,
     bandwidth,
     freshness,
+    http_semantics,
+    http_vs_https,
     images,
-    manners,
+    reachable,
     repositories,
     rsyncd,
     tls,
     traversal,
     tree,
 )
-from ..audit.application import Application, application, failing
-from ..audit.model import (
+from ..operators.audit.application import Application, application, failing
+from ..operators.audit.model import (
     OK,
     PROBLEM,
     REPOSITORIES,
@@ -41,9 +43,7 @@ from ..audit.model import (
     OverBudget,
     Subject,
 )
-from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
-from ..model import Network
-from ..net.rsync import parse_address
+from ..operators.rsync import parse_address
 from ..trust.keys import PublicKey
 from ..util.urls import clean_base_url, safe_path
 from .common.check_lines import verdict_lines
@@ -64,9 +64,9 @@ _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
 CHECKS: Sequence[Check] = (
     Check(tls.CERTIFICATE, tls.examine, tls.COST),
     Check(tls.VERSIONS, tls.examine_versions, tls.VERSIONS_COST),
-    Check(agree.CHECK, agree.examine, agree.COST, needs="mirror"),
+    Check(http_vs_https.CHECK, http_vs_https.examine, http_vs_https.COST, needs="mirror"),
     Check(addresses.CHECK, addresses.examine, addresses.COST, 60.0, needs="mirror"),
-    Check(manners.CHECK, manners.examine, manners.COST, needs="mirror"),
+    Check(http_semantics.CHECK, http_semantics.examine, http_semantics.COST, needs="mirror"),
     Check(traversal.CHECK, traversal.check_traversal, traversal.COST, 90.0, needs="mirror"),
 )
 # Those that look at every repository that there is; before them ``repositories.discover`` has found out which there are.
@@ -207,7 +207,7 @@ def _seconds(text: str, option: str) -> float:
 
 def caps_of(checks: Sequence[Check], subject: Subject) -> Cost:
     """Add up the most that checks may take; those that are left out take nothing."""
-    done = [answer.COST, repositories.COST]
+    done = [reachable.COST, repositories.COST]
     done += [check.cost for check in checks if subject.options.yes or check.cost.bytes <= BIG_BYTES]
     return Cost(sum(cost.connections for cost in done), sum(cost.bytes for cost in done))
 
@@ -230,8 +230,8 @@ class Auditor:
 
     def findings(self) -> Iterator[Finding]:
         """Yield what each check finds."""
-        budget = Budget(answer.COST, 30)
-        reached = answer.reach(self.subject._replace(budget=budget))
+        budget = Budget(reachable.COST, 30)
+        reached = reachable.reach(self.subject._replace(budget=budget))
         self._account(budget)
         yield reached.finding
         self.unreachable = not reached.answers

@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..host.log import open_log
 from ..model import Network
-from ..net.rsync import parse_address
+from ..operators.rsync import parse_address
 from ..syncing.destination import open_destination
 from ..syncing.job import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
 from ..syncing.memory import Memory, memory_path

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ..errors import FetchError, MirrorsError
-from ..net.rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
+from ..operators.rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
 from .destination import LIST, PARTS
 from .origin import Limits, Origin, Told
 from .plan import WORK, Catalogue, Want, is_inside, joined, sift

@@ -5,17 +5,17 @@ A mirror may be synced while it is read. So before something missing counts as a
 from random import Random
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, UsageError
-from ..net.fetch import Client
-from .asking import conversation
+from ...errors import FetchError, UsageError
+from ...net.fetch import Client
+from .client import conversation
 from .inventory import Presence, compare, examples, told, wanted_files
 from .listings import HEAD, RSYNC, Held, Listing, Sorter, by_head, by_http, by_rsync, sample_of
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
 from .sampling import CHECK as BYTES
 from .sampling import check_sample
 from .signed import Reading, read_all, still_serves
-from .strays import DOTFILE, EARLIER, WORDS, Stray, find_strays
-from .strays import UNKNOWN as UNKNOWN_NAMES
+from .unexpected_files import DOTFILE, EARLIER, WORDS, Stray, find_strays
+from .unexpected_files import UNKNOWN as UNKNOWN_NAMES
 
 METADATA, PACKAGES, STRAYS, RSYNC_TREE = "metadata", "packages", "stray-files", "rsync-tree"
 COST = Cost(6, 60 * 10**6)

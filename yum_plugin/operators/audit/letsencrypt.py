@@ -8,8 +8,8 @@ was not found at that location".
 from typing import List, Sequence, Tuple
 
 from .certificates import Certificate, is_self_signed
+from .chain_building import EXPIRED, Outcome, any_path, openssl_path
 from .model import OK, PROBLEM, UNKNOWN, Finding
-from .paths import EXPIRED, Outcome, any_path, openssl_path
 
 CHECK = "lets-encrypt"
 # Roots that clients of old still have and today's stores do not: known by name. Let's Encrypt's own announcement.

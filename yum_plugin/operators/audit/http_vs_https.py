@@ -2,12 +2,12 @@
 import hashlib
 from typing import List, NamedTuple, Tuple
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..net.fetch import Answer, Client
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.urls import host_of
-from .asking import REDIRECTS, conversation, fetch
+from ...errors import FetchError
+from ...model import REPOMD
+from ...net.fetch import Answer, Client
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import host_of
+from .client import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "http-and-https"

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 
-from ..net.tls_chain import time_of
+from ...net.tls_chain import time_of
 
 MAX_CERTIFICATE_BYTES = 32 * 1024
 MAX_SERVED = 16  # certificates of one chain that are looked at; real ones have two or three

@@ -2,10 +2,10 @@
 import contextlib
 from typing import Iterator, Mapping, Optional, Tuple
 
-from ..model import Network
-from ..net.fetch import Answer, Client
-from ..net.tls import make_context
-from ..sources.redirector import Patience
+from ...model import Network
+from ...net.fetch import Answer, Client
+from ...net.tls import make_context
+from ...sources.redirector import Patience
 from .model import Subject
 
 REDIRECTS = (301, 302, 303, 307, 308)  # RFC 9110 section 15.4

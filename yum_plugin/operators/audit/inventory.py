@@ -4,11 +4,11 @@ Pure.
 """
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..model import REPOMD
-from ..trust.primary import PrimaryPackage
-from ..trust.repomd import Repomd
+from ...model import REPOMD
+from ...trust.primary import PrimaryPackage
+from ...trust.repomd import Repomd
 
-FILE, FOLDER, LINK = "file", "folder", "link"  # as net/rsync.py has them, and others
+FILE, FOLDER, LINK = "file", "folder", "link"  # as operators/rsync.py has them, and others
 
 
 class Holding(NamedTuple):

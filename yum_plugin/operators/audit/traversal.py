@@ -7,8 +7,8 @@ Two proofs, each against a control of the same form that cannot be there:
 """
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError
-from .asking import conversation, patience_of
+from ...errors import FetchError
+from .client import conversation, patience_of
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "traversal"

@@ -10,11 +10,11 @@ One that is not signed at the origin proves nothing about a mirror: only its pre
 import re
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..net.fetch import Client
-from ..util.urls import authority_of
-from .asking import conversation, fetch, patience_of
+from ...errors import FetchError
+from ...model import REPOMD
+from ...net.fetch import Client
+from ...util.urls import authority_of
+from .client import conversation, fetch, patience_of
 from .indexpage import parse_index
 from .inventory import examples, told
 from .listings import STATUSES

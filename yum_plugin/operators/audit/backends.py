@@ -2,10 +2,10 @@
 import hashlib
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError, TrustError
-from ..model import REPOMD
-from ..trust.repomd import MAX_REPOMD_BYTES, parse_repomd
-from .asking import conversation, patience_of
+from ...errors import FetchError, TrustError
+from ...model import REPOMD
+from ...trust.repomd import MAX_REPOMD_BYTES, parse_repomd
+from .client import conversation, patience_of
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "same-answers"

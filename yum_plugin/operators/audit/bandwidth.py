@@ -2,18 +2,18 @@
 import time
 from typing import Callable, List, NamedTuple, Optional
 
-from ..errors import FetchError, TrustError
-from ..model import Mirror
-from ..net.fetch import Client
-from ..resolve.probe import ask_repomd
-from ..trust.metadata import RepomdProver
-from ..trust.repomd import primary_file
-from .asking import conversation, patience_of
+from ...errors import FetchError, TrustError
+from ...model import Mirror
+from ...net.fetch import Client
+from ...resolve.probe import ask_repomd
+from ...trust.metadata import RepomdProver
+from ...trust.repomd import primary_file
+from .client import conversation, patience_of
 from .images import FOLDERS, read_sums
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .signed import fetch_packages
-from .speed import LEAST_BITS, Sample, Speed, measure, rate_words
+from .throughput import LEAST_BITS, Sample, Speed, measure, rate_words
 
 CHECK = "bandwidth"
 PARTS = 12

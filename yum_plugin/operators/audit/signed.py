@@ -2,16 +2,16 @@
 import hashlib
 from typing import Dict, List, NamedTuple, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
-from ..model import REPOMD, Mirror
-from ..net.fetch import Client
-from ..resolve.probe import ask_repomd
-from ..trust.digest import DigestChecker
-from ..trust.metadata import RepomdProver
-from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
-from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd, RepomdFile, primary_file
-from ..trust.unpack import unpacked
-from .asking import fetch, patience_of
+from ...errors import FetchError, MirrorsError, TrustError
+from ...model import REPOMD, Mirror
+from ...net.fetch import Client
+from ...resolve.probe import ask_repomd
+from ...trust.digest import DigestChecker
+from ...trust.metadata import RepomdProver
+from ...trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
+from ...trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd, RepomdFile, primary_file
+from ...trust.unpack import unpacked
+from .client import fetch, patience_of
 from .inventory import Content
 from .model import Subject
 

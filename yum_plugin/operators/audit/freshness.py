@@ -5,18 +5,18 @@ Only what a pinned key has signed is compared (``trust/metadata.py``), and newer
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
-from ..model import REPOMD, Mirror, Snapshot
-from ..net.fetch import Client
-from ..packages.get_files import Site, list_mirrors
-from ..resolve.probe import ask_repomd
-from ..trust.freshness import Offer, duration, newest
-from ..trust.metadata import RepomdProver
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.urls import authority_of
-from .asking import conversation, patience_of
+from ...errors import FetchError, MirrorsError, TrustError
+from ...model import REPOMD, Mirror, Snapshot
+from ...net.fetch import Client
+from ...packages.get_files import Site, list_mirrors
+from ...resolve.probe import ask_repomd
+from ...trust.freshness import Offer, duration, newest
+from ...trust.metadata import RepomdProver
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import authority_of
+from .client import conversation, patience_of
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
-from .watching import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag
+from .sync_interval import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag
 
 CHECK, INTERVAL = "freshness", "sync-interval"
 OTHERS = 2  # mirrors beside the origin: enough to see an origin that is behind, and no crowd at anybody's door

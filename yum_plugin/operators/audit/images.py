@@ -4,14 +4,14 @@ The list signs names and contents, not sizes: those are compared with the origin
 """
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
-from ..net.fetch import Client
-from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
-from ..trust.digest import DigestChecker
-from ..trust.openpgp import verify_detached
-from ..verify.files import SUMS_NAME
-from .asking import conversation, fetch, patience_of
+from ...errors import FetchError, MirrorsError, TrustError
+from ...net.fetch import Client
+from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ...trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
+from ...trust.digest import DigestChecker
+from ...trust.openpgp import verify_detached
+from ...verify.files import SUMS_NAME
+from .client import conversation, fetch, patience_of
 from .inventory import Presence, compare, told
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, Subject

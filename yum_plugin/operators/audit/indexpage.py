@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from lxml import etree
 
-from ..errors import FetchError
-from ..util.safe_parsers import HtmlReader
+from ...errors import FetchError
+from ...util.safe_parsers import HtmlReader
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024  # 100 000 names of nginx
 MAX_ENTRIES = 100000

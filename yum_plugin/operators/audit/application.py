@@ -4,8 +4,8 @@ Its form is that of https://docs.xcp-ng.org/project/mirrors, "Send your applicat
 """
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
-from ..trust.freshness import duration
-from ..util.urls import host_of
+from ...trust.freshness import duration
+from ...util.urls import host_of
 from .letsencrypt import CHECK as LETS_ENCRYPT
 from .model import OK, PROBLEM, UNKNOWN, Finding, Subject
 

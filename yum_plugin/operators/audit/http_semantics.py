@@ -7,11 +7,11 @@ import email.utils
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..net.fetch import Answer, Client
-from ..trust.repomd import MAX_REPOMD_BYTES
-from .asking import conversation, fetch, patience_of
+from ...errors import FetchError
+from ...model import REPOMD
+from ...net.fetch import Answer, Client
+from ...trust.repomd import MAX_REPOMD_BYTES
+from .client import conversation, fetch, patience_of
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "http"

@@ -7,22 +7,22 @@ import socket
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..net.connect import connect
-from ..net.fanout import explain_tls
-from ..net.hello import OFFERED, SILENT, Offer, offers
-from ..net.tls import make_context
-from ..net.tls_chain import finished_chain, served_chain, store_of
-from ..trust.freshness import duration
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.urls import host_of, port_of
-from .asking import conversation, patience_of
+from ...errors import FetchError
+from ...model import REPOMD
+from ...net.connect import connect
+from ...net.fanout import explain_tls
+from ...net.tls import make_context
+from ...net.tls_chain import finished_chain, served_chain, store_of
+from ...trust.freshness import duration
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import host_of, port_of
 from .certificates import Certificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
+from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
+from .chain_building import OK as VALID
+from .client import conversation, patience_of
 from .letsencrypt import judge_clients
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
-from .paths import EXPIRED, NOT_YET_VALID, openssl_path
-from .paths import OK as VALID
+from .tls_versions import OFFERED, SILENT, Offer, offers
 
 CERTIFICATE, CHAIN, VERSIONS = "https", "chain", "tls-versions"
 COST = Cost(4, MAX_REPOMD_BYTES)

@@ -3,9 +3,9 @@ import socket
 import time
 from typing import Any, Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..host.settings import Settings
-from ..model import Network
-from ..trust.keys import PublicKey
+from ...host.settings import Settings
+from ...model import Network
+from ...trust.keys import PublicKey
 
 OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"  # verdicts; UNKNOWN: it could not be found out
 # Below the root of every complete mirror: the repositories that are enabled on every host.

@@ -7,13 +7,13 @@ import socket
 from ipaddress import ip_address
 from typing import Any, Dict, List, NamedTuple, Sequence
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..net.fetch import Client
-from ..net.tls import make_context
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.urls import host_of, port_of
-from .asking import fetch
+from ...errors import FetchError
+from ...model import REPOMD
+from ...net.fetch import Client
+from ...net.tls import make_context
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import host_of, port_of
+from .client import fetch
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "addresses"

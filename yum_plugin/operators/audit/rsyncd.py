@@ -6,8 +6,8 @@ import os
 import tempfile
 from typing import List, Sequence
 
-from ..errors import FetchError, MirrorsError, UsageError
-from ..net.rsync import Address, Bounds, Entry, listing, parse_address, running
+from ...errors import FetchError, MirrorsError, UsageError
+from ..rsync import Address, Bounds, Entry, listing, parse_address, running
 from .inventory import examples
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 

@@ -2,11 +2,11 @@
 import shlex
 from typing import List, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError
-from ..model import REPOMD
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.urls import clean_base_url
-from .asking import REDIRECTS, conversation, fetch
+from ...errors import FetchError
+from ...model import REPOMD
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import clean_base_url
+from .client import REDIRECTS, conversation, fetch
 from .model import OK, PROBLEM, SYNC_COMMAND, Cost, Finding, Subject
 
 CHECK = "mirror"

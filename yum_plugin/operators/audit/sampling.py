@@ -2,11 +2,11 @@
 from random import Random
 from typing import List, NamedTuple, Sequence, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
-from ..net.fetch import Client
-from ..packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
-from ..trust.primary import PrimaryPackage
-from .asking import patience_of
+from ...errors import FetchError, MirrorsError, TrustError
+from ...net.fetch import Client
+from ...packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
+from ...trust.primary import PrimaryPackage
+from .client import patience_of
 from .inventory import Content, told
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, Finding, Subject
 

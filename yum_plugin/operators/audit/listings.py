@@ -9,10 +9,10 @@ import contextlib
 from random import Random
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
-from ..errors import FetchError
-from ..net.fetch import Client
-from ..net.rsync import Bounds, Entry, listing, parse_address
-from .asking import fetch, patience_of
+from ...errors import FetchError
+from ...net.fetch import Client
+from ..rsync import Bounds, Entry, listing, parse_address
+from .client import fetch, patience_of
 from .indexpage import MAX_PAGE_BYTES, Listed, parse_index
 from .inventory import FILE, FOLDER, LINK, Holding
 from .model import OverBudget, Subject
