@@ -4,7 +4,7 @@ from typing import List, Tuple
 
 from yum_plugin.model import Mirror, Snapshot
 from yum_plugin.net.reachability import Ways
-from yum_plugin.report.values import Finding, Report, RepositoryReport, sites_of
+from yum_plugin.operators.report.values import Finding, Report, RepositoryReport, sites_of
 from yum_plugin.state.history import Observation
 
 from .world import DAY, NOW

@@ -14,8 +14,8 @@ from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.cli.gather import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Ways, ways_to
+from yum_plugin.operators.report.values import Finding, Site
 from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
-from yum_plugin.report.values import Finding, Site
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 

@@ -11,22 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yum_plugin.errors import FetchError, TrustError
-from yum_plugin.look import FileLook, Look
 from yum_plugin.model import Mirror
 from yum_plugin.net.certificate import Certificate
 from yum_plugin.net.reachability import Ways
+from yum_plugin.operators.report.charts import FIRST_BYTE, HEIGHT, WIDTH, Span, chart, span_of, strip
+from yum_plugin.operators.report.countries import PLACES, place_of
+from yum_plugin.operators.report.inspect import FileLook, Look
+from yum_plugin.operators.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter
+from yum_plugin.operators.report.markup import VOID, Markup, element, joined, link, text
+from yum_plugin.operators.report.page import render_page
+from yum_plugin.operators.report.prometheus import metrics_of, render_prometheus
+from yum_plugin.operators.report.script import SCRIPT
+from yum_plugin.operators.report.style import STYLE
+from yum_plugin.operators.report.values import ORDER, STATES, Finding, Report, Site, sites_of, state_of
+from yum_plugin.operators.report.world import land_along, rings
+from yum_plugin.operators.report.worldmap import SIZE, marks_of, spread, world_map
 from yum_plugin.packages.quarantine import Kept
-from yum_plugin.report.charts import FIRST_BYTE, HEIGHT, WIDTH, Span, chart, span_of, strip
-from yum_plugin.report.countries import PLACES, place_of
-from yum_plugin.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter
-from yum_plugin.report.markup import VOID, Markup, element, joined, link, text
-from yum_plugin.report.page import render_page
-from yum_plugin.report.prometheus import metrics_of, render_prometheus
-from yum_plugin.report.script import SCRIPT
-from yum_plugin.report.style import STYLE
-from yum_plugin.report.values import ORDER, STATES, Finding, Report, Site, sites_of, state_of
-from yum_plugin.report.world import land_along, rings
-from yum_plugin.report.worldmap import SIZE, marks_of, spread, world_map
 from yum_plugin.state.history import Observation
 
 from .report_world import HOSTILE, report

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from yum_plugin.report.page import render_page
+from yum_plugin.operators.report.page import render_page
 
 from .browser import Browser, program
 from .report_world import report

@@ -8,8 +8,8 @@ from ..model import Mirror, Repository
 from ..net.fanout import Crew
 from ..net.fetch import Conversation
 from ..net.reachability import Ways
+from ..operators.report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..privsep.gateway import Reach
-from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 from ..resolve.outcome import observations_of
 from ..resolve.selection import rank_candidates
 from ..state.history import Observation

@@ -6,9 +6,9 @@ import sys
 from typing import Any, Dict, Optional
 
 from ..errors import EXIT_OK, UsageError
-from ..report.page import render_page
-from ..report.prometheus import render_prometheus
-from ..report.values import Finding, Report, RepositoryReport, Site, hint_of
+from ..operators.report.page import render_page
+from ..operators.report.prometheus import render_prometheus
+from ..operators.report.values import Finding, Report, RepositoryReport, Site, hint_of
 from ..state.history import Observation, address_family
 from ..util.files import write_whole
 from .common.console import Console, printable, utc

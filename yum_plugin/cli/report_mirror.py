@@ -8,12 +8,12 @@ from typing import Any, Dict, List, Sequence, Tuple
 from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ..host.keyring import load_keys
-from ..look import FileLook, Look, certificate_of, look_closely
 from ..model import Mirror, Repository
+from ..operators.report.inspect import FileLook, Look, certificate_of, look_closely
+from ..operators.report.letter import Case, Newest, problems_of, render_letter
+from ..operators.report.values import Finding, Site, sites_of
 from ..packages.quarantine import Kept, kept_aside
 from ..privsep.gateway import Reach
-from ..report.letter import Case, Newest, problems_of, render_letter
-from ..report.values import Finding, Site, sites_of
 from ..resolve.outcome import Answer
 from ..resolve.resolver import Resolver
 from ..sources.redirector import Patience

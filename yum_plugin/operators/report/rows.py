@@ -1,9 +1,9 @@
 """The table of mirrors: a group of two rows each, the values and what opens to the evidence."""
 from typing import List, NamedTuple, Optional, Sequence
 
-from ..state.history import Observation, address_family
-from ..trust.freshness import duration
-from ..util.text import utc_words
+from ...state.history import Observation, address_family
+from ...trust.freshness import duration
+from ...util.text import utc_words
 from .charts import AXES, Span, chart, strip
 from .countries import place_of
 from .icons import badge

@@ -2,8 +2,8 @@
 import base64
 import hashlib
 
-from ..trust.freshness import duration
-from ..util.text import utc_words
+from ...trust.freshness import duration
+from ...util.text import utc_words
 from .charts import span_of
 from .icons import badge, definitions
 from .markup import Markup, element, joined, when

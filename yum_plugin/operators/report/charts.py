@@ -1,9 +1,9 @@
 """Small charts of what was seen over time, as inline SVG, each with a sentence for who cannot see it."""
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..state.history import Observation
-from ..trust.freshness import duration
-from ..util.text import utc_words
+from ...state.history import Observation
+from ...trust.freshness import duration
+from ...util.text import utc_words
 from .markup import Content, Markup, element, joined
 from .values import ORDER, SHOWN_ORDER, Site, state_of
 

@@ -6,17 +6,17 @@ import hashlib
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from .errors import FetchError, MirrorsError, TrustError
-from .model import REPOMD, Mirror, Repository, Snapshot
-from .net.certificate import Certificate
-from .net.fetch import Conversation, status_error
-from .net.transport import proxies_for
-from .privsep.gateway import Reach
-from .resolve.probe import sample_metadata
-from .sources.redirector import Patience
-from .trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from .trust.metadata import RepomdProver
-from .trust.repomd import MAX_REPOMD_BYTES
+from ...errors import FetchError, MirrorsError, TrustError
+from ...model import REPOMD, Mirror, Repository, Snapshot
+from ...net.certificate import Certificate
+from ...net.fetch import Conversation, status_error
+from ...net.transport import proxies_for
+from ...privsep.gateway import Reach
+from ...resolve.probe import sample_metadata
+from ...sources.redirector import Patience
+from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ...trust.metadata import RepomdProver
+from ...trust.repomd import MAX_REPOMD_BYTES
 
 ANY_STATUS = tuple(range(100, 600))
 MAX_HEADERS = 24

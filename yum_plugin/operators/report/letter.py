@@ -6,15 +6,15 @@ import shlex
 import textwrap
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, TrustError
-from ..look import FileLook, Look
-from ..model import REPOMD, Snapshot
-from ..net.certificate import Certificate
-from ..packages.quarantine import Kept
-from ..state.history import Observation, address_family
-from ..trust.freshness import duration
-from ..util.text import printable, utc
-from ..util.urls import host_of, port_of
+from ...errors import FetchError, TrustError
+from ...model import REPOMD, Snapshot
+from ...net.certificate import Certificate
+from ...packages.quarantine import Kept
+from ...state.history import Observation, address_family
+from ...trust.freshness import duration
+from ...util.text import printable, utc
+from ...util.urls import host_of, port_of
+from .inspect import FileLook, Look
 from .values import SHOWN_ORDER, Site, state_of
 
 WIDTH = 76  # RFC 3676 section 4.2: lines of a mail should be no longer

@@ -5,7 +5,7 @@ Text goes through ``printable`` first: no control characters, no marks that turn
 import html
 from typing import Iterable, Optional, Union
 
-from ..util.text import printable
+from ...util.text import printable
 
 
 class Markup(str):

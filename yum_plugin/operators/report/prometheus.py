@@ -5,7 +5,7 @@ HELP and TYPE, no time stamps (the collector refuses them), no series twice, lab
 """
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..util.text import printable
+from ...util.text import printable
 from .values import LEFT_OUT, ORDER, Finding, Report, Site
 
 PREFIX = "xcpng_mirrors_"

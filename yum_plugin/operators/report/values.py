@@ -1,10 +1,10 @@
 """What a report is about: repositories, and sites, which are mirrors with a finding for each repository they have."""
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, TrustError
-from ..model import Mirror, Snapshot
-from ..net.reachability import Ways
-from ..state.history import Observation
+from ...errors import FetchError, TrustError
+from ...model import Mirror, Snapshot
+from ...net.reachability import Ways
+from ...state.history import Observation
 
 STATES = {  # of a mirror, each with what it means
     "ok": "serves the newest signed metadata",
