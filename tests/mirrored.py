@@ -7,13 +7,13 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.operators.rsync import FILE, FOLDER, Bounds, Entry, parse_address
-from yum_plugin.syncing.destination import open_destination
-from yum_plugin.syncing.job import Report, Sync
-from yum_plugin.syncing.memory import Memory, memory_path
-from yum_plugin.syncing.origin import Limits, Origin, Told
-from yum_plugin.syncing.plan import sift
-from yum_plugin.syncing.rounds import Believer, Job, Options
-from yum_plugin.syncing.rsyncing import RsyncOrigin
+from yum_plugin.operators.sync.destination import open_destination
+from yum_plugin.operators.sync.file_cache import Memory, memory_path
+from yum_plugin.operators.sync.plan import sift
+from yum_plugin.operators.sync.round import Believer, Job, Options
+from yum_plugin.operators.sync.rsync_source import RsyncOrigin
+from yum_plugin.operators.sync.source import Limits, Origin, Told
+from yum_plugin.operators.sync.sync import Report, Sync
 from yum_plugin.verify.files import Examiner
 from yum_plugin.verify.repository import RepositoryExaminer
 

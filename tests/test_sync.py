@@ -16,10 +16,10 @@ from tests.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.rsyncd import free_port
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.operators.rsync import Address
-from yum_plugin.syncing import intake, switch
-from yum_plugin.syncing.destination import open_destination
-from yum_plugin.syncing.plan import WORK, Brake
-from yum_plugin.syncing.rsyncing import RsyncOrigin, plain_folders
+from yum_plugin.operators.sync import exchange, staging
+from yum_plugin.operators.sync.destination import open_destination
+from yum_plugin.operators.sync.plan import WORK, Brake
+from yum_plugin.operators.sync.rsync_source import RsyncOrigin, plain_folders
 from yum_plugin.trust.openpgp import verify_detached
 
 AGENT = UPDATES + "/Packages/lab-agent-{}-1.noarch.rpm"
@@ -240,7 +240,7 @@ def test_dnf_installs_from_a_mirror_whose_sync_was_killed(step, version, synced,
 
 
 def test_where_folders_cannot_be_exchanged_the_next_run_puts_right_what_a_kill_left(synced, monkeypatch):
-    monkeypatch.setattr(switch, "exchange", lambda one, other: False)
+    monkeypatch.setattr(exchange, "exchange", lambda one, other: False)
     folder = saved(synced)
     report = synced.copy()
     assert not report.at_once and synced.problems() == [] and synced.version() == "new"
@@ -276,16 +276,16 @@ def test_two_folders_are_exchanged_in_one_step(library, tmp_path):
     for name in ("one", "other"):
         (tmp_path / name / name).mkdir(parents=True)
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
-    assert switch.exchange(one, other, library)
+    assert exchange.exchange(one, other, library)
     assert (os.listdir(one), os.listdir(other)) == (["other"], ["one"])
     with pytest.raises(FileNotFoundError):
-        switch.exchange(one, str(tmp_path / "none"), library)
+        exchange.exchange(one, str(tmp_path / "none"), library)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL])
 def test_a_kernel_or_file_system_that_cannot_exchange_is_told_from_an_error(code, tmp_path):
-    assert not switch.exchange(str(tmp_path), str(tmp_path), OldLibrary(code))
-    assert not switch.exchange(str(tmp_path), str(tmp_path), object())
+    assert not exchange.exchange(str(tmp_path), str(tmp_path), OldLibrary(code))
+    assert not exchange.exchange(str(tmp_path), str(tmp_path), object())
 
 
 @pytest.mark.parametrize("new, live", [("{outside}/new", "{dest}/live"), ("{dest}/.xcpng-mirrors-sync/next", "{outside}/live"), ("", "")])
@@ -294,8 +294,8 @@ def test_a_note_that_speaks_of_somewhere_else_moves_nothing(new, live, tmp_path)
     (tmp_path / "outside" / "new").mkdir(parents=True)
     work = tmp_path / "dest" / WORK
     (work / "next").mkdir(parents=True)
-    (work / switch.NOTE).write_text("{}\0{}".format(new, live).format(**places))
-    assert not switch.recover(str(work), places["dest"])
+    (work / exchange.NOTE).write_text("{}\0{}".format(new, live).format(**places))
+    assert not exchange.recover(str(work), places["dest"])
     assert os.listdir(places["outside"]) == ["new"] and os.listdir(places["dest"]) == [WORK]
 
 
@@ -410,7 +410,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(synced, small_di
 
 
 def test_a_disk_that_fills_up_while_rsync_writes_leaves_the_old_state_whole(synced, small_disk, monkeypatch):
-    monkeypatch.setattr(intake, "require_space", lambda files: None)
+    monkeypatch.setattr(staging, "require_space", lambda files: None)
     small_disk(200000)
     with pytest.raises(UsageError) as refused:
         synced.sync()
@@ -419,7 +419,7 @@ def test_a_disk_that_fills_up_while_rsync_writes_leaves_the_old_state_whole(sync
 
 
 def test_at_whatever_moment_a_disk_fills_up_the_mirror_is_whole(synced, small_disk, monkeypatch):
-    monkeypatch.setattr(intake, "require_space", lambda files: None)
+    monkeypatch.setattr(staging, "require_space", lambda files: None)
     outcomes = []
     for free_bytes in range(8192, 600000, 49152):
         small_disk(free_bytes)

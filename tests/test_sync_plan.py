@@ -6,7 +6,7 @@ import random
 import pytest
 
 from yum_plugin.operators.rsync import Entry, parse_entry
-from yum_plugin.syncing.plan import (
+from yum_plugin.operators.sync.plan import (
     MAX_DELETE,
     Before,
     Brake,

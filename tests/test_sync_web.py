@@ -16,9 +16,9 @@ from tests.test_cli import ROOT, Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Network
-from yum_plugin.syncing.origin import Limits
-from yum_plugin.syncing.plan import WORK, Unit
-from yum_plugin.syncing.webbing import Pace, WebOrigin
+from yum_plugin.operators.sync.http_source import Pace, WebOrigin
+from yum_plugin.operators.sync.plan import WORK, Unit
+from yum_plugin.operators.sync.source import Limits
 
 ALL = ("8/8.3/base/x86_64", UPDATES, "isos/8.3", "8")
 

@@ -16,14 +16,14 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..host.log import open_log
 from ..model import Network
 from ..operators.rsync import parse_address
-from ..syncing.destination import open_destination
-from ..syncing.job import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
-from ..syncing.memory import Memory, memory_path
-from ..syncing.origin import Limits, Origin, Told
-from ..syncing.plan import MAX_DELETE, Brake
-from ..syncing.rounds import Believer, Job, Options
-from ..syncing.rsyncing import RsyncOrigin
-from ..syncing.webbing import WebOrigin
+from ..operators.sync.destination import open_destination
+from ..operators.sync.file_cache import Memory, memory_path
+from ..operators.sync.http_source import WebOrigin
+from ..operators.sync.plan import MAX_DELETE, Brake
+from ..operators.sync.round import Believer, Job, Options
+from ..operators.sync.rsync_source import RsyncOrigin
+from ..operators.sync.source import Limits, Origin, Told
+from ..operators.sync.sync import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
 from ..util.files import inside
 from ..util.urls import clean_base_url
 from ..verify.files import localized

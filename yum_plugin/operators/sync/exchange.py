@@ -16,7 +16,7 @@ import platform
 import shutil
 from typing import Any, Callable
 
-from ..util.files import read_capped, sync_folder, write_whole
+from ...util.files import read_capped, sync_folder, write_whole
 
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>

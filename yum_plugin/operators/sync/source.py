@@ -2,7 +2,7 @@
 import abc
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ..errors import MirrorsError
+from ...errors import MirrorsError
 from .plan import Catalogue, Unit, Want
 
 

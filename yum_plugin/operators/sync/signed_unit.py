@@ -9,15 +9,15 @@
 import hashlib
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..errors import TrustError
-from ..trust.checksum_file import parse_checksums
-from ..trust.freshness import duration
-from ..trust.keys import PublicKey
-from ..trust.metadata import RepomdProver
-from ..trust.openpgp import verify_detached
-from ..trust.primary import MAX_OPEN_BYTES, read_primary
-from ..trust.repomd import Repomd, RepomdFile, primary_file
-from ..trust.unpack import unpacked
+from ...errors import TrustError
+from ...trust.checksum_file import parse_checksums
+from ...trust.freshness import duration
+from ...trust.keys import PublicKey
+from ...trust.metadata import RepomdProver
+from ...trust.openpgp import verify_detached
+from ...trust.primary import MAX_OPEN_BYTES, read_primary
+from ...trust.repomd import Repomd, RepomdFile, primary_file
+from ...trust.unpack import unpacked
 from .plan import WORK, Demand, Unit, joined
 
 

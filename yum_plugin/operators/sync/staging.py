@@ -3,15 +3,15 @@ import os
 import stat
 from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
-from ..net.partial_file import require_space
-from ..trust.digest import DigestChecker
-from ..trust.primary import MAX_PRIMARY_BYTES
-from ..util.files import read_capped
+from ...errors import FetchError, MirrorsError, TrustError
+from ...net.partial_file import require_space
+from ...trust.digest import DigestChecker
+from ...trust.primary import MAX_PRIMARY_BYTES
+from ...util.files import read_capped
 from .destination import Destination
-from .memory import Memory
-from .origin import Origin, Told
+from .file_cache import Memory
 from .plan import Demand, Want
+from .source import Origin, Told
 
 READ_BYTES = 1024 * 1024
 

@@ -18,9 +18,9 @@ import shutil
 import stat
 from typing import Dict, Iterator, Optional, Sequence, Set, Tuple
 
-from ..errors import UsageError
-from ..net.partial_file import disk_error
-from ..util.files import sync_folder
+from ...errors import UsageError
+from ...net.partial_file import disk_error
+from ...util.files import sync_folder
 from .plan import WORK, is_inside
 
 FILE_MODE, FOLDER_MODE, WORK_MODE = 0o644, 0o755, 0o700

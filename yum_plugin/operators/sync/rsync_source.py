@@ -8,11 +8,11 @@ import re
 from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
-from ..errors import FetchError, MirrorsError
-from ..operators.rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
+from ...errors import FetchError, MirrorsError
+from ..rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
 from .destination import LIST, PARTS
-from .origin import Limits, Origin, Told
 from .plan import WORK, Catalogue, Want, is_inside, joined, sift
+from .source import Limits, Origin, Told
 
 READ_BYTES = 4096
 SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks says nothing for long

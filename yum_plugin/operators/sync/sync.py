@@ -16,13 +16,13 @@ import stat
 import tempfile
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ..errors import MirrorsError, UsageError
-from ..net.partial_file import disk_error
+from ...errors import MirrorsError, UsageError
+from ...net.partial_file import disk_error
 from .destination import Destination
+from .exchange import flush, recover, switch_folder
 from .plan import Before, Deletions, Outcome, Unit, deletions, is_inside
-from .rounds import Job, Round
-from .switch import flush, recover, switch_folder
-from .units import Head
+from .round import Job, Round
+from .signed_unit import Head
 
 SWITCHED, UNCHANGED, KEPT, WAITING = "switched", "unchanged", "kept", "waiting"  # WAITING: it would be switched (dry run)
 # Another round does not help against these.

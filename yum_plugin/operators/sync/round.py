@@ -6,18 +6,18 @@ another round, which finds in the stage what the first one has brought.
 import os
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError, UsageError
-from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.checksum_file import MAX_SUMS_BYTES
-from ..trust.keys import PublicKey
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.files import read_capped
+from ...errors import FetchError, MirrorsError, TrustError, UsageError
+from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
+from ...trust.checksum_file import MAX_SUMS_BYTES
+from ...trust.keys import PublicKey
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.files import read_capped
 from .destination import Destination
-from .intake import Intake
-from .memory import Memory
-from .origin import Origin, Told
+from .file_cache import Memory
 from .plan import Brake, Catalogue, Demand, Listed, Unit, UnitIndex, Want, find_units, is_excluded, is_inside, matches
-from .units import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
+from .signed_unit import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
+from .source import Origin, Told
+from .staging import Intake
 
 UNSIGNED_HINT = "if its owner does not sign it, and you take it nevertheless: --unsigned FOLDER"
 EXCLUDE_HINT = "exclude whole repositories: a part of one is of no use to a client"

@@ -9,21 +9,21 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
-from ..errors import FetchError, MirrorsError, UsageError
-from ..model import Network
-from ..net.download import Events, Rules, download
-from ..net.fetch import Client
-from ..net.fetch import Limits as FetchLimits
-from ..net.partial_file import disk_error
-from ..net.tls import make_context
-from ..net.transfer import Item, Source
-from ..trust.digest import DigestChecker
-from ..trust.repomd import MAX_REPOMD_BYTES
-from ..util.files import write_whole
-from ..util.urls import safe_path
+from ...errors import FetchError, MirrorsError, UsageError
+from ...model import Network
+from ...net.download import Events, Rules, download
+from ...net.fetch import Client
+from ...net.fetch import Limits as FetchLimits
+from ...net.partial_file import disk_error
+from ...net.tls import make_context
+from ...net.transfer import Item, Source
+from ...trust.digest import DigestChecker
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.files import write_whole
+from ...util.urls import safe_path
 from .destination import staged_path
-from .origin import Limits, Origin, Told
 from .plan import Demand, Unit, Want
+from .source import Limits, Origin, Told
 
 MAX_FILE_BYTES = 64 * 1024 * 1024 * 1024  # of one whose size nobody signed
 HEADS_SECONDS = 600.0  # for all signed lists

@@ -10,7 +10,7 @@ import json
 import os
 from typing import Dict, NamedTuple, Optional, Set
 
-from ..util.files import read_capped, write_whole
+from ...util.files import read_capped, write_whole
 from .plan import Demand
 
 SCHEMA = 1

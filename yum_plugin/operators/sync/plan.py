@@ -18,7 +18,7 @@ import fnmatch
 import posixpath
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..operators.rsync import FILE, FOLDER, LINK, Entry
+from ..rsync import FILE, FOLDER, LINK, Entry
 
 WORK = ".xcpng-mirrors-sync"  # in DEST, while a sync is under way
 RSYNC_WORK = ".~tmp~"  # rsync(1), --delay-updates
