@@ -9,8 +9,8 @@ import pytest
 
 from tests.nginx import Nginx, site
 from tests.rsyncd import RsyncDaemon
-from yum_plugin.cli import audit
 from yum_plugin.cli.main import main
+from yum_plugin.operators.cli import audit
 
 CHECKS = ["traversal", "repositories", "same-answers", "freshness", "rsync", "rsync-uploads", "metadata", "rsync-tree", "packages",
           "stray-files", "package-bytes", "images", "image-bytes", "bandwidth", "sync-interval"]

@@ -8,11 +8,11 @@ import pytest
 
 from tests.auditing import subject_of
 from tests.rawserver import RawServer, never_speaks, says, serves
-from yum_plugin.cli import audit
 from yum_plugin.cli.main import main
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit.application import application
 from yum_plugin.operators.audit.model import Check, Cost, Finding, OverBudget
+from yum_plugin.operators.cli import audit
 
 HERE = "http://127.0.0.1:1/"
 FIELDS = [

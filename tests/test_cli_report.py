@@ -11,9 +11,9 @@ import pytest
 
 from tests.lab.faults import faults_named
 from yum_plugin.cli.common.host_options import open_host
-from yum_plugin.cli.gather import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Ways, ways_to
+from yum_plugin.operators.cli.report_data import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.operators.report.values import Finding, Site
 from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state.store import State

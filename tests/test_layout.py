@@ -20,6 +20,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = [path for path in MODULES if path.parent.name == "plugins" and path.name != "__init__.py"]
 PYTHON_2_PLUGINS = [path for path in PLUGINS if path.name in ("bridge.py", "xapi.py", "yum.py")]
 
+# The storeys of the core, the highest first: each may import only what stands below it.
+LAYERS = ("__main__", "cli", "engine", "verify", "pool", "packages", "resolve", "privsep", "state", "host", "sources", "trust", "net",
+          "util", "model", "errors")
 OUTSIDERS_OF_PLUGINS = {"dnf", "hawkey", "libdnf", "rpm", "yum", "bridge"}
 PYTHON_2_NAMES = {"ConfigParser", "xmlrpclib"}
 
@@ -56,6 +59,24 @@ def imports_of(path):
                 yield "{}.{}".format(source, alias.name) if source.startswith("yum_plugin") else source
 
 
+def ours_imported(path):
+    """Return the modules of ours that a module imports, as dotted names."""
+    names = {module_name(other) for other in MODULES}
+    for imported in imports_of(path):
+        if imported.startswith("yum_plugin"):
+            yield imported if imported in names else imported.rpartition(".")[0]
+
+
+def module_name(path):
+    """Return the dotted name of a module."""
+    return ".".join(path.relative_to(REPOSITORY_ROOT).with_suffix("").parts).replace(".__init__", "")
+
+
+def layer_of(module):
+    """Return the key of a dotted name in LAYERS; "" for the package itself."""
+    return (module.split(".") + [""])[1]
+
+
 def is_standard(module):
     """Tell whether a top-level module comes with Python."""
     if module in sys.builtin_module_names or module == "__future__":
@@ -63,6 +84,31 @@ def is_standard(module):
     found = importlib.util.find_spec(module)
     origin = found.origin if found and found.origin else ""
     return origin == "frozen" or (origin.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in origin)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_the_core_imports_only_what_stands_below_and_nothing_of_the_operators(path):
+    layer = layer_of(module_name(path))
+    if layer in LAYERS:
+        below = {"", layer} | set(LAYERS[LAYERS.index(layer) + 1:])
+        assert {layer_of(module) for module in ours_imported(path)} <= below
+    elif layer == "operators":
+        assert {layer_of(module) for module in ours_imported(path)} <= {"", layer} | set(LAYERS) - {"__main__", "engine"}
+    else:
+        assert layer in ("", "plugins"), "a new folder: give it a place in LAYERS"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    arrows = {module_name(path): set(ours_imported(path)) & {module_name(other) for other in MODULES} for path in MODULES}
+    while arrows:
+        free = {module for module, imported in arrows.items() if not imported & set(arrows) - {module}}
+        assert free, "a circle among {}".format(sorted(arrows))
+        arrows = {module: imported for module, imported in arrows.items() if module not in free}
+
+
+def test_the_landing_is_small():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__" and path.suffix in ("", ".py")]
+    assert len([path for path in entries if path.is_file()]) <= 5 and len([path for path in entries if path.is_dir()]) <= 14
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=name)
@@ -238,3 +284,16 @@ def test_root_gets_it_installed_and_is_told_if_that_did_not_help(bare_machine):
     done = bare_machine(0, "createrepo_c")
     assert done.stdout == "apt-get -q update\napt-get -q -y install createrepo-c\n"
     assert done.returncode == 1 and "createrepo_c" in done.stderr
+
+
+def test_a_host_without_the_operators_package_is_told_which_one_has_the_subcommand(staged, tmp_path):
+    core = tmp_path / "core"
+    shutil.copytree(str(staged), str(core), symlinks=True)
+    shutil.rmtree(str(core / SHARE / "yum_plugin/operators"))
+    command = [str(core / "usr/bin/xcpng-mirrors")]
+    done = run(command + ["-v", "audit", "https://mirror.example/"], env={})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("xcpng-mirrors: usage: audit is in the package xcpng-mirrors-operators, which is not installed here; "
+                           "yum install xcpng-mirrors-operators\n")
+    done = run(command + ["--help"], env={})
+    assert done.returncode == 0 and "precheck" in done.stdout and "audit" not in done.stdout

@@ -11,13 +11,14 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from yum_plugin.cli.main import SUBCOMMANDS
+from yum_plugin.cli.main import OPERATORS_SUBCOMMANDS, SUBCOMMANDS
 from yum_plugin.host.settings import KEYS
 from yum_plugin.plugins.bridge import __file__ as BRIDGE
 
 PAGES = sorted((REPOSITORY_ROOT / "man").glob("*.8"))
 ETC = REPOSITORY_ROOT / "etc"
-NAMES = [name for name, _ in SUBCOMMANDS]
+NAMES = [name for name, _ in SUBCOMMANDS + OPERATORS_SUBCOMMANDS]
+FOLDERS = {name: "operators.cli." for name, _ in OPERATORS_SUBCOMMANDS}
 GLOBAL_OPTIONS = {"-h", "--help", "-v", "--verbose", "-q", "--quiet"}  # of every subcommand
 COMMON = "Options: the common ones"
 
@@ -49,7 +50,7 @@ def options_in(lines):
 def options_of(name):
     """Return the options that a subcommand has itself, and its choices."""
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module("yum_plugin.cli." + name.replace("-", "_")).add_arguments(parser)
+    importlib.import_module("yum_plugin." + FOLDERS.get(name, "cli.") + name.replace("-", "_")).add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings}
     return options, {choice for action in parser._actions for choice in action.choices or ()}
 

@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, NoReturn, Optional, Sequence
 
 from .. import __version__
-from ..errors import EXIT_BUG, EXIT_OK, MirrorsError
+from ..errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -26,16 +26,20 @@ SUBCOMMANDS = (
     ("precheck", "say whether this host can update now, and what that takes"),
     ("pool", "say whether all hosts of this pool can update now, and make them take the same; on the master"),
     ("doctor", "look for whatever is wrong on this host, and say which command mends it"),
-    ("report", "report all mirrors in one page, as JSON, or for Prometheus"),
-    ("report-mirror", "write a report about a bad mirror, ready to be sent to its owner; sends nothing"),
     ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
     ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
     ("get", "fetch files or packages from the proven mirrors, verified"),
-    ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
-    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )
+# The same for those who run or watch mirrors: a host can do without.
+OPERATORS_SUBCOMMANDS = (
+    ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
+    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
+    ("report", "report all mirrors in one page, as JSON, or for Prometheus"),
+    ("report-mirror", "write a report about a bad mirror, ready to be sent to its owner; sends nothing"),
+)
+OPERATORS_PACKAGE = PROGRAM + "-operators"
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -58,6 +62,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             print(PROGRAM, __version__, flush=True)
             return EXIT_OK
         return _run_subcommand(_parse(arguments))
+    except UsageError as error:
+        return _tell(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes at its end
@@ -85,22 +91,36 @@ def _run_engine() -> NoReturn:
 def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
     import argparse
     from importlib import import_module
+    from importlib.util import find_spec
 
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Package updates on XCP-ng hosts that survive bad mirrors.")
     parser.add_argument("--version", action="version", version="{} {}".format(PROGRAM, __version__))
     subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND")
-    for name, purpose in SUBCOMMANDS:
-        subparser = subparsers.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
-        subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: also what the log gets")
-        subparser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
-        if name in arguments:
-            module = import_module("." + name.replace("-", "_"), __package__)
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+    have_operators = find_spec("yum_plugin.operators") is not None
+    if not have_operators:
+        _refuse_operators(arguments)
+    offered = OPERATORS_SUBCOMMANDS if have_operators else ()
+    for folder, entries in (("yum_plugin.cli", SUBCOMMANDS), ("yum_plugin.operators.cli", offered)):
+        for name, purpose in entries:
+            subparser = subparsers.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
+            subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: also what the log gets")
+            subparser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
+            if name in arguments:
+                module = import_module("." + name.replace("-", "_"), folder)
+                module.add_arguments(subparser)
+                subparser.set_defaults(run=module.run)
     found = parser.parse_args(arguments)
     if found.subcommand is None:
         parser.error("a subcommand is missing")
     return found
+
+
+def _refuse_operators(arguments: Sequence[str]) -> None:
+    """Raise UsageError for a subcommand of the package that is not installed."""
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    if named in [name for name, _ in OPERATORS_SUBCOMMANDS]:
+        raise UsageError("usage", "{} is in the package {}, which is not installed here".format(named, OPERATORS_PACKAGE),
+                         hint="yum install {}".format(OPERATORS_PACKAGE))
 
 
 def _run_subcommand(arguments: "argparse.Namespace") -> int:

@@ -11,9 +11,16 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
-from ..model import Network
-from ..operators.audit import (
+from ...cli.common.check_lines import verdict_lines
+from ...cli.common.console import Console, printable, utc
+from ...cli.common.host_options import SCHEMA
+from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from ...cli.common.progress import Progress, size_words
+from ...errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
+from ...model import Network
+from ...trust.keys import PublicKey
+from ...util.urls import clean_base_url, safe_path
+from ..audit import (
     addresses,
     backends,
     bandwidth,
@@ -28,29 +35,9 @@ from ..operators.audit import (
     traversal,
     tree,
 )
-from ..operators.audit.application import Application, application, failing
-from ..operators.audit.model import (
-    OK,
-    PROBLEM,
-    REPOSITORIES,
-    UNKNOWN,
-    WARNING,
-    Budget,
-    Check,
-    Cost,
-    Finding,
-    Options,
-    OverBudget,
-    Subject,
-)
-from ..operators.rsync import parse_address
-from ..trust.keys import PublicKey
-from ..util.urls import clean_base_url, safe_path
-from .common.check_lines import verdict_lines
-from .common.console import Console, printable, utc
-from .common.host_options import SCHEMA
-from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
-from .common.progress import Progress, size_words
+from ..audit.application import Application, application, failing
+from ..audit.model import OK, PROBLEM, REPOSITORIES, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
+from ..rsync import parse_address
 
 BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
 MAX_WATCH_SECONDS = 14 * 86400

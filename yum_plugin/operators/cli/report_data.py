@@ -3,21 +3,21 @@ import sys
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .. import __version__
-from ..model import Mirror, Repository
-from ..net.fanout import Crew
-from ..net.fetch import Conversation
-from ..net.reachability import Ways
-from ..operators.report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
-from ..privsep.gateway import Reach
-from ..resolve.outcome import observations_of
-from ..resolve.selection import rank_candidates
-from ..state.history import Observation
-from ..state.store import Memory, Record
-from ..util.urls import authority_of, clean_base_url, host_of
-from .common.console import Console
-from .common.host_options import NOTES, Host
-from .mirrors import Display, Row, View, ask_through, views_of
+from ... import __version__
+from ...cli.common.console import Console
+from ...cli.common.host_options import NOTES, Host
+from ...cli.mirrors import Display, Row, View, ask_through, views_of
+from ...model import Mirror, Repository
+from ...net.fanout import Crew
+from ...net.fetch import Conversation
+from ...net.reachability import Ways
+from ...privsep.gateway import Reach
+from ...resolve.outcome import observations_of
+from ...resolve.selection import rank_candidates
+from ...state.history import Observation
+from ...state.store import Memory, Record
+from ...util.urls import authority_of, clean_base_url, host_of
+from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
 
 MOST_AT_ONCE = 24  # servers that are connected to
 

@@ -12,26 +12,26 @@ import sys
 import time
 from typing import Any, Dict, List
 
-from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..host.log import open_log
-from ..model import Network
-from ..operators.rsync import parse_address
-from ..operators.sync.destination import open_destination
-from ..operators.sync.file_cache import Memory, memory_path
-from ..operators.sync.http_source import WebOrigin
-from ..operators.sync.plan import MAX_DELETE, Brake
-from ..operators.sync.round import Believer, Job, Options
-from ..operators.sync.rsync_source import RsyncOrigin
-from ..operators.sync.source import Limits, Origin, Told
-from ..operators.sync.sync import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
-from ..util.files import inside
-from ..util.urls import clean_base_url
-from ..verify.files import localized
-from .common.console import Cell, Column, Console, printable, shortened, table, utc
-from .common.file_lines import exit_code
-from .common.host_options import SCHEMA, add_config_arguments, describe_error
-from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
-from .common.progress import Progress, size_words
+from ...cli.common.console import Cell, Column, Console, printable, shortened, table, utc
+from ...cli.common.file_lines import exit_code
+from ...cli.common.host_options import SCHEMA, add_config_arguments, describe_error
+from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from ...cli.common.progress import Progress, size_words
+from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
+from ...host.log import open_log
+from ...model import Network
+from ...util.files import inside
+from ...util.urls import clean_base_url
+from ...verify.files import localized
+from ..rsync import parse_address
+from ..sync.destination import open_destination
+from ..sync.file_cache import Memory, memory_path
+from ..sync.http_source import WebOrigin
+from ..sync.plan import MAX_DELETE, Brake
+from ..sync.round import Believer, Job, Options
+from ..sync.rsync_source import RsyncOrigin
+from ..sync.source import Limits, Origin, Told
+from ..sync.sync import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
 
 DEFAULT_SOURCE = "rsync://updates.xcp-ng.org/repo/"  # the origin, as the documentation for mirrors names it
 MAX_TOLD = 10  # left out entries and deletions, without -v

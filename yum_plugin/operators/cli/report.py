@@ -5,15 +5,15 @@ import os
 import sys
 from typing import Any, Dict, Optional
 
-from ..errors import EXIT_OK, UsageError
-from ..operators.report.page import render_page
-from ..operators.report.prometheus import render_prometheus
-from ..operators.report.values import Finding, Report, RepositoryReport, Site, hint_of
-from ..state.history import Observation, address_family
-from ..util.files import write_whole
-from .common.console import Console, printable, utc
-from .common.host_options import SCHEMA, add_host_arguments, open_host, snapshot_values
-from .gather import asked_report, remembered_report
+from ...cli.common.console import Console, printable, utc
+from ...cli.common.host_options import SCHEMA, add_host_arguments, open_host, snapshot_values
+from ...errors import EXIT_OK, UsageError
+from ...state.history import Observation, address_family
+from ...util.files import write_whole
+from ..report.page import render_page
+from ..report.prometheus import render_prometheus
+from ..report.values import Finding, Report, RepositoryReport, Site, hint_of
+from .report_data import asked_report, remembered_report
 
 PROM_SUFFIX = ".prom"  # what the textfile collector reads; our file on its way to that name has another
 

@@ -5,24 +5,24 @@ import sys
 import time
 from typing import Any, Dict, List, Sequence, Tuple
 
-from .. import __version__
-from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
-from ..host.keyring import load_keys
-from ..model import Mirror, Repository
-from ..operators.report.inspect import FileLook, Look, certificate_of, look_closely
-from ..operators.report.letter import Case, Newest, problems_of, render_letter
-from ..operators.report.values import Finding, Site, sites_of
-from ..packages.quarantine import Kept, kept_aside
-from ..privsep.gateway import Reach
-from ..resolve.outcome import Answer
-from ..resolve.resolver import Resolver
-from ..sources.redirector import Patience
-from ..trust.metadata import RepomdProver
-from ..util.urls import authority_of
-from .common.console import Console, utc
-from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
-from .gather import Placed, of_url, place, sites_named, try_ways
+from ... import __version__
+from ...cli.common.console import Console, utc
+from ...cli.common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
+from ...errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
+from ...host.keyring import load_keys
+from ...model import Mirror, Repository
+from ...packages.quarantine import Kept, kept_aside
+from ...privsep.gateway import Reach
+from ...resolve.outcome import Answer
+from ...resolve.resolver import Resolver
+from ...sources.redirector import Patience
+from ...trust.metadata import RepomdProver
+from ...util.urls import authority_of
+from ..report.inspect import FileLook, Look, certificate_of, look_closely
+from ..report.letter import Case, Newest, problems_of, render_letter
+from ..report.values import Finding, Site, sites_of
 from .report import site_values
+from .report_data import Placed, of_url, place, sites_named, try_ways
 
 MAX_SUGGESTED = 8
 
