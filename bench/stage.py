@@ -117,7 +117,7 @@ class Stage:
         """
         watcher = Watcher(host.folder)
         values = {"command": watcher.command if watched else command or command_path()}
-        settings = bridge.Settings(values.get, host.root)
+        settings = bridge.BridgeSettings(values.get, host.root)
         config = os.path.join(host.pluginconf, "xcpng-mirrors.conf")
         requests = [self._request(name) for name in repositories]
         started = time.monotonic()

@@ -6,14 +6,14 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from yum_plugin.host.keyring import load_keys
-from yum_plugin.operators.rsync import FILE, FOLDER, Bounds, Entry, parse_address
+from yum_plugin.operators.rsync import FILE, FOLDER, RsyncEntry, RsyncLimits, parse_address
 from yum_plugin.operators.sync.destination import open_destination
-from yum_plugin.operators.sync.file_cache import Memory, memory_path
+from yum_plugin.operators.sync.file_cache import FileCache, memory_path
 from yum_plugin.operators.sync.plan import sift
-from yum_plugin.operators.sync.round import Believer, Job, Options
-from yum_plugin.operators.sync.rsync_source import RsyncOrigin
-from yum_plugin.operators.sync.source import Limits, Origin, Told
-from yum_plugin.operators.sync.sync import Report, Sync
+from yum_plugin.operators.sync.round import Job, SyncOptions, UnitVerifier
+from yum_plugin.operators.sync.rsync_source import RsyncSource
+from yum_plugin.operators.sync.source import OnProgress, SourceLimits, SyncSource
+from yum_plugin.operators.sync.sync import Sync, SyncReport
 from yum_plugin.verify.files import Examiner
 from yum_plugin.verify.repository import RepositoryExaminer
 
@@ -23,10 +23,10 @@ from .rsyncd import RsyncDaemon
 FOLDERS = ("8/8.3/base/x86_64", "8/8.3/updates/x86_64", "8", "isos/8.3")
 UPDATES = FOLDERS[1]
 ISO = "isos/8.3/xcp-ng-8.3.0.iso"
-QUICK = Bounds(connect_seconds=5, silent_seconds=10, seconds=30)
+QUICK = RsyncLimits(connect_seconds=5, silent_seconds=10, seconds=30)
 
 
-class CopyOrigin(Origin):
+class CopyOrigin(SyncSource):
     """A source on this disk, for tests that sync some hundred times and are not about how files arrive.
 
     Args:
@@ -47,10 +47,10 @@ class CopyOrigin(Origin):
                     path = os.path.join(place, name)
                     status = os.stat(path)
                     below = os.path.relpath(path, self.url)
-                    found.append(Entry(below, kind, status.st_size, int(status.st_mtime), "rw-r--r--"))
+                    found.append(RsyncEntry(below, kind, status.st_size, int(status.st_mtime), "rw-r--r--"))
         return sift(found, excludes)
 
-    def fetch(self, wants: Any, stage: str, told: Told, lock: int) -> Dict[str, Any]:
+    def fetch(self, wants: Any, stage: str, told: OnProgress, lock: int) -> Dict[str, Any]:
         """Copy."""
         for path in wants:
             if os.path.exists(os.path.join(self.url, path)):
@@ -102,11 +102,11 @@ class Mirrored:
         """The source's address."""
         return self.daemon.url("repo/")
 
-    def origin(self, **limits: Any) -> RsyncOrigin:
+    def origin(self, **limits: Any) -> RsyncSource:
         """The source."""
-        return RsyncOrigin(parse_address(self.url), Limits(**limits), QUICK)
+        return RsyncSource(parse_address(self.url), SourceLimits(**limits), QUICK)
 
-    def sync(self, step: Optional[Callable[[str, str], None]] = None, origin: Optional[Origin] = None, **options: Any) -> Report:
+    def sync(self, step: Optional[Callable[[str, str], None]] = None, origin: Optional[SyncSource] = None, **options: Any) -> SyncReport:
         """Sync once; ``steps`` holds what it told."""
         self.steps = []
 
@@ -116,9 +116,9 @@ class Mirrored:
                 step(name, detail)
 
         destination = open_destination(self.dest)
-        memory = Memory(memory_path(self.state, destination.root))
-        believer = Believer(self.keys, int(time.time()))
-        return Sync(Job(origin or self.origin(), destination, memory, Options(**options), believer, Told(told))).run()
+        memory = FileCache(memory_path(self.state, destination.root))
+        believer = UnitVerifier(self.keys, int(time.time()))
+        return Sync(Job(origin or self.origin(), destination, memory, SyncOptions(**options), believer, OnProgress(told))).run()
 
     def words(self, *more: str) -> List[str]:
         """The arguments of the command."""
@@ -129,11 +129,11 @@ class Mirrored:
         return ["sync", self.dest, "--from", self.url, "--key", self.lab.key_file, "--fingerprint", self.lab.key_fingerprint,
                 "--state-dir", self.state, "--config", config] + list(more)
 
-    def outcomes(self, report: Report) -> Dict[str, str]:
+    def outcomes(self, report: SyncReport) -> Dict[str, str]:
         """What became of each folder: the outcome, or the error's reference."""
         return {result.unit.folder: result.error.reference if result.error else result.outcome for result in report.units}
 
-    def copy(self, step: Optional[Callable[[str, str], None]] = None, **options: Any) -> Report:
+    def copy(self, step: Optional[Callable[[str, str], None]] = None, **options: Any) -> SyncReport:
         """Sync once from the source's folder itself."""
         return self.sync(step, CopyOrigin(self.source), **options)
 

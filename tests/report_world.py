@@ -3,8 +3,8 @@ import random
 from typing import List, Tuple
 
 from yum_plugin.model import Mirror, Snapshot
-from yum_plugin.net.reachability import Ways
-from yum_plugin.operators.report.values import Finding, Report, RepositoryReport, sites_of
+from yum_plugin.net.reachability import Reachability
+from yum_plugin.operators.report.values import MirrorFinding, MirrorsReport, RepositoryReport, sites_of
 from yum_plugin.state.history import Observation
 
 from .world import DAY, NOW
@@ -35,24 +35,24 @@ def _month(rng: random.Random, url: str, state: str, reference: str) -> Tuple[Ob
     return tuple(found)
 
 
-def _finding(number: int, repository: str, rng: random.Random, mirror: Mirror) -> Finding:
+def _finding(number: int, repository: str, rng: random.Random, mirror: Mirror) -> MirrorFinding:
     state, reference, detail = STATES.get(number, ("ok", "", ""))
     if repository == "xcp-ng-base" and state == "stale":
         state, detail = "ok", ""
     past = _month(rng, mirror.url, state, reference)
     if state not in ("ok", "stale"):
         asked = NOW if state in ("failed", "refused") else None
-        return Finding(repository, mirror, state, reference, detail, asked, failures=3 if asked else 0,
-                       observations=past if asked else ())
+        return MirrorFinding(repository, mirror, state, reference, detail, asked, failures=3 if asked else 0,
+                             observations=past if asked else ())
     lag = 26 * 3600 if state == "stale" else 0
-    return Finding(repository, mirror, state, reference, detail, NOW, lag, rng.uniform(0.01, 0.3), NOW + (9 if number == 5 else 64) * DAY,
-                   CURRENT[repository].revision - lag, "2001:db8::7" if number % 2 else "192.0.2.7", 0, past)
+    return MirrorFinding(repository, mirror, state, reference, detail, NOW, lag, rng.uniform(0.01, 0.3), NOW + (9 if number == 5 else 64) * DAY,
+                         CURRENT[repository].revision - lag, "2001:db8::7" if number % 2 else "192.0.2.7", 0, past)
 
 
-def report(hostile: bool = False, count: int = 30, offline: bool = False) -> Report:
+def report(hostile: bool = False, count: int = 30, offline: bool = False) -> MirrorsReport:
     """A report of ``count`` mirrors; hostile: every text that a server may choose attacks the page."""
     rng = random.Random(7)
-    found: List[Tuple[str, str, Finding]] = []
+    found: List[Tuple[str, str, MirrorFinding]] = []
     reaches = {}
     for number in range(count):
         host = "mirror{}.example.{}".format(number, COUNTRIES[number % 30].lower())
@@ -62,8 +62,8 @@ def report(hostile: bool = False, count: int = 30, offline: bool = False) -> Rep
             mirror = Mirror(root + path, name, COUNTRIES[number % 30], "list-page", number + 1, HOSTILE if hostile else "")
             made = _finding(number, repository, rng, mirror)
             found.append((root, host, made._replace(detail=HOSTILE) if hostile else made))
-        reaches[host] = Ways("no" if number == 19 else "yes", ("yes", "none", "no")[number % 3], "yes" if number % 4 else "no")
+        reaches[host] = Reachability("no" if number == 19 else "yes", ("yes", "none", "no")[number % 3], "yes" if number % 4 else "no")
     repositories = tuple(RepositoryReport(name, CURRENT[name], CURRENT[name], resolved_at=NOW - 900) for name in PATHS)
     if hostile:
         repositories += (RepositoryReport("xcp-ng-testing", None, None, HOSTILE, "unreachable", (HOSTILE,)),)
-    return Report(NOW, offline, "0.1.0", repositories, sites_of(found, reaches))
+    return MirrorsReport(NOW, offline, "0.1.0", repositories, sites_of(found, reaches))

@@ -6,20 +6,29 @@ from tests.world import DAY, NOW, snapshot
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Network
 from yum_plugin.operators.audit import freshness
-from yum_plugin.operators.audit.freshness import Answer, Standing, finding_of, interval_finding, judge, last_signed
-from yum_plugin.operators.audit.model import Options
-from yum_plugin.operators.audit.sync_interval import Look, Rhythm, Seen, Span, conclude, keeps_up, watch, worst_lag
+from yum_plugin.operators.audit.freshness import FreshnessAnswer, Standing, finding_of, interval_finding, judge, last_signed
+from yum_plugin.operators.audit.model import AuditOptions
+from yum_plugin.operators.audit.sync_interval import (
+    IntervalLook,
+    IntervalSpan,
+    Rhythm,
+    SeenRevision,
+    conclude,
+    keeps_up,
+    watch,
+    worst_lag,
+)
 
 UPDATES = "8/8.3/updates/x86_64/"
 ORIGIN, OTHER = "origin.test", "other.test"
 
 
 def answer(version):
-    return Answer(snapshot(version))
+    return FreshnessAnswer(snapshot(version))
 
 
 def failed(error):
-    return Answer(error=error)
+    return FreshnessAnswer(error=error)
 
 
 MISSING = failed(FetchError("http-status", "HTTP 404"))
@@ -42,7 +51,7 @@ def test_a_mirror_stands_where_its_signed_revision_stands(mine, others, verdict,
 
 def test_what_was_published_within_the_hour_need_not_be_there_yet():
     published = snapshot(100)
-    standing = judge("p", answer(99), [(ORIGIN, Answer(published))], published.signed_at + 1800)
+    standing = judge("p", answer(99), [(ORIGIN, FreshnessAnswer(published))], published.signed_at + 1800)
     assert standing.verdict == "warning" and standing.behind_seconds == DAY and standing.behind_revisions == 1
 
 
@@ -56,7 +65,7 @@ def test_the_worst_repository_is_the_verdict(verdicts, worst):
 
 def test_a_revision_that_was_missed_long_ago_counts_however_new_the_last_one_is():
     last, missed = snapshot(100), snapshot(98)
-    standing = judge("p", answer(97), [(ORIGIN, Answer(last)), (OTHER, Answer(missed))], last.signed_at + 60)
+    standing = judge("p", answer(97), [(ORIGIN, FreshnessAnswer(last)), (OTHER, FreshnessAnswer(missed))], last.signed_at + 60)
     assert standing.verdict == "problem" and "signed 48 h ago" in standing.words
 
 
@@ -123,21 +132,21 @@ def test_the_examined_mirror_is_never_compared_with_itself(lab, tmp_path):
 # Over time: what looks amount to
 
 
-OLD, NEW, NEWER = Seen("old", 0), Seen("new", 1000), Seen("newer", 5000)
+OLD, NEW, NEWER = SeenRevision("old", 0), SeenRevision("new", 1000), SeenRevision("newer", 5000)
 
 
 def looks(*rows):
-    return [Look(float(at), mirror, origin) for at, mirror, origin in rows]
+    return [IntervalLook(float(at), mirror, origin) for at, mirror, origin in rows]
 
 
 @pytest.mark.parametrize("rows, lag, arrived", [
     # published between 900 (the look before) and 1200, but signed at 1000; the mirror has it between 1500 and 1800
-    (looks((900, OLD, OLD), (1200, OLD, NEW), (1500, OLD, NEW), (1800, NEW, NEW)), Span(300, 800), True),
-    (looks((900, OLD, OLD), (1200, NEW, NEW)), Span(0, 200), True),  # both within one look
-    (looks((2000, OLD, NEW), (2300, NEW, NEW)), Span(0, 1300), True),  # lacked from the first look on
-    (looks((2000, OLD, NEW), (9000, OLD, NEW)), Span(7000, None), False),
-    (looks((2000, OLD, NEW), (2300, None, None), (2600, NEW, NEW)), Span(0, 1600), True),  # a look that saw nothing
-    (looks((2000, OLD, NEW), (2300, NEWER, NEWER)), Span(0, 1300), True),  # overtaken: it has more than that by now
+    (looks((900, OLD, OLD), (1200, OLD, NEW), (1500, OLD, NEW), (1800, NEW, NEW)), IntervalSpan(300, 800), True),
+    (looks((900, OLD, OLD), (1200, NEW, NEW)), IntervalSpan(0, 200), True),  # both within one look
+    (looks((2000, OLD, NEW), (2300, NEW, NEW)), IntervalSpan(0, 1300), True),  # lacked from the first look on
+    (looks((2000, OLD, NEW), (9000, OLD, NEW)), IntervalSpan(7000, None), False),
+    (looks((2000, OLD, NEW), (2300, None, None), (2600, NEW, NEW)), IntervalSpan(0, 1600), True),  # a look that saw nothing
+    (looks((2000, OLD, NEW), (2300, NEWER, NEWER)), IntervalSpan(0, 1300), True),  # overtaken: it has more than that by now
 ])
 def test_the_lag_after_a_publication_is_told_within_bounds(rows, lag, arrived):
     first = conclude(rows).publications[0]
@@ -153,16 +162,16 @@ def test_without_a_publication_nothing_is_said(rows):
 
 def test_the_interval_is_told_from_one_change_at_the_mirror_to_the_next():
     rows = looks((0, OLD, OLD), (600, NEW, NEW), (4200, NEW, NEW), (4800, NEWER, NEWER))
-    assert conclude(rows).intervals == (Span(3600.0, 4800.0),)
+    assert conclude(rows).intervals == (IntervalSpan(3600.0, 4800.0),)
 
 
-@pytest.mark.parametrize("lag, verdict", [(Span(0, 3600), True), (Span(0, 3601), None), (Span(3601, None), False), (Span(10, None), None)])
+@pytest.mark.parametrize("lag, verdict", [(IntervalSpan(0, 3600), True), (IntervalSpan(0, 3601), None), (IntervalSpan(3601, None), False), (IntervalSpan(10, None), None)])
 def test_only_bounds_that_prove_it_make_a_verdict(lag, verdict):
     assert keeps_up(lag) is verdict
 
 
 def test_those_that_were_signed_last_are_watched():
-    assert last_signed({"base": Seen("a", 1), "updates": Seen("b", 9), "lost": None, "testing": Seen("c", 5)}, 2) == ["updates", "testing"]
+    assert last_signed({"base": SeenRevision("a", 1), "updates": SeenRevision("b", 9), "lost": None, "testing": SeenRevision("c", 5)}, 2) == ["updates", "testing"]
 
 
 class Time:
@@ -184,7 +193,7 @@ class Time:
 
 def test_the_watch_ends_with_its_time_and_looks_a_last_time_then():
     time = Time(0)
-    seen = watch(lambda: {"p": Look(time.now, OLD, OLD)}, Rhythm(300, 700, time.clock, time.sleep), lambda number, left: None)
+    seen = watch(lambda: {"p": IntervalLook(time.now, OLD, OLD)}, Rhythm(300, 700, time.clock, time.sleep), lambda number, left: None)
     assert [look.at for look in seen["p"]] == [0, 300, 600, 700] and time.slept == [300, 300, 100]
 
 
@@ -194,7 +203,7 @@ def interrupt(*_):
 
 def test_ctrl_c_ends_the_watch_with_what_was_seen():
     time = Time(0, _2=interrupt)
-    seen = watch(lambda: {"p": Look(time.now, OLD, OLD)}, Rhythm(300, 9000, time.clock, time.sleep), lambda number, left: None)
+    seen = watch(lambda: {"p": IntervalLook(time.now, OLD, OLD)}, Rhythm(300, 9000, time.clock, time.sleep), lambda number, left: None)
     assert [look.at for look in seen["p"]] == [0, 300]
 
 
@@ -242,6 +251,6 @@ def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
 
 
 def test_what_a_watch_costs_is_told_beforehand():
-    short, long = (freshness.interval_check(Options(watch_seconds=seconds), interrupt, interrupt) for seconds in (3600.0, 36000.0))
+    short, long = (freshness.interval_check(AuditOptions(watch_seconds=seconds), interrupt, interrupt) for seconds in (3600.0, 36000.0))
     assert short.cost.connections == 2 * 14 + 1  # two places a look: the first, twelve more within the hour, the last
     assert short.cost.connections < long.cost.connections and short.cost.bytes < long.cost.bytes

@@ -10,9 +10,9 @@ from tests.nginx import Nginx
 from tests.rawserver import RawServer
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import backends, bandwidth, traversal
-from yum_plugin.operators.audit.backends import Sample, disagreements
+from yum_plugin.operators.audit.backends import BackendSample, disagreements
 from yum_plugin.operators.audit.model import Budget, Cost, OverBudget
-from yum_plugin.operators.audit.throughput import Sample as Read
+from yum_plugin.operators.audit.throughput import ThroughputSample as Read
 from yum_plugin.operators.audit.throughput import measure, rate_words
 
 MBIT = 10**6
@@ -22,7 +22,7 @@ MBIT = 10**6
 
 
 def sample(sha256="a", status=200, path="p", **headers):
-    return Sample(path, status, sha256, {name.replace("_", "-"): value for name, value in headers.items()}, "(revision {})".format(sha256))
+    return BackendSample(path, status, sha256, {name.replace("_", "-"): value for name, value in headers.items()}, "(revision {})".format(sha256))
 
 
 @pytest.mark.parametrize("samples, what", [

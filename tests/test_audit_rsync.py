@@ -7,7 +7,7 @@ from tests.auditing import found, subject_of, words
 from tests.rawserver import RawServer, never_speaks
 from tests.rsyncd import RsyncDaemon, free_port
 from yum_plugin.operators.audit.rsyncd import check_rsync, judge_refusal, judge_top
-from yum_plugin.operators.rsync import Entry, rsync_error
+from yum_plugin.operators.rsync import RsyncEntry, rsync_error
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start daemons that may write")
 
@@ -157,6 +157,6 @@ def test_an_upload_counts_as_refused_only_if_the_daemon_refused_it(code, said, v
 
 
 def test_files_that_anybody_on_the_server_may_write_are_told():
-    entries = [Entry("8", "folder", 0, 0, "rwxrwxrwx"), Entry("isos", "folder", 0, 0, "rwxr-xr-x")]
+    entries = [RsyncEntry("8", "folder", 0, 0, "rwxrwxrwx"), RsyncEntry("isos", "folder", 0, 0, "rwxr-xr-x")]
     finding = judge_top(entries, "rsync://h/m/")
     assert finding.verdict == "warning" and "may be written by every user of the server: 8" in words(finding)

@@ -14,7 +14,7 @@ from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Network
 from yum_plugin.operators.audit import addresses, http_semantics, http_vs_https, reachable, tls
 from yum_plugin.operators.audit.certificates import has_signed
-from yum_plugin.operators.audit.model import REPOSITORIES, Budget, Cost, Options, Subject
+from yum_plugin.operators.audit.model import REPOSITORIES, AuditOptions, Budget, Cost, Subject
 from yum_plugin.operators.audit.tls_versions import REFUSED, VERSIONS, client_hello, read_answer
 
 from .chains import DAY, Authority, pem_of
@@ -73,7 +73,7 @@ class Grounds:
 
     def subject(self, url, also="", **changes):
         network = Network(proxy="", ssl_ca_cert=self.bundle)
-        made = Subject(url, "", network, network, (), "", REPOSITORIES, DEFAULTS, Options(), int(time.time()),
+        made = Subject(url, "", network, network, (), "", REPOSITORIES, DEFAULTS, AuditOptions(), int(time.time()),
                        Budget(Cost(100, 10**8), 60), also, look_up=lambda host, port: [FOUR, SIX])
         return made._replace(**changes)
 

@@ -15,10 +15,10 @@ from tests.nginx import Nginx, site
 from tests.rsyncd import RsyncDaemon
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import images, listings, repositories, tree
-from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, Listed, parse_index
+from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, IndexEntry, parse_index
 from yum_plugin.operators.audit.inventory import FILE, FOLDER, LINK, Content, Holding, compare, told
 from yum_plugin.operators.audit.listings import by_rsync
-from yum_plugin.operators.audit.model import Budget, Cost, Options
+from yum_plugin.operators.audit.model import AuditOptions, Budget, Cost
 from yum_plugin.operators.audit.sampling import pick
 from yum_plugin.operators.audit.unexpected_files import find_strays, leaves
 from yum_plugin.trust.primary import PrimaryPackage
@@ -55,9 +55,9 @@ LIGHTTPD_PAGE = b"""<title>Index of /d/</title><table><tr class="d"><td class="n
 
 
 @pytest.mark.parametrize("page, names", [
-    (NGINX_PAGE, [Listed("sub", True, None), Listed("a b&c.txt", False, 0), Listed("big.rpm", False, 1234567)]),
-    (APACHE_PAGE, [Listed("sub", True, None), Listed("big.rpm", False, None), Listed("small", False, 315)]),
-    (LIGHTTPD_PAGE, [Listed("big.rpm", False, None)]),
+    (NGINX_PAGE, [IndexEntry("sub", True, None), IndexEntry("a b&c.txt", False, 0), IndexEntry("big.rpm", False, 1234567)]),
+    (APACHE_PAGE, [IndexEntry("sub", True, None), IndexEntry("big.rpm", False, None), IndexEntry("small", False, 315)]),
+    (LIGHTTPD_PAGE, [IndexEntry("big.rpm", False, None)]),
 ], ids=["nginx", "Apache", "lighttpd"])
 def test_an_index_page_is_read_with_the_sizes_that_are_exact(page, names):
     assert parse_index(page) == names
@@ -393,7 +393,7 @@ def test_what_is_wrong_with_images_is_found(lab, tmp_path, fault, said):
 
 @pytest.mark.parametrize("fault, verdict", [("", "ok"), ("corrupt-packages", "problem"), ("no-asc", "ok")])
 def test_images_are_read_whole_on_request(lab, tmp_path, fault, verdict):
-    [finding] = images.check_image_bytes(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=Options(yes=True)))
+    [finding] = images.check_image_bytes(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=AuditOptions(yes=True)))
     assert finding.verdict == verdict
     assert ("payload-mismatch" in words(finding)) == (verdict == "problem")
 

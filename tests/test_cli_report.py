@@ -12,9 +12,9 @@ import pytest
 from tests.lab.faults import faults_named
 from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.model import Mirror, Network
-from yum_plugin.net.reachability import RSYNC_PORT, Ways, ways_to
+from yum_plugin.net.reachability import RSYNC_PORT, Reachability, reachability_of
 from yum_plugin.operators.cli.report_data import MOST_AT_ONCE, sites_named, try_ways
-from yum_plugin.operators.report.values import Finding, Site
+from yum_plugin.operators.report.values import MirrorFinding, MirrorSite
 from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
@@ -159,12 +159,12 @@ def test_each_way_to_a_server_is_tried_by_connecting():
     with RawServer(never_speaks, "127.0.0.1") as four, RawServer(never_speaks, "::1") as six, \
             RawServer(greets(b"@RSYNCD: 31.0 sha512\n")) as rsync, RawServer(greets(b"220 ftp\r\n")) as ftp:
         direct = Network(proxy="")
-        assert ways_to(four.url, direct, 2, rsync.port) == Ways("yes", "none", "yes")
-        assert ways_to(six.url, direct, 2, rsync.port) == Ways("none", "yes", "no")
-        assert ways_to(four.url, direct, 2, ftp.port).rsync == ways_to(four.url, direct, 0.3, four.port).rsync == "no"
-        assert ways_to("http://127.0.0.1:{}/".format(free_port()), direct, 2, free_port()) == Ways("no", "none", "no")
-        assert ways_to("http://no.such.host.invalid/", direct, 2) == Ways("none", "none", "none")
-        assert ways_to(four.url, Network(proxy="http://127.0.0.1:1/"), 2) == Ways()
+        assert reachability_of(four.url, direct, 2, rsync.port) == Reachability("yes", "none", "yes")
+        assert reachability_of(six.url, direct, 2, rsync.port) == Reachability("none", "yes", "no")
+        assert reachability_of(four.url, direct, 2, ftp.port).rsync == reachability_of(four.url, direct, 0.3, four.port).rsync == "no"
+        assert reachability_of("http://127.0.0.1:{}/".format(free_port()), direct, 2, free_port()) == Reachability("no", "none", "no")
+        assert reachability_of("http://no.such.host.invalid/", direct, 2) == Reachability("none", "none", "none")
+        assert reachability_of(four.url, Network(proxy="http://127.0.0.1:1/"), 2) == Reachability()
     assert RSYNC_PORT == 873
 
 
@@ -175,7 +175,7 @@ def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_
     with RawServer(never_speaks) as server, host.reach() as reach:
         urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
         found = try_ways(reach, urls, host, done.append)
-    assert found == dict.fromkeys(urls, Ways("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
+    assert found == dict.fromkeys(urls, Reachability("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
 
 
 def free_port():
@@ -219,7 +219,7 @@ def test_a_good_mirror_is_said_to_be_good(admin):
     ("x" * 5000, 0),
 ])
 def test_a_mirror_is_meant_by_its_host_address_url_or_name(name, found):
-    sites = [Site(url, authority_of(url), (Finding(ID, Mirror(url, mirror), "ok"),))
+    sites = [MirrorSite(url, authority_of(url), (MirrorFinding(ID, Mirror(url, mirror), "ok"),))
              for url, mirror in (("https://m.test:8443/pub/", "Some University"), ("http://[::1]:8000/", ""))]
     assert len(sites_named(sites, name)) == found
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.errors import UsageError
-from yum_plugin.host.inifile import MAX_BYTES, Entry, parse_ini
+from yum_plugin.host.inifile import MAX_BYTES, IniEntry, parse_ini
 from yum_plugin.host.repofiles import host_variables, main_options, read_repositories, replace_variables
 from yum_plugin.host.settings import (
     KEYS,
@@ -254,14 +254,14 @@ def test_the_largest_file_of_anything_takes_linear_time(piece):
 
 def test_what_is_beyond_the_size_limit_is_not_read():
     content = parse_ini(b"[a]\nb=1\n" + b"#" * MAX_BYTES + b"\nc=2\n")
-    assert content.entries == (Entry("a", "b", "1", 2),) and len(content.problems) == 1
+    assert content.entries == (IniEntry("a", "b", "1", 2),) and len(content.problems) == 1
 
 
 def test_continued_lines_belong_to_their_key():
     content = parse_ini(b"[a]\nbaseurl=http://x/\n  http://y/\n\n\thttp://z/\n[b]\n stray\nk=v=w:u\n")
     assert content.entries == (
-        Entry("a", "baseurl", "http://x/\nhttp://y/\nhttp://z/", 2),
-        Entry("b", "k", "v=w:u", 8),
+        IniEntry("a", "baseurl", "http://x/\nhttp://y/\nhttp://z/", 2),
+        IniEntry("b", "k", "v=w:u", 8),
     )
     assert content.problems == ("line 7: neither [section] nor key=value below one",)
 

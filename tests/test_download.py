@@ -16,8 +16,8 @@ from yum_plugin.net import download as scheduler
 from yum_plugin.net import partial_file as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
-from yum_plugin.net.partial_file import Spool, disk_error, require_space
-from yum_plugin.net.stall import Meter, RateRules, View, judge
+from yum_plugin.net.partial_file import PartialFile, disk_error, require_space
+from yum_plugin.net.stall import RateMeter, RateRules, RateView, judge
 from yum_plugin.net.transfer import Item, Source
 
 BLOB = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(12000))  # 384000 bytes
@@ -137,7 +137,7 @@ def leave_part(folder, content, name="file"):
 
 
 def test_a_meter_tells_nothing_before_its_window_is_full_and_forgets_what_is_older():
-    meter = Meter(10.0, 0, 1.0)
+    meter = RateMeter(10.0, 0, 1.0)
     assert meter.rate() is None
     meter.note(10.5, 1000)
     assert meter.rate() is None
@@ -148,8 +148,8 @@ def test_a_meter_tells_nothing_before_its_window_is_full_and_forgets_what_is_old
     assert meter.rate() == 0
 
 
-GOING_WELL = View(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, answer_seconds=0.1, untried=True, unmeasured=True,
-                  best_rate=1e6, moves=0)
+GOING_WELL = RateView(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, answer_seconds=0.1, untried=True, unmeasured=True,
+                      best_rate=1e6, moves=0)
 
 
 @pytest.mark.parametrize("story, changes, verdict", [
@@ -403,7 +403,7 @@ def test_cve_2021_35937_a_planted_part_is_not_written_through(kind, site, tmp_pa
 
 
 def test_a_file_that_another_process_is_fetching_is_left_to_it(site, tmp_path):
-    other = Spool(str(tmp_path / "file"))
+    other = PartialFile(str(tmp_path / "file"))
     other.write(b"theirs")
     done = get(tmp_path, [site.add("good")])
     assert isinstance(done.error, UsageError) and "another process" in str(done.error)
@@ -434,7 +434,7 @@ def test_what_arrived_of_a_file_that_nobody_completes_stays_if_wanted(keep, site
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_under_the_name(tmp_path):
-    spool = Spool(str(tmp_path / "file"))
+    spool = PartialFile(str(tmp_path / "file"))
     spool._stream = open("/dev/full", "r+b", buffering=0)
     with pytest.raises(UsageError) as refusal:
         spool.write(b"x")
@@ -450,7 +450,7 @@ def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
             self.taken += bytes(data[:3])
             return len(data[:3])
 
-    spool = Spool(str(tmp_path / "file"))
+    spool = PartialFile(str(tmp_path / "file"))
     spool._stream = Reluctant()
     spool.write(b"0123456789")
     assert spool._stream.taken == b"0123456789"

@@ -11,8 +11,8 @@ import trustme
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
-from yum_plugin.net.fanout import Crew, explain_tls
-from yum_plugin.net.fetch import Client, Limits, translate
+from yum_plugin.net.fanout import TaskPool, explain_tls
+from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
 
@@ -31,7 +31,7 @@ from .rawserver import (
 )
 
 DIRECT = Network(proxy="")
-SMALL = Limits(1000)
+SMALL = FetchLimits(1000)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNFRAMED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 AT_ONCE_SECONDS = 1.0  # "at once", on a busy machine
@@ -45,7 +45,7 @@ def no_proxies(monkeypatch):
 
 
 def fetch(url, network=DIRECT, limits=SMALL, seconds=10.0, trusted_hosts=(), **options):
-    with Client(network, make_context(network), seconds, trusted_hosts) as client:
+    with HttpSession(network, make_context(network), seconds, trusted_hosts) as client:
         return client.get(url, limits, **options)
 
 
@@ -123,7 +123,7 @@ def test_no_cookie_is_kept():
             server.read_head(connection)
             connection.sendall(ok(b"x", "Set-Cookie: a=b"))
 
-    with RawServer(behave) as server, Client(DIRECT, make_context(DIRECT), 5) as client:
+    with RawServer(behave) as server, HttpSession(DIRECT, make_context(DIRECT), 5) as client:
         for _ in range(2):
             client.get(server.url, SMALL)
     assert len(server.heads) == 2 and not any(b"cookie" in head.lower() for head in server.heads)
@@ -159,18 +159,18 @@ def test_the_deadline_ends_a_request_whatever_the_server_does(behave):
 
 def test_a_pause_longer_than_the_read_timeout_ends_a_request():
     with RawServer(stays_silent_after(b"HTTP/1.1 200 OK\r\n")) as server:
-        assert refusal(server.url, limits=Limits(1000, read_seconds=0.1)).reference == "timed-out"
+        assert refusal(server.url, limits=FetchLimits(1000, read_seconds=0.1)).reference == "timed-out"
 
 
 def test_a_tls_handshake_that_never_ends_is_bounded_by_the_connect_timeout():
     with RawServer(never_speaks) as server:
-        error = refusal("https://127.0.0.1:{}/".format(server.port), limits=Limits(1000, connect_seconds=0.2))
+        error = refusal("https://127.0.0.1:{}/".format(server.port), limits=FetchLimits(1000, connect_seconds=0.2))
     assert error.reference == "timed-out"
 
 
 def test_a_connection_that_nobody_answers_is_bounded_by_the_connect_timeout():
     with Blackhole() as hole:
-        error = refusal("http://127.0.0.1:{}/".format(hole.port), limits=Limits(1000, connect_seconds=0.2))
+        error = refusal("http://127.0.0.1:{}/".format(hole.port), limits=FetchLimits(1000, connect_seconds=0.2))
     assert error.reference == "timed-out"
 
 
@@ -210,13 +210,13 @@ def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied,
     with RawServer(behave) as server:
         place = "127.0.0.1:{}".format(server.port)
         network = Network(proxy="http://" + place if proxied else "")
-        client = Client(network, make_context(network), 30)
+        client = HttpSession(network, make_context(network), 30)
         outcome = []
 
         def ask():
             try:
                 with client:
-                    client.get("{}://{}/".format(scheme, place), Limits(1000, 30, 30))
+                    client.get("{}://{}/".format(scheme, place), FetchLimits(1000, 30, 30))
             except FetchError as error:
                 outcome.append(error.reference)
 
@@ -230,7 +230,7 @@ def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied,
 
 
 def test_after_an_abort_nothing_is_asked_any_more():
-    with RawServer(says(ok(b"x"))) as server, Client(DIRECT, make_context(DIRECT), 5) as client:
+    with RawServer(says(ok(b"x"))) as server, HttpSession(DIRECT, make_context(DIRECT), 5) as client:
         client.abort()
         with pytest.raises(FetchError) as error:
             client.get(server.url, SMALL)
@@ -250,16 +250,16 @@ def test_a_client_leaves_no_descriptor_and_no_thread_behind():
 
 def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
     with RawServer(stays_silent_after(b"")) as hanging, RawServer(says(ok(b"quick"))) as quick:
-        crew = Crew()
+        task_pool = TaskPool()
         for key, server in (("hanging", hanging), ("quick", quick)):
-            crew.start(key, lambda client, url=server.url: client.get(url, SMALL).body, DIRECT, 30)
-        first = crew.next(5)
+            task_pool.start(key, lambda client, url=server.url: client.get(url, SMALL).body, DIRECT, 30)
+        first = task_pool.next(5)
         assert (first.key, first.value, first.error) == ("quick", b"quick", None)
         assert hanging.asked.wait(5)
-        crew.dismiss()
-        second = crew.next(5)
+        task_pool.dismiss()
+        second = task_pool.next(5)
         assert second.key == "hanging" and second.error.reference == "timed-out"
-        assert crew.next(0) is None
+        assert task_pool.next(0) is None
 
 
 # TLS.
@@ -276,7 +276,7 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
     url = lab.add_mirror("m", fault).url + "8/8.3/base/x86_64/repodata/repomd.xml"
     if not reference:
-        assert fetch(url, network, Limits(100000)).body.startswith(b"<?xml")
+        assert fetch(url, network, FetchLimits(100000)).body.startswith(b"<?xml")
         return
     if fault == "expired-certificate" and sys.version_info < (3, 7):
         reference = "tls-untrusted"  # it gives no reason; the next test is for that
@@ -337,13 +337,13 @@ def test_without_the_labs_authority_its_mirrors_are_not_trusted(lab):
 
 def test_sslverify_0_is_obeyed(lab):
     url = lab.add_mirror("m", "self-signed-certificate+wrong-host-certificate").url + "8/8.3/base/x86_64/repodata/repomd.xml"
-    assert fetch(url, DIRECT._replace(ssl_verify=False), Limits(100000)).status == 200
+    assert fetch(url, DIRECT._replace(ssl_verify=False), FetchLimits(100000)).status == 200
 
 
 def test_the_end_of_a_certificate_is_seen(lab):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
-    with Client(network, make_context(network), 5) as client:
-        client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", Limits(100000))
+    with HttpSession(network, make_context(network), 5) as client:
+        client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", FetchLimits(100000))
         assert 80 * 86400 < client.certificate_expires - time.time() < 91 * 86400
 
 
@@ -418,7 +418,7 @@ def test_a_proxy_with_user_and_password_makes_a_tunnel_and_the_mirror_sees_neith
     with RawServer(proxies) as proxy:
         network = Network(proxy=proxy.url, proxy_username="us er", proxy_password="p@ss:w/rd", ssl_ca_cert=lab.ca_bundle,
                           username="user", password="secret")
-        answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, Limits(100000))
+        answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, FetchLimits(100000))
     assert answer.status == 200 and len(proxy.heads) == 1
     head = proxy.heads[0].decode()
     assert head.startswith("CONNECT {}:{} ".format(*authority(lab.mirrors["m"].url)))
@@ -542,9 +542,9 @@ def test_a_given_address_is_connected_to_past_resolver_and_proxy_and_keeps_the_n
     authority.issue_cert("mirror.test").configure_cert(context)
     network = Network(proxy="http://127.0.0.1:1/", ssl_ca_cert=str(tmp_path / "ca.pem"))
     with RawServer(says(ok(b"here")), address, context) as server:
-        with Client(network, make_context(network), 5, address=address) as client:
+        with HttpSession(network, make_context(network), 5, address=address) as client:
             url = "https://mirror.test:{}/".format(server.port)
-            assert client.get(url, Limits(100)).body == b"here"
+            assert client.get(url, FetchLimits(100)).body == b"here"
     assert b"\r\nHost: mirror.test:" in server.heads[0]
 
 
@@ -554,8 +554,8 @@ def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_kee
             server.read_head(connection)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
 
-    with RawServer(behave) as server, Client(Network(proxy=""), make_context(Network()), 5) as client:
-        answers = [client.get(server.url, Limits(100), method="HEAD") for _ in range(2)]
+    with RawServer(behave) as server, HttpSession(Network(proxy=""), make_context(Network()), 5) as client:
+        answers = [client.get(server.url, FetchLimits(100), method="HEAD") for _ in range(2)]
         assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
         assert client.connections == 1
     assert all(head.startswith(b"HEAD / ") for head in server.heads)

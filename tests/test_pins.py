@@ -18,7 +18,7 @@ from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Snapshot
 from yum_plugin.state.pool_token import MAX_SECONDS, Agreed, Token, read_token
-from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, Pin, State
+from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, SnapshotPin, State
 
 UPDATES = "xcp-ng-updates"
 DIGEST = "ab" * 32
@@ -64,7 +64,7 @@ def test_a_token_is_read_as_it_is_written_or_not_at_all(text):
 
 
 def test_a_clock_that_is_set_back_makes_no_pin_longer():
-    pin = Pin(Snapshot(DIGEST, 1, 1, 1, 1), NOW + 100, NOW)
+    pin = SnapshotPin(Snapshot(DIGEST, 1, 1, 1, 1), NOW + 100, NOW)
     assert [pin.holds(NOW + later) for later in (-MAX_CLOCK_STEP_SECONDS - 1, -60, 0, 99, 100)] == [False, True, True, True, False]
 
 
@@ -72,7 +72,7 @@ def test_a_clock_that_is_set_back_makes_no_pin_longer():
                                      ' "signed_at": 1}, "expires": 1, "taken_at": 1}' % ("../" * 22)[:64]])
 def test_a_damaged_pin_counts_as_missing_and_is_told(tmp_path, content):
     state = State(str(tmp_path))
-    state.write_pin(UPDATES, Pin(Snapshot(DIGEST, 1, 1, 1, 1), 2, 1))
+    state.write_pin(UPDATES, SnapshotPin(Snapshot(DIGEST, 1, 1, 1, 1), 2, 1))
     assert state.pin(UPDATES) is not None and oct(os.stat(state.path(UPDATES, "pin.json")).st_mode)[-3:] == "600"
     with open(state.path(UPDATES, "pin.json"), "w") as stream:
         stream.write(content)

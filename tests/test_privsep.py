@@ -19,11 +19,11 @@ from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
-from yum_plugin.net.fetch import Client, Limits
+from yum_plugin.net.fetch import FetchLimits, HttpSession
 from yum_plugin.privsep import gateway, parent, wire
 from yum_plugin.privsep.confine import NOBODY
-from yum_plugin.privsep.parent import RemoteConversation, separated
-from yum_plugin.sources.redirector import PAGE, Patience
+from yum_plugin.privsep.parent import RemoteSession, separated
+from yum_plugin.sources.redirector import PAGE, Timeouts
 
 from .conftest import REPOSITORY_ROOT
 from .rawserver import RawServer, says, stays_silent_after
@@ -163,7 +163,7 @@ def test_who_is_not_root_asks_himself(monkeypatch):
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("nothing is to be forked"))
     with separated([DIRECT], 1) as found:
         with found.open(DIRECT, 1.0, ()) as client:
-            assert type(client) is Client
+            assert type(client) is HttpSession
     assert found.ask_list is gateway.ask_list
 
 
@@ -256,8 +256,8 @@ def test_a_child_that_answers_rubbish_or_cannot_give_up_root_leaves_stock_behavi
 
 
 @contextlib.contextmanager
-def conversation_with(*sent):
-    """A conversation whose child says this, whatever it is asked, and ends."""
+def session_with(*sent):
+    """A session whose child says this, whatever it is asked, and ends."""
     mine, theirs = socket.socketpair()
 
     def say():
@@ -267,7 +267,7 @@ def conversation_with(*sent):
 
     speaker = threading.Thread(target=say)
     speaker.start()
-    with RemoteConversation(lambda: mine, 5.0) as client:
+    with RemoteSession(lambda: mine, 5.0) as client:
         yield client
     speaker.join()
     theirs.close()
@@ -287,9 +287,9 @@ def head(**changes):
 
 
 def test_an_honest_child_is_understood():
-    with conversation_with(head(headers={"a": "b"}, links=["<l>"], certificate_expires=5, address="::1"), frame(wire.DATA, raw=b"he"),
-                           frame(wire.DATA, raw=b"llo"), frame(wire.END)) as client:
-        answer = client.get("http://mirror.test/", Limits(5))
+    with session_with(head(headers={"a": "b"}, links=["<l>"], certificate_expires=5, address="::1"), frame(wire.DATA, raw=b"he"),
+                      frame(wire.DATA, raw=b"llo"), frame(wire.END)) as client:
+        answer = client.get("http://mirror.test/", FetchLimits(5))
         assert (answer.status, answer.headers, answer.links, answer.body) == (200, {"a": "b"}, ("<l>",), b"hello")
         assert (client.certificate_expires, client.address) == (5, "::1")
 
@@ -307,20 +307,20 @@ def test_an_honest_child_is_understood():
     [frame(wire.ERROR, dict(WORDS, what=5))], [frame(wire.ERROR, dict(WORDS, family={}))],
 ], ids=lambda sent: repr(b"".join(sent)[:24]))
 def test_a_lie_about_a_request_is_an_error_of_this_host_and_of_no_mirror(sent):
-    with conversation_with(*sent) as client, pytest.raises(UsageError) as error:
-        client.get("http://mirror.test/", Limits(1000))
+    with session_with(*sent) as client, pytest.raises(UsageError) as error:
+        client.get("http://mirror.test/", FetchLimits(1000))
     assert error.value.reference == "sandbox"
 
 
 def test_endless_data_from_a_child_stops_at_the_cap():
-    with conversation_with(head(), *[frame(wire.DATA, raw=b"x" * 1000)] * 3) as client, pytest.raises(FetchError) as error:
-        client.get("http://mirror.test/", Limits(2500))
+    with session_with(head(), *[frame(wire.DATA, raw=b"x" * 1000)] * 3) as client, pytest.raises(FetchError) as error:
+        client.get("http://mirror.test/", FetchLimits(2500))
     assert error.value.reference == "too-large"
 
 
 def test_an_error_that_a_child_tells_of_is_raised_with_its_words_cut():
-    with conversation_with(frame(wire.ERROR, dict(WORDS, what="w" * 99999))) as client, pytest.raises(FetchError) as error:
-        client.get("http://mirror.test/", Limits(1))
+    with session_with(frame(wire.ERROR, dict(WORDS, what="w" * 99999))) as client, pytest.raises(FetchError) as error:
+        client.get("http://mirror.test/", FetchLimits(1))
     assert error.value.reference == "unreachable" and len(error.value.what) == parent.MAX_WORDS_CHARACTERS
 
 
@@ -336,7 +336,7 @@ CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"]
 ], ids=["ways", "certificate"])
 def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, changes):
     def said(value):
-        with conversation_with(frame(wire.VALUE, value)) as client:
+        with session_with(frame(wire.VALUE, value)) as client:
             return act(client, "https://m.test/", Network(), 1.0)
 
     assert said(good) == type(said(good))(**{key: tuple(value) if isinstance(value, list) else value for key, value in good.items()})
@@ -350,8 +350,8 @@ LISTED = ["https://m.test/", "M", "FR", "list-page", 1, "", 30]
 
 
 def ask(*sent):
-    with conversation_with(*sent) as client:
-        return parent._ask_list(client, PAGE, ("https://r.test/",), "x", Patience(1, 1))
+    with session_with(*sent) as client:
+        return parent._ask_list(client, PAGE, ("https://r.test/",), "x", Timeouts(1, 1))
 
 
 def test_a_list_that_a_child_has_read_is_cleaned_again():
@@ -388,8 +388,8 @@ def test_whatever_a_child_says_ends_in_an_error_of_ours(said, kind):
 
 
 def _get(sent):
-    with conversation_with(sent) as client:
-        client.get("http://mirror.test/", Limits(1000))
+    with session_with(sent) as client:
+        client.get("http://mirror.test/", FetchLimits(1000))
 
 
 # The child as it is, in a process of its own.
@@ -421,7 +421,7 @@ def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected
 
 @needs_root
 def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
-    together = threading.Barrier(300)  # conversations: 150 mirrors of two repositories
+    together = threading.Barrier(300)  # sessions: 150 mirrors of two repositories
 
     def behave(connection, server):
         server.read_head(connection)
@@ -430,11 +430,11 @@ def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
 
     script = ("import sys; sys.path.insert(0, {!r})\n"
               "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
-              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.fanout import Crew\nnetwork = Network(proxy='')\n"
+              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.fanout import TaskPool\nnetwork = Network(proxy='')\n"
               "with separated([network], 60) as reach:\n"
-              "    crew = Crew(gateway.open)\n"
-              "    for number in range({}): crew.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"
-              "    print(sum(crew.next(60).value == b'hello' for number in range({})))\n")
+              "    task_pool = TaskPool(gateway.open)\n"
+              "    for number in range({}): task_pool.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"
+              "    print(sum(task_pool.next(60).value == b'hello' for number in range({})))\n")
     with RawServer(behave) as server:
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), together.parties, server.url, together.parties)],
                               stdout=subprocess.PIPE, universal_newlines=True, timeout=120, check=True)

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Mirror
-from yum_plugin.net.certificate import Certificate
-from yum_plugin.net.reachability import Ways
-from yum_plugin.operators.report.charts import FIRST_BYTE, HEIGHT, WIDTH, Span, chart, span_of, strip
+from yum_plugin.net.certificate import ServedCertificate
+from yum_plugin.net.reachability import Reachability
+from yum_plugin.operators.report.charts import FIRST_BYTE, HEIGHT, WIDTH, ChartSpan, chart, span_of, strip
 from yum_plugin.operators.report.countries import PLACES, place_of
-from yum_plugin.operators.report.inspect import FileLook, Look
+from yum_plugin.operators.report.inspect import FileInspection, Inspection
 from yum_plugin.operators.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter
 from yum_plugin.operators.report.markup import VOID, Markup, element, joined, link, text
 from yum_plugin.operators.report.page import render_page
 from yum_plugin.operators.report.prometheus import metrics_of, render_prometheus
 from yum_plugin.operators.report.script import SCRIPT
 from yum_plugin.operators.report.style import STYLE
-from yum_plugin.operators.report.values import ORDER, STATES, Finding, Report, Site, sites_of, state_of
+from yum_plugin.operators.report.values import ORDER, STATES, MirrorFinding, MirrorSite, MirrorsReport, sites_of, state_of
 from yum_plugin.operators.report.world import land_along, rings
 from yum_plugin.operators.report.worldmap import SIZE, marks_of, spread, world_map
 from yum_plugin.packages.quarantine import Kept
@@ -69,7 +69,7 @@ class Reader(html.parser.HTMLParser):
 
 
 @pytest.mark.parametrize("made", [
-    report(), report(hostile=True), report(count=1), report(count=0), report(offline=True), Report(NOW, True, "0", (), ()),
+    report(), report(hostile=True), report(count=1), report(count=0), report(offline=True), MirrorsReport(NOW, True, "0", (), ()),
 ], ids=["usual", "hostile", "one", "none", "offline", "empty"])
 def test_a_page_holds_one_script_and_one_style_sheet_which_are_ours_and_asks_nobody(made):
     page = render_page(made)
@@ -162,9 +162,9 @@ def test_the_worst_finding_counts_and_the_worst_site_comes_first():
     names = [site.worst.state for site in report().sites]
     assert names == sorted(names, key=ORDER.index) and set(ORDER) == set(STATES)
     mirror = Mirror("https://a.test/x/", rank=2)
-    one = [("https://a.test/", "a.test", Finding(name, mirror, state, lag_seconds=lag, certificate_expires=NOW + lag))
+    one = [("https://a.test/", "a.test", MirrorFinding(name, mirror, state, lag_seconds=lag, certificate_expires=NOW + lag))
            for name, state, lag in (("base", "ok", 0), ("updates", "stale", 7))]
-    [site] = sites_of(one, {"a.test": Ways("yes")})
+    [site] = sites_of(one, {"a.test": Reachability("yes")})
     assert (site.worst.repository, site.lag_seconds, site.certificate_expires, site.ways.ipv4) == ("updates", 7, NOW, "yes")
 
 
@@ -229,18 +229,18 @@ def seen(days_ago, outcome="ok", first=0.02):
 @pytest.mark.parametrize("oldest, words", [(0.5, "last 24 hours"), (3, "last 7 days"), (8, "last 30 days"), (31, "last 90 days"),
                                            (300, "last 90 days")])
 def test_the_charts_show_the_shortest_time_that_holds_everything(oldest, words):
-    site = Site("https://a.test/", "a.test", (Finding("x", Mirror("https://a.test/"), "ok", observations=(seen(oldest), seen(0))),))
+    site = MirrorSite("https://a.test/", "a.test", (MirrorFinding("x", Mirror("https://a.test/"), "ok", observations=(seen(oldest), seen(0))),))
     assert span_of([site], NOW).words == words
 
 
 def test_a_bar_shows_the_worst_of_its_time_and_says_how_many_there_were():
-    drawn = strip([seen(0.01), seen(0.001, "stale"), seen(0.02, "signature-invalid"), seen(3)], Span(NOW - DAY, NOW))
+    drawn = strip([seen(0.01), seen(0.001, "stale"), seen(0.02, "signature-invalid"), seen(3)], ChartSpan(NOW - DAY, NOW))
     assert drawn.count('class="refused"') == 1 and drawn.count('class="none"') == 29
     assert "3 observations in the last 24 hours: 1 ok, 1 stale, 1 refused" in drawn
 
 
 def test_a_chart_needs_two_values_and_stays_in_its_frame_however_many_there_are():
-    span = Span(NOW - DAY, NOW)
+    span = ChartSpan(NOW - DAY, NOW)
     assert chart([seen(0.5)], span, FIRST_BYTE) == "" == chart([seen(0.5, first=None), seen(0.6)], span, FIRST_BYTE)
     many = [seen(1 - number / 5000, first=number / 10) for number in range(5000)]
     points = re.search(r'd="M([^"]*)" class="line"', chart(many, span, FIRST_BYTE)).group(1).split("L")
@@ -315,17 +315,17 @@ def test_prometheus_gets_the_values_of_the_report():
 # The letter.
 
 BASE = "https://mirror.test:8443/pub/8/8.3/updates/x86_64/"
-CERTIFICATE = Certificate("ab" * 32, "CN=mirror.test", "CN=Some CA", ("mirror.test",), NOW - 80 * DAY, NOW + 60 * DAY, "TLSv1.3", "::1")
+CERTIFICATE = ServedCertificate("ab" * 32, "CN=mirror.test", "CN=Some CA", ("mirror.test",), NOW - 80 * DAY, NOW + 60 * DAY, "TLSv1.3", "::1")
 CURRENT = snapshot(90)._replace(signed_at=NOW - 2 * DAY)
 
 
 def case(error=None, served=CURRENT, newest=CURRENT, certificate=CERTIFICATE, url=BASE, kept=(), **mirror):
     found = Mirror(url, mirror.pop("name", "Some University"), "DE", **mirror)
-    file = FileLook(url + "repodata/repomd.xml", NOW, "2001:db8::7", 200, (("server", HOSTILE), ("age", "0")), 3000, "cd" * 32, 0.02, 0.03)
-    look = Look("xcp-ng-updates", found, file, file._replace(url=file.url + ".asc"), None if error else served, error)
+    file = FileInspection(url + "repodata/repomd.xml", NOW, "2001:db8::7", 200, (("server", HOSTILE), ("age", "0")), 3000, "cd" * 32, 0.02, 0.03)
+    look = Inspection("xcp-ng-updates", found, file, file._replace(url=file.url + ".asc"), None if error else served, error)
     past = (seen(2, "tls-expired"), seen(1))
-    site = Site("https://mirror.test:8443/pub/", "mirror.test:8443", (Finding("xcp-ng-updates", found, "not asked", observations=past),),
-                Ways("yes", "no", "none"))
+    site = MirrorSite("https://mirror.test:8443/pub/", "mirror.test:8443", (MirrorFinding("xcp-ng-updates", found, "not asked", observations=past),),
+                      Reachability("yes", "no", "none"))
     return Case(site, (look,), {"xcp-ng-updates": Newest(newest, 3)}, certificate, None, tuple(kept), NOW, "0.1.0")
 
 

@@ -9,7 +9,7 @@ from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.resolve import probe, resolver, selection
 from yum_plugin.resolve.refresh import is_refusal, refresh
-from yum_plugin.resolve.resolver import Options, Resolver
+from yum_plugin.resolve.resolver import ResolveOptions, Resolver
 from yum_plugin.state.store import Memory, State
 
 from .lab.wire import SILENCE, document
@@ -32,7 +32,7 @@ class World:
         for name, fault in faults.items():
             self.lab.add_mirror(name, fault)
 
-    def refresh(self, *repositories, options=Options(), **network):
+    def refresh(self, *repositories, options=ResolveOptions(), **network):
         wanted = [lab_repository(self.lab, name, **network) for name in repositories or ("updates",)]
         return refresh(wanted, self.settings, self.state, options)
 
@@ -85,7 +85,7 @@ def test_every_bad_mirror_is_rejected_by_its_own_reference(world):
     del waited_for["drip-1k"]  # it may just make it
     world.mirrors(good="", **dict((name.replace("-", "_"), name) for name in waited_for))
     started = time.monotonic()
-    item = world.one(options=Options(ask_everyone=True))
+    item = world.one(options=ResolveOptions(ask_everyone=True))
     expected = dict((name.replace("-", "_"), WAITED_FOR.get(name) or reference) for name, reference in waited_for.items())
     assert world.outcomes(item) == dict(expected, good="ok")
     assert sorted(each.reference for each in item.answer.resolution.rejected) == sorted(
@@ -98,7 +98,7 @@ def test_every_bad_mirror_is_rejected_by_its_own_reference(world):
 @pytest.mark.parametrize("fault", TRUST_FAULTS)
 def test_distrust_is_told_in_one_line_with_its_name_and_the_mirror(fault, world):
     world.mirrors(bad=fault, good="")
-    lines = world.one(options=Options(ask_everyone=True)).warnings
+    lines = world.one(options=ResolveOptions(ask_everyone=True)).warnings
     assert len(lines) == 1 and lines[0].startswith(METADATA_FAULTS[fault] + ": ") and world.lab.mirrors["bad"].url in lines[0]
 
 
@@ -157,7 +157,7 @@ def test_rollback_after_yum_clean_is_refused_even_if_every_mirror_and_the_origin
 def test_six_rolled_back_mirrors_at_the_head_of_the_list_do_not_stop_an_update(world):
     world.lab.redirector.list_page, world.lab.redirector.mode = False, "redirect"  # so that no digest is named
     world.mirrors(**dict(("stale{}".format(number), "rolled-back") for number in range(6)), good1="", good2="")
-    world.state.accept("xcp-ng-updates", Resolver(world.settings, world.state, Options(ask_everyone=True)).run(
+    world.state.accept("xcp-ng-updates", Resolver(world.settings, world.state, ResolveOptions(ask_everyone=True)).run(
         [lab_repository(world.lab)])[0].resolution.snapshot)
     world.lab.log.clear()
     assert world.names(world.one()) == ["good1", "good2"]
@@ -168,7 +168,7 @@ def test_an_admin_may_go_back_and_the_mark_follows(world):
     world.mirrors(a="", b="")
     world.state.accept("xcp-ng-updates", world.one().snapshot)
     world.lab.publish("old")
-    item = world.one(options=Options(accept_rollback=True))
+    item = world.one(options=ResolveOptions(accept_rollback=True))
     assert item.error is None and world.state.accepted("xcp-ng-updates").sha256 == item.snapshot.sha256
 
 
@@ -324,7 +324,7 @@ def test_http_mirrors_are_asked_only_where_https_is_not_required(world):
 def test_a_failed_mirror_is_asked_last_the_next_time(world):
     world.settings = world.settings._replace(probe_mirrors=3)
     world.mirrors(bad="http-503", a="", b="", c="")
-    world.refresh(options=Options(ask_everyone=True))
+    world.refresh(options=ResolveOptions(ask_everyone=True))
     world.lab.log.clear()
     assert world.one().error is None and "bad" not in world.lab.log.contacted()
 

@@ -10,9 +10,18 @@ import pytest
 
 from tests.rsyncd import RsyncDaemon, free_port
 from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.operators.rsync import Address, Bounds, listing, parse_address, parse_entry, rsync_error, running, unsafe_name
+from yum_plugin.operators.rsync import (
+    RsyncAddress,
+    RsyncLimits,
+    listing,
+    parse_address,
+    parse_entry,
+    rsync_error,
+    running,
+    unsafe_name,
+)
 
-QUICK = Bounds(connect_seconds=5, silent_seconds=5, seconds=30)
+QUICK = RsyncLimits(connect_seconds=5, silent_seconds=5, seconds=30)
 
 
 @pytest.fixture
@@ -34,12 +43,12 @@ def daemon(tmp_path, tree):
 
 
 @pytest.mark.parametrize("text, address, url", [
-    ("rsync://updates.xcp-ng.org/repo/", Address("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
-    ("rsync://updates.xcp-ng.org/repo", Address("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
-    ("rsync://h:8873/m/a/b.c-d~1/", Address("h", 8873, "m", "a/b.c-d~1"), "rsync://h:8873/m/a/b.c-d~1/"),
-    ("rsync://[::1]:8873/m", Address("[::1]", 8873, "m", ""), "rsync://[::1]:8873/m/"),
+    ("rsync://updates.xcp-ng.org/repo/", RsyncAddress("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
+    ("rsync://updates.xcp-ng.org/repo", RsyncAddress("updates.xcp-ng.org", 873, "repo", ""), "rsync://updates.xcp-ng.org/repo/"),
+    ("rsync://h:8873/m/a/b.c-d~1/", RsyncAddress("h", 8873, "m", "a/b.c-d~1"), "rsync://h:8873/m/a/b.c-d~1/"),
+    ("rsync://[::1]:8873/m", RsyncAddress("[::1]", 8873, "m", ""), "rsync://[::1]:8873/m/"),
     ("rsync://127.0.0.1", None, ""),
-    ("rsync://127.0.0.1/", Address("127.0.0.1", 873, "", ""), "rsync://127.0.0.1/"),
+    ("rsync://127.0.0.1/", RsyncAddress("127.0.0.1", 873, "", ""), "rsync://127.0.0.1/"),
 ])
 def test_an_address_is_read_and_written(text, address, url):
     if address is None:
@@ -162,7 +171,7 @@ def test_a_listing_follows_no_link(daemon, tree):
 
 def test_nobody_listening_is_unreachable():
     with pytest.raises(FetchError) as refused:
-        list(listing(Address("127.0.0.1", free_port(), "repo", ""), QUICK))
+        list(listing(RsyncAddress("127.0.0.1", free_port(), "repo", ""), QUICK))
     assert refused.value.reference == "unreachable"
 
 
@@ -187,7 +196,7 @@ def test_a_server_that_is_silent_or_none_ends_in_time(greeting, bounds, referenc
         thread.start()
         began = time.monotonic()
         with pytest.raises(FetchError) as refused:
-            list(listing(Address("127.0.0.1", server.getsockname()[1], "repo", ""), bounds))
+            list(listing(RsyncAddress("127.0.0.1", server.getsockname()[1], "repo", ""), bounds))
         thread.join()
         held[0].close()
     assert refused.value.reference == reference and time.monotonic() - began < 20
@@ -212,24 +221,24 @@ def test_nothing_of_the_callers_environment_says_how_rsync_runs(stand_in, tmp_pa
     stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(tmp_path))
     for name in ("RSYNC_RSH", "RSYNC_PROXY", "RSYNC_PASSWORD", "RSYNC_CONNECT_PROG", "RSYNC_OLD_ARGS", "TZ", "LANG", "LD_PRELOAD_X"):
         monkeypatch.setenv(name, "trap")
-    assert list(listing(Address("h", 873, "m", ""), QUICK)) == []
+    assert list(listing(RsyncAddress("h", 873, "m", ""), QUICK)) == []
     assert "trap" not in (tmp_path / "env").read_text() and "TZ=UTC" in (tmp_path / "env").read_text()
     words = (tmp_path / "words").read_text().split()
     assert words[-2:] == ["--", "rsync://h/m/"] and {"--no-motd", "--timeout=5", "--contimeout=5", "--list-only"} <= set(words)
-    assert list(listing(Address("h", 873, "m", ""), QUICK._replace(proxy="proxy:3128"))) == []
+    assert list(listing(RsyncAddress("h", 873, "m", ""), QUICK._replace(proxy="proxy:3128"))) == []
     assert "RSYNC_PROXY=proxy:3128" in (tmp_path / "env").read_text()
 
 
 def test_a_machine_without_rsync_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError) as refused:
-        list(listing(Address("h", 873, "m", ""), QUICK))
+        list(listing(RsyncAddress("h", 873, "m", ""), QUICK))
     assert "install" in refused.value.hint
 
 
 def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in, tmp_path):
     stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(tmp_path))
-    entries = listing(Address("h", 873, "m", ""), QUICK)
+    entries = listing(RsyncAddress("h", 873, "m", ""), QUICK)
     assert next(entries).path == "x"
     entries.close()
     with pytest.raises(ProcessLookupError):
@@ -239,7 +248,7 @@ def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in,
 def test_what_it_says_endlessly_on_stderr_is_kept_in_part(stand_in):
     stand_in("head -c 3000000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho '@ERROR: full' >&2\nexit 5\n")
     with pytest.raises(FetchError) as refused:
-        list(listing(Address("h", 873, "m", ""), QUICK))
+        list(listing(RsyncAddress("h", 873, "m", ""), QUICK))
     assert refused.value.reference == "rsync-refused" and "full" in refused.value.what and len(refused.value.what) < 20000
 
 
@@ -247,7 +256,7 @@ def test_what_it_says_endlessly_on_stderr_is_kept_in_part(stand_in):
 def test_what_is_no_listing_is_a_bad_answer_and_not_an_empty_one(line, stand_in):
     stand_in("echo '{}'\n".format(line))
     with pytest.raises(FetchError) as refused:
-        list(listing(Address("h", 873, "m", ""), QUICK))
+        list(listing(RsyncAddress("h", 873, "m", ""), QUICK))
     assert refused.value.reference == "bad-answer"
 
 
@@ -255,7 +264,7 @@ def test_a_line_that_was_cut_off_is_no_entry(stand_in):
     stand_in("printf -- '-rw-r--r-- 1 2026/11/26 03:03:31 whole\\n-rw-r--r-- 1 2026/11/26 03:03:31 ha'\nexit 12\n")
     found = []
     with pytest.raises(FetchError) as refused:
-        for entry in listing(Address("h", 873, "m", ""), QUICK):
+        for entry in listing(RsyncAddress("h", 873, "m", ""), QUICK):
             found.append(entry.path)
     assert found == ["whole"] and refused.value.reference == "truncated"
 

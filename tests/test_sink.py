@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from yum_plugin.net.writer_thread import ALONE_BYTES, BATCH_BYTES, Sink
+from yum_plugin.net.writer_thread import ALONE_BYTES, BATCH_BYTES, WriterThread
 
 CHUNK = 16 * 1024
 SMALL, LARGE = ALONE_BYTES // CHUNK, 4 * ALONE_BYTES // CHUNK  # chunks
@@ -29,7 +29,7 @@ def chunks(count):
 @pytest.mark.parametrize("count, beside", [(0, False), (1, False), (SMALL, False), (LARGE, True)])
 def test_all_bytes_are_taken_in_order_and_a_thread_helps_with_large_files_only(count, beside):
     taker, here = Taker(), threading.current_thread()
-    with Sink(taker) as sink:
+    with WriterThread(taker) as sink:
         for chunk in chunks(count):
             sink.put(chunk)
     assert b"".join(taker.batches) == b"".join(chunks(count)) and b"" not in taker.batches
@@ -42,7 +42,7 @@ def test_all_bytes_are_taken_in_order_and_a_thread_helps_with_large_files_only(c
 def test_what_is_wrong_with_the_bytes_is_raised_and_nothing_is_taken_after_it(fails_at):
     taker = Taker(fails_at)
     with pytest.raises(ValueError):
-        with Sink(taker) as sink:
+        with WriterThread(taker) as sink:
             for chunk in chunks(3 * LARGE):  # far more than may wait: a sink that has failed does not block
                 sink.put(chunk)
     assert len(taker.batches) == fails_at
@@ -50,7 +50,7 @@ def test_what_is_wrong_with_the_bytes_is_raised_and_nothing_is_taken_after_it(fa
 
 def test_what_is_wrong_with_the_last_bytes_is_raised_at_the_end():
     with pytest.raises(ValueError):
-        with Sink(Taker(fails_at=0)) as sink:
+        with WriterThread(Taker(fails_at=0)) as sink:
             sink.put(b"x")
 
 
@@ -58,12 +58,12 @@ def test_what_is_wrong_with_the_last_bytes_is_raised_at_the_end():
 def test_what_arrived_before_the_connection_broke_is_taken_and_its_error_is_the_one_that_is_told(count):
     taker = Taker()
     with pytest.raises(ConnectionError):
-        with Sink(taker) as sink:
+        with WriterThread(taker) as sink:
             for chunk in chunks(count):
                 sink.put(chunk)
             raise ConnectionError("broken")
     assert sum(map(len, taker.batches)) == count * CHUNK
     with pytest.raises(ConnectionError):
-        with Sink(Taker(fails_at=0)) as sink:
+        with WriterThread(Taker(fails_at=0)) as sink:
             sink.put(b"x")
             raise ConnectionError("broken")

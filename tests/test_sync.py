@@ -15,11 +15,11 @@ from tests.lab.keys import OTHER
 from tests.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.rsyncd import free_port
 from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.operators.rsync import Address
+from yum_plugin.operators.rsync import RsyncAddress
 from yum_plugin.operators.sync import exchange, staging
 from yum_plugin.operators.sync.destination import open_destination
 from yum_plugin.operators.sync.plan import WORK, Brake
-from yum_plugin.operators.sync.rsync_source import RsyncOrigin, plain_folders
+from yum_plugin.operators.sync.rsync_source import RsyncSource, plain_folders
 from yum_plugin.trust.openpgp import verify_detached
 
 AGENT = UPDATES + "/Packages/lab-agent-{}-1.noarch.rpm"
@@ -250,7 +250,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_right_what_a_kill_l
         assert synced.killed_at(steps.index((name, UPDATES)))
         missing = not os.path.exists(os.path.join(synced.dest, UPDATES, "repodata"))
         assert missing == (name == "second-rename")
-        nobody = RsyncOrigin(Address("127.0.0.1", free_port(), "repo", ""))
+        nobody = RsyncSource(RsyncAddress("127.0.0.1", free_port(), "repo", ""))
         with pytest.raises(FetchError):
             synced.sync(origin=nobody)
         assert synced.problems() == [], "put right even before the source is asked"

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from yum_plugin.operators.rsync import Entry, parse_entry
+from yum_plugin.operators.rsync import RsyncEntry, parse_entry
 from yum_plugin.operators.sync.plan import (
     MAX_DELETE,
     Before,
     Brake,
-    Outcome,
+    PlanOutcome,
     Unit,
     UnitIndex,
     deletions,
@@ -24,7 +24,7 @@ UPDATES, BASE = Unit("8/8.3/updates/x86_64", True), Unit("8/8.3/base/x86_64", Tr
 
 
 def entry(path, kind="file", target=""):
-    return Entry(path, kind, 1, 1000, "rw-r--r--", target)
+    return RsyncEntry(path, kind, 1, 1000, "rw-r--r--", target)
 
 
 @pytest.mark.parametrize("path, kind, target, reason", [
@@ -103,7 +103,7 @@ def test_no_random_listing_gets_a_dangerous_path_past_the_plan():
 
 def decide(gone, ours=None, complete=True, switched=(), brake=Brake()):
     before = Before(list(gone) + ["kept"], set(gone if ours is None else ours) | {"kept"})
-    return deletions(before, Outcome({"kept"}, complete, switched), brake)
+    return deletions(before, PlanOutcome({"kept"}, complete, switched), brake)
 
 
 def test_what_the_source_has_no_longer_is_deleted():

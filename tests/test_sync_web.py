@@ -16,9 +16,9 @@ from tests.test_cli import ROOT, Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Network
-from yum_plugin.operators.sync.http_source import Pace, WebOrigin
+from yum_plugin.operators.sync.http_source import HttpSource, Pace
 from yum_plugin.operators.sync.plan import WORK, Unit
-from yum_plugin.operators.sync.source import Limits
+from yum_plugin.operators.sync.source import SourceLimits
 
 ALL = ("8/8.3/base/x86_64", UPDATES, "isos/8.3", "8")
 
@@ -31,7 +31,7 @@ class Site(Mirrored):
         self.mirror = lab.add_mirror("web", tree="old")
 
     def web(self, **limits):
-        return WebOrigin(self.mirror.url, Network(ssl_ca_cert=self.lab.ca_bundle, proxy=""), Limits(**limits))
+        return HttpSource(self.mirror.url, Network(ssl_ca_cert=self.lab.ca_bundle, proxy=""), SourceLimits(**limits))
 
     def fetch(self, *repos, **options):
         return self.sync(options.pop("step", None), self.web(), repos=repos, **options)

@@ -3,7 +3,7 @@ import tempfile
 import time
 from typing import Any, List, Mapping
 
-from yum_plugin.host.settings import Reading, read_settings
+from yum_plugin.host.settings import LoadedSettings, read_settings
 from yum_plugin.model import Mirror, Network, Repository, Snapshot
 
 from .lab.lab import Lab
@@ -29,7 +29,7 @@ def mirrors(count: int) -> List[Mirror]:
     return [mirror("m{}".format(rank), rank=rank) for rank in range(1, count + 1)]
 
 
-def read_values(values: Mapping[str, str]) -> Reading:
+def read_values(values: Mapping[str, str]) -> LoadedSettings:
     """What a .conf with these values says."""
     with tempfile.NamedTemporaryFile(suffix=".conf") as stream:
         stream.write(("[main]\n" + "".join("{}={}\n".format(*item) for item in values.items())).encode("utf-8"))

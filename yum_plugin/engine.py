@@ -41,7 +41,7 @@ from .host.keyring import load_keys
 from .host.log import open_log
 from .host.settings import Settings, fragments_of, read_settings, repository_from_request
 from .model import Network, Repository, Snapshot
-from .privsep.gateway import RESOLVE_CPU_SECONDS, Reach, Separate, together
+from .privsep.gateway import RESOLVE_CPU_SECONDS, Gateway, Separate, together
 from .resolve.refresh import Refreshed, is_refusal, refresh
 from .resolve.refresh_policy import holding
 from .resolve.resolver import Clock
@@ -177,7 +177,7 @@ def _packages(call: _Call) -> None:
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
                     act: "Callable[[verify.PackageJob, verify.Watch], List[verify.PackageResult]]",
-                    reach: Reach) -> Dict[str, str]:
+                    reach: Gateway) -> Dict[str, str]:
     from .packages import verify
 
     now = int(Clock().wall())

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any, Dict, List
 
 from ..errors import EXIT_OK, EXIT_PROBLEM
-from ..host.settings import KEYS, Key, Reading, config_file, fragments_of, read_settings
+from ..host.settings import KEYS, Key, LoadedSettings, config_file, fragments_of, read_settings
 from .common.console import GAP, MAX_TEXT_CHARACTERS, Cell, Column, Console, printable, table, wrapped
 from .common.host_options import SCHEMA, add_config_arguments
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_PROBLEM if reading.warnings else EXIT_OK
 
 
-def _in_unit(key: Key, reading: Reading) -> Any:
+def _in_unit(key: Key, reading: LoadedSettings) -> Any:
     """Return a value in the unit of the .conf."""
     value = getattr(reading.settings, key.name)
     return value // DAY_SECONDS if key.kind == "days" else list(value) if isinstance(value, tuple) else value
@@ -49,7 +49,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "{:.12g}".format(value)
 
 
-def _lines(reading: Reading, out: Console) -> List[str]:
+def _lines(reading: LoadedSettings, out: Console) -> List[str]:
     """Lay out the table; a long value goes on below itself, for it must not be shortened."""
     places = {key.name: _place(key, reading) for key in KEYS}
     taken = max(len(key.name) for key in KEYS) + max(len(place) for place in places.values()) + 2 * len(GAP)
@@ -63,17 +63,17 @@ def _lines(reading: Reading, out: Console) -> List[str]:
     return table(COLUMNS, rows, out.width, out.colour) + wrapped([read], out.width)
 
 
-def _place(key: Key, reading: Reading) -> str:
+def _place(key: Key, reading: LoadedSettings) -> str:
     origin = reading.origins.get(key.name)
     return printable("{}:{}".format(os.path.basename(origin.path), origin.line)) if origin else "default"
 
 
-def _values(reading: Reading) -> Dict[str, Any]:
+def _values(reading: LoadedSettings) -> Dict[str, Any]:
     return {"schema": SCHEMA, "command": "config", "files": list(reading.files), "warnings": list(reading.warnings),
             "settings": [_key_values(key, reading) for key in KEYS]}
 
 
-def _key_values(key: Key, reading: Reading) -> Dict[str, Any]:
+def _key_values(key: Key, reading: LoadedSettings) -> Dict[str, Any]:
     origin = reading.origins.get(key.name)
     return {"key": key.name, "value": _in_unit(key, reading), "unit": key.unit, "default": key.default,
             "file": origin.path if origin else None, "line": origin.line if origin else None}

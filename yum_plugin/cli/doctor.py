@@ -24,7 +24,7 @@ from ..host.repofiles import main_options, section_in
 from ..host.rpmdb import imported_keys
 from ..host.settings import CONFIG_FILES, read_flag, split_words
 from ..model import REPOMD, Repository
-from ..net.fetch import Client, Limits
+from ..net.fetch import FetchLimits, HttpSession
 from ..net.tls import make_context
 from ..net.transport import proxies_for
 from ..pool.precheck import room_for
@@ -49,14 +49,14 @@ FASTESTMIRROR = "/etc/yum/pluginconf.d/fastestmirror.conf"
 _LOADED = re.compile(r"^Loaded plugins:(.*(?:\n\s+:.*)*)", re.M)  # yum breaks a long line
 
 
-class Problem(NamedTuple):
+class HostProblem(NamedTuple):
     """Something wrong."""
 
     what: str
     remedy: str  # the command that mends it, or tells more where no command can
 
 
-class Patient(NamedTuple):
+class CheckedHost(NamedTuple):
     """What is examined."""
 
     host: Host
@@ -65,12 +65,12 @@ class Patient(NamedTuple):
     now: float
 
 
-class Check(NamedTuple):
+class HostCheck(NamedTuple):
     """What one check found."""
 
     name: str
     detail: str  # what was found, if all is well or not
-    problems: Sequence[Problem]
+    problems: Sequence[HostProblem]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
     root = os.path.abspath(arguments.installroot)
     host = open_host(arguments)
     folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
-    patient = Patient(host, root, folders, time.time())
+    patient = CheckedHost(host, root, folders, time.time())
     out = Console(sys.stdout)
     checks = []
     for name, check in CHECKS:
         detail, problems = check(patient)
-        checks.append(Check(name, detail, problems))
+        checks.append(HostCheck(name, detail, problems))
         if not arguments.json and (problems or not arguments.quiet):
             out.write("".join(line + "\n" for line in _lines(checks[-1], out)))
     if arguments.json:
@@ -96,33 +96,33 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_PROBLEM if any(check.problems for check in checks) else EXIT_OK
 
 
-_Found = Tuple[str, List[Problem]]
+_Found = Tuple[str, List[HostProblem]]
 
 
-def _settings(patient: Patient) -> _Found:
+def _settings(patient: CheckedHost) -> _Found:
     host = patient.host
-    problems = [Problem(warning, "xcpng-mirrors config") for warning in host.warnings]
+    problems = [HostProblem(warning, "xcpng-mirrors config") for warning in host.warnings]
     if not host.settings.enabled:
         origin = host.origins["enabled"]
-        problems.append(Problem("the plugin is switched off ({})".format(origin),
-                                "sed -i '{}s/.*/enabled=1/' {}".format(origin.line, shlex.quote(origin.path))))
+        problems.append(HostProblem("the plugin is switched off ({})".format(origin),
+                                    "sed -i '{}s/.*/enabled=1/' {}".format(origin.line, shlex.quote(origin.path))))
     if not (os.path.isfile(host.settings.command) and os.access(host.settings.command, os.X_OK)):
-        problems.append(Problem("{} is no program".format(host.settings.command), "yum reinstall xcpng-mirrors"))
+        problems.append(HostProblem("{} is no program".format(host.settings.command), "yum reinstall xcpng-mirrors"))
     return host.config or "no .conf", problems
 
 
-def _plugin(patient: Patient) -> _Found:
+def _plugin(patient: CheckedHost) -> _Found:
     """Ask each package manager which plugins it has loaded; where ours is not, say why fastestmirror matters then."""
     managers = [name for name in ("dnf", "yum") if _is_manager(name)]
     if not managers:
-        return "no package manager", [Problem("neither yum nor dnf is here", "export PATH=/usr/sbin:/usr/bin:/sbin:/bin")]
+        return "no package manager", [HostProblem("neither yum nor dnf is here", "export PATH=/usr/sbin:/usr/bin:/sbin:/bin")]
     missing = [name for name in managers if NAME not in _loaded_plugins(name, patient.root)]
     problems = [_not_loaded(name, patient) for name in missing]
     excluded = _excluded_origins(patient)
     if "yum" in missing and excluded:
         what = "fastestmirror takes {} from yum's list, so the fallback is never used".format(", ".join(excluded))
         path = shlex.quote(inside(patient.root, FASTESTMIRROR))
-        problems.append(Problem(what, "sed -i 's/^exclude/#exclude/' {}".format(path)))
+        problems.append(HostProblem(what, "sed -i 's/^exclude/#exclude/' {}".format(path)))
     return "loaded by {}".format(" and ".join(name for name in managers if name not in missing) or "none"), problems
 
 
@@ -144,19 +144,19 @@ def _loaded_plugins(name: str, root: str) -> List[str]:
     return re.findall(r"[^\s,:]+", found.group(1)) if found else []
 
 
-def _not_loaded(name: str, patient: Patient) -> Problem:
+def _not_loaded(name: str, patient: CheckedHost) -> HostProblem:
     conf = {"dnf": CONFIG_FILES[0], "yum": CONFIG_FILES[1]}[name]
     main = inside(patient.root, "/etc/{}".format({"dnf": "dnf/dnf.conf", "yum": "yum.conf"}[name]))
     what = "{} does not load the plugin".format(name)
     if not _flag(main_options(patient.root).get("plugins", "1")):
-        return Problem("{}: plugins=0 in {}".format(what, main),
-                       "sed -i 's/^plugins *=.*/plugins=1/' {}".format(shlex.quote(main)))
+        return HostProblem("{}: plugins=0 in {}".format(what, main),
+                           "sed -i 's/^plugins *=.*/plugins=1/' {}".format(shlex.quote(main)))
     if not os.path.isfile(inside(patient.root, conf)):
         what += ": {} is missing".format(inside(patient.root, conf))
-    return Problem(what, "{0} reinstall {1} || {0} install {1}".format(name, PACKAGES[name]))
+    return HostProblem(what, "{0} reinstall {1} || {0} install {1}".format(name, PACKAGES[name]))
 
 
-def _excluded_origins(patient: Patient) -> List[str]:
+def _excluded_origins(patient: CheckedHost) -> List[str]:
     """Return the hosts of fallbacks= that fastestmirror's exclude= names."""
     try:
         entries = parse_ini(read_capped(inside(patient.root, FASTESTMIRROR), MAX_BYTES)).entries
@@ -174,7 +174,7 @@ def _flag(text: str) -> bool:
         return False
 
 
-def _keys(patient: Patient) -> _Found:
+def _keys(patient: CheckedHost) -> _Found:
     pins = patient.host.settings.fingerprints
     found = [RepositoryKeys(repository, [look_at(path, pins, int(patient.now)) for path in repository.key_paths])
              for repository in patient.host.repositories]
@@ -182,12 +182,12 @@ def _keys(patient: Patient) -> _Found:
         _problem(error) for error in disagreements(found, pins, imported_keys(patient.root), patient.root)]
 
 
-def _problem(error: MirrorsError, prefix: str = "") -> Problem:
+def _problem(error: MirrorsError, prefix: str = "") -> HostProblem:
     place = " ({})".format(error.where) if error.where else ""
-    return Problem("{}{}: {}{}".format(prefix, error.reference, error.what, place), error.hint)
+    return HostProblem("{}{}: {}{}".format(prefix, error.reference, error.what, place), error.hint)
 
 
-def _gpgcheck(patient: Patient) -> _Found:
+def _gpgcheck(patient: CheckedHost) -> _Found:
     main, problems = main_options(patient.root), []
     for repository in patient.host.repositories:
         found = next(filter(None, (section_in(folder, repository.id) for folder in patient.folders)), None)
@@ -196,28 +196,29 @@ def _gpgcheck(patient: Patient) -> _Found:
             if found is not None and not _flag(options.get(key, main.get(key, "0"))):
                 section = r"^\[{}\]".format(repository.id.replace(".", r"\."))
                 remedy = r"sed -i -e '/{0}/,/^\[/{{/^{1} *=/d}}' -e '/{0}/a {1}=1' {2}".format(section, key, shlex.quote(path))
-                problems.append(Problem("{}: {} is off in {}".format(repository.id, key, path), remedy))
+                problems.append(HostProblem("{}: {} is off in {}".format(repository.id, key, path), remedy))
     return ", ".join(repository.id for repository in patient.host.repositories), problems
 
 
-def _space(patient: Patient) -> _Found:
+def _space(patient: CheckedHost) -> _Found:
     try:
         rooms = room_for((), patient.root)
     except OSError as error:
-        return "unknown", [Problem("{}: {}".format(patient.root, error.strerror), "df -h {}".format(shlex.quote(patient.root)))]
-    problems = [Problem("{} free on {}".format(size_words(room.free_bytes), room.path),
-                        "{} clean packages".format("dnf" if _is_manager("dnf") else "yum"))
+        return "unknown", [HostProblem("{}: {}".format(patient.root, error.strerror),
+                                       "df -h {}".format(shlex.quote(patient.root)))]
+    problems = [HostProblem("{} free on {}".format(size_words(room.free_bytes), room.path),
+                            "{} clean packages".format("dnf" if _is_manager("dnf") else "yum"))
                 for room in rooms if room.free_bytes < LEAST_FREE_BYTES]
     state = patient.host.state.folder
     if os.path.isdir(state) and not os.access(state, os.W_OK):
-        problems.append(Problem("{} cannot be written".format(state), "sudo xcpng-mirrors doctor"))
-    problems += [Problem(text, "xcpng-mirrors refresh") for text in patient.host.state.problems]
+        problems.append(HostProblem("{} cannot be written".format(state), "sudo xcpng-mirrors doctor"))
+    problems += [HostProblem(text, "xcpng-mirrors refresh") for text in patient.host.state.problems]
     return ", ".join("{} free on {}".format(size_words(room.free_bytes), room.path) for room in rooms), problems
 
 
-def _tls(patient: Patient) -> _Found:
+def _tls(patient: CheckedHost) -> _Found:
     """Load the CA bundle, client certificate and so on of each repository."""
-    problems: List[Problem] = []
+    problems: List[HostProblem] = []
     bundles = []
     for repository in patient.host.repositories:
         network = repository.network
@@ -227,18 +228,19 @@ def _tls(patient: Patient) -> _Found:
         except MirrorsError as error:
             problems.append(_problem(error, repository.id + ": "))
         if not network.ssl_verify:
-            problems.append(Problem("{}: sslverify is off: anybody on the way can see what is fetched".format(repository.id),
-                                    "grep -rn sslverify /etc/yum.conf /etc/dnf/dnf.conf {}".format(" ".join(patient.folders))))
+            problems.append(HostProblem("{}: sslverify is off: anybody on the way can see what is fetched".format(repository.id),
+                                        "grep -rn sslverify /etc/yum.conf /etc/dnf/dnf.conf {}".format(
+                                            " ".join(patient.folders))))
     default = ssl.get_default_verify_paths()
     if "the system's" in bundles and not (default.cafile or default.capath):
-        problems.append(Problem("there is no CA bundle", "yum reinstall ca-certificates"))
+        problems.append(HostProblem("there is no CA bundle", "yum reinstall ca-certificates"))
     return "CA bundle: {}".format(", ".join(sorted(set(bundles)))), problems
 
 
-def _network(patient: Patient) -> _Found:
+def _network(patient: CheckedHost) -> _Found:
     """Ask the redirector, by the way that the repositories take: name, proxy, answer; and compare its clock with ours."""
     settings, details = patient.host.settings, []
-    problems: List[Problem] = []
+    problems: List[HostProblem] = []
     asked = {repository.network: repository for repository in patient.host.repositories if repository.path}
     for repository in asked.values():
         roots = redirector_roots(repository, settings.redirectors)
@@ -258,48 +260,48 @@ def _network(patient: Patient) -> _Found:
               if snapshot is not None]
     if signed and max(signed) > patient.now + MOST_DRIFT_SECONDS:
         what = "this host's clock is behind: it has accepted what was signed {}".format(utc(max(signed)))
-        problems.append(Problem(what, CLOCK_REMEDY))
+        problems.append(HostProblem(what, CLOCK_REMEDY))
     return "; ".join(details) or "no answer", problems
 
 
-def _drift(url: str, repository: Repository, patient: Patient, problems: List[Problem]) -> str:
+def _drift(url: str, repository: Repository, patient: CheckedHost, problems: List[HostProblem]) -> str:
     """Ask a server, and compare its Date (RFC 9110, 6.6.1) with our clock."""
     settings = patient.host.settings
-    limits = Limits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
-    with Client(repository.network, make_context(repository.network), settings.deadline) as client:
+    limits = FetchLimits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
+    with HttpSession(repository.network, make_context(repository.network), settings.deadline) as client:
         with client.open(url, limits, accept=tuple(range(200, 500))) as stream:
             date = email.utils.parsedate_tz(stream.headers.get("date", ""))
     if date is None:
         return "{} answers".format(authority_of(url))
     ahead = time.time() - email.utils.mktime_tz(date)
     if abs(ahead) > MOST_DRIFT_SECONDS:
-        problems.append(Problem("this host's clock is {} {} that of {}".format(
+        problems.append(HostProblem("this host's clock is {} {} that of {}".format(
             duration(int(abs(ahead))), "ahead of" if ahead > 0 else "behind", authority_of(url)), CLOCK_REMEDY))
     return "{} answers, its clock differs by {:.0f} s".format(authority_of(url), abs(ahead))
 
 
-def _unreachable(error: FetchError, repository: Repository, root: str, patient: Patient) -> Problem:
+def _unreachable(error: FetchError, repository: Repository, root: str, patient: CheckedHost) -> HostProblem:
     """Say which part of the way is broken: the name, the proxy, or what is behind them."""
     proxies = list(proxies_for(repository.network, root).values())
     host = host_of(proxies[0] if proxies else root)
     try:
         socket.getaddrinfo(host, None)
     except OSError as failure:
-        return Problem("the name {} cannot be looked up: {}".format(host, failure.strerror),
-                       "getent hosts {}; cat /etc/resolv.conf".format(shlex.quote(host)))
+        return HostProblem("the name {} cannot be looked up: {}".format(host, failure.strerror),
+                           "getent hosts {}; cat /etc/resolv.conf".format(shlex.quote(host)))
     if proxies:
         places = " ".join(shlex.quote(folder) for folder in patient.folders)
-        return Problem("no answer through the proxy {}: {}".format(host, error.what),
-                       "grep -rni proxy /etc/yum.conf /etc/dnf/dnf.conf {}; env | grep -i proxy".format(places))
+        return HostProblem("no answer through the proxy {}: {}".format(host, error.what),
+                           "grep -rni proxy /etc/yum.conf /etc/dnf/dnf.conf {}; env | grep -i proxy".format(places))
     return _problem(error)
 
 
-def _mirrors(patient: Patient) -> _Found:
+def _mirrors(patient: CheckedHost) -> _Found:
     """Ask every mirror; one that fails is left, one that is refused or a repository without any is a problem."""
     views = views_of(patient.host)
     ask_everyone(patient.host, views, Display(views, wanted=False, as_table=False))
     details: List[str] = []
-    problems: List[Problem] = []
+    problems: List[HostProblem] = []
     for view in views:
         details.append(view.summary(patient.now))
         if view.error is not None:
@@ -307,24 +309,24 @@ def _mirrors(patient: Patient) -> _Found:
         for row in view.rows():
             words = "{}: {}".format(authority_of(row.mirror.url), ": ".join(filter(None, (row.state, row.reference, row.detail))))
             if row.state == "refused":
-                problems.append(Problem(words, "xcpng-mirrors mirrors --repo {}".format(view.repository.id)))
+                problems.append(HostProblem(words, "xcpng-mirrors mirrors --repo {}".format(view.repository.id)))
             elif row.state != "ok":
                 details.append(words)
     return "; ".join(details), problems
 
 
-CHECKS: Sequence[Tuple[str, Callable[[Patient], _Found]]] = (
+CHECKS: Sequence[Tuple[str, Callable[[CheckedHost], _Found]]] = (
     ("settings", _settings), ("plugin", _plugin), ("keys", _keys), ("gpgcheck", _gpgcheck), ("space", _space), ("tls", _tls),
     ("network", _network), ("mirrors", _mirrors),
 )
 
 
-def _lines(check: Check, out: Console) -> List[str]:
+def _lines(check: HostCheck, out: Console) -> List[str]:
     word, style = ("PROBLEM", "bad") if check.problems else ("ok", "good")
     return verdict_lines(word, style, check.name, check.detail.split("; "), check.problems, out)
 
 
-def _values(checks: Sequence[Check], host: Host, now: float) -> Dict[str, Any]:
+def _values(checks: Sequence[HostCheck], host: Host, now: float) -> Dict[str, Any]:
     return {"schema": SCHEMA, "command": "doctor", "examined_at": utc(now), "fine": not any(check.problems for check in checks),
             "warnings": list(host.warnings),
             "checks": [{"name": check.name, "ok": not check.problems, "detail": check.detail,

@@ -16,7 +16,7 @@ from ..host.repofiles import host_variables, main_options, read_repositories
 from ..host.settings import Settings
 from ..model import Mirror, Network, Repository
 from ..net.download import Rules
-from ..packages.get_files import MAX_BYTES, Got, Site, get_paths
+from ..packages.get_files import MAX_BYTES, FetchSite, Got, get_paths
 from ..packages.get_packages import Shelf, get_packages
 from ..packages.verify import rules_of, sources_of
 from ..resolve.resolver import Resolver
@@ -80,7 +80,7 @@ def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
         list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
     keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints, key_paths)
-    site = Site(settings, keys, int(time.time()), network, known)
+    site = FetchSite(settings, keys, int(time.time()), network, known)
     return get_paths(arguments.wishes, arguments.output, site, _rules(settings), told)
 
 
@@ -117,7 +117,7 @@ def _packages(arguments: argparse.Namespace, told: Any) -> List[Got]:
         sources = sources_of(answer.repository, answer.memory, host.settings, now)
         shelves.append(Shelf(answer.resolution, sources))
     keys = [key for repository in repositories for key in keys_of(arguments, pins, repository.key_paths)]
-    site = Site(host.settings, keys, now)
+    site = FetchSite(host.settings, keys, now)
     arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
     return get_packages(arguments.wishes, arches, shelves, arguments.output, site, _rules(host.settings), told)
 

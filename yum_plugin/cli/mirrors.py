@@ -7,10 +7,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..model import Mirror, Probe, Repository, Snapshot
-from ..privsep.gateway import Reach
+from ..privsep.gateway import Gateway
 from ..resolve.candidates import Candidates
 from ..resolve.outcome import Answer
-from ..resolve.resolver import Options, Resolver
+from ..resolve.resolver import ResolveOptions, Resolver
 from ..trust.freshness import duration
 from ..util.urls import authority_of, host_of
 from .common.console import Cell, Column, Console, ago, shortened, table, utc, wrapped
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     certificate_expires: Optional[int] = None  # seconds since 1970
 
 
-class View:
+class MirrorsView:
     """What is known so far of one repository; filled in by the resolver's callbacks, then by its answer.
 
     Args:
@@ -150,7 +150,7 @@ def _short(url: str) -> str:
     return authority_of(url) if url.startswith("https:") else "http://" + authority_of(url)
 
 
-def lines_of(view: View, console: Console, now: float) -> List[str]:
+def lines_of(view: MirrorsView, console: Console, now: float) -> List[str]:
     """Return what is shown of a repository."""
     rows = [cells_of(row, now) for row in view.rows()]
     lines = table(COLUMNS, rows, console.width, console.colour) if rows else []
@@ -167,7 +167,7 @@ class Display:
         as_table: whether stdout gets a table.
     """
 
-    def __init__(self, views: Sequence[View], wanted: bool, as_table: bool) -> None:
+    def __init__(self, views: Sequence[MirrorsView], wanted: bool, as_table: bool) -> None:
         self._views = {view.repository.id: view for view in views}
         self.out = Console(sys.stdout)
         self._count = Console(sys.stderr)
@@ -233,20 +233,20 @@ def run(arguments: argparse.Namespace) -> int:
     return max(_exit_code(view) for view in views)
 
 
-def views_of(host: Host) -> List[View]:
+def views_of(host: Host) -> List[MirrorsView]:
     """Return a view of each repository, with nothing known yet."""
-    return [View(repository, host.state.accepted(repository.id)) for repository in host.repositories]
+    return [MirrorsView(repository, host.state.accepted(repository.id)) for repository in host.repositories]
 
 
-def ask_everyone(host: Host, views: Sequence[View], display: Display) -> None:
+def ask_everyone(host: Host, views: Sequence[MirrorsView], display: Display) -> None:
     """Ask every mirror of every repository; the display, and at the end the views, are told what came of it."""
     with host.reach() as reach:
         ask_through(reach, host, views, display)
 
 
-def ask_through(reach: Reach, host: Host, views: Sequence[View], display: Display) -> None:
+def ask_through(reach: Gateway, host: Host, views: Sequence[MirrorsView], display: Display) -> None:
     """Ask as ``ask_everyone`` does, by way of a reach."""
-    options = Options(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
+    options = ResolveOptions(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
         answers = Resolver(host.settings, host.state, options, reach=reach).run(host.repositories)
@@ -256,7 +256,7 @@ def ask_through(reach: Reach, host: Host, views: Sequence[View], display: Displa
         view.answer = answer
 
 
-def _tell(views: Sequence[View], host: Host, verbose: int) -> None:
+def _tell(views: Sequence[MirrorsView], host: Host, verbose: int) -> None:
     for view in views:
         if view.error is not None:
             host.tell(view.repository.id, str(view.error))
@@ -265,21 +265,21 @@ def _tell(views: Sequence[View], host: Host, verbose: int) -> None:
                 host.tell(view.repository.id, "not believed on the mirror list: {}".format(reason))
 
 
-def _exit_code(view: View) -> int:
+def _exit_code(view: MirrorsView) -> int:
     if view.error is not None:
         return view.error.exit_code
     frozen = view.answer is not None and view.answer.resolution is not None and view.answer.resolution.note == "freeze"
     return EXIT_PROBLEM if frozen or any(row.state == "refused" for row in view.rows()) else EXIT_OK
 
 
-def _values(views: Sequence[View], host: Host) -> Dict[str, Any]:
+def _values(views: Sequence[MirrorsView], host: Host) -> Dict[str, Any]:
     now = time.time()
     repositories = [_repository_values(view, now) for view in views]
     return {"schema": SCHEMA, "command": "mirrors", "asked_at": utc(now), "repositories": repositories,
             "warnings": list(host.warnings)}
 
 
-def _repository_values(view: View, now: float) -> Dict[str, Any]:
+def _repository_values(view: MirrorsView, now: float) -> Dict[str, Any]:
     resolution = view.answer.resolution if view.answer else None
     return {
         "id": view.repository.id,

@@ -11,7 +11,18 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError
-from ..pool.members import Member, Offered, Pool, Report, Seen, find_xe, has_agreed, require_master, token_for, would_differ
+from ..pool.members import (
+    Member,
+    MemberReport,
+    Offered,
+    Pool,
+    SeenSnapshot,
+    find_xe,
+    has_agreed,
+    require_master,
+    token_for,
+    would_differ,
+)
 from ..state.pool_token import MAX_HOURS, Token
 from ..trust.freshness import duration
 from .common.console import Cell, Column, Console, printable, table, utc, wrapped
@@ -24,10 +35,10 @@ EXPLAINED = ("Run on the pool's master; every host needs the package xcpng-mirro
              "has agreed, with --agree), 1 one cannot, 3 because it or its mirrors could not be reached.")
 
 
-class Outcome(NamedTuple):
+class PoolOutcome(NamedTuple):
     """What was found, and what was done about it."""
 
-    reports: Sequence[Report]
+    reports: Sequence[MemberReport]
     token: Optional[Token] = None  # all hosts have agreed on it
     problem: str = ""  # why not, or who could not be told
 
@@ -60,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.agree:
         outcome = _agree(pool, members, arguments.hours * HOUR_SECONDS, display)
     else:
-        outcome = Outcome(pool.precheck(members, {"unpin": "true"} if arguments.disagree else {}, display.answered))
+        outcome = PoolOutcome(pool.precheck(members, {"unpin": "true"} if arguments.disagree else {}, display.answered))
     display.clear()
     out, now = Console(sys.stdout), time.time()
     if arguments.json:
@@ -91,22 +102,22 @@ class _Display:
             self._console.draw([], is_last=True)
 
 
-def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Display) -> Outcome:
+def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Display) -> PoolOutcome:
     """Look, make a token, let every host pin it; lift all pins if one of them could not."""
     reports = pool.precheck(members, {}, display.answered)
     if any(not report.repositories for report in reports):
-        return Outcome(reports, problem="nothing was agreed: not every host says what it would update to")
+        return PoolOutcome(reports, problem="nothing was agreed: not every host says what it would update to")
     expires = int(time.time()) + seconds
     tried: List[Token] = []
     while len(tried) < TRIES and token_for(reports, expires) not in tried:
         tried.append(token_for(reports, expires))
         reports = pool.precheck(members, {"pin": str(tried[-1])}, display.answered)
         if all(has_agreed(report, tried[-1]) for report in reports):
-            return Outcome(reports, tried[-1])
+            return PoolOutcome(reports, tried[-1])
     return _lift(pool, reports)
 
 
-def _lift(pool: Pool, reports: Sequence[Report]) -> Outcome:
+def _lift(pool: Pool, reports: Sequence[MemberReport]) -> PoolOutcome:
     """Lift the pins of an agreement that not all hosts could keep, for which the reports hold the reasons."""
     after = pool.precheck([report.member for report in reports], {"unpin": "true"})
     left = [report.member.name for report in after if report.can_update is None or any(
@@ -115,10 +126,10 @@ def _lift(pool: Pool, reports: Sequence[Report]) -> Outcome:
     if left:
         told += ", but perhaps {}, until the agreement would have ended; run 'xcpng-mirrors pool --disagree' when it " \
                 "answers again".format(", ".join(left))
-    return Outcome([report._replace(repositories=now.repositories) for report, now in zip(reports, after)], problem=told)
+    return PoolOutcome([report._replace(repositories=now.repositories) for report, now in zip(reports, after)], problem=told)
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: PoolOutcome) -> int:
     reasons = [reason for report in outcome.reports if not report.can_update for reason in report.reasons]
     if all(report.can_update for report in outcome.reports) and not outcome.problem:
         return EXIT_OK
@@ -126,7 +137,7 @@ def _exit_code(outcome: Outcome) -> int:
     return EXIT_UNREACHABLE if unreachable else EXIT_PROBLEM
 
 
-def _complain(outcome: Outcome) -> None:
+def _complain(outcome: PoolOutcome) -> None:
     """Say on stderr what is wrong, with what mends it."""
     err = Console(sys.stderr)
     for report in outcome.reports:
@@ -136,7 +147,7 @@ def _complain(outcome: Outcome) -> None:
         err.line("xcpng-mirrors: pool: {}".format(printable(outcome.problem)))
 
 
-def _lines(outcome: Outcome, out: Console) -> List[str]:
+def _lines(outcome: PoolOutcome, out: Console) -> List[str]:
     names = list(dict.fromkeys(offered.id for report in outcome.reports for offered in report.repositories))
     columns = [Column("HOST", least=8), Column("UPDATE")] + [Column(name, least=10) for name in names]
     columns += [Column("AGE", right=True), Column("PROBLEM", least=8)]
@@ -153,7 +164,7 @@ def _lines(outcome: Outcome, out: Console) -> List[str]:
     return lines + wrapped(told, out.width) + token
 
 
-def _row(report: Report, names: Sequence[str]) -> List[Cell]:
+def _row(report: MemberReport, names: Sequence[str]) -> List[Cell]:
     found = {offered.id: offered for offered in report.repositories}
     can = {True: Cell("yes", "good"), False: Cell("no", "bad"), None: Cell("?", "bad")}[report.can_update]
     ages = [offered.current.age_seconds for offered in report.repositories]
@@ -170,7 +181,7 @@ def _revision(offered: Optional[Offered]) -> Cell:
     return Cell("{}{}".format(offered.current.revision, " pin" if offered.pinned_until else ""), "warning" if held_back else "")
 
 
-def _values(outcome: Outcome, now: float) -> Dict[str, Any]:
+def _values(outcome: PoolOutcome, now: float) -> Dict[str, Any]:
     token = outcome.token
     return {"schema": SCHEMA, "command": "pool", "asked_at": utc(now),
             "hosts": [_host_values(report) for report in outcome.reports],
@@ -178,12 +189,12 @@ def _values(outcome: Outcome, now: float) -> Dict[str, Any]:
             "agreed": {"token": str(token), "expires_at": utc(token.expires)} if token is not None else None}
 
 
-def _host_values(report: Report) -> Dict[str, Any]:
+def _host_values(report: MemberReport) -> Dict[str, Any]:
     return {"uuid": report.member.uuid, "name": report.member.name, "can_update": report.can_update,
             "reasons": [describe_error(reason) for reason in report.reasons], "warnings": list(report.warnings),
             "repositories": [{"id": offered.id, "current": _seen_values(offered.current), "newest": _seen_values(offered.newest),
                               "pinned_until": offered.pinned_until or None} for offered in report.repositories]}
 
 
-def _seen_values(seen: Seen) -> Dict[str, Any]:
+def _seen_values(seen: SeenSnapshot) -> Dict[str, Any]:
     return dict(seen._asdict())

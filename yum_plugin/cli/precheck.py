@@ -16,11 +16,11 @@ from ..packages.get_packages import Shelf, read_packages
 from ..packages.verify import rules_of, sources_of
 from ..pool.freeze import Taking, packages_of
 from ..pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
-from ..privsep.gateway import Reach
+from ..privsep.gateway import Gateway
 from ..resolve.outcome import Answer
 from ..resolve.resolver import Resolver
 from ..state.pool_token import Token, read_token
-from ..state.snapshot_pin import Held, hold, lift, words
+from ..state.snapshot_pin import HeldSnapshot, hold, lift, words
 from ..trust.primary import PrimaryPackage
 from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
@@ -33,11 +33,11 @@ COUNTED = ("Counted are the newest packages in the repositories that are newer t
            "cannot, 3 the mirrors could not be reached.")
 
 
-class Look(NamedTuple):
+class PrecheckTarget(NamedTuple):
     """What was found out about one repository."""
 
     answer: Answer
-    held: Optional[Held] = None  # the pin that holds
+    held: Optional[HeldSnapshot] = None  # the pin that holds
 
     @property
     def newest(self) -> Optional[Snapshot]:
@@ -50,10 +50,10 @@ class Look(NamedTuple):
         return self.held.snapshot if self.held else self.newest
 
 
-class Outcome(NamedTuple):
+class PrecheckOutcome(NamedTuple):
     """What was found out."""
 
-    looks: Sequence[Look]
+    looks: Sequence[PrecheckTarget]
     reasons: Sequence[MirrorsError]  # why it cannot update; empty: it can
     packages: Sequence[PrimaryPackage]
     rooms: Sequence[Room]
@@ -96,18 +96,18 @@ def _lift(host: Host, now: float) -> None:
             lift(host.state, repository.id, now, "lifted by precheck --unpin")
 
 
-def _look(host: Host, root: str, now: int, token: Optional[Token]) -> Outcome:
+def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOutcome:
     """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
-    looks: List[Look] = []
+    looks: List[PrecheckTarget] = []
     offered: List[PrimaryPackage] = []
     with host.reach() as reach:
         answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
         failures = Taking(host.settings, host.state, now, reach).take(answers, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]
         for answer in answers:
-            look = Look(answer)
+            look = PrecheckTarget(answer)
             try:
-                look = Look(answer, hold(answer.repository, host.state, now))
+                look = PrecheckTarget(answer, hold(answer.repository, host.state, now))
                 offered += _offered(look, host, now, reach)
             except MirrorsError as error:
                 if answer.repository.id not in dict(failures):
@@ -118,7 +118,7 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> Outcome:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
     packages = updates(installed or (), offered)
     rooms = _rooms(packages, root, reasons)
-    return Outcome(looks, reasons, packages, rooms)
+    return PrecheckOutcome(looks, reasons, packages, rooms)
 
 
 def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
@@ -126,7 +126,7 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
     return type(error)(error.reference, what, error.where, error.hint)
 
 
-def _offered(look: Look, host: Host, now: int, reach: Reach) -> List[PrimaryPackage]:
+def _offered(look: PrecheckTarget, host: Host, now: int, reach: Gateway) -> List[PrimaryPackage]:
     answer = look.answer
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
@@ -150,7 +150,7 @@ def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsE
     return rooms
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: PrecheckOutcome) -> int:
     if not outcome.reasons:
         return EXIT_OK
     return EXIT_UNREACHABLE if all(isinstance(reason, FetchError) for reason in outcome.reasons) else EXIT_PROBLEM
@@ -160,7 +160,7 @@ def _switched_off(host: Host) -> str:
     return "the plugin is switched off, an update would go without it: enabled=0 ({})".format(host.origins["enabled"])
 
 
-def _lines(outcome: Outcome, now: float) -> List[str]:
+def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:
     lines = []
     for look in outcome.looks:
         answer, found = look.answer, look.answer.resolution
@@ -179,7 +179,7 @@ def _lines(outcome: Outcome, now: float) -> List[str]:
     return lines + ["this host {} update now".format("cannot" if outcome.reasons else "can")]
 
 
-def _values(outcome: Outcome, host: Host, now: float) -> Dict[str, Any]:
+def _values(outcome: PrecheckOutcome, host: Host, now: float) -> Dict[str, Any]:
     return {
         "schema": SCHEMA, "command": "precheck", "checked_at": utc(now), "can_update": not outcome.reasons,
         "reasons": [describe_error(reason) for reason in outcome.reasons],
@@ -191,7 +191,7 @@ def _values(outcome: Outcome, host: Host, now: float) -> Dict[str, Any]:
     }
 
 
-def _repository_values(look: Look, now: float) -> Dict[str, Any]:
+def _repository_values(look: PrecheckTarget, now: float) -> Dict[str, Any]:
     answer, found = look.answer, look.answer.resolution
     return {"id": answer.repository.id, "current": snapshot_values(look.current, now),
             "newest": snapshot_values(look.newest, now), "pin": pin_values(look.held.pin if look.held else None, now),

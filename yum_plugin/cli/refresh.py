@@ -9,7 +9,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..model import Repository, Snapshot
 from ..resolve.refresh import Refreshed, refresh
 from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
-from ..resolve.resolver import Options
+from ..resolve.resolver import ResolveOptions
 from ..state.store import State
 from ..util.urls import authority_of
 from .common.console import Console, ago, printable, utc
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("usage", "--accept-rollback needs --repo", hint="name the repository that went back")
     host = open_host(arguments)
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
-    options = Options(accept_rollback=arguments.accept_rollback)
+    options = ResolveOptions(accept_rollback=arguments.accept_rollback)
     repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
     with host.reach() as reach:
         found = refresh(repositories, host.settings, host.state, options, reach=reach)

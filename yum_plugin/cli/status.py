@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
 from ..state.snapshot_pin import active_pin, words
-from ..state.store import MAX_FILE_BYTES, Memory, Pin, Record, State, resting
+from ..state.store import MAX_FILE_BYTES, Memory, Record, SnapshotPin, State, resting
 from ..trust.freshness import duration
 from ..util.files import read_capped
 from ..util.urls import authority_of
@@ -37,7 +37,7 @@ class Status(NamedTuple):
     memory: Memory
     resting: Sequence[Tuple[str, Record]]  # Mirror.url and why
     problems: Sequence[str]
-    pin: Optional[Pin] = None  # one that holds
+    pin: Optional[SnapshotPin] = None  # one that holds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

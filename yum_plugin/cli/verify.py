@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, Sequence
 
 from ..errors import UsageError
 from ..forks import processes, shared
-from ..verify.files import Examiner, Finding
+from ..verify.files import Examiner, FileFinding
 from .common.console import Console, printable, utc
 from .common.file_lines import exit_code, signed_words, word
 from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
@@ -60,12 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_code(errors)
 
 
-def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[Finding]:
+def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[FileFinding]:
     if _is_many_small(arguments.files):
         size = -(-len(arguments.files) // processes())
         parts = [arguments.files[start : start + size] for start in range(0, len(arguments.files), size)]
         for found in shared(parts, lambda part: [finding.as_values() for path in part for finding in examiner.examine(path)]):
-            yield from map(Finding.from_values, found)
+            yield from map(FileFinding.from_values, found)
         return
     for path in arguments.files:
         if os.path.isdir(path):
@@ -81,7 +81,7 @@ def _is_many_small(paths: Sequence[str]) -> bool:
     return len(paths) >= MANY and all(os.path.isfile(path) and os.path.getsize(path) < BIG_BYTES for path in paths)
 
 
-def line_of(finding: Finding, colour: bool) -> str:
+def line_of(finding: FileFinding, colour: bool) -> str:
     """Word a finding in one line."""
     start = "{}  {}  ".format(word(finding.error, colour), printable(finding.file))
     if finding.error is None:
@@ -90,7 +90,7 @@ def line_of(finding: Finding, colour: bool) -> str:
     return "{}{}: {}; {}".format(start, finding.error.reference, printable(finding.problem), printable(finding.error.hint))
 
 
-def _values(finding: Finding) -> Dict[str, Any]:
+def _values(finding: FileFinding) -> Dict[str, Any]:
     error = finding.error
     return {
         "file": finding.file, "kind": finding.kind, "ok": error is None,

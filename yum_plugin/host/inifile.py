@@ -12,7 +12,7 @@ MAX_BYTES = 256 * 1024
 _SEPARATOR = re.compile("[=:]")
 
 
-class Entry(NamedTuple):
+class IniEntry(NamedTuple):
     """One key of a file."""
 
     section: str
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 class IniFile(NamedTuple):
     """What a file says."""
 
-    entries: Tuple[Entry, ...]  # in their order; a key given twice is here twice
+    entries: Tuple[IniEntry, ...]  # in their order; a key given twice is here twice
     problems: Tuple[str, ...]  # "line N: what is wrong", or without a line for the whole file
 
 
@@ -53,7 +53,7 @@ def parse_ini(data: bytes) -> IniFile:
             found.append((section, key.lower(), number, [value]))
         else:
             problems.append("line {}: neither [section] nor key=value below one".format(number))
-    return IniFile(tuple(Entry(name, key, "\n".join(parts), line) for name, key, line, parts in found), tuple(problems))
+    return IniFile(tuple(IniEntry(name, key, "\n".join(parts), line) for name, key, line, parts in found), tuple(problems))
 
 
 def _split(line: str) -> Tuple[str, str, str]:

@@ -55,7 +55,7 @@ class Settings(NamedTuple):
     log_level: str
 
 
-class Origin(NamedTuple):
+class SettingOrigin(NamedTuple):
     """Where a value was given."""
 
     path: str
@@ -65,12 +65,12 @@ class Origin(NamedTuple):
         return "{}: line {}".format(self.path, self.line)
 
 
-class Reading(NamedTuple):
+class LoadedSettings(NamedTuple):
     """What the files of the settings say."""
 
     settings: Settings
     warnings: Tuple[str, ...]  # with file and line for each thing that could not be used
-    origins: Mapping[str, Origin]  # by key; those that are not here are the default
+    origins: Mapping[str, SettingOrigin]  # by key; those that are not here are the default
     files: Tuple[str, ...]  # that were used, in the order in which they were read
 
 
@@ -207,7 +207,7 @@ def fragments_of(root: str) -> List[str]:
     return listed(inside(root, FRAGMENT_FOLDER), ".conf", MAX_FRAGMENTS)
 
 
-def read_settings(path: str, fragments: Sequence[str] = ()) -> Reading:
+def read_settings(path: str, fragments: Sequence[str] = ()) -> LoadedSettings:
     """Read a .conf and its fragments.
 
     Args:
@@ -231,7 +231,8 @@ def _is_off(text: str) -> bool:
     return _FLAGS.get(text.lower()) is False
 
 
-def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bool = False) -> Dict[str, Tuple[str, Origin]]:
+def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bool = False) -> Dict[str,
+                                                                                                    Tuple[str, SettingOrigin]]:
     """Return the texts of a file and where they stand; add to the warnings, and to the files if it is used."""
     try:
         with open(path, "rb") as stream:
@@ -246,9 +247,9 @@ def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bo
     if content.problems and is_fragment:
         return {}
     files.append(path)
-    given: Dict[str, Tuple[str, Origin]] = {}
+    given: Dict[str, Tuple[str, SettingOrigin]] = {}
     for entry in content.entries:
-        origin = Origin(path, entry.line)
+        origin = SettingOrigin(path, entry.line)
         if entry.section != "main":
             warnings.append("{}: only [main] is read".format(origin))
             continue
@@ -258,10 +259,10 @@ def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bo
     return given
 
 
-def _convert(given: Mapping[str, Tuple[str, Origin]], warnings: List[str]) -> Reading:
+def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]) -> LoadedSettings:
     """Make settings of texts and their places; ``warnings`` are those found on the way here."""
     values: Dict[str, Any] = {}
-    origins: Dict[str, Origin] = {}
+    origins: Dict[str, SettingOrigin] = {}
     for key in KEYS:
         text, origin = given.get(key.name, (key.default, None))
         try:
@@ -277,7 +278,7 @@ def _convert(given: Mapping[str, Tuple[str, Origin]], warnings: List[str]) -> Re
                         "asked".format(origins.get("enough") or origins["probe_mirrors"], **values))
     if len(warnings) > MAX_WARNINGS:
         warnings[MAX_WARNINGS:] = ["and {} more problems".format(len(warnings) - MAX_WARNINGS)]
-    return Reading(Settings(**values), tuple(warnings), origins, ())
+    return LoadedSettings(Settings(**values), tuple(warnings), origins, ())
 
 
 def _bounded(text: object) -> str:

@@ -16,7 +16,7 @@ MAX_TIME = 253402300799  # the end of the year 9999 (RFC 5280 section 4.1.2.5)
 _DIGEST = re.compile("[0-9a-f]{64}\\Z")
 
 
-class Certificate(NamedTuple):
+class ServedCertificate(NamedTuple):
     """What a server's own certificate says; its texts are the server's."""
 
     sha256: str  # of the DER form: the fingerprint, 64 lower-case hex digits
@@ -29,7 +29,7 @@ class Certificate(NamedTuple):
     address: str  # that answered
 
 
-def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> Certificate:
+def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> ServedCertificate:
     """Shake hands without judging, and read the certificate.
 
     Args:
@@ -61,7 +61,7 @@ def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve
         raise FetchError("tls-failed", "TLS failed: the certificate cannot be read", where=url)
 
 
-def clean_certificate(said: Mapping[str, Any]) -> Certificate:
+def clean_certificate(said: Mapping[str, Any]) -> ServedCertificate:
     """Return a certificate of another process's making as one of ours would be.
 
     Raises:
@@ -72,10 +72,10 @@ def clean_certificate(said: Mapping[str, Any]) -> Certificate:
     begin, end = int(said["not_before"]), int(said["not_after"])
     if not (_DIGEST.match(said["sha256"]) and max(abs(begin), abs(end)) <= MAX_TIME):
         raise ValueError("no certificate")
-    return Certificate(said["sha256"], texts[0], texts[1], names, begin, end, texts[2], clean_address(said["address"]))
+    return ServedCertificate(said["sha256"], texts[0], texts[1], names, begin, end, texts[2], clean_address(said["address"]))
 
 
-def _described(der: bytes, protocol: str, address: str) -> Certificate:
+def _described(der: bytes, protocol: str, address: str) -> ServedCertificate:
     from cryptography import x509  # 40 ms, for reports only
 
     certificate = x509.load_der_x509_certificate(der)
@@ -86,4 +86,4 @@ def _described(der: bytes, protocol: str, address: str) -> Certificate:
         names = ()
     subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
     begin, end = (time_of(certificate, which) for which in ("not_valid_before", "not_valid_after"))
-    return Certificate(hashlib.sha256(der).hexdigest(), subject, issuer, names, begin, end, protocol, address)
+    return ServedCertificate(hashlib.sha256(der).hexdigest(), subject, issuer, names, begin, end, protocol, address)

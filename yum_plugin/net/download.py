@@ -17,16 +17,16 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
-from .fetch import Clients, Conversation, Limits, OpenConversation
+from .fetch import FetchLimits, HttpSessions, OpenSession, Session
 from .partial_file import disk_error, require_space
-from .stall import HEDGE_SECONDS, Leave, RateRules, View, judge
+from .stall import HEDGE_SECONDS, Leave, RateRules, RateView, judge
 from .transfer import EARLIER, Attempt, File, Item, Source, Transfer
 
 OVERALL = 3  # as dnf's max_parallel_downloads: more only divides the host's line
 PER_MIRROR = 2  # a volunteer's server; two hide the pause between two small files
 ROUNDS = 2
 WORTHWHILE_BYTES = 4 * 1024 * 1024
-CONVERSATION_SECONDS = 24 * 3600.0  # nothing goes on for longer
+SESSION_SECONDS = 24 * 3600.0  # nothing goes on for longer
 TICK_SECONDS = 0.1
 HEARTBEAT_SECONDS = 2.0
 MIN_MEASURED_BYTES = 64 * 1024
@@ -72,7 +72,7 @@ class Events(NamedTuple):
 
 def download(items: Sequence[Item], sources: Sequence[Source], network: Network, rules: Rules = Rules(),
              events: Events = Events(), trusted_hosts: Tuple[str, ...] = (),
-             open_conversation: Optional[OpenConversation] = None) -> List[Fetched]:
+             open_session: Optional[OpenSession] = None) -> List[Fetched]:
     """Fetch files from proven mirrors, verified before they get their names.
 
     Args:
@@ -82,7 +82,7 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         rules: bounds.
         events: callbacks.
         trusted_hosts: see ``fetch.Client``.
-        open_conversation: makes the conversations; those of this process if left out.
+        open_session: makes the sessions; those of this process if left out.
 
     Returns:
         One result an item, in the same order.
@@ -91,21 +91,21 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         UsageError: the TLS settings cannot be used, or there is not enough free space for all.
     """
     require_space((item.target, item.size) for item in items)
-    open_ = open_conversation or Clients().open
-    workers = _Workers(lambda: open_(network, CONVERSATION_SECONDS, trusted_hosts), events)
+    open_ = open_session or HttpSessions().open
+    workers = _Workers(lambda: open_(network, SESSION_SECONDS, trusted_hosts), events)
     return _Download(items, sources, rules, events, workers).run()
 
 
 class _Workers:
-    """Threads that run transfers, each with a conversation of its own whose connections live from file to file."""
+    """Threads that run transfers, each with a session of its own whose connections live from file to file."""
 
-    def __init__(self, open_conversation: Callable[[], Conversation], events: Events) -> None:
+    def __init__(self, open_session: Callable[[], Session], events: Events) -> None:
         self.results: "queue.Queue[Tuple[Transfer, Optional[Exception]]]" = queue.Queue()
-        self._open = open_conversation
+        self._open = open_session
         self._jobs: "queue.Queue[Optional[Transfer]]" = queue.Queue()
         self._events = events
         self._wrong_lock = threading.Lock()
-        self._clients: Dict[threading.Thread, Conversation] = {}
+        self._clients: Dict[threading.Thread, Session] = {}
         self._threads: List[threading.Thread] = []
         self._dismissed = False
 
@@ -113,7 +113,7 @@ class _Workers:
         """Add a thread.
 
         Raises:
-            UsageError: no conversation can be had: the TLS settings cannot be used, or what makes them has died.
+            UsageError: no session can be had: the TLS settings cannot be used, or what makes them has died.
         """
         thread = threading.Thread(target=self._work, args=(self._open(),), daemon=True)
         self._threads.append(thread)
@@ -137,8 +137,8 @@ class _Workers:
         for thread in self._threads:
             thread.join(max(0.0, ends_at - time.monotonic()))
 
-    def _work(self, first: Conversation) -> None:
-        client: Optional[Conversation] = first
+    def _work(self, first: Session) -> None:
+        client: Optional[Session] = first
         while client is not None:
             with client:
                 self._clients[threading.current_thread()] = client
@@ -146,8 +146,8 @@ class _Workers:
                     return
             client = self._next_client()
 
-    def _next_client(self) -> Optional[Conversation]:
-        """Make another conversation; if none can be had, report that for every transfer there is, and return None."""
+    def _next_client(self) -> Optional[Session]:
+        """Make another session; if none can be had, report that for every transfer there is, and return None."""
         try:
             return self._open()
         except MirrorsError as error:
@@ -155,7 +155,7 @@ class _Workers:
                 self.results.put((transfer, error))
             return None
 
-    def _serve(self, client: Conversation) -> bool:
+    def _serve(self, client: Session) -> bool:
         """Run transfers until one fails, for its connection is spoilt then; return True when there are no more."""
         while True:
             transfer = self._jobs.get()
@@ -168,7 +168,7 @@ class _Workers:
             if error is not None or transfer.stopped:
                 return False
 
-    def _run(self, transfer: Transfer, client: Conversation) -> Optional[Exception]:
+    def _run(self, transfer: Transfer, client: Session) -> Optional[Exception]:
         try:
             transfer.run(client)
         except TrustError as error:
@@ -267,7 +267,7 @@ class _Download:
 
     def _start(self, file: File, source: Source) -> None:
         file.tries[source.url] = file.tries.get(source.url, 0) + 1
-        limits = Limits(file.cap, self._rules.connect_seconds, self._rules.timeout_seconds)
+        limits = FetchLimits(file.cap, self._rules.connect_seconds, self._rules.timeout_seconds)
         transfer = Transfer(file, source, limits, trusting=source.url in self._kept_word)
         self._active.append(transfer)
         self._workers.start(transfer)
@@ -292,7 +292,7 @@ class _Download:
         others = [source for source in self._may_be_asked(transfer.file) if source.url != transfer.source.url]
         mine = transfer.file.tries[transfer.source.url]
         untried = [source for source in others if transfer.file.tries.get(source.url, 0) < mine]
-        view = View(
+        view = RateView(
             idle_seconds=now - since if since is not None else 0.0,
             answered=transfer.answered_at is not None,
             rate=rate,

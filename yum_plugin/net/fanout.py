@@ -1,4 +1,4 @@
-"""Asking many mirrors at once, each in a thread of its own with a conversation that can be ended from outside."""
+"""Asking many mirrors at once, each in a thread of its own with a session that can be ended from outside."""
 import queue
 import threading
 import time
@@ -8,35 +8,35 @@ from ..errors import FetchError
 from ..model import Network
 from ..util.urls import host_of, port_of
 from .connect import connect
-from .fetch import Clients, Conversation, OpenConversation
+from .fetch import HttpSessions, OpenSession, Session
 from .tls_chain import has_ended, lacks_intermediates, served_chain
 from .transport import proxies_for
 
-Task = Callable[[Conversation], Any]
+Task = Callable[[Session], Any]
 
 
-class Outcome(NamedTuple):
+class TaskResult(NamedTuple):
     """What became of one task: a value or an error."""
 
-    key: Any  # as given to ``Crew.start``
+    key: Any  # as given to ``TaskPool.start``
     value: Any = None
     error: Optional[Exception] = None
 
 
-class Crew:
+class TaskPool:
     """Runs tasks side by side and hands over what comes of them in the order of completion.
 
-    Every task gets its own conversation. Nothing waits for a thread: an abandoned one ends
-    when its conversation is aborted, and is a daemon in case a system call holds it longer.
+    Every task gets its own session. Nothing waits for a thread: an abandoned one ends
+    when its session is aborted, and is a daemon in case a system call holds it longer.
 
     Args:
-        open_conversation: makes the conversations; those of this process if left out.
+        open_session: makes the sessions; those of this process if left out.
     """
 
-    def __init__(self, open_conversation: Optional[OpenConversation] = None) -> None:
-        self._open = open_conversation or Clients().open
-        self._done: "queue.Queue[Outcome]" = queue.Queue()
-        self._clients: List[Conversation] = []
+    def __init__(self, open_session: Optional[OpenSession] = None) -> None:
+        self._open = open_session or HttpSessions().open
+        self._done: "queue.Queue[TaskResult]" = queue.Queue()
+        self._clients: List[Session] = []
         self._lock = threading.Lock()
 
     def start(self, key: Any, task: Task, network: Network, seconds: float,
@@ -45,7 +45,7 @@ class Crew:
 
         Args:
             key: comes back with the outcome.
-            task: called in a new thread with a conversation; its return value is the outcome's value.
+            task: called in a new thread with a session; its return value is the outcome's value.
             network, seconds, trusted_hosts: see ``fetch.Client``.
 
         Raises:
@@ -56,15 +56,15 @@ class Crew:
             self._clients.append(client)
         threading.Thread(target=self._run, args=(key, task, client), daemon=True).start()
 
-    def _run(self, key: Any, task: Task, client: Conversation) -> None:
+    def _run(self, key: Any, task: Task, client: Session) -> None:
         try:
             with client:
-                outcome = Outcome(key, task(client))
-        except Exception as error:  # it is handed over: the crew's owner decides what it means
-            outcome = Outcome(key, None, error)
+                outcome = TaskResult(key, task(client))
+        except Exception as error:  # it is handed over: the task_pool's owner decides what it means
+            outcome = TaskResult(key, None, error)
         self._done.put(outcome)
 
-    def next(self, timeout_seconds: float) -> Optional[Outcome]:
+    def next(self, timeout_seconds: float) -> Optional[TaskResult]:
         """Wait for the next outcome; None if there is none in time."""
         try:
             return self._done.get(timeout=max(0.0, timeout_seconds))

@@ -1,4 +1,4 @@
-"""The one way bytes come in: ``Conversation.get``, within a byte cap and a deadline, or a FetchError.
+"""The one way bytes come in: ``Session.get``, within a byte cap and a deadline, or a FetchError.
 
 No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
 to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
@@ -25,7 +25,7 @@ READ_BYTES = 64 * 1024
 USER_AGENT = "xcpng-mirrors/" + __version__
 
 
-class Limits(NamedTuple):
+class FetchLimits(NamedTuple):
     """What one request may cost."""
 
     max_bytes: int
@@ -33,7 +33,7 @@ class Limits(NamedTuple):
     read_seconds: float = 4.0  # between two arrivals of bytes; the client's deadline bounds the whole
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A complete response."""
 
     status: int
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Stream(abc.ABC):
-    """A response whose body is still arriving; made by ``Conversation.open``, a context manager."""
+    """A response whose body is still arriving; made by ``Session.open``, a context manager."""
 
     status: int
     headers: Dict[str, str]  # names in lower case; of a repeated one the last
@@ -71,7 +71,7 @@ class Stream(abc.ABC):
 class _HttpStream(Stream):
     """The response to a request of this process."""
 
-    def __init__(self, response: requests.Response, client: "Client", limits: Limits, started: float) -> None:
+    def __init__(self, response: requests.Response, client: "HttpSession", limits: FetchLimits, started: float) -> None:
         self._response = response
         self._client = client
         self._limits = limits
@@ -122,15 +122,15 @@ class _HttpStream(Stream):
                           where=self._response.url)
 
 
-class _Session(requests.Session):
+class _RequestsSession(requests.Session):
     """A session that does not even look where a redirect leads."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Called by requests also when redirects are not followed, to prepare the next request."""
 
 
-class Conversation(abc.ABC):
-    """A conversation with one server that ends at a deadline whatever the server does.
+class Session(abc.ABC):
+    """A session with one server that ends at a deadline whatever the server does.
 
     Use it as a context manager. ``abort`` may be called from any thread and ends a blocked call at once.
     """
@@ -146,7 +146,7 @@ class Conversation(abc.ABC):
         """The IP address that was connected to last; "" if there is none yet, or proxies hide it."""
 
     @abc.abstractmethod
-    def __enter__(self) -> "Conversation":
+    def __enter__(self) -> "Session":
         """Start the time."""
 
     @abc.abstractmethod
@@ -158,12 +158,12 @@ class Conversation(abc.ABC):
         """End every call under way with a FetchError; later ones fail at once."""
 
     @abc.abstractmethod
-    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+    def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """Send a request and read the response's headers; arguments and errors as of ``get``."""
 
-    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,)) -> Answer:
+    def get(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
+            accept: Tuple[int, ...] = (200,)) -> Response:
         """Fetch a whole (small) response.
 
         Args:
@@ -182,22 +182,22 @@ class Conversation(abc.ABC):
         return _whole(self.open(url, limits, headers, accept), started)
 
 
-def _whole(response: Stream, started: float) -> Answer:
+def _whole(response: Stream, started: float) -> Response:
     with response as stream:
         body = b"".join(stream.chunks())
-    return Answer(stream.status, stream.headers, stream.links, body, stream.first_byte_seconds, time.monotonic() - started)
+    return Response(stream.status, stream.headers, stream.links, body, stream.first_byte_seconds, time.monotonic() - started)
 
 
-OpenConversation = Callable[[Network, float, Tuple[str, ...]], Conversation]  # arguments as of ``Clients.open``
+OpenSession = Callable[[Network, float, Tuple[str, ...]], Session]  # arguments as of ``HttpSessions.open``
 
 
-class Clients:
+class HttpSessions:
     """Makes the clients of this process, with one TLS context for each network's settings: loading a bundle costs 20 ms."""
 
     def __init__(self) -> None:
         self._contexts: Dict[Network, Any] = {}
 
-    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "Client":
+    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "HttpSession":
         """Make a client; arguments as of Client.
 
         Raises:
@@ -205,11 +205,11 @@ class Clients:
         """
         if network not in self._contexts:
             self._contexts[network] = make_context(network)
-        return Client(network, self._contexts[network], seconds, trusted_hosts)
+        return HttpSession(network, self._contexts[network], seconds, trusted_hosts)
 
 
-class Client(Conversation):
-    """A conversation of this process, on kept-alive connections.
+class HttpSession(Session):
+    """A session of this process, on kept-alive connections.
 
     Args:
         network: proxy, TLS and credential settings.
@@ -228,14 +228,14 @@ class Client(Conversation):
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
-        self._session = _Session()
+        self._session = _RequestsSession()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "HttpSession":
         self._timer.start()
         return self
 
@@ -245,17 +245,17 @@ class Client(Conversation):
         self._guard.release()
 
     def abort(self) -> None:
-        """See Conversation."""
+        """See Session."""
         self._guard.abort()
 
     @property
     def certificate_expires(self) -> Optional[int]:
-        """See Conversation."""
+        """See Session."""
         return self._guard.certificate_expires
 
     @property
     def address(self) -> str:
-        """See Conversation."""
+        """See Session."""
         return "" if self._proxied else self._guard.address
 
     @property
@@ -263,15 +263,15 @@ class Client(Conversation):
         """How many connections were opened so far."""
         return self._guard.connections
 
-    def get(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Answer:
-        """See Conversation; more arguments as of ``open``."""
+    def get(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
+            accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Response:
+        """See Session; more arguments as of ``open``."""
         started = time.monotonic()
         return _whole(self.open(url, limits, headers, accept, method, target), started)
 
-    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+    def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Stream:
-        """See Conversation.
+        """See Session.
 
         Args:
             url, limits, headers, accept: as there.
@@ -322,7 +322,7 @@ def status_error(status: int, url: str) -> FetchError:
 class _Translated:
     """Context manager that lets only FetchError out of transport code."""
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: HttpSession, url: str) -> None:
         self._client = client
         self._url = url
 

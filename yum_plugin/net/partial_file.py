@@ -80,7 +80,7 @@ def _existing_folder(path: str) -> str:
     return folder
 
 
-class Spool:
+class PartialFile:
     """One file on its way.
 
     Args:

@@ -13,7 +13,7 @@ RSYNC_GREETING = b"@RSYNCD:"
 ANSWERS = ("yes", "no", "none", "")
 
 
-class Ways(NamedTuple):
+class Reachability(NamedTuple):
     """How a server is reached: "yes", "no" (there is an address, nobody answers), "none" (no address), "" (not known)."""
 
     ipv4: str = ""
@@ -21,7 +21,7 @@ class Ways(NamedTuple):
     rsync: str = ""
 
 
-def ways_to(url: str, network: Network, timeout_seconds: float, rsync_port: int = RSYNC_PORT) -> Ways:
+def reachability_of(url: str, network: Network, timeout_seconds: float, rsync_port: int = RSYNC_PORT) -> Reachability:
     """Try each way to a server, one after the other.
 
     Args:
@@ -31,10 +31,10 @@ def ways_to(url: str, network: Network, timeout_seconds: float, rsync_port: int 
         rsync_port: where rsync is looked for.
     """
     if proxies_for(network, url):
-        return Ways()
+        return Reachability()
     host, port = host_of(url), port_of(url)
-    return Ways(_answers(host, port, timeout_seconds, 4), _answers(host, port, timeout_seconds, 6),
-                _greets(host, rsync_port, timeout_seconds))
+    return Reachability(_answers(host, port, timeout_seconds, 4), _answers(host, port, timeout_seconds, 6),
+                        _greets(host, rsync_port, timeout_seconds))
 
 
 def _answers(host: str, port: int, timeout_seconds: float, version: int) -> str:

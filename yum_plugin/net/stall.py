@@ -29,7 +29,7 @@ class RateRules(NamedTuple):
     hedge_seconds: float = HEDGE_SECONDS
 
 
-class Meter:
+class RateMeter:
     """Bytes per second over a sliding window.
 
     Args:
@@ -54,7 +54,7 @@ class Meter:
         return (last - first) / (ended - began) if ended - began >= self._window_seconds else None
 
 
-class View(NamedTuple):
+class RateView(NamedTuple):
     """What is known of a try that is under way."""
 
     idle_seconds: float  # since it began to wait for the next bytes
@@ -75,7 +75,7 @@ class Leave(NamedTuple):
     what: str
 
 
-def judge(view: View, rules: RateRules) -> Optional[Leave]:
+def judge(view: RateView, rules: RateRules) -> Optional[Leave]:
     """Decide whether a mirror is left.
 
     Args:
@@ -95,7 +95,7 @@ def judge(view: View, rules: RateRules) -> Optional[Leave]:
     return None
 
 
-def _patience_seconds(view: View, rules: RateRules) -> float:
+def _patience_seconds(view: RateView, rules: RateRules) -> float:
     if not view.untried:
         return rules.timeout_seconds
     hedge = rules.hedge_seconds * (1 << min(view.moves, 16))

@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
-from .fetch import Conversation, Limits, Stream
-from .partial_file import Spool
-from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, Meter
-from .writer_thread import Sink
+from .fetch import FetchLimits, Session, Stream
+from .partial_file import PartialFile
+from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, RateMeter
+from .writer_thread import WriterThread
 
 FIRST_BYTES = 1024 * 1024  # of a mirror that has not kept its word yet
 EARLIER = ""  # instead of a mirror's URL: the part that an earlier run left
@@ -61,7 +61,7 @@ class File:
         self.item = item
         self.cap = max_bytes if item.size is None else item.size
         self.total = item.size  # bytes; what a mirror says where metadata does not
-        self.spool = Spool(item.target)
+        self.spool = PartialFile(item.target)
         self.checker: Any = None
         self.verdict: Any = None
         self.received = 0  # bytes in the spool, all of them seen by the checker
@@ -128,7 +128,7 @@ class Transfer:
         clock: monotonic seconds.
     """
 
-    def __init__(self, file: File, source: Source, limits: Limits, trusting: bool = True,
+    def __init__(self, file: File, source: Source, limits: FetchLimits, trusting: bool = True,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.file = file
         self.source = source
@@ -139,14 +139,14 @@ class Transfer:
         self.restarted = False
         self.wrong_origins: Tuple[str, ...] = ()  # File.origins when the checker refused
         self.received = 0
-        self.meters: Tuple[Meter, ...] = ()
+        self.meters: Tuple[RateMeter, ...] = ()
         self._limits = limits._replace(max_bytes=file.cap)
         self._clock = clock
         self._lock = threading.Lock()
         self._leave: Optional[Leave] = None
-        self._client: Optional[Conversation] = None
+        self._client: Optional[Session] = None
 
-    def run(self, client: Conversation) -> None:
+    def run(self, client: Session) -> None:
         """Fetch, check and name the file.
 
         Raises:
@@ -170,7 +170,7 @@ class Transfer:
         first_end = self._offset() + FIRST_BYTES
         return None if self._trusting or self.file.item.size is None or self.file.item.size <= first_end else first_end
 
-    def _receive(self, client: Conversation, end: Optional[int]) -> None:
+    def _receive(self, client: Session, end: Optional[int]) -> None:
         """Fetch what is missing, or what of it comes before ``end``."""
         offset = self._offset()
         part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
@@ -180,7 +180,7 @@ class Transfer:
         self.waiting_since = self._clock()
         with client.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
             self._own(stream, offset, end)
-            with Sink(self.file.take) as sink:
+            with WriterThread(self.file.take) as sink:
                 for chunk in stream.chunks():
                     self.waiting_since = None
                     self.received += len(chunk)
@@ -251,7 +251,7 @@ class Transfer:
         if self.answered_at is None:
             return None, None
         if not self.meters:
-            self.meters = tuple(Meter(self.answered_at, 0, window) for window in (WINDOW_SECONDS, LONG_WINDOW_SECONDS))
+            self.meters = tuple(RateMeter(self.answered_at, 0, window) for window in (WINDOW_SECONDS, LONG_WINDOW_SECONDS))
         for meter in self.meters:
             meter.note(now, self.received)
         return self.meters[0].rate(), self.meters[1].rate()

@@ -8,7 +8,7 @@ ALONE_BYTES = 2 * 1024 * 1024  # up to here no thread is worth its start: most p
 MAX_WAITING = 8  # batches
 
 
-class Sink:
+class WriterThread:
     """Hands bytes on in batches; a context manager, after which all are taken.
 
     Args:
@@ -32,7 +32,7 @@ class Sink:
         if self._held >= BATCH_BYTES:
             self._pass_on()
 
-    def __enter__(self) -> "Sink":
+    def __enter__(self) -> "WriterThread":
         return self
 
     def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:

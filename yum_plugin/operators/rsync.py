@@ -39,7 +39,7 @@ _TIMED_OUT = (30, 35)
 _PARTIAL = (23, 24)
 
 
-class Address(NamedTuple):
+class RsyncAddress(NamedTuple):
     """A folder of a module of an rsync daemon."""
 
     host: str  # an IPv6 address in brackets
@@ -54,7 +54,7 @@ class Address(NamedTuple):
         return "rsync://{}{}/{}".format(self.host, port, "".join(part + "/" for part in (self.module, self.path) if part))
 
 
-class Bounds(NamedTuple):
+class RsyncLimits(NamedTuple):
     """What a run may cost."""
 
     connect_seconds: int = 10
@@ -65,7 +65,7 @@ class Bounds(NamedTuple):
     proxy: str = ""  # HOST:PORT of an http proxy that lets rsync pass (rsync(1), RSYNC_PROXY); "": none
 
 
-class Entry(NamedTuple):
+class RsyncEntry(NamedTuple):
     """A line of a listing. Names are the other side's: see ``unsafe`` before one is used as a path."""
 
     path: str  # below the address, bytes that are no UTF-8 as surrogates (PEP 383): os.fsencode gives them back
@@ -105,7 +105,7 @@ def unsafe_name(path: str) -> str:
     return ""
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> RsyncAddress:
     """Accept an rsync:// URL, or say why not.
 
     Args:
@@ -130,10 +130,10 @@ def parse_address(text: str) -> Address:
     path = re.sub("/\\Z", "", match.group("path")[1:])
     if path and any(not _SEGMENT.match(segment) or segment in (".", "..") for segment in path.split("/")):
         raise ValueError("a path with empty or dot segments, or with other characters than A-Z a-z 0-9 _ . , + = @ ~ -")
-    return Address(match.group("host"), port, match.group("module") or "", path)
+    return RsyncAddress(match.group("host"), port, match.group("module") or "", path)
 
 
-def parse_entry(line: bytes) -> Entry:
+def parse_entry(line: bytes) -> RsyncEntry:
     """Read a line of ``rsync --list-only --no-human-readable --links`` of the C locale and UTC.
 
     Of a link the first " -> " counts: a name that has one itself cannot be told from its target.
@@ -152,7 +152,7 @@ def parse_entry(line: bytes) -> Entry:
     target = b""
     if kind == b"l":
         name, _, target = name.partition(_ARROW)
-    return Entry(_decoded(name), _KINDS[kind], int(size), mtime, permissions.decode("ascii"), _decoded(target))
+    return RsyncEntry(_decoded(name), _KINDS[kind], int(size), mtime, permissions.decode("ascii"), _decoded(target))
 
 
 def _decoded(text: bytes) -> str:
@@ -160,8 +160,8 @@ def _decoded(text: bytes) -> str:
     return plain.decode("utf-8", "surrogateescape")
 
 
-def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True, below: str = "",
-            without: Sequence[str] = ()) -> Iterator[Entry]:
+def listing(address: RsyncAddress, bounds: RsyncLimits = RsyncLimits(), recursive: bool = True, below: str = "",
+            without: Sequence[str] = ()) -> Iterator[RsyncEntry]:
     """List a folder of a daemon, entry by entry as they come.
 
     Args:
@@ -198,7 +198,7 @@ def listing(address: Address, bounds: Bounds = Bounds(), recursive: bool = True,
         run.finish()
 
 
-class Run:
+class RsyncRun:
     """The program while it runs; made by ``running``.
 
     Args:
@@ -275,7 +275,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Sequence[int] = ()) -> Iterator[Run]:
+def running(arguments: Sequence[str], bounds: RsyncLimits, where: str, keep_open: Sequence[int] = ()) -> Iterator[RsyncRun]:
     """Run rsync while the block runs.
 
     Args:
@@ -301,7 +301,7 @@ def running(arguments: Sequence[str], bounds: Bounds, where: str, keep_open: Seq
     except FileNotFoundError:
         raise UsageError("configuration", "there is no rsync program on this machine",
                          hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
-    run = Run(process, bounds.seconds, where)
+    run = RsyncRun(process, bounds.seconds, where)
     try:
         yield run
     finally:
@@ -314,7 +314,7 @@ def _dying_with_us() -> Optional[Callable[[], None]]:
     return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
-def _environment(bounds: Bounds) -> Dict[str, str]:
+def _environment(bounds: RsyncLimits) -> Dict[str, str]:
     wanted = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     if bounds.proxy:
         wanted["RSYNC_PROXY"] = bounds.proxy

@@ -15,12 +15,12 @@ from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Fetched, Rules, download
-from ..net.fanout import Crew, explain_tls
-from ..net.fetch import Conversation, OpenConversation
+from ..net.fanout import TaskPool, explain_tls
+from ..net.fetch import OpenSession, Session
 from ..net.transfer import Attempt, Item, Source
 from ..resolve.candidates import settled_list
 from ..resolve.selection import rank_candidates
-from ..sources.redirector import PAGE, SELECTION, Patience, ask_list_page, ask_selection
+from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_list_page, ask_selection
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from ..trust.digest import DigestChecker
@@ -39,7 +39,7 @@ READ_BYTES = 1024 * 1024
 Told = Callable[[str, int, Optional[int], str], None]  # progress: the wish, bytes so far, bytes in all, mirror
 
 
-class Site(NamedTuple):
+class FetchSite(NamedTuple):
     """What is needed to reach and to believe the mirrors."""
 
     settings: Settings
@@ -69,7 +69,7 @@ class Wish(NamedTuple):
     believed: Callable[[Any], Got]  # from the checker's verdict, without target and attempts
 
 
-class _Sums(NamedTuple):
+class _FetchedSums(NamedTuple):
     """A proven list of checksums."""
 
     raw: bytes
@@ -79,7 +79,7 @@ class _Sums(NamedTuple):
 
 
 def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Network, rules: Rules,
-                 told: Told, hosts: Tuple[str, ...] = (), open_conversation: Optional[OpenConversation] = None) -> List[Got]:
+                 told: Told, hosts: Tuple[str, ...] = (), open_session: Optional[OpenSession] = None) -> List[Got]:
     """Bring each wished file to its target, proven; one that lies there already and is good stays as it is.
 
     Args:
@@ -89,7 +89,7 @@ def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Net
         rules: bounds.
         told: progress.
         hosts: see ``fetch.Client``.
-        open_conversation: see ``download``.
+        open_session: see ``download``.
 
     Returns:
         One result a wish, in the same order.
@@ -101,7 +101,7 @@ def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Net
     todo = [number for number in range(len(wishes)) if number not in done]
     events = Events(progress=lambda place, received, total, mirror: told(wishes[todo[place]].wish, received, total, mirror))
     items = [wishes[number].item for number in todo]
-    for fetched in download(items, sources, network, rules, events, hosts, open_conversation) if items else []:
+    for fetched in download(items, sources, network, rules, events, hosts, open_session) if items else []:
         number = todo[fetched.number]
         done[number] = _got(wishes[number], fetched)
     return [done[number] for number in range(len(wishes))]
@@ -128,7 +128,7 @@ def _got(wish: Wish, fetched: Fetched) -> Got:
     return Got(wish.wish, wish.item.target, fetched.error, attempts=fetched.attempts)
 
 
-def get_paths(paths: Sequence[str], folder: str, site: Site, rules: Rules, told: Told) -> List[Got]:
+def get_paths(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules, told: Told) -> List[Got]:
     """Fetch files by their paths on the mirrors.
 
     Args:
@@ -164,7 +164,7 @@ def _clean(path: str) -> str:
         raise UsageError("usage", "no path on the mirrors: {}".format(problem), where=path) from None
 
 
-def _get_from_folder(paths: Sequence[str], folder: str, site: Site, rules: Rules, told: Told) -> List[Got]:
+def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules, told: Told) -> List[Got]:
     """Fetch files of one folder of the mirrors: they have one list of checksums."""
     try:
         mirrors, origins = list_mirrors(paths[0], site)
@@ -190,17 +190,17 @@ def _get_from_folder(paths: Sequence[str], folder: str, site: Site, rules: Rules
     return results
 
 
-def _wish(path: str, target: str, digest: str, sums: _Sums) -> Wish:
+def _wish(path: str, target: str, digest: str, sums: _FetchedSums) -> Wish:
     return Wish(path, Item(path, target, lambda: DigestChecker("sha256", digest)), _believed(path, sums))
 
 
-def _believed(path: str, sums: _Sums) -> Callable[[Any], Got]:
+def _believed(path: str, sums: _FetchedSums) -> Callable[[Any], Got]:
     verdict = sums.verdict
     proven = Got(path, detail="in {}".format(SUMS_NAME), fingerprint=verdict.fingerprint, signed_at=verdict.signed_at)
     return lambda content: proven
 
 
-def _put_sums(folder: str, sums: _Sums, names: Sequence[str]) -> bool:
+def _put_sums(folder: str, sums: _FetchedSums, names: Sequence[str]) -> bool:
     """Write the list and its signature beside the files; return False if the list of another folder lies there."""
     path = os.path.join(os.path.abspath(folder), SUMS_NAME)
     try:
@@ -218,7 +218,7 @@ def _put_sums(folder: str, sums: _Sums, names: Sequence[str]) -> bool:
     return True
 
 
-def list_mirrors(path: str, site: Site) -> Tuple[List[Mirror], List[Mirror]]:
+def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]]:
     """Find who may have a file.
 
     Args:
@@ -229,22 +229,22 @@ def list_mirrors(path: str, site: Site) -> Tuple[List[Mirror], List[Mirror]]:
         Mirrors, best first, and origins; each url is the root.
     """
     settings, listed = site.settings, None
-    patience = Patience(settings.connect_timeout, settings.read_timeout)
+    patience = Timeouts(settings.connect_timeout, settings.read_timeout)
     roots = ["{}://{}/".format(scheme, host) for host in settings.redirectors for scheme in ("https", "http")]
     seconds = settings.connect_timeout + settings.read_timeout
     ends_at, arrived = time.monotonic() + seconds, {}  # type: float, Dict[str, Optional[MirrorList]]
-    crew = Crew()
+    task_pool = TaskPool()
     try:
-        crew.start(PAGE, lambda client: ask_list_page(client, roots, path, patience), site.network, seconds)
-        crew.start(SELECTION, lambda client: ask_selection(client, roots, path, patience), site.network, seconds)
+        task_pool.start(PAGE, lambda client: ask_list_page(client, roots, path, patience), site.network, seconds)
+        task_pool.start(SELECTION, lambda client: ask_selection(client, roots, path, patience), site.network, seconds)
         while listed is None:
-            outcome = crew.next(ends_at - time.monotonic())
+            outcome = task_pool.next(ends_at - time.monotonic())
             if outcome is not None:
                 _raise_bug(outcome.error)
                 arrived[outcome.key] = outcome.value
             listed = settled_list(arrived, MirrorList(site.known), "", waited_enough=outcome is None)
     finally:
-        crew.dismiss()
+        task_pool.dismiss()
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
     ranked, _ = rank_candidates(mirrors, settings.prefer, settings.deny, (), not settings.require_https, random.random)
     urls = list(settings.fallbacks) + [mirror.url for mirror in listed.mirrors if mirror.source == "origin"]
@@ -257,7 +257,8 @@ def _raise_bug(error: Optional[Exception]) -> None:
         raise error
 
 
-def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror], site: Site) -> Tuple[_Sums, List[str]]:
+def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror], site: FetchSite) -> Tuple[_FetchedSums,
+                                                                                                             List[str]]:
     """Find the newest proven list of checksums; some mirrors at a time, the origins last.
 
     Returns:
@@ -278,17 +279,18 @@ def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror
     raise next((error for error in errors if isinstance(error, TrustError)), errors[0])
 
 
-def _ask_group(place: str, group: Sequence[Mirror], site: Site, errors: List[MirrorsError]) -> List[Tuple[str, _Sums]]:
+def _ask_group(place: str, group: Sequence[Mirror], site: FetchSite,
+               errors: List[MirrorsError]) -> List[Tuple[str, _FetchedSums]]:
     """Ask mirrors at the same time; what goes wrong is added to ``errors``."""
-    settings, proven, answers = site.settings, [], 0  # type: Settings, List[Tuple[str, _Sums]], int
+    settings, proven, answers = site.settings, [], 0  # type: Settings, List[Tuple[str, _FetchedSums]], int
     seconds = 2 * (settings.connect_timeout + settings.read_timeout)
     ends_at = time.monotonic() + seconds
-    crew = Crew()
+    task_pool = TaskPool()
     try:
         for mirror in group:
-            crew.start(mirror.url, _sums_task(mirror.url, place, site), site.network, seconds)
+            task_pool.start(mirror.url, _sums_task(mirror.url, place, site), site.network, seconds)
         while answers < len(group) and len(proven) < settings.enough:
-            outcome = crew.next(ends_at - time.monotonic())
+            outcome = task_pool.next(ends_at - time.monotonic())
             if outcome is None:
                 break
             answers += 1
@@ -299,17 +301,17 @@ def _ask_group(place: str, group: Sequence[Mirror], site: Site, errors: List[Mir
                 proven.append((outcome.key, outcome.value))
                 ends_at = min(ends_at, time.monotonic() + HEDGE_SECONDS)
     finally:
-        crew.dismiss()
+        task_pool.dismiss()
     if answers < len(group):
         errors.append(FetchError("timed-out", "no answer in time", where=place))
     return proven
 
 
-def _sums_task(root: str, place: str, site: Site) -> Callable[[Conversation], _Sums]:
+def _sums_task(root: str, place: str, site: FetchSite) -> Callable[[Session], _FetchedSums]:
     path = "{}/{}".format(place, SUMS_NAME) if place else SUMS_NAME
-    patience = Patience(site.settings.connect_timeout, site.settings.read_timeout)
+    patience = Timeouts(site.settings.connect_timeout, site.settings.read_timeout)
 
-    def task(client: Conversation) -> _Sums:
+    def task(client: Session) -> _FetchedSums:
         try:
             raw = client.get(root + path, patience.limits(MAX_SUMS_BYTES)).body
             signature = client.get(root + path + SIGNATURE_SUFFIX, patience.limits(MAX_SIGNATURE_BYTES)).body
@@ -317,7 +319,7 @@ def _sums_task(root: str, place: str, site: Site) -> Callable[[Conversation], _S
             raise explain_tls(error, root, site.network, patience.connect_seconds)
         try:
             verdict = verify_detached(raw, signature, site.keys, site.now)
-            return _Sums(raw, signature, parse_checksums(raw), verdict)
+            return _FetchedSums(raw, signature, parse_checksums(raw), verdict)
         except TrustError as error:
             raise TrustError(error.reference, error.what, where=root + path, hint=error.hint) from error
 

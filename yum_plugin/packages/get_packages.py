@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..errors import FetchError
 from ..model import Repository, Resolution
 from ..net.download import Rules, download
-from ..net.fetch import OpenConversation
+from ..net.fetch import OpenSession
 from ..net.transfer import Item, Source
 from ..trust.digest import DigestChecker
 from ..trust.evr import Key, evr_key
@@ -20,7 +20,7 @@ from ..trust.repomd import RepomdFile, parse_repomd, primary_file
 from ..trust.rpmfile import RpmVerdict
 from ..trust.unpack import unpacked
 from ..util.urls import host_of
-from .get_files import Got, Site, Told, Wish, fetch_wishes
+from .get_files import FetchSite, Got, Told, Wish, fetch_wishes
 from .verify import PackageChecker, request_for
 
 
@@ -29,7 +29,7 @@ class Shelf(NamedTuple):
 
     resolution: Resolution
     sources: Sequence[Source]
-    open_conversation: Optional[OpenConversation] = None  # this process's if left out
+    open_session: Optional[OpenSession] = None  # this process's if left out
 
     @property
     def repository(self) -> Repository:
@@ -49,7 +49,8 @@ class _Match(NamedTuple):
     shelf: Shelf
 
 
-def get_packages(words: Sequence[str], arches: Sequence[str], shelves: Sequence[Shelf], folder: str, site: Site, rules: Rules,
+def get_packages(words: Sequence[str], arches: Sequence[str], shelves: Sequence[Shelf], folder: str, site: FetchSite,
+                 rules: Rules,
                  told: Told) -> List[Got]:
     """Fetch the newest package that each word means.
 
@@ -122,7 +123,7 @@ def read_packages(shelf: Shelf, rules: Rules) -> List[PrimaryPackage]:
         item = Item(file.href, os.path.join(folder, "primary"), lambda: primary_checker(file), file.size)
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
         fetched = download([item], shelf.sources, shelf.repository.network, bounds, trusted_hosts=shelf.hosts,
-                           open_conversation=shelf.open_conversation)[0]
+                           open_session=shelf.open_session)[0]
     if fetched.error is not None:
         raise fetched.error
     return list(read_primary(unpacked(fetched.verdict, file.open_size or MAX_OPEN_BYTES)))
@@ -137,7 +138,7 @@ def _target(folder: str, package: PrimaryPackage) -> str:
     return os.path.abspath(os.path.join(folder, os.path.basename(package.href)))
 
 
-def _wish(word: str, package: PrimaryPackage, target: str, site: Site) -> Wish:
+def _wish(word: str, package: PrimaryPackage, target: str, site: FetchSite) -> Wish:
     request = request_for(package, target)
     item = Item(package.href, target, lambda: PackageChecker(request, site.keys, site.now), package.size)
 

@@ -31,7 +31,7 @@ from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, Probe, Repository
 from ..net.download import Events, Fetched, Rules, download
-from ..net.fetch import OpenConversation
+from ..net.fetch import OpenSession
 from ..net.transfer import Attempt, Item, Source
 from ..state.history import Observation
 from ..state.store import Decision, Memory, State, judge_record, resting, with_decision
@@ -101,7 +101,7 @@ class PackageJob(NamedTuple):
     refused_folder: str
     rules: Rules = Rules()
     sources: Sequence[Source] = ()
-    open_conversation: Optional[OpenConversation] = None  # this process's if left out
+    open_session: Optional[OpenSession] = None  # this process's if left out
 
 
 class Watch(NamedTuple):
@@ -273,7 +273,7 @@ def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResul
     try:
         if todo:
             download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts,
-                     job.open_conversation)
+                     job.open_session)
     except UsageError as error:  # no space for all of them, or unusable TLS settings
         for place in range(len(todo)):
             done(Fetched(place, error=error))

@@ -58,7 +58,7 @@ def reader(parser, root):
     return lambda key: next((layer.get("main", key) for layer in layers if layer.has_option("main", key)), None)
 
 
-class Settings(object):
+class BridgeSettings(object):
     """The settings that a plugin itself needs; the engine reads the whole .conf, and tells what is wrong with it.
 
     Args:

@@ -71,7 +71,7 @@ class XcpngMirrors(dnf.Plugin):
         original = self.base.download_packages
 
         def download_packages(pkglist, progress=None, callback_total=None):
-            job = PackageJob(self, pkglist, progress or dnf.callback.NullDownloadProgress())
+            job = DnfPackages(self, pkglist, progress or dnf.callback.NullDownloadProgress())
             if os.geteuid() != 0 or not job.fetch():
                 return original(pkglist, progress, callback_total)
             job.raise_for("refused")
@@ -240,7 +240,7 @@ class Payload(object):
         return self._name
 
 
-class PackageJob(object):
+class DnfPackages(object):
     """Gets the packages of our repositories into dnf's cache, verified, before dnf looks for them there.
 
     Args:

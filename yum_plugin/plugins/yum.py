@@ -266,7 +266,7 @@ def _get_packages(conduit, settings, packages):
     by_repo = dict((repo.id, [po for po in packages if po.repo is repo]) for repo in set(po.repo for po in packages))
     requests = [dict(_handed(pos[0].repo).request, packages=[bridge.describe_package(po, po.relativepath, po.size) for po in pos])
                 for pos in by_repo.values()]
-    meter = Meter(by_repo)
+    meter = YumMeter(by_repo)
     verdicts, warnings = bridge.packages(
         settings, _config_path(conduit), conduit._base.conf.installroot, "fetch", requests, meter.event)
     meter.end()
@@ -279,7 +279,7 @@ def _get_packages(conduit, settings, packages):
             _say(conduit, name, "its packages are left to yum", verdict["text"])
 
 
-class Meter(object):
+class YumMeter(object):
     """A progress line in yum's manner for what is fetched; none if every package was there.
 
     Args:

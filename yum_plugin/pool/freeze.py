@@ -19,13 +19,13 @@ from ..net.transfer import Item, Source
 from ..packages.get_files import Got, Wish, fetch_wishes
 from ..packages.get_packages import primary_checker
 from ..packages.verify import rules_of, sources_of
-from ..privsep.gateway import Reach
+from ..privsep.gateway import Gateway
 from ..resolve.metalink_writer import render_metalink
 from ..resolve.outcome import Answer
-from ..resolve.resolver import Options, Resolver
+from ..resolve.resolver import ResolveOptions, Resolver
 from ..state.pool_token import Agreed, Token
-from ..state.snapshot_pin import SIGNATURE, Held, folder_of, hold, make_cold, remove_folders, until
-from ..state.store import Decision, Pin, State, with_decision
+from ..state.snapshot_pin import SIGNATURE, HeldSnapshot, folder_of, hold, make_cold, remove_folders, until
+from ..state.store import Decision, SnapshotPin, State, with_decision
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.freshness import is_rollback
@@ -81,7 +81,7 @@ class Taking:
         reach: who touches the network.
     """
 
-    def __init__(self, settings: Settings, state: State, now: int, reach: Reach) -> None:
+    def __init__(self, settings: Settings, state: State, now: int, reach: Gateway) -> None:
         self._settings = settings
         self._state = state
         self._now = now
@@ -123,7 +123,7 @@ class Taking:
                 held = hold(repository, self._state, self._now)
                 if held is not None and held.snapshot.sha256 == agreed.sha256:
                     return _Ready(answer, held.snapshot)
-            everyone = Options(ask_everyone=True)
+            everyone = ResolveOptions(ask_everyone=True)
             answer = Resolver(self._settings, self._state, everyone, reach=self._reach).run([repository])[0]
             found = _serving(answer, agreed)
         snapshot = _agreed_snapshot(answer, found, agreed)
@@ -184,10 +184,10 @@ class Taking:
         for item in ready:
             self._settle(item, self._pin(item, expires))
 
-    def _pin(self, item: _Ready, expires: int) -> Pin:
-        return Pin(item.snapshot._replace(raw=b""), expires, self._now)
+    def _pin(self, item: _Ready, expires: int) -> SnapshotPin:
+        return SnapshotPin(item.snapshot._replace(raw=b""), expires, self._now)
 
-    def _settle(self, item: _Ready, pin: Pin) -> None:
+    def _settle(self, item: _Ready, pin: SnapshotPin) -> None:
         answer, state = item.answer, self._state
         name = answer.repository.id
         folder = folder_of(state, name, pin.snapshot.sha256)
@@ -239,7 +239,7 @@ def _wish(item: Item) -> Wish:
     return Wish(item.path, item, lambda verdict: Got(item.path))
 
 
-def packages_of(held: Held) -> List[PrimaryPackage]:
+def packages_of(held: HeldSnapshot) -> List[PrimaryPackage]:
     """Read the list of packages of a pin from the state.
 
     Raises:

@@ -38,7 +38,7 @@ class Member(NamedTuple):
     name: str  # as the admin called it; hostile
 
 
-class Seen(NamedTuple):
+class SeenSnapshot(NamedTuple):
     """A signed repomd.xml as a host tells of it."""
 
     revision: int
@@ -56,12 +56,12 @@ class Offered(NamedTuple):
     """A repository as a host sees it."""
 
     id: str
-    current: Seen  # what an update would take
-    newest: Seen  # on the mirrors; the same unless the host is pinned
+    current: SeenSnapshot  # what an update would take
+    newest: SeenSnapshot  # on the mirrors; the same unless the host is pinned
     pinned_until: str = ""  # ISO 8601; "": it is not pinned
 
 
-class Report(NamedTuple):
+class MemberReport(NamedTuple):
     """What became of asking one host."""
 
     member: Member
@@ -124,7 +124,7 @@ class Pool:
         return sorted(found, key=lambda member: (member.name, member.uuid))
 
     def precheck(self, members: Sequence[Member], words: Mapping[str, str],
-                 on_answer: Callable[[int], None] = lambda count: None) -> List[Report]:
+                 on_answer: Callable[[int], None] = lambda count: None) -> List[MemberReport]:
         """Let every host look whether it can update, all at the same time.
 
         Args:
@@ -141,7 +141,7 @@ class Pool:
         return [report_of(member, done) for member, done in zip(members, run_all(calls, self._seconds, on_answer))]
 
 
-def report_of(member: Member, done: Done) -> Report:
+def report_of(member: Member, done: Done) -> MemberReport:
     """Turn what xe said of a host into a report, which says what mends it if there is no answer."""
     try:
         if done.code == 0:
@@ -149,7 +149,7 @@ def report_of(member: Member, done: Done) -> Report:
         error = _worded(done.complaint or "exit code {}".format(done.code), done.code is None)
     except ValueError as problem:
         error = FetchError("bad-answer", "what it answered is no precheck: {}".format(problem), hint=ASK_THERE)
-    return Report(member, reasons=(error,))
+    return MemberReport(member, reasons=(error,))
 
 
 def _worded(text: str, was_ended: bool) -> MirrorsError:
@@ -180,7 +180,7 @@ def read_members(text: str) -> List[Member]:
     return found
 
 
-def read_report(member: Member, text: str) -> Report:
+def read_report(member: Member, text: str) -> MemberReport:
     """Read a host's precheck, the JSON of cli/precheck.py.
 
     Args:
@@ -204,7 +204,7 @@ def read_report(member: Member, text: str) -> Report:
         raise ValueError("it lacks something, or is nested too deeply ({})".format(type(error).__name__)) from None
     except json.JSONDecodeError:
         raise ValueError("no JSON") from None
-    return Report(member, values["can_update"], reasons, tuple(filter(None, found)), warnings)
+    return MemberReport(member, values["can_update"], reasons, tuple(filter(None, found)), warnings)
 
 
 def _read_reason(values: Dict[str, Any]) -> MirrorsError:
@@ -226,23 +226,23 @@ def _read_repository(values: Dict[str, Any]) -> Optional[Offered]:
     return Offered(str(values["id"]), current, newest_seen, str(pin["expires_at"]) if pin else "")
 
 
-def _read_seen(values: Dict[str, Any]) -> Seen:
+def _read_seen(values: Dict[str, Any]) -> SeenSnapshot:
     revision, age = values["revision"], values["age_seconds"]
     if not (isinstance(revision, int) and isinstance(age, int) and 0 <= revision < 10**18):
         raise TypeError("no number")
-    return Seen(revision, str(values["sha256"]), age, str(values["updated_at"]))
+    return SeenSnapshot(revision, str(values["sha256"]), age, str(values["updated_at"]))
 
 
-def newest(reports: Sequence[Report]) -> Dict[str, Seen]:
+def newest(reports: Sequence[MemberReport]) -> Dict[str, SeenSnapshot]:
     """Return the newest that any host sees of each repository, by id."""
-    found: Dict[str, Seen] = {}
+    found: Dict[str, SeenSnapshot] = {}
     for offered in (each for report in reports for each in report.repositories):
         if offered.id not in found or found[offered.id].age_key < offered.newest.age_key:
             found[offered.id] = offered.newest
     return found
 
 
-def token_for(reports: Sequence[Report], expires: int) -> Token:
+def token_for(reports: Sequence[MemberReport], expires: int) -> Token:
     """Make the token of an agreement on the newest that any host sees.
 
     Args:
@@ -252,14 +252,14 @@ def token_for(reports: Sequence[Report], expires: int) -> Token:
     return Token(expires, tuple(Agreed(name, seen.revision, seen.sha256) for name, seen in sorted(newest(reports).items())))
 
 
-def has_agreed(report: Report, token: Token) -> bool:
+def has_agreed(report: MemberReport, token: Token) -> bool:
     """Whether a host is pinned to what a token names, in each repository that it has."""
     agreed = {each.repository_id: each.sha256 for each in token.repositories}
     return bool(report.repositories) and all(
         offered.pinned_until and offered.current.sha256 == agreed.get(offered.id) for offered in report.repositories)
 
 
-def would_differ(reports: Sequence[Report]) -> List[str]:
+def would_differ(reports: Sequence[MemberReport]) -> List[str]:
     """Return the ids of the repositories of which the hosts would not take the same revision."""
     taken: Dict[str, Set[str]] = {}
     for offered in (each for report in reports for each in report.repositories):

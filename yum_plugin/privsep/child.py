@@ -16,11 +16,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Sequence
 
 from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
-from ..net.fetch import Client, Limits
+from ..net.fetch import FetchLimits, HttpSession
 from ..net.tls import make_context
-from ..sources.redirector import Patience
-from .confine import Bounds, confine
-from .gateway import ask_list, certificate, explain, ways
+from ..sources.redirector import Timeouts
+from .confine import ResourceLimits, confine
+from .gateway import ask_list, certificate, explain, reachability
 from .wire import (
     DATA,
     END,
@@ -44,19 +44,19 @@ LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "crypt
 
 
 class Served(NamedTuple):
-    """One conversation: the parent's end and ours."""
+    """One session: the parent's end and ours."""
 
     sock: socket.socket
-    client: Client
+    client: HttpSession
     network: Network
 
 
-def be_child(control: socket.socket, networks: Sequence[Network], bounds: Bounds, parent: int) -> NoReturn:
+def be_child(control: socket.socket, networks: Sequence[Network], bounds: ResourceLimits, parent: int) -> NoReturn:
     """Be the process without root until the parent ends it or itself.
 
     Args:
         control: the only file that stays open.
-        networks: what conversations may be opened with.
+        networks: what sessions may be opened with.
         bounds: limits.
         parent: its process id.
     """
@@ -107,7 +107,7 @@ def _open_to_all(path: str) -> bool:
 
 
 class _Server:
-    """Opens conversations as the parent wants them, and ends those that it has closed.
+    """Opens sessions as the parent wants them, and ends those that it has closed.
 
     Args:
         control: see be_child.
@@ -135,7 +135,7 @@ class _Server:
                     return
 
     def _begin(self) -> bool:
-        """Take a wish for a conversation; return False at the end."""
+        """Take a wish for a session; return False at the end."""
         size = array.array("i").itemsize
         data, ancillary, _, _ = self._control.recvmsg(MAX_CONTROL_BYTES, socket.CMSG_SPACE(size))
         if not data:
@@ -145,7 +145,7 @@ class _Server:
             numbers.frombytes(content[:size])
         wish = decoded(data)
         network, sock = int(wish["network"]), socket.socket(fileno=numbers[0])
-        client = Client(self._networks[network], self._contexts[network], float(wish["seconds"]), tuple(wish["hosts"]))
+        client = HttpSession(self._networks[network], self._contexts[network], float(wish["seconds"]), tuple(wish["hosts"]))
         served = Served(sock, client, self._networks[network])
         self._served[sock.fileno()] = served
         self._poll.register(sock, select.POLLRDHUP)  # only the end: requests are for the thread to read
@@ -153,7 +153,7 @@ class _Server:
         return True
 
     def _end(self, number: int) -> None:
-        """Wake the thread of a conversation that the parent has closed, wherever it waits."""
+        """Wake the thread of a session that the parent has closed, wherever it waits."""
         self._poll.unregister(number)
         served = self._served.pop(number)
         served.client.abort()
@@ -162,7 +162,7 @@ class _Server:
 
 
 def converse(served: Served) -> None:
-    """Answer the requests of one conversation, one after the other, until it is closed.
+    """Answer the requests of one session, one after the other, until it is closed.
 
     Args:
         served: which; its client is used in this thread only.
@@ -190,7 +190,7 @@ def _answer(served: Served, request: Dict[str, Any]) -> None:
 
 
 def _open(served: Served, request: Dict[str, Any]) -> None:
-    limits, accept = Limits(*request["limits"]), tuple(request["accept"])
+    limits, accept = FetchLimits(*request["limits"]), tuple(request["accept"])
     with served.client.open(request["url"], limits, request["headers"], accept) as stream:
         head = {"status": stream.status, "headers": stream.headers, "links": stream.links,
                 "first_byte_seconds": stream.first_byte_seconds, "certificate_expires": served.client.certificate_expires,
@@ -205,7 +205,7 @@ def _open(served: Served, request: Dict[str, Any]) -> None:
 
 
 def _list(served: Served, request: Dict[str, Any]) -> None:
-    found = ask_list(served.client, request["form"], request["roots"], request["path"], Patience(*request["patience"]))
+    found = ask_list(served.client, request["form"], request["roots"], request["path"], Timeouts(*request["patience"]))
     mirrors: List[Any] = [list(mirror) for mirror in found.mirrors]
     send_value(served.sock, VALUE, {"mirrors": mirrors, "sha256": found.sha256, "dropped": found.dropped})
 
@@ -216,7 +216,7 @@ def _explain(served: Served, request: Dict[str, Any]) -> None:
 
 
 def _ways(served: Served, request: Dict[str, Any]) -> None:
-    found = ways(served.client, request["url"], served.network, request["seconds"])
+    found = reachability(served.client, request["url"], served.network, request["seconds"])
     send_value(served.sock, VALUE, dict(found._asdict()))
 
 
@@ -226,7 +226,7 @@ def _certificate(served: Served, request: Dict[str, Any]) -> None:
 
 
 _ANSWERS: Dict[str, Callable[[Served, Dict[str, Any]], None]] = {
-    "open": _open, "list": _list, "explain": _explain, "ways": _ways, "certificate": _certificate}
+    "open": _open, "list": _list, "explain": _explain, "reachability": _ways, "certificate": _certificate}
 
 
 def _words(error: MirrorsError) -> Dict[str, str]:

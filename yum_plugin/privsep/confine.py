@@ -14,15 +14,15 @@ _M_ARENA_MAX = -8
 _ARENAS = 2  # of malloc: each reserves 64 MiB of addresses, and there would be one a thread
 
 
-class Bounds(NamedTuple):
+class ResourceLimits(NamedTuple):
     """What a confined process may use."""
 
     cpu_seconds: int
     more_address_bytes: int = 1024 * 1024 * 1024  # beyond what it had at the beginning; the stacks of all threads are in it
-    files: int = 4096  # open at once: three a conversation, and the commands ask all mirrors of all repositories together
+    files: int = 4096  # open at once: three a session, and the commands ask all mirrors of all repositories together
 
 
-def confine(bounds: Bounds, parent: int) -> None:
+def confine(bounds: ResourceLimits, parent: int) -> None:
     """Give up root and bound this process. It must have no other thread.
 
     Args:
@@ -54,7 +54,7 @@ def _nobody() -> Tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _limit(bounds: Bounds) -> None:
+def _limit(bounds: ResourceLimits) -> None:
     """Set the limits of setrlimit(2), hard as well as soft ones."""
     limits = {resource.RLIMIT_AS: _address_bytes() + bounds.more_address_bytes, resource.RLIMIT_CPU: bounds.cpu_seconds,
               resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: bounds.files, resource.RLIMIT_CORE: 0}

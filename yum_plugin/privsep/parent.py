@@ -26,19 +26,19 @@ from typing import (
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
 from ..net.connect import clean_address
-from ..net.fetch import Conversation, Limits, Stream
+from ..net.fetch import FetchLimits, Session, Stream
 from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
-from ..sources.redirector import Patience
-from .confine import Bounds
-from .gateway import Reach, here
+from ..sources.redirector import Timeouts
+from .confine import ResourceLimits
+from .gateway import Gateway, here
 from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
 
 if TYPE_CHECKING:
-    from ..net.certificate import Certificate
-    from ..net.reachability import Ways
+    from ..net.certificate import ServedCertificate
+    from ..net.reachability import Reachability
 
 READY_SECONDS = 5.0
-GRACE_SECONDS = 1.0  # beyond a conversation's own end, which a healthy child keeps
+GRACE_SECONDS = 1.0  # beyond a session's own end, which a healthy child keeps
 MAX_WORDS_CHARACTERS = 1000
 MAX_HEADERS = 200
 MAX_SECONDS = 1e6
@@ -51,13 +51,13 @@ def sandbox_error(what: str) -> UsageError:
 
 
 @contextlib.contextmanager
-def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
+def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway]:
     """Let a child without root touch the network while the block runs; who is not root does it himself.
 
     Call it before any thread is started: the child is a copy of this process.
 
     Args:
-        networks: all that conversations will be opened with.
+        networks: all that sessions will be opened with.
         cpu_seconds: the child is killed when it has used so many.
 
     Yields:
@@ -67,7 +67,7 @@ def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Reach]:
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         yield here()
         return
-    child = Child(list(dict.fromkeys(networks)), Bounds(cpu_seconds))
+    child = Child(list(dict.fromkeys(networks)), ResourceLimits(cpu_seconds))
     try:
         yield child.reach()
     finally:
@@ -82,7 +82,7 @@ class Child:
         bounds: limits of the child.
     """
 
-    def __init__(self, networks: Sequence[Network], bounds: Bounds) -> None:
+    def __init__(self, networks: Sequence[Network], bounds: ResourceLimits) -> None:
         self._networks = networks
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._states: Optional[Sequence[Optional[MirrorsError]]] = None
@@ -93,9 +93,9 @@ class Child:
             be_child(theirs, networks, bounds, parent)
         theirs.close()
 
-    def reach(self) -> Reach:
+    def reach(self) -> Gateway:
         """Return the reach that this child is."""
-        return Reach(self.open, _ask_list, _explain, _ways, _certificate)
+        return Gateway(self.open, _ask_list, _explain, _ways, _certificate)
 
     def end(self) -> None:
         """End the child, whatever it does."""
@@ -103,8 +103,8 @@ class Child:
         os.kill(self._process, signal.SIGKILL)  # one that has ended stays until it is waited for
         os.waitpid(self._process, 0)
 
-    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Conversation:
-        """Open a conversation; arguments as of ``fetch.Clients.open``.
+    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Session:
+        """Open a session; arguments as of ``fetch.Clients.open``.
 
         Raises:
             UsageError: sandbox, or the TLS settings of ``network`` cannot be used.
@@ -114,10 +114,10 @@ class Child:
         if problem is not None:
             raise problem
         wish = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
-        return RemoteConversation(lambda: self._new_socket(wish), seconds)
+        return RemoteSession(lambda: self._new_socket(wish), seconds)
 
     def _new_socket(self, wish: bytes) -> socket.socket:
-        """Have the child begin a conversation; return our end of its socket."""
+        """Have the child begin a session; return our end of its socket."""
         mine, theirs = socket.socketpair()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
         try:
@@ -144,8 +144,8 @@ class Child:
         return self._states
 
 
-class RemoteConversation(Conversation):
-    """A conversation that the child has for us.
+class RemoteSession(Session):
+    """A session that the child has for us.
 
     Args:
         connect: makes a socket on which the child is told what to ask.
@@ -163,7 +163,7 @@ class RemoteConversation(Conversation):
         self._certificate_expires: Optional[int] = None
         self._address = ""
 
-    def __enter__(self) -> "RemoteConversation":
+    def __enter__(self) -> "RemoteSession":
         self._ends_at = time.monotonic() + self._seconds + GRACE_SECONDS
         return self
 
@@ -180,7 +180,7 @@ class RemoteConversation(Conversation):
                 end.close()
 
     def abort(self) -> None:
-        """See Conversation."""
+        """See Session."""
         with self._lock:
             self._aborted = True
             if self._sock is not None:
@@ -189,17 +189,17 @@ class RemoteConversation(Conversation):
 
     @property
     def certificate_expires(self) -> Optional[int]:
-        """See Conversation."""
+        """See Session."""
         return self._certificate_expires
 
     @property
     def address(self) -> str:
-        """See Conversation."""
+        """See Session."""
         return self._address
 
-    def open(self, url: str, limits: Limits, headers: Optional[Mapping[str, str]] = None,
+    def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,)) -> Stream:
-        """See Conversation."""
+        """See Session."""
         self.ask(do="open", url=url, limits=list(limits), headers=dict(headers or {}), accept=accept)
         head = _head_of(self.value(url, HEAD), accept)
         self._certificate_expires = head.certificate_expires
@@ -211,7 +211,7 @@ class RemoteConversation(Conversation):
 
         Raises:
             UsageError: sandbox.
-            FetchError: timed-out: this conversation was aborted.
+            FetchError: timed-out: this session was aborted.
         """
         sock = self._sock
         if sock is None:
@@ -235,7 +235,7 @@ class RemoteConversation(Conversation):
             Kind and content.
 
         Raises:
-            FetchError, MirrorsError: the child's own, or this conversation was aborted.
+            FetchError, MirrorsError: the child's own, or this session was aborted.
             UsageError: sandbox.
         """
         sock, answers = self._sock, self._answers
@@ -267,7 +267,7 @@ class RemoteConversation(Conversation):
         sock.settimeout(max(0.001, self._ends_at - time.monotonic()))
 
     def _ended(self, url: str, what: str) -> MirrorsError:
-        """Tell a conversation that we have ended from a child that has."""
+        """Tell a session that we have ended from a child that has."""
         return FetchError("timed-out", "given up", where=url) if self._aborted else sandbox_error(what)
 
 
@@ -286,14 +286,14 @@ class _RemoteStream(Stream):
     """A response that the child reads for us.
 
     Args:
-        conversation: that it belongs to.
+        session: that it belongs to.
         url: what was asked.
         max_bytes: more than this is not taken, whatever the child does.
         head: what came first.
     """
 
-    def __init__(self, conversation: RemoteConversation, url: str, max_bytes: int, head: _Head) -> None:
-        self._conversation = conversation
+    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: _Head) -> None:
+        self._session = session
         self._url = url
         self._most = max_bytes
         self._ended = False
@@ -301,13 +301,13 @@ class _RemoteStream(Stream):
 
     def __exit__(self, *_: object) -> None:
         if not self._ended:
-            self._conversation.hang_up()
+            self._session.hang_up()
 
     def chunks(self) -> Iterator[bytes]:
         """See Stream."""
         received = 0
         while True:
-            kind, chunk = self._conversation.answer(self._url, DATA, END)
+            kind, chunk = self._session.answer(self._url, DATA, END)
             if kind == END:
                 self._ended = True
                 return
@@ -317,9 +317,9 @@ class _RemoteStream(Stream):
             yield chunk
 
 
-def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
     """As ``reach.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
-    remote = cast(RemoteConversation, client)  # ``Child.open`` made it
+    remote = cast(RemoteSession, client)  # ``Child.open`` made it
     remote.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
     said = remote.value(roots[0], VALUE)
     try:
@@ -330,11 +330,11 @@ def _ask_list(client: Conversation, form: str, roots: Sequence[str], path: str, 
         raise sandbox_error("answers rubbish")
 
 
-def _explain(client: Conversation, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
+def _explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
     """As ``reach.explain``: the child looks at the chain of certificates."""
     if error.reference != "tls-untrusted":
         return error
-    remote = cast(RemoteConversation, client)
+    remote = cast(RemoteSession, client)
     remote.ask(do="explain", reference=error.reference, what=error.what, url=url, seconds=timeout_seconds)
     try:
         remote.answer(url)
@@ -343,22 +343,22 @@ def _explain(client: Conversation, error: FetchError, url: str, network: Network
     return error
 
 
-def _ways(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Ways":
+def _ways(client: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
     """As ``reach.ways``: the child connects."""
-    from ..net.reachability import ANSWERS, Ways
-    remote = cast(RemoteConversation, client)
+    from ..net.reachability import ANSWERS, Reachability
+    remote = cast(RemoteSession, client)
     remote.ask(do="ways", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
-    found = [said.get(name) for name in Ways._fields]
+    found = [said.get(name) for name in Reachability._fields]
     if not all(answer in ANSWERS for answer in found):
         raise sandbox_error("answers rubbish")
-    return Ways(*map(str, found))
+    return Reachability(*map(str, found))
 
 
-def _certificate(client: Conversation, url: str, network: Network, timeout_seconds: float) -> "Certificate":
+def _certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
     """As ``reach.certificate``: the child shakes hands and reads it."""
     from ..net.certificate import clean_certificate
-    remote = cast(RemoteConversation, client)
+    remote = cast(RemoteSession, client)
     remote.ask(do="certificate", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
     try:

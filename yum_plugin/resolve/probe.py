@@ -1,14 +1,14 @@
 """What is asked of one mirror: a proven repomd.xml, and a sample of what that names.
 
-Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
+Each function talks through a session that it is given, and returns a value or raises one of our errors.
 """
 import hashlib
 from typing import NamedTuple
 
 from ..errors import FetchError, TrustError
 from ..model import REPOMD, Mirror, Probe
-from ..net.fetch import Answer, Conversation
-from ..sources.redirector import Patience
+from ..net.fetch import Response, Session
+from ..sources.redirector import Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.metadata import Proven, RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
@@ -33,7 +33,7 @@ class Signed(NamedTuple):
     known: bool = False  # the host had it already
 
 
-def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Signed:
+def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, patience: Timeouts, known: Known = Known()) -> Signed:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
@@ -67,7 +67,7 @@ def ask_repomd(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
     return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patience: Patience, known: Known = Known()) -> Probe:
+def ask_mirror(client: Session, mirror: Mirror, prover: RepomdProver, patience: Timeouts, known: Known = Known()) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
@@ -81,11 +81,11 @@ def ask_mirror(client: Conversation, mirror: Mirror, prover: RepomdProver, patie
                  certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
-def _fetch_repomd(client: Conversation, mirror: Mirror, patience: Patience) -> Answer:
+def _fetch_repomd(client: Session, mirror: Mirror, patience: Timeouts) -> Response:
     return client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
 
 
-def _fetch_signature(client: Conversation, mirror: Mirror, patience: Patience) -> bytes:
+def _fetch_signature(client: Session, mirror: Mirror, patience: Timeouts) -> bytes:
     try:
         return client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
     except FetchError as error:
@@ -94,14 +94,14 @@ def _fetch_signature(client: Conversation, mirror: Mirror, patience: Patience) -
     raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
 
 
-def _prove(prover: RepomdProver, repomd: Answer, signature: bytes, mirror: Mirror) -> Proven:
+def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mirror) -> Proven:
     try:
         return prover.prove(repomd.body, signature)
     except TrustError as error:
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def sample_metadata(client: Conversation, mirror: Mirror, content: Repomd, patience: Patience) -> float:
+def sample_metadata(client: Session, mirror: Mirror, content: Repomd, patience: Timeouts) -> float:
     """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
 
     Args:

@@ -8,13 +8,13 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, Repository, Snapshot
-from ..privsep.gateway import Reach
-from ..state.snapshot_pin import Held, hold, lift, warning
+from ..privsep.gateway import Gateway
+from ..state.snapshot_pin import HeldSnapshot, hold, lift, warning
 from ..state.store import Decision, Memory, State, with_decision
 from ..trust.freshness import duration
 from .metalink_writer import render_metalink
 from .outcome import Answer, observations_of
-from .resolver import Clock, Options, Resolver
+from .resolver import Clock, ResolveOptions, Resolver
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -31,8 +31,8 @@ class Refreshed(NamedTuple):
     answer: Optional[Answer] = None  # None if an earlier resolution was used again
 
 
-def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: Options = Options(),
-            clock: Clock = Clock(), reach: Optional[Reach] = None) -> List[Refreshed]:
+def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: ResolveOptions = ResolveOptions(),
+            clock: Clock = Clock(), reach: Optional[Gateway] = None) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -53,7 +53,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         if not held:
             busy = UsageError("state", "the state is locked by another process or cannot be written", where=state.folder)
             return [Refreshed(repository, error=busy) for repository in repositories]
-        done = {} if options != Options() else _reuse(repositories, state, called_at, clock.wall())
+        done = {} if options != ResolveOptions() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
         for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options, clock.wall())
@@ -80,7 +80,7 @@ def _reuse(repositories: Sequence[Repository], state: State, called_at: float, n
     return found
 
 
-def _write(answer: Answer, state: State, options: Options, now: float) -> Refreshed:
+def _write(answer: Answer, state: State, options: ResolveOptions, now: float) -> Refreshed:
     repository = answer.repository
     warnings = list(_warnings(answer))
     try:
@@ -99,7 +99,7 @@ def _write(answer: Answer, state: State, options: Options, now: float) -> Refres
     return Refreshed(repository, metalink, snapshot, urls, warnings=warnings, answer=answer)
 
 
-def _held(answer: Answer, state: State, now: float) -> Optional[Held]:
+def _held(answer: Answer, state: State, now: float) -> Optional[HeldSnapshot]:
     """Return the pin of a repository; that one cannot be kept is a decision of its own."""
     try:
         return hold(answer.repository, state, now)
@@ -109,7 +109,7 @@ def _held(answer: Answer, state: State, now: float) -> Optional[Held]:
         raise
 
 
-def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[Snapshot, Sequence[Mirror]]:
+def _chosen(answer: Answer, held: Optional[HeldSnapshot], warnings: List[str]) -> Tuple[Snapshot, Sequence[Mirror]]:
     """Return the snapshot to hand over, and who has its packages; what should be told is added to the warnings.
 
     Raises:
@@ -126,7 +126,7 @@ def _chosen(answer: Answer, held: Optional[Held], warnings: List[str]) -> Tuple[
     return resolution.snapshot, resolution.mirrors
 
 
-def _with_note(answer: Answer, held: Optional[Held]) -> Memory:
+def _with_note(answer: Answer, held: Optional[HeldSnapshot]) -> Memory:
     """Return what is to be remembered; the decision says so if something newer was held back."""
     memory = answer.memory
     if held is None or not memory.decisions or not warning(held.pin, memory.snapshot):

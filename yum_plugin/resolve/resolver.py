@@ -1,6 +1,6 @@
 """Job 1: from repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
 
-All repositories at once, in one loop over what the crew's threads report:
+All repositories at once, in one loop over what the task_pool's threads report:
     lists      the redirector's list page and selection, or the last known list (resolve/candidates.py)
     polls      repomd.xml and its signature from several mirrors (what is asked: resolve/probe.py; whom: resolve/selection.py)
     verdicts   which snapshot is current and who serves it (resolve/outcome.py, trust/freshness.py)
@@ -15,10 +15,10 @@ from ..errors import FetchError, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
-from ..net.fanout import Crew, Outcome
-from ..net.fetch import Conversation
-from ..privsep.gateway import Reach, here
-from ..sources.redirector import PAGE, SELECTION, Patience, redirector_roots
+from ..net.fanout import TaskPool, TaskResult
+from ..net.fetch import Session
+from ..privsep.gateway import Gateway, here
+from ..sources.redirector import PAGE, SELECTION, Timeouts, redirector_roots
 from ..state.store import State, known_list, resting
 from ..trust.metadata import RepomdProver
 from ..util.urls import host_of
@@ -44,7 +44,7 @@ class Clock(NamedTuple):
     chance: Callable[[], float] = random.random
 
 
-class Options(NamedTuple):
+class ResolveOptions(NamedTuple):
     """What a caller may want differently."""
 
     ask_everyone: bool = False  # for the table of the command: no early stop
@@ -82,15 +82,15 @@ class Resolver:
         reach: who touches the network; this process if left out.
     """
 
-    def __init__(self, settings: Settings, state: State, options: Options = Options(), clock: Clock = Clock(),
-                 reach: Optional[Reach] = None) -> None:
+    def __init__(self, settings: Settings, state: State, options: ResolveOptions = ResolveOptions(), clock: Clock = Clock(),
+                 reach: Optional[Gateway] = None) -> None:
         self._settings = settings
         self._state = state
         self._options = options
         self._clock = clock
         self._reach = reach or here()
-        self._crew = Crew(self._reach.open)
-        self._patience = Patience(settings.connect_timeout, settings.read_timeout)
+        self._tasks = TaskPool(self._reach.open)
+        self._patience = Timeouts(settings.connect_timeout, settings.read_timeout)
 
     def run(self, repositories: Sequence[Repository]) -> List[Answer]:
         """Find the proven mirrors of each repository.
@@ -110,7 +110,7 @@ class Resolver:
                 self._guarded(job, self._load_keys)  # while the requests travel
             self._loop(jobs, started + self._settings.deadline)
         finally:
-            self._crew.dismiss()
+            self._tasks.dismiss()
         now = self._clock.wall()
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
@@ -141,10 +141,10 @@ class Resolver:
         job.forms_asked.add(form)
         self._start(job, form, lambda client: ask_list(client, form, roots, path, patience))
 
-    def _start(self, job: _Job, subject: Any, task: Callable[[Conversation], Any]) -> None:
+    def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
         seconds = self._settings.connect_timeout + self._settings.read_timeout
-        self._crew.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
+        self._tasks.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
 
     def _load_keys(self, job: _Job) -> None:
         keys = load_keys(job.repository.key_paths, job.repository.pins)
@@ -156,7 +156,7 @@ class Resolver:
             waits = [self._advance(job, now) for job in jobs.values() if not job.finished]
             if all(job.finished for job in jobs.values()) or now >= ends_at:
                 return
-            outcome = self._crew.next(min(waits + [ends_at - now]))
+            outcome = self._tasks.next(min(waits + [ends_at - now]))
             if outcome is not None:
                 self._take(jobs[outcome.key[0]], outcome)
 
@@ -218,7 +218,7 @@ class Resolver:
         prover, patience, network, explain = job.prover, self._patience, job.repository.network, self._reach.explain
         known = _known(job.findings)
 
-        def task(client: Conversation) -> Probe:
+        def task(client: Session) -> Probe:
             try:
                 return ask_mirror(client, mirror, prover, patience, known)
             except FetchError as error:
@@ -226,7 +226,7 @@ class Resolver:
 
         self._start(job, mirror, task)
 
-    def _take(self, job: _Job, outcome: Outcome) -> None:
+    def _take(self, job: _Job, outcome: TaskResult) -> None:
         """Record what one thread reports."""
         subject = outcome.key[1]
         error = outcome.error

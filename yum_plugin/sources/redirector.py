@@ -1,12 +1,12 @@
 """What the redirector of a repository says: its complete list, or its selection for this host.
 
-Each function talks through a conversation that it is given, and returns a value or raises one of our errors.
+Each function talks through a session that it is given, and returns a value or raises one of our errors.
 """
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError
 from ..model import MirrorList, Repository
-from ..net.fetch import Conversation, Limits
+from ..net.fetch import FetchLimits, Session
 from . import mirrorbits
 from .list_forms import parse_list
 
@@ -16,15 +16,15 @@ FORMS = (PAGE, SELECTION)
 MAX_LIST_BYTES = 2 * 1024 * 1024
 
 
-class Patience(NamedTuple):
+class Timeouts(NamedTuple):
     """Time-outs of one request, in seconds."""
 
     connect_seconds: float
     read_seconds: float
 
-    def limits(self, max_bytes: int) -> Limits:
+    def limits(self, max_bytes: int) -> FetchLimits:
         """Return the limits of a request that may bring ``max_bytes``."""
-        return Limits(max_bytes, self.connect_seconds, self.read_seconds)
+        return FetchLimits(max_bytes, self.connect_seconds, self.read_seconds)
 
 
 def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
@@ -47,7 +47,7 @@ def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tupl
     return ()
 
 
-def ask_list_page(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+def ask_list_page(client: Session, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
     """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
 
     Args:
@@ -68,7 +68,7 @@ def ask_list_page(client: Conversation, roots: Sequence[str], path: str, patienc
     return _first(roots, once)
 
 
-def ask_selection(client: Conversation, roots: Sequence[str], path: str, patience: Patience) -> MirrorList:
+def ask_selection(client: Session, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
     """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
 
     Arguments and errors as of ``ask_list_page``.

@@ -22,7 +22,7 @@ from ..trust.freshness import is_rollback
 from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..util.files import read_capped
-from .store import Decision, Pin, State, with_decision
+from .store import Decision, SnapshotPin, State, with_decision
 
 SIGNATURE = REPOMD + ".asc"
 FOLDER_START = "pinned-"
@@ -31,10 +31,10 @@ DIGITS = 16  # of the digest, in the folder's name
 log = logging.getLogger("xcpng-mirrors")
 
 
-class Held(NamedTuple):
+class HeldSnapshot(NamedTuple):
     """A pin that holds, proven."""
 
-    pin: Pin
+    pin: SnapshotPin
     snapshot: Snapshot  # with raw
     folder: str  # base of the repository's metadata on this disk
 
@@ -44,13 +44,13 @@ def folder_of(state: State, repository_id: str, sha256: str) -> str:
     return state.path(repository_id, FOLDER_START + sha256[:DIGITS])
 
 
-def active_pin(state: State, repository_id: str, now: float) -> Optional[Pin]:
+def active_pin(state: State, repository_id: str, now: float) -> Optional[SnapshotPin]:
     """Return the pin of a repository if it holds at a time, seconds since 1970; it is not proven."""
     pin = state.pin(repository_id)
     return pin if pin is not None and pin.holds(now) else None
 
 
-def hold(repository: Repository, state: State, now: float) -> Optional[Held]:
+def hold(repository: Repository, state: State, now: float) -> Optional[HeldSnapshot]:
     """Return the pin of a repository; None if it is not pinned.
 
     Args:
@@ -74,7 +74,7 @@ def hold(repository: Repository, state: State, now: float) -> Optional[Held]:
         pin.snapshot.revision, until(pin), what), where=folder_of(state, repository.id, pin.snapshot.sha256))
 
 
-def _prove(repository: Repository, state: State, pin: Pin, now: int) -> Held:
+def _prove(repository: Repository, state: State, pin: SnapshotPin, now: int) -> HeldSnapshot:
     folder = folder_of(state, repository.id, pin.snapshot.sha256)
     repomd = read_capped(os.path.join(folder, REPOMD), MAX_REPOMD_BYTES)
     signature = read_capped(os.path.join(folder, SIGNATURE), MAX_SIGNATURE_BYTES)
@@ -83,7 +83,7 @@ def _prove(repository: Repository, state: State, pin: Pin, now: int) -> Held:
         raise TrustError("payload-mismatch", "it is not what was pinned")
     if is_rollback(snapshot, state.accepted(repository.id)):
         raise TrustError("rollback", "it is older than what this host has accepted since")
-    return Held(pin, snapshot, folder)
+    return HeldSnapshot(pin, snapshot, folder)
 
 
 def lift(state: State, repository_id: str, now: float, why: str) -> bool:
@@ -135,12 +135,12 @@ def remove_folders(state: State, repository_id: str, kept: str = "") -> None:
             shutil.rmtree(path, ignore_errors=True)  # what stays takes space and nothing else; the next pin tries again
 
 
-def until(pin: Pin) -> str:
+def until(pin: SnapshotPin) -> str:
     """Word when a pin ends."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(pin.expires))
 
 
-def words(pin: Pin, newest: Optional[Snapshot]) -> str:
+def words(pin: SnapshotPin, newest: Optional[Snapshot]) -> str:
     """Word a pin for people, and what it holds back.
 
     Args:
@@ -153,14 +153,14 @@ def words(pin: Pin, newest: Optional[Snapshot]) -> str:
     return "{}; revision {} is held back".format(text, newest.revision)
 
 
-def warning(pin: Pin, newest: Optional[Snapshot]) -> str:
+def warning(pin: SnapshotPin, newest: Optional[Snapshot]) -> str:
     """Word that something newer is held back, with what lifts that; "" if nothing is."""
     if newest is None or newest.age_key <= pin.snapshot.age_key:
         return ""
     return str(TrustError("pinned", words(pin, newest)))
 
 
-def warning_without_packages(pin: Pin) -> str:
+def warning_without_packages(pin: SnapshotPin) -> str:
     """Word that packages of the pinned metadata could not be had, with what lifts the pin."""
     what = "packages of revision {}, which is to be taken until {}, could not be had; perhaps the mirrors have them no more"
     return str(TrustError("pinned", what.format(pin.snapshot.revision, until(pin))))

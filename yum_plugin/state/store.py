@@ -86,7 +86,7 @@ class Memory(NamedTuple):
     signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
 
 
-class Pin(NamedTuple):
+class SnapshotPin(NamedTuple):
     """Metadata that this host takes until a time, whatever is newer: the content of pin.json."""
 
     snapshot: Snapshot  # without raw
@@ -134,11 +134,11 @@ class State:
             return
         self._write(repository_id, "accepted.json", _snapshot_to(snapshot))
 
-    def pin(self, repository_id: str) -> Optional[Pin]:
+    def pin(self, repository_id: str) -> Optional[SnapshotPin]:
         """Read the pin, whether it still holds or not; None if there is none."""
         return self._read(repository_id, "pin.json", _pin_of)
 
-    def write_pin(self, repository_id: str, pin: Optional[Pin]) -> None:
+    def write_pin(self, repository_id: str, pin: Optional[SnapshotPin]) -> None:
         """Write the pin, or remove it.
 
         Raises:
@@ -276,8 +276,8 @@ def _snapshot_of(values: Dict[str, Any]) -> Snapshot:
     return Snapshot(sha256, int(values["size"]), int(values["revision"]), int(values["timestamp"]), int(values["signed_at"]))
 
 
-def _pin_of(values: Dict[str, Any]) -> Pin:
-    pin = Pin(_snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]))
+def _pin_of(values: Dict[str, Any]) -> SnapshotPin:
+    pin = SnapshotPin(_snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]))
     int(pin.snapshot.sha256, 16)  # it becomes a part of a folder's name
     return pin
 

@@ -59,7 +59,7 @@ class Signature(NamedTuple):
     numbers: Tuple[int, ...]  # the multiprecision integers
 
 
-class _Reader:
+class _PacketReader:
     """A cursor that cannot leave its bytes."""
 
     def __init__(self, data: bytes) -> None:
@@ -92,7 +92,7 @@ def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
     Raises:
         TrustError: "malformed": no packet, a partial or indeterminate length, or one that leaves ``data``.
     """
-    reader = _Reader(data)
+    reader = _PacketReader(data)
     while reader.left:
         head = reader.number(1)
         if not head & 0x80:
@@ -104,14 +104,14 @@ def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
         yield tag, reader.take(length)
 
 
-def _read_old_length(reader: _Reader, kind: int) -> int:
+def _read_old_length(reader: _PacketReader, kind: int) -> int:
     """RFC 9580 section 4.2.2."""
     if kind == 3:
         raise TrustError("malformed", "an OpenPGP packet of indeterminate length")
     return reader.number(1 << kind)
 
 
-def _read_length(reader: _Reader, first_partial: int) -> int:
+def _read_length(reader: _PacketReader, first_partial: int) -> int:
     """A length of one, two or five octets, not necessarily the shortest form (RFC 9580 sections 4.2.1 and 5.2.3.7)."""
     first = reader.number(1)
     if first < 192:
@@ -169,7 +169,7 @@ def read_signature(body: bytes, allow_v3: bool = False) -> Signature:
 
 def _read_v4(body: bytes) -> Signature:
     """RFC 9580 section 5.2.3."""
-    reader = _Reader(body)
+    reader = _PacketReader(body)
     _, kind, algorithm, digest = reader.take(4)
     hashed = _read_area(reader, MAX_SUBPACKETS)
     signed_bytes = reader.position
@@ -193,7 +193,7 @@ def _read_v4(body: bytes) -> Signature:
 
 def _read_v3(body: bytes) -> Signature:
     """RFC 4880 section 5.2.2."""
-    reader = _Reader(body)
+    reader = _PacketReader(body)
     reader.take(1)
     if reader.number(1) != 5:
         raise TrustError("malformed", "a V3 signature whose signed part is not 5 octets long")
@@ -220,14 +220,14 @@ def _known(table: Mapping[int, str], number: int, what: str) -> str:
     return table[number]
 
 
-def _read_area(reader: _Reader, most: int) -> Tuple[Subpacket, ...]:
+def _read_area(reader: _PacketReader, most: int) -> Tuple[Subpacket, ...]:
     """Read one subpacket area, which its subpackets must fill (RFC 9580 section 5.2.3.7)."""
-    area = _Reader(reader.take(reader.number(2)))
+    area = _PacketReader(reader.take(reader.number(2)))
     subpackets: List[Subpacket] = []
     while area.left:
         if len(subpackets) == most:
             raise TrustError("malformed", "more than {} subpackets in a signature".format(MAX_SUBPACKETS))
-        subpacket = _Reader(area.take(_read_length(area, first_partial=255)))
+        subpacket = _PacketReader(area.take(_read_length(area, first_partial=255)))
         kind = subpacket.number(1)
         if kind & _CRITICAL and kind & ~_CRITICAL not in _KNOWN_SUBPACKETS:
             raise TrustError("unsupported", "a critical subpacket of unknown type {}".format(kind & ~_CRITICAL))
@@ -278,13 +278,13 @@ def read_rsa_key(body: bytes) -> Tuple[int, int]:
     Raises:
         TrustError: "malformed": they do not fill the packet, or are not as long as they say.
     """
-    reader = _Reader(body)
+    reader = _PacketReader(body)
     reader.take(6)
     modulus, exponent = _read_numbers(reader, 2)
     return modulus, exponent
 
 
-def _read_numbers(reader: _Reader, count: int) -> Tuple[int, ...]:
+def _read_numbers(reader: _PacketReader, count: int) -> Tuple[int, ...]:
     """Read the multiprecision integers, which must fill the rest of the packet (RFC 9580 section 3.2)."""
     numbers: List[int] = []
     for _ in range(count):

@@ -42,7 +42,7 @@ _HINTS = dict.fromkeys(("signature-missing", "signature-invalid", "wrong-signatu
                        "do not use it; fetch it again: 'xcpng-mirrors get'")
 
 
-class Finding(NamedTuple):
+class FileFinding(NamedTuple):
     """What became of one file."""
 
     file: str  # its path, as it was named
@@ -62,7 +62,7 @@ class Finding(NamedTuple):
         return list(self[:-1]) + [[type(self.error).__name__] + list(self.error.args) if self.error else None]
 
     @classmethod
-    def from_values(cls, values: List[Any]) -> "Finding":
+    def from_values(cls, values: List[Any]) -> "FileFinding":
         """Make a finding of what ``as_values`` returned."""
         file, kind, detail, fingerprint, signed_at, error = values
         kinds = {each.__name__: each for each in (FetchError, TrustError, UsageError, MirrorsError)}
@@ -77,7 +77,7 @@ class Proof(NamedTuple):
     signed_at: int
 
 
-class _Sums(NamedTuple):
+class _LocalSums(NamedTuple):
     """A proven list of checksums."""
 
     sums: Dict[str, str]  # name -> SHA-256
@@ -100,9 +100,9 @@ class Examiner:
         self.now = now
         self.progress = progress
         self._named = {os.path.abspath(path) for path in named}
-        self._sums: Dict[str, Union[MirrorsError, _Sums]] = {}  # by the list's path
+        self._sums: Dict[str, Union[MirrorsError, _LocalSums]] = {}  # by the list's path
 
-    def examine(self, path: str, signature: str = "") -> Iterator[Finding]:
+    def examine(self, path: str, signature: str = "") -> Iterator[FileFinding]:
         """Examine a file; after a good list of checksums also the files that it lists and that lie beside it.
 
         Args:
@@ -119,7 +119,7 @@ class Examiner:
                 proof = self._prove(kind, path, stream, signature)
         except MirrorsError as problem:
             error = localized(problem)
-        yield Finding(path, kind, proof.detail, proof.fingerprint, proof.signed_at or None, error)
+        yield FileFinding(path, kind, proof.detail, proof.fingerprint, proof.signed_at or None, error)
         if kind == CHECKSUMS and error is None:
             yield from self._listed_files(path)
 
@@ -198,7 +198,7 @@ class Examiner:
             done += len(chunk)
             self.progress(path, done, size)
 
-    def _sums_beside(self, path: str, name: str) -> _Sums:
+    def _sums_beside(self, path: str, name: str) -> _LocalSums:
         """Return the proven list of checksums beside a file; it is read once."""
         if not os.path.lexists(path):
             raise TrustError("signature-missing", "neither {}.asc nor a signed {} vouches for it".format(name, SUMS_NAME))
@@ -213,12 +213,12 @@ class Examiner:
             raise found
         return found
 
-    def _prove_sums(self, path: str, stream: BinaryIO, signature: str) -> _Sums:
+    def _prove_sums(self, path: str, stream: BinaryIO, signature: str) -> _LocalSums:
         raw, vouched = _signed_bytes(path, stream, signature, MAX_SUMS_BYTES)
         verdict = verify_detached(raw, vouched, self.keys, self.now)
         sums = parse_checksums(raw)
         here = sum(os.path.lexists(os.path.join(os.path.dirname(path), name)) for name in sums)
-        proven = _Sums(sums, _proof("of {} files, {} of them here".format(len(sums), here), verdict))
+        proven = _LocalSums(sums, _proof("of {} files, {} of them here".format(len(sums), here), verdict))
         self._sums[path] = proven
         return proven
 
@@ -240,7 +240,7 @@ class Examiner:
         content, verdict = RepomdProver(self.keys, self.now).prove(raw, vouched)[1:]
         return content, _proof("revision {} of {} files".format(content.revision, len(content.files)), verdict)
 
-    def _listed_files(self, path: str) -> Iterator[Finding]:
+    def _listed_files(self, path: str) -> Iterator[FileFinding]:
         """Examine the files that a proven list names, as far as they are there."""
         listed = self._sums_beside(path, "")
         proof = listed.proof._replace(detail="in {}".format(os.path.basename(path)))
@@ -249,15 +249,15 @@ class Examiner:
             if os.path.lexists(file) and os.path.abspath(file) not in self._named:
                 yield self._listed_file(file, digest, proof)
 
-    def _listed_file(self, path: str, digest: str, proof: Proof) -> Finding:
+    def _listed_file(self, path: str, digest: str, proof: Proof) -> FileFinding:
         kind = OTHER
         try:
             with opened(path) as stream:
                 kind = kind_of(stream)
                 self.hash_matches(path, stream, "sha256", digest)
         except MirrorsError as error:
-            return Finding(path, kind, error=localized(error))
-        return Finding(path, kind, *proof)
+            return FileFinding(path, kind, error=localized(error))
+        return FileFinding(path, kind, *proof)
 
 
 def rpm_proof(verdict: RpmVerdict) -> Proof:

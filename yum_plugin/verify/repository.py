@@ -20,7 +20,7 @@ from .files import (
     RPM,
     SUFFIXES,
     Examiner,
-    Finding,
+    FileFinding,
     Proof,
     localized,
     opened,
@@ -48,7 +48,7 @@ class RepositoryExaminer:
         self._listed = False  # whether all packages are known
         self._proof = Proof("", "", 0)  # of repomd.xml: it vouches for all the rest
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self) -> Iterator[FileFinding]:
         """Examine everything.
 
         Yields:
@@ -65,28 +65,28 @@ class RepositoryExaminer:
                 if worst is None or (worst.exit_code == EXIT_UNREACHABLE and not absent):
                     worst = finding.error
         if worst is None:
-            yield Finding(self._folder, REPOSITORY, "{}, {} files".format(self._proof.detail, count), *self._proof[1:])
+            yield FileFinding(self._folder, REPOSITORY, "{}, {} files".format(self._proof.detail, count), *self._proof[1:])
         else:
             what = "{} of {} files refused, {} missing".format(refused, count, missing)
             error = type(worst)(worst.reference, what, hint="see the lines above")
-            yield Finding(self._folder, REPOSITORY, error=error)
+            yield FileFinding(self._folder, REPOSITORY, error=error)
 
-    def _everything(self) -> Iterator[Finding]:
+    def _everything(self) -> Iterator[FileFinding]:
         path = os.path.join(self._folder, REPOMD_PATH)
         try:
             with opened(path) as stream:
                 content, self._proof = self._examiner.prove_repomd(path, stream, signature_beside(path))
         except MirrorsError as error:
-            yield Finding(path, REPOMD, error=localized(error))
+            yield FileFinding(path, REPOMD, error=localized(error))
             return
-        yield Finding(path, REPOMD, *self._proof)
+        yield FileFinding(path, REPOMD, *self._proof)
         for file in content.files:
             yield self._metadata_file(file)
         yield from self._packages(content)
         if self._listed:
             yield from self._strays()
 
-    def _metadata_file(self, file: RepomdFile) -> Finding:
+    def _metadata_file(self, file: RepomdFile) -> FileFinding:
         path = os.path.join(self._folder, file.href)
         self._expected.add(os.path.normpath(file.href))
         try:
@@ -96,17 +96,17 @@ class RepositoryExaminer:
                 held = self._examiner.hash_matches(path, stream, file.checksum_type, file.checksum,
                                                    MAX_PRIMARY_BYTES if file.type == PRIMARY else 0)
         except MirrorsError as error:
-            return Finding(path, METADATA, file.type, error=localized(error))
+            return FileFinding(path, METADATA, file.type, error=localized(error))
         if file.type == PRIMARY:
             self._primary = held
-        return Finding(path, METADATA, file.type, *self._proof[1:])
+        return FileFinding(path, METADATA, file.type, *self._proof[1:])
 
-    def _packages(self, content: Repomd) -> Iterator[Finding]:
+    def _packages(self, content: Repomd) -> Iterator[FileFinding]:
         """Examine the packages; without primary metadata that is its finding's fault, or there is none at all."""
         try:
             listed = primary_file(content)
         except TrustError as error:
-            yield Finding(os.path.join(self._folder, REPOMD_PATH), METADATA, error=error)
+            yield FileFinding(os.path.join(self._folder, REPOMD_PATH), METADATA, error=error)
             return
         if self._primary is None:
             return
@@ -116,14 +116,14 @@ class RepositoryExaminer:
             try:
                 package = next(packages, None)
             except TrustError as error:
-                yield Finding(path, METADATA, PRIMARY, error=error)
+                yield FileFinding(path, METADATA, PRIMARY, error=error)
                 return
             if package is None:
                 self._listed = True
                 return
             yield self._package(package)
 
-    def _package(self, package: PrimaryPackage) -> Finding:
+    def _package(self, package: PrimaryPackage) -> FileFinding:
         from ..packages.verify import PackageChecker, request_for  # late: requests comes with it, and a single file needs none
 
         path = os.path.join(self._folder, package.href)
@@ -133,11 +133,11 @@ class RepositoryExaminer:
             with opened(path) as stream:
                 for chunk in self._examiner.pieces(path, stream):
                     checker.update(chunk)
-                return Finding(path, RPM, *rpm_proof(checker.finish()))
+                return FileFinding(path, RPM, *rpm_proof(checker.finish()))
         except MirrorsError as error:
-            return Finding(path, RPM, error=localized(error))
+            return FileFinding(path, RPM, error=localized(error))
 
-    def _strays(self) -> Iterator[Finding]:
+    def _strays(self) -> Iterator[FileFinding]:
         """Tell the files that nothing signed names."""
         strays = self._stray_paths()
         for path in strays[:MAX_STRAYS]:
@@ -158,5 +158,5 @@ class RepositoryExaminer:
         return found
 
 
-def _stray(path: str, what: str) -> Finding:
-    return Finding(path, OTHER, error=TrustError("not-covered", what, hint="remove it, or find out who put it there"))
+def _stray(path: str, what: str) -> FileFinding:
+    return FileFinding(path, OTHER, error=TrustError("not-covered", what, hint="remove it, or find out who put it there"))

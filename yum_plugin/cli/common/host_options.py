@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, Name
 from ...errors import MirrorsError, UsageError
 from ...host.log import FORMAT, open_log
 from ...host.repofiles import host_variables, main_options, read_repositories
-from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, Origin, Settings, config_file, fragments_of, read_settings
+from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, SettingOrigin, Settings, config_file, fragments_of, read_settings
 from ...model import Repository, Snapshot
-from ...state.store import Pin, State
+from ...state.store import SnapshotPin, State
 from ...util.files import inside
 from .console import Console, printable, utc
 
 if TYPE_CHECKING:
-    from ...privsep.gateway import Reach
+    from ...privsep.gateway import Gateway
 
 SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
 NOTES = {  # of a Resolution and a Decision
@@ -32,12 +32,12 @@ class Host(NamedTuple):
 
     config: str  # path of the .conf; "" if there is none
     settings: Settings
-    origins: Mapping[str, Origin]  # see config.Reading
+    origins: Mapping[str, SettingOrigin]  # see config.Reading
     repositories: Tuple[Repository, ...]  # at least one
     state: State
     warnings: Tuple[str, ...]
 
-    def reach(self) -> "ContextManager[Reach]":
+    def reach(self) -> "ContextManager[Gateway]":
         """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
         from ...privsep.gateway import RESOLVE_CPU_SECONDS
         from ...privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
@@ -148,7 +148,7 @@ def snapshot_values(snapshot: Optional[Snapshot], now: float) -> Optional[Dict[s
             "age_seconds": int(now - snapshot.timestamp)}
 
 
-def pin_values(pin: Optional[Pin], now: float) -> Optional[Dict[str, Any]]:
+def pin_values(pin: Optional[SnapshotPin], now: float) -> Optional[Dict[str, Any]]:
     """Return a pin that holds for --json."""
     if pin is None:
         return None

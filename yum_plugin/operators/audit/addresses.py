@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...net.tls import make_context
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
@@ -61,7 +61,7 @@ def _try(subject: Subject, address: str) -> Tried:
     subject.budget.connect()
     context = make_context(subject.network)
     try:
-        with Client(subject.network, context, subject.budget.seconds_left, address=address) as client:
+        with HttpSession(subject.network, context, subject.budget.seconds_left, address=address) as client:
             answer = fetch(client, subject, subject.url + subject.repositories[-1] + REPOMD, MAX_REPOMD_BYTES)
             return Tried(address, hashlib.sha256(answer.body).hexdigest())
     except FetchError as error:

@@ -5,7 +5,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from ...errors import FetchError, TrustError
 from ...model import REPOMD
 from ...trust.repomd import MAX_REPOMD_BYTES, parse_repomd
-from .client import conversation, patience_of
+from .client import patience_of, session
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "same-answers"
@@ -17,7 +17,7 @@ COMPARED = ("content-length", "last-modified", "etag", "accept-ranges")  # what 
 MEND = "sync all servers behind the name from one place, and switch them over together; or keep a client on one of them"
 
 
-class Sample(NamedTuple):
+class BackendSample(NamedTuple):
     """One answer, on a connection of its own."""
 
     path: str
@@ -35,7 +35,7 @@ class Disagreement(NamedTuple):
     values: Tuple[str, ...]  # each once, in the order of their first appearance, with how often
 
 
-def disagreements(samples: Sequence[Sample]) -> List[Disagreement]:
+def disagreements(samples: Sequence[BackendSample]) -> List[Disagreement]:
     """Find what differs between answers to the same question.
 
     Args:
@@ -66,16 +66,16 @@ def _counted(values: Sequence[str]) -> Tuple[str, ...]:
 def check_backends(subject: Subject) -> List[Finding]:
     """Fetch the same files on several new connections."""
     paths = [path + REPOMD + suffix for path in subject.repositories[:MAX_PATHS] for suffix in ("", ".asc")]
-    samples: List[Sample] = []
+    samples: List[BackendSample] = []
     lost: List[FetchError] = []
     for _ in range(TIMES):
         try:
-            with conversation(subject) as client:
+            with session(subject) as client:
                 for path in paths:
                     answer = client.get(subject.url + path, patience_of(subject).limits(MAX_REPOMD_BYTES), accept=EVERYTHING)
                     subject.budget.receive(len(answer.body))
-                    samples.append(Sample(path, answer.status, hashlib.sha256(answer.body).hexdigest(), answer.headers,
-                                          _revision(answer.body)))
+                    samples.append(BackendSample(path, answer.status, hashlib.sha256(answer.body).hexdigest(), answer.headers,
+                                                 _revision(answer.body)))
         except FetchError as error:
             lost.append(error)
     return [judge(disagreements(samples), lost, len(paths))]

@@ -4,16 +4,16 @@ from typing import Callable, List, NamedTuple, Optional
 
 from ...errors import FetchError, TrustError
 from ...model import Mirror
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...resolve.probe import ask_repomd
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import primary_file
-from .client import conversation, patience_of
+from .client import patience_of, session
 from .images import FOLDERS, read_sums
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .signed import fetch_packages
-from .throughput import LEAST_BITS, Sample, Speed, measure, rate_words
+from .throughput import LEAST_BITS, Speed, ThroughputSample, measure, rate_words
 
 CHECK = "bandwidth"
 PARTS = 12
@@ -33,14 +33,14 @@ class Large(NamedTuple):
 
 def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotonic) -> List[Finding]:
     """Read parts of a large file one after the other."""
-    with conversation(subject) as client:
+    with session(subject) as client:
         large = _largest(client, subject)
     if large is None or large.size < LEAST_BYTES:
         return [Finding(CHECK, UNKNOWN, ("no file is large enough to measure with",))]
-    samples: List[Sample] = []
+    samples: List[ThroughputSample] = []
     error: Optional[FetchError] = None
     try:
-        with conversation(subject) as client:
+        with session(subject) as client:
             for number in range(PARTS):
                 samples.append(_read_part(client, subject, large, number, clock))
                 subject.tell(large.path, sum(sample.bytes for sample in samples), PARTS * min(PART_BYTES, large.size))
@@ -49,7 +49,7 @@ def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotoni
     return [judge(measure(samples), large, sum(sample.bytes for sample in samples), error)]
 
 
-def _largest(client: Client, subject: Subject) -> Optional[Large]:
+def _largest(client: HttpSession, subject: Subject) -> Optional[Large]:
     """Find the largest image; where there is none the largest package of the first repository."""
     images = []
     for folder in FOLDERS[:2]:
@@ -64,7 +64,7 @@ def _largest(client: Client, subject: Subject) -> Optional[Large]:
     return max(images + _packages(client, subject), key=lambda large: large.size, default=None)
 
 
-def _packages(client: Client, subject: Subject) -> List[Large]:
+def _packages(client: HttpSession, subject: Subject) -> List[Large]:
     """Return the packages of the first repository; none without a key."""
     path = subject.repositories[0]
     try:
@@ -75,7 +75,7 @@ def _packages(client: Client, subject: Subject) -> List[Large]:
     return [Large(path + package.href, package.size or 0) for package in packages]
 
 
-def _read_part(client: Client, subject: Subject, large: Large, number: int, clock: Callable[[], float]) -> Sample:
+def _read_part(client: HttpSession, subject: Subject, large: Large, number: int, clock: Callable[[], float]) -> ThroughputSample:
     """Read one part; a part that takes too long is left in its middle."""
     length = min(PART_BYTES, large.size)
     first = (number * length) % (large.size - length + 1)
@@ -90,7 +90,7 @@ def _read_part(client: Client, subject: Subject, large: Large, number: int, cloc
             if now - began > PART_SECONDS or (stream.status == 200 and received >= length):  # 200: it knows no ranges
                 subject.budget.connect()  # what is left in its middle costs the connection
                 break
-    return Sample(received, max(now - began, 1e-6))
+    return ThroughputSample(received, max(now - began, 1e-6))
 
 
 def judge(speed: Optional[Speed], large: Large, received: int, error: Optional[FetchError]) -> Finding:

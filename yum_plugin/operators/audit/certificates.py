@@ -17,7 +17,7 @@ _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtens
                x509.UnsupportedGeneralNameType)
 
 
-class Certificate(NamedTuple):
+class ChainCertificate(NamedTuple):
     """A certificate as it was served, or as it stands in a store."""
 
     subject: str  # RFC 4514, in lower case, as OpenSSL compares names
@@ -36,7 +36,7 @@ class Certificate(NamedTuple):
     parsed: Any = None  # cryptography's; None for a root that is known by its name only
 
 
-def read_certificate(der: bytes) -> Optional[Certificate]:
+def read_certificate(der: bytes) -> Optional[ChainCertificate]:
     """Read a certificate; None if that cannot be done."""
     if len(der) > MAX_CERTIFICATE_BYTES:
         return None
@@ -46,11 +46,11 @@ def read_certificate(der: bytes) -> Optional[Certificate]:
         return None
 
 
-def _read(der: bytes, parsed: x509.Certificate) -> Certificate:
+def _read(der: bytes, parsed: x509.Certificate) -> ChainCertificate:
     key_id, authority = _extension(parsed, x509.SubjectKeyIdentifier), _extension(parsed, x509.AuthorityKeyIdentifier)
     usage = _extension(parsed, x509.KeyUsage)
     key, weakness = _strength(parsed)
-    return Certificate(
+    return ChainCertificate(
         comparable(parsed.subject), comparable(parsed.issuer), _short(parsed.subject), _short(parsed.issuer),
         time_of(parsed, "not_valid_before"), time_of(parsed, "not_valid_after"),
         key_id.digest if key_id else b"", (authority.key_identifier or b"") if authority else b"",
@@ -103,24 +103,24 @@ def _strength(parsed: x509.Certificate) -> Tuple[str, str]:
     return words, ""
 
 
-def is_issuer(issuer: Certificate, child: Certificate) -> bool:
+def is_issuer(issuer: ChainCertificate, child: ChainCertificate) -> bool:
     """Whether ``issuer`` may have issued ``child``, judged by names and identifiers as X509_check_issued of OpenSSL does."""
     if issuer.subject != child.issuer or not issuer.may_sign:
         return False
     return not (issuer.key_id and child.authority_key_id) or issuer.key_id == child.authority_key_id
 
 
-def is_self_issued(certificate: Certificate) -> bool:
+def is_self_issued(certificate: ChainCertificate) -> bool:
     """Whether it names itself as its issuer (OpenSSL: EXFLAG_SI)."""
     return certificate.subject == certificate.issuer
 
 
-def is_self_signed(certificate: Certificate) -> bool:
+def is_self_signed(certificate: ChainCertificate) -> bool:
     """Whether it does so and may do so, as a root (OpenSSL: EXFLAG_SS)."""
     return is_issuer(certificate, certificate)
 
 
-def has_signed(issuer: Certificate, child: Certificate) -> bool:
+def has_signed(issuer: ChainCertificate, child: ChainCertificate) -> bool:
     """Whether the signature of ``child`` is really by the key of ``issuer``; of a root known by name only it is assumed."""
     if issuer.parsed is None or child.parsed is None:
         return True
@@ -143,7 +143,7 @@ def _verify(key: Any, child: x509.Certificate) -> None:
         key.verify(*signed)
 
 
-def is_for_host(certificate: Certificate, host: str) -> bool:
+def is_for_host(certificate: ChainCertificate, host: str) -> bool:
     """Whether a certificate is for a host: its names only (RFC 6125 section 6.4), a "*" for one whole label."""
     wanted = host.strip("[]").lower().rstrip(".")
     try:
@@ -154,7 +154,7 @@ def is_for_host(certificate: Certificate, host: str) -> bool:
     return wanted in certificate.hosts or ("." in parent and "*." + parent in certificate.hosts)
 
 
-def read_chain(served: Sequence[bytes]) -> Tuple[List[Certificate], int]:
+def read_chain(served: Sequence[bytes]) -> Tuple[List[ChainCertificate], int]:
     """Read a chain as served.
 
     Returns:
@@ -164,6 +164,6 @@ def read_chain(served: Sequence[bytes]) -> Tuple[List[Certificate], int]:
     return found, len(served) - len(found)
 
 
-def read_store(roots: Iterable[bytes]) -> List[Certificate]:
+def read_store(roots: Iterable[bytes]) -> List[ChainCertificate]:
     """Read the roots of a store; what cannot be read is left out."""
     return [certificate for certificate in map(read_certificate, roots) if certificate is not None]

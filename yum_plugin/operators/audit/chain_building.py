@@ -16,7 +16,7 @@ tests/test_audit_paths.py holds this against what libcrypto 1.0.2n and 1.0.2q, t
 """
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-from .certificates import Certificate, has_signed, is_issuer, is_self_signed
+from .certificates import ChainCertificate, has_signed, is_issuer, is_self_signed
 
 MAX_DEPTH = 100  # X509_VERIFY_PARAM's default depth
 MAX_STEPS = 1000  # of the search for any path at all
@@ -33,12 +33,12 @@ WORDS = {  # X509_V_ERR_* of x509_vfy.h, and the words of X509_verify_cert_error
 }
 
 
-class Outcome(NamedTuple):
+class ChainOutcome(NamedTuple):
     """What a verifier says."""
 
     code: int  # of WORDS
-    path: Tuple[Certificate, ...]  # that it built, the leaf first
-    culprit: Optional[Certificate] = None  # at which it failed
+    path: Tuple[ChainCertificate, ...]  # that it built, the leaf first
+    culprit: Optional[ChainCertificate] = None  # at which it failed
 
     @property
     def words(self) -> str:
@@ -46,7 +46,8 @@ class Outcome(NamedTuple):
         return "{} ({})".format(WORDS[self.code], self.culprit.name) if self.culprit else WORDS[self.code]
 
 
-def openssl_path(served: Sequence[Certificate], store: Sequence[Certificate], now: int, trusted_first: bool) -> Outcome:
+def openssl_path(served: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int,
+                 trusted_first: bool) -> ChainOutcome:
     """Do as OpenSSL 1.0.2 does.
 
     Args:
@@ -57,12 +58,12 @@ def openssl_path(served: Sequence[Certificate], store: Sequence[Certificate], no
     """
     path = _served_path(served, store if trusted_first else ())
     own = below = len(path)  # own: how many of the path were served; below: how far rule 4 has gone back
-    put_aside: Optional[Certificate] = None
+    put_aside: Optional[ChainCertificate] = None
     while True:
         if is_self_signed(path[-1]) and len(path) == 1:
             known = _issuer(path[0], store)
             if known is None or known.der != path[0].der:
-                return Outcome(SELF_SIGNED, tuple(path), path[0])
+                return ChainOutcome(SELF_SIGNED, tuple(path), path[0])
             own = 0
         elif is_self_signed(path[-1]):
             put_aside, own, below = path.pop(), own - 1, below - 1
@@ -75,7 +76,7 @@ def openssl_path(served: Sequence[Certificate], store: Sequence[Certificate], no
         path, own = path[:below], below
 
 
-def _served_path(served: Sequence[Certificate], known: Sequence[Certificate]) -> List[Certificate]:
+def _served_path(served: Sequence[ChainCertificate], known: Sequence[ChainCertificate]) -> List[ChainCertificate]:
     """Rule 1."""
     path, rest = [served[0]], list(served[1:])
     while not is_self_signed(path[-1]) and _issuer(path[-1], known) is None:
@@ -87,7 +88,7 @@ def _served_path(served: Sequence[Certificate], known: Sequence[Certificate]) ->
     return path
 
 
-def _completed(path: Sequence[Certificate], store: Sequence[Certificate]) -> List[Certificate]:
+def _completed(path: Sequence[ChainCertificate], store: Sequence[ChainCertificate]) -> List[ChainCertificate]:
     """Rule 3."""
     longer = list(path)
     while len(longer) <= MAX_DEPTH and not is_self_signed(longer[-1]):
@@ -98,40 +99,40 @@ def _completed(path: Sequence[Certificate], store: Sequence[Certificate]) -> Lis
     return longer
 
 
-def _alternative(path: Sequence[Certificate], below: int, store: Sequence[Certificate]) -> int:
+def _alternative(path: Sequence[ChainCertificate], below: int, store: Sequence[ChainCertificate]) -> int:
     """Rule 4: return how many of the path stay; 0 if there is no other way."""
     return next((count for count in range(below - 1, 0, -1) if _issuer(path[count - 1], store) is not None), 0)
 
 
-def _issuer(child: Certificate, among: Sequence[Certificate]) -> Optional[Certificate]:
+def _issuer(child: ChainCertificate, among: Sequence[ChainCertificate]) -> Optional[ChainCertificate]:
     return next((each for each in among if is_issuer(each, child)), None)
 
 
-def _unknown(path: Sequence[Certificate], own: int, put_aside: Optional[Certificate]) -> Outcome:
+def _unknown(path: Sequence[ChainCertificate], own: int, put_aside: Optional[ChainCertificate]) -> ChainOutcome:
     if put_aside is not None and is_issuer(put_aside, path[-1]):
-        return Outcome(UNKNOWN_ROOT, tuple(path) + (put_aside,), put_aside)
-    return Outcome(UNKNOWN_ISSUER if own >= len(path) else ISSUER_MISSING, tuple(path), path[-1])
+        return ChainOutcome(UNKNOWN_ROOT, tuple(path) + (put_aside,), put_aside)
+    return ChainOutcome(UNKNOWN_ISSUER if own >= len(path) else ISSUER_MISSING, tuple(path), path[-1])
 
 
-def _checked(path: Sequence[Certificate], now: int) -> Outcome:
+def _checked(path: Sequence[ChainCertificate], now: int) -> ChainOutcome:
     """Rule 5. The root's own signature is not looked at (X509_V_FLAG_CHECK_SS_SIGNATURE is off)."""
     for place in range(len(path) - 1, -1, -1):
         certificate = path[place]
         if place + 1 < len(path) and not has_signed(path[place + 1], certificate):
-            return Outcome(BAD_SIGNATURE, tuple(path), certificate)
+            return ChainOutcome(BAD_SIGNATURE, tuple(path), certificate)
         code = _time_code(certificate, now)
         if code != OK:
-            return Outcome(code, tuple(path), certificate)
-    return Outcome(OK, tuple(path))
+            return ChainOutcome(code, tuple(path), certificate)
+    return ChainOutcome(OK, tuple(path))
 
 
-def _time_code(certificate: Certificate, now: int) -> int:
+def _time_code(certificate: ChainCertificate, now: int) -> int:
     if now < certificate.not_before:
         return NOT_YET_VALID
     return EXPIRED if now > certificate.not_after else OK
 
 
-def any_path(served: Sequence[Certificate], store: Sequence[Certificate], now: int) -> Outcome:
+def any_path(served: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int) -> ChainOutcome:
     """Do as NSS does (and with it the curl of these hosts, and yum): look for a good path until there is one.
 
     Args:
@@ -142,8 +143,8 @@ def any_path(served: Sequence[Certificate], store: Sequence[Certificate], now: i
     Returns:
         The first path all of which is good; else why the likeliest one is not.
     """
-    waiting: List[Tuple[Certificate, ...]] = [(served[0],)]
-    failure: Optional[Outcome] = None
+    waiting: List[Tuple[ChainCertificate, ...]] = [(served[0],)]
+    failure: Optional[ChainOutcome] = None
     for _ in range(MAX_STEPS):
         if not waiting:
             break

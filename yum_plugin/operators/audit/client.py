@@ -3,16 +3,16 @@ import contextlib
 from typing import Iterator, Mapping, Optional, Tuple
 
 from ...model import Network
-from ...net.fetch import Answer, Client
+from ...net.fetch import HttpSession, Response
 from ...net.tls import make_context
-from ...sources.redirector import Patience
+from ...sources.redirector import Timeouts
 from .model import Subject
 
 REDIRECTS = (301, 302, 303, 307, 308)  # RFC 9110 section 15.4
 
 
 @contextlib.contextmanager
-def conversation(subject: Subject, network: Optional[Network] = None) -> Iterator[Client]:
+def session(subject: Subject, network: Optional[Network] = None) -> Iterator[HttpSession]:
     """Open a client that ends when the check's time does; it counts as one connection.
 
     Args:
@@ -24,16 +24,16 @@ def conversation(subject: Subject, network: Optional[Network] = None) -> Iterato
     """
     settings = network or subject.network
     subject.budget.connect()
-    with Client(settings, make_context(settings), subject.budget.seconds_left) as client:
+    with HttpSession(settings, make_context(settings), subject.budget.seconds_left) as client:
         yield client
 
 
-def fetch(client: Client, subject: Subject, url: str, max_bytes: int, headers: Optional[Mapping[str, str]] = None,
-          accept: Tuple[int, ...] = (200,)) -> Answer:
+def fetch(client: HttpSession, subject: Subject, url: str, max_bytes: int, headers: Optional[Mapping[str, str]] = None,
+          accept: Tuple[int, ...] = (200,)) -> Response:
     """Fetch a small file and account for it.
 
     Args:
-        client: from ``conversation``.
+        client: from ``session``.
         subject: for the budget and the time-outs.
         url: what is fetched.
         max_bytes: how large it may be.
@@ -50,6 +50,6 @@ def fetch(client: Client, subject: Subject, url: str, max_bytes: int, headers: O
     return answer
 
 
-def patience_of(subject: Subject) -> Patience:
+def patience_of(subject: Subject) -> Timeouts:
     """Return the time-outs of one request."""
-    return Patience(subject.settings.connect_timeout, subject.settings.read_timeout)
+    return Timeouts(subject.settings.connect_timeout, subject.settings.read_timeout)

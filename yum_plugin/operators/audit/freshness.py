@@ -7,16 +7,27 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Snapshot
-from ...net.fetch import Client
-from ...packages.get_files import Site, list_mirrors
+from ...net.fetch import HttpSession
+from ...packages.get_files import FetchSite, list_mirrors
 from ...resolve.probe import ask_repomd
 from ...trust.freshness import Offer, duration, newest
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import authority_of
-from .client import conversation, patience_of
-from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
-from .sync_interval import SYNC_SECONDS, Look, Rhythm, Seen, Span, Watched, conclude, keeps_up, watch, worst_lag
+from .client import patience_of, session
+from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, AuditOptions, Budget, Check, Cost, Finding, OverBudget, Subject
+from .sync_interval import (
+    SYNC_SECONDS,
+    IntervalLook,
+    IntervalSpan,
+    Rhythm,
+    SeenRevision,
+    Watched,
+    conclude,
+    keeps_up,
+    watch,
+    worst_lag,
+)
 
 CHECK, INTERVAL = "freshness", "sync-interval"
 OTHERS = 2  # mirrors beside the origin: enough to see an origin that is behind, and no crowd at anybody's door
@@ -29,7 +40,7 @@ SYNC_MEND = "sync at least hourly, better 4 times: {}".format(SYNC_COMMAND)
 ONE_FILE = ("http-status", "redirect-refused", "too-large", "truncated", "bad-answer")  # references that are about one file
 
 
-class Answer(NamedTuple):
+class FreshnessAnswer(NamedTuple):
     """What one place says of one repository."""
 
     snapshot: Optional[Snapshot] = None
@@ -47,7 +58,7 @@ class Standing(NamedTuple):
     revision: Optional[int] = None
 
 
-def ask_place(client: Client, subject: Subject, root: str, paths: Sequence[str]) -> Dict[str, Answer]:
+def ask_place(client: HttpSession, subject: Subject, root: str, paths: Sequence[str]) -> Dict[str, FreshnessAnswer]:
     """Prove what one place serves.
 
     Args:
@@ -56,23 +67,23 @@ def ask_place(client: Client, subject: Subject, root: str, paths: Sequence[str])
         root: of the place.
         paths: of the repositories.
     """
-    found: Dict[str, Answer] = {}
+    found: Dict[str, FreshnessAnswer] = {}
     prover = RepomdProver(subject.keys, subject.now)
     for path in paths:
         try:
             signed = ask_repomd(client, Mirror(root + path), prover, patience_of(subject))
             subject.budget.receive(signed.bytes)
-            found[path] = Answer(signed.proven.snapshot)
+            found[path] = FreshnessAnswer(signed.proven.snapshot)
         except TrustError as error:
-            found[path] = Answer(error=error)
+            found[path] = FreshnessAnswer(error=error)
         except FetchError as failure:
-            found[path] = Answer(error=failure)
+            found[path] = FreshnessAnswer(error=failure)
             if failure.reference not in ONE_FILE:  # a dead server is not waited for once more with each repository
-                return dict(dict.fromkeys(paths, Answer(error=failure)), **found)
+                return dict(dict.fromkeys(paths, FreshnessAnswer(error=failure)), **found)
     return found
 
 
-def judge(path: str, mine: Answer, others: Sequence[Tuple[str, Answer]], now: int) -> Standing:
+def judge(path: str, mine: FreshnessAnswer, others: Sequence[Tuple[str, FreshnessAnswer]], now: int) -> Standing:
     """Hold what a mirror serves against what others do.
 
     Args:
@@ -122,12 +133,12 @@ def check_freshness(subject: Subject) -> List[Finding]:
     if not subject.keys:
         return [Finding(CHECK, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
     paths = subject.repositories[:MAX_REPOSITORIES]
-    with conversation(subject) as client:
+    with session(subject) as client:
         mine = ask_place(client, subject, subject.url, paths)
-    others: Dict[str, Dict[str, Answer]] = {}
+    others: Dict[str, Dict[str, FreshnessAnswer]] = {}
     for root in places_to_compare(subject, paths):
         try:
-            with conversation(subject, subject.others_network) as client:
+            with session(subject, subject.others_network) as client:
                 others[authority_of(root)] = ask_place(client, subject, root, paths)
         except OverBudget:
             break
@@ -138,7 +149,7 @@ def check_freshness(subject: Subject) -> List[Finding]:
 
 def places_to_compare(subject: Subject, paths: Sequence[str]) -> List[str]:
     """List the origin, and a few mirrors of the redirector's list; the one that is examined is not among them."""
-    site = Site(subject.settings, subject.keys, subject.now, subject.others_network)
+    site = FetchSite(subject.settings, subject.keys, subject.now, subject.others_network)
     try:
         listed = [mirror.url for mirror in list_mirrors(paths[0] + REPOMD, site)[0]]
     except MirrorsError:
@@ -163,11 +174,11 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
     if not paths:
         return [Finding(INTERVAL, UNKNOWN, ("the origin {} gave nothing to compare with".format(authority_of(origin)),))]
 
-    def look() -> Dict[str, Look]:
+    def look() -> Dict[str, IntervalLook]:
         at = rhythm.clock()
         then = subject._replace(now=int(at))  # signatures are made while it is watched
         mine, its = _look_at(then, subject.url, paths, False), _look_at(then, origin, paths, True)
-        return {path: Look(at, mine[path], its[path]) for path in paths}
+        return {path: IntervalLook(at, mine[path], its[path]) for path in paths}
 
     def told(number: int, left: float) -> None:
         subject.note("looks so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
@@ -176,23 +187,23 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
     return [interval_finding({path: conclude(seen) for path, seen in looks.items()}, authority_of(origin))]
 
 
-def last_signed(found: Mapping[str, Optional[Seen]], most: int) -> List[str]:
+def last_signed(found: Mapping[str, Optional[SeenRevision]], most: int) -> List[str]:
     """Return the repositories that were signed last: those that change most often; none that was not seen."""
     signed = {path: seen.signed_at for path, seen in found.items() if seen is not None}
     return sorted(signed, key=lambda path: -signed[path])[:most]
 
 
-def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[Seen]]:
+def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[SeenRevision]]:
     once = Budget(Cost(1, len(paths) * 2 * MAX_REPOMD_BYTES), LOOK_SECONDS)
     subject.budget.connect()
     try:
-        with conversation(subject._replace(budget=once), subject.others_network if is_other else None) as client:
+        with session(subject._replace(budget=once), subject.others_network if is_other else None) as client:
             answers = ask_place(client, subject._replace(budget=once), root, paths)
     except (MirrorsError, OverBudget):
         answers = {}
     subject.budget.receive(once.spent.bytes)
     snapshots = {path: answers[path].snapshot if path in answers else None for path in paths}
-    return {path: Seen(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
+    return {path: SeenRevision(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
 
 
 def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
@@ -217,14 +228,14 @@ def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
     return Finding(INTERVAL, verdict, tuple(evidence), SYNC_MEND if verdict == PROBLEM else "", values)
 
 
-def span_words(span: Span) -> str:
+def span_words(span: IntervalSpan) -> str:
     """Word a span of time, e.g. "10 min to 15 min"."""
     if span.most is None:
         return "more than {}".format(duration(int(span.least)))
     return "{} to {}".format(duration(int(span.least)), duration(int(span.most)))
 
 
-def interval_check(options: Options, clock: Callable[[], float], sleep: Callable[[float], None]) -> Check:
+def interval_check(options: AuditOptions, clock: Callable[[], float], sleep: Callable[[float], None]) -> Check:
     """Return the entry of the table of checks: what it costs depends on how long it takes.
 
     Args:

@@ -9,9 +9,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import Answer, Client
+from ...net.fetch import HttpSession, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
-from .client import conversation, fetch, patience_of
+from .client import fetch, patience_of, session
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "http"
@@ -26,10 +26,10 @@ _RANGES = "nginx: max_ranges must not be 0; Apache: no MaxRanges none; a cache b
 class Answers(NamedTuple):
     """What the requests gave, each None where it failed; ``problems`` says why."""
 
-    whole: Answer
+    whole: Response
     connections: int  # that two requests took
-    head: Optional[Answer]
-    part: Optional[Answer]
+    head: Optional[Response]
+    part: Optional[Response]
     problems: Dict[str, str]  # by "head" and "part"
 
 
@@ -37,17 +37,17 @@ def examine(subject: Subject) -> List[Finding]:
     """Ask for the newest repomd.xml in four ways."""
     url = subject.url + subject.repositories[-1] + REPOMD
     whole, connections = _twice(subject, url)
-    with conversation(subject) as client:
+    with session(subject) as client:
         head, no_head = _head(client, subject, url)
-    with conversation(subject) as client:
+    with session(subject) as client:
         part, no_part = _part(client, subject, url)
     found = Answers(whole, connections, head, part, {"head": no_head, "part": no_part})
     return [judge_range(found), judge_keep_alive(found), judge_head(found), judge_headers(found, subject.now)]
 
 
-def _twice(subject: Subject, url: str) -> Tuple[Answer, int]:
+def _twice(subject: Subject, url: str) -> Tuple[Response, int]:
     """Fetch a file twice; return it and how many connections that took."""
-    with conversation(subject) as client:
+    with session(subject) as client:
         whole = fetch(client, subject, url, MAX_REPOMD_BYTES)
         try:
             fetch(client, subject, url, MAX_REPOMD_BYTES)
@@ -57,14 +57,14 @@ def _twice(subject: Subject, url: str) -> Tuple[Answer, int]:
         return whole, client.connections
 
 
-def _head(client: Client, subject: Subject, url: str) -> Tuple[Optional[Answer], str]:
+def _head(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Response], str]:
     try:
         return client.get(url, patience_of(subject).limits(MAX_REPOMD_BYTES), method="HEAD"), ""
     except FetchError as error:
         return None, "{}: {}".format(error.reference, error.what)
 
 
-def _part(client: Client, subject: Subject, url: str) -> Tuple[Optional[Answer], str]:
+def _part(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Response], str]:
     try:
         return fetch(client, subject, url, MAX_REPOMD_BYTES, {"Range": "bytes={}-{}".format(*PART)}, accept=(200, 206)), ""
     except FetchError as error:

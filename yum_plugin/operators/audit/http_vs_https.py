@@ -4,10 +4,10 @@ from typing import List, NamedTuple, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import Answer, Client
+from ...net.fetch import HttpSession, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of
-from .client import REDIRECTS, conversation, fetch
+from .client import REDIRECTS, fetch, session
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "http-and-https"
@@ -38,17 +38,17 @@ def examine(subject: Subject) -> List[Finding]:
 
 def _ask(subject: Subject, url: str) -> Said:
     try:
-        with conversation(subject) as client:
+        with session(subject) as client:
             return _said(_answer(client, subject, url))
     except FetchError as error:
         return Said(problem="{}: {}".format(error.reference, error.what))
 
 
-def _answer(client: Client, subject: Subject, url: str) -> Answer:
+def _answer(client: HttpSession, subject: Subject, url: str) -> Response:
     return fetch(client, subject, url, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
 
 
-def _said(answer: Answer) -> Said:
+def _said(answer: Response) -> Said:
     if answer.status != 200:
         return Said(location=answer.headers.get("location", "nowhere"))
     return Said(hashlib.sha256(answer.body).hexdigest())

@@ -5,13 +5,13 @@ The list signs names and contents, not sizes: those are compared with the origin
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ...trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
 from ...trust.digest import DigestChecker
 from ...trust.openpgp import verify_detached
 from ...verify.files import SUMS_NAME
-from .client import conversation, fetch, patience_of
+from .client import fetch, patience_of, session
 from .inventory import Presence, compare, told
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, Subject
@@ -45,7 +45,7 @@ class Folder(NamedTuple):
     presence: Optional[Presence] = None
 
 
-def read_sums(client: Client, subject: Subject, root: str, folder: str) -> Sums:
+def read_sums(client: HttpSession, subject: Subject, root: str, folder: str) -> Sums:
     """Fetch a list of checksums and prove it.
 
     Args:
@@ -73,14 +73,14 @@ def check_images(subject: Subject) -> List[Finding]:
     """Look whether everything that the signed lists name is there."""
     if not subject.keys:
         return [Finding(CHECK, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
-    with conversation(subject) as client:
+    with session(subject) as client:
         found = [_look(client, subject, folder) for folder in FOLDERS]
         wanted = _origin_view(subject, found)
         found = [_with_presence(client, subject, each, wanted) for each in found if each.folder in wanted or each.sums]
     return [judge(found, subject.options.yes)]
 
 
-def _look(client: Client, subject: Subject, folder: str) -> Folder:
+def _look(client: HttpSession, subject: Subject, folder: str) -> Folder:
     """Read a list; once more if it is not to be believed, for it may have been synced between list and signature."""
     error: Optional[MirrorsError] = None
     for _ in range(2):
@@ -108,7 +108,7 @@ def _origin_view(subject: Subject, found: List[Folder]) -> Dict[str, _Origin]:
         return views
     root = subject.settings.fallbacks[0]
     try:
-        with conversation(subject, subject.others_network) as client:
+        with session(subject, subject.others_network) as client:
             for folder in FOLDERS:
                 try:
                     sums = read_sums(client, subject, root, folder)
@@ -122,7 +122,7 @@ def _origin_view(subject: Subject, found: List[Folder]) -> Dict[str, _Origin]:
     return views
 
 
-def _sizes(client: Client, subject: Subject, root: str, sums: Sums) -> Dict[str, Optional[int]]:
+def _sizes(client: HttpSession, subject: Subject, root: str, sums: Sums) -> Dict[str, Optional[int]]:
     sizes = {}
     for name in list(sums.sums)[:MAX_NAMES]:
         path = sums.folder + name
@@ -132,7 +132,7 @@ def _sizes(client: Client, subject: Subject, root: str, sums: Sums) -> Dict[str,
     return sizes
 
 
-def _with_presence(client: Client, subject: Subject, found: Folder, views: Dict[str, _Origin]) -> Folder:
+def _with_presence(client: HttpSession, subject: Subject, found: Folder, views: Dict[str, _Origin]) -> Folder:
     if found.sums is None:
         return found
     view = views.get(found.folder)
@@ -184,7 +184,7 @@ def _judge_folder(each: Folder) -> Tuple[str, List[str]]:
 def check_image_bytes(subject: Subject) -> List[Finding]:
     """Read every image that the signed lists name."""
     evidence, wrong = [], {}
-    with conversation(subject) as client:
+    with session(subject) as client:
         for found in [_look(client, subject, folder) for folder in FOLDERS]:
             for name, digest in list(found.sums.sums.items())[:MAX_NAMES] if found.sums else []:
                 path = found.folder + name
@@ -200,7 +200,7 @@ def check_image_bytes(subject: Subject) -> List[Finding]:
     return [Finding(BYTES, verdict, tuple(evidence), SYNC_COMMAND if wrong else "", values)]
 
 
-def _read_image(client: Client, subject: Subject, path: str, digest: str) -> str:
+def _read_image(client: HttpSession, subject: Subject, path: str, digest: str) -> str:
     """Read an image to its end; return what became of it."""
     checker, received = DigestChecker("sha256", digest), 0
     with client.open(subject.url + path, patience_of(subject).limits(MAX_IMAGE_BYTES)) as stream:

@@ -19,7 +19,7 @@ _TITLE = re.compile(r"\s*Index of /")
 _SIZE = re.compile(r"\d{2,4}-\w{2,3}-\d{2,4}\s+\d{2}:\d{2}(?::\d{2})?\s+(\d{1,15})(?=\s|\Z)")
 
 
-class Listed(NamedTuple):
+class IndexEntry(NamedTuple):
     """A name on such a page."""
 
     name: str  # one segment of a path, not encoded; bytes that are no UTF-8 as surrogates
@@ -27,7 +27,7 @@ class Listed(NamedTuple):
     size: Optional[int]  # bytes; None: not told, or only roughly
 
 
-class _Reader(HtmlReader):
+class _IndexReader(HtmlReader):
     """Keeps the links, and the text that follows each."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Reader(HtmlReader):
             self.texts[-1] = ""  # the name itself may look like a date and a size
 
 
-def parse_index(body: bytes) -> List[Listed]:
+def parse_index(body: bytes) -> List[IndexEntry]:
     """Read the list of a folder.
 
     Args:
@@ -76,7 +76,7 @@ def parse_index(body: bytes) -> List[Listed]:
     Raises:
         FetchError: bad-answer: it is no such page; too-large: more than MAX_ENTRIES names.
     """
-    reader = _Reader()
+    reader = _IndexReader()
     try:
         reader.feed(body)
     except (etree.LxmlError, ValueError):
@@ -85,11 +85,11 @@ def parse_index(body: bytes) -> List[Listed]:
         raise FetchError("bad-answer", "the page is no list of a folder that we read")
     if reader.is_full:
         raise FetchError("too-large", "more than {} names in one folder".format(MAX_ENTRIES))
-    found: Dict[str, Listed] = {}
+    found: Dict[str, IndexEntry] = {}
     for href, text in zip(reader.hrefs, reader.texts):
         name = unquote(href[:-1] if href.endswith("/") else href, errors="surrogateescape")
         if "?" in href or "#" in href or "/" in name or name in ("", ".", "..") or "://" in href:
             continue
         size = _SIZE.search(text)
-        found.setdefault(name, Listed(name, href.endswith("/"), int(size.group(1)) if size else None))
+        found.setdefault(name, IndexEntry(name, href.endswith("/"), int(size.group(1)) if size else None))
     return list(found.values())

@@ -7,13 +7,13 @@ was not found at that location".
 """
 from typing import List, Sequence, Tuple
 
-from .certificates import Certificate, is_self_signed
-from .chain_building import EXPIRED, Outcome, any_path, openssl_path
+from .certificates import ChainCertificate, is_self_signed
+from .chain_building import EXPIRED, ChainOutcome, any_path, openssl_path
 from .model import OK, PROBLEM, UNKNOWN, Finding
 
 CHECK = "lets-encrypt"
 # Roots that clients of old still have and today's stores do not: known by name. Let's Encrypt's own announcement.
-DST_ROOT_CA_X3 = Certificate(
+DST_ROOT_CA_X3 = ChainCertificate(
     "cn=dst root ca x3,o=digital signature trust co.", "cn=dst root ca x3,o=digital signature trust co.",
     "DST Root CA X3", "DST Root CA X3", not_before=970348339, not_after=1633010475)
 _LETS_ENCRYPT = ("o=let's encrypt", "o=internet security research group")
@@ -24,7 +24,7 @@ _OTHER = ("serve only what leads to a valid root, without {}\n"
           "nginx: the file of ssl_certificate; Apache: the file of SSLCertificateFile")
 
 
-def judge_clients(served: Sequence[Certificate], roots: Sequence[Certificate], now: int, host: str) -> Finding:
+def judge_clients(served: Sequence[ChainCertificate], roots: Sequence[ChainCertificate], now: int, host: str) -> Finding:
     """Say who accepts a chain.
 
     Args:
@@ -51,28 +51,28 @@ def judge_clients(served: Sequence[Certificate], roots: Sequence[Certificate], n
     return Finding(CHECK, PROBLEM, evidence, _mend(installer, served, host), values)
 
 
-def with_roots_of_old(roots: Sequence[Certificate]) -> List[Certificate]:
+def with_roots_of_old(roots: Sequence[ChainCertificate]) -> List[ChainCertificate]:
     """Add the roots of old, unless the store has one of the same name."""
     known = {root.subject for root in roots}
     return list(roots) + [root for root in (DST_ROOT_CA_X3,) if root.subject not in known]
 
 
-def _is_lets_encrypt(served: Sequence[Certificate]) -> bool:
+def _is_lets_encrypt(served: Sequence[ChainCertificate]) -> bool:
     return any(sign in name for each in served for name in (each.subject, each.issuer) for sign in _LETS_ENCRYPT)
 
 
-def _ends_in_an_expired_root(outcome: Outcome) -> bool:
+def _ends_in_an_expired_root(outcome: ChainOutcome) -> bool:
     """The trap itself, which would still be there when the rest is mended."""
     return outcome.code == EXPIRED and outcome.culprit is not None and is_self_signed(outcome.culprit)
 
 
-def _mend(installer: Outcome, served: Sequence[Certificate], host: str) -> str:
+def _mend(installer: ChainOutcome, served: Sequence[ChainCertificate], host: str) -> str:
     if _is_lets_encrypt(served):
         return _CERTBOT.format(host)
-    last: Tuple[Certificate, ...] = installer.path[-1:]
+    last: Tuple[ChainCertificate, ...] = installer.path[-1:]
     return _OTHER.format(last[0].name if installer.code == EXPIRED and last else "the rest")
 
 
-def _words(outcome: Outcome) -> str:
+def _words(outcome: ChainOutcome) -> str:
     way = " <- ".join(each.name for each in outcome.path)
     return "{}: {}".format("REFUSED, {}".format(outcome.words) if outcome.code else "accepted", way)

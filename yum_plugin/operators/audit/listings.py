@@ -10,10 +10,10 @@ from random import Random
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from ...errors import FetchError
-from ...net.fetch import Client
-from ..rsync import Bounds, Entry, listing, parse_address
+from ...net.fetch import HttpSession
+from ..rsync import RsyncEntry, RsyncLimits, listing, parse_address
 from .client import fetch, patience_of
-from .indexpage import MAX_PAGE_BYTES, Listed, parse_index
+from .indexpage import MAX_PAGE_BYTES, IndexEntry, parse_index
 from .inventory import FILE, FOLDER, LINK, Holding
 from .model import OverBudget, Subject
 
@@ -66,19 +66,19 @@ def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
     Raises:
         OverBudget: there may be no other connection. UsageError, while it is iterated: there is no rsync program.
     """
-    bounds = Bounds(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
+    bounds = RsyncLimits(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
     subject.budget.connect()
     return Listing(RSYNC, _entries(subject, listing(parse_address(subject.rsync_url), bounds)))
 
 
-def _entries(subject: Subject, entries: Iterator[Entry]) -> Iterator[Holding]:
+def _entries(subject: Subject, entries: Iterator[RsyncEntry]) -> Iterator[Holding]:
     with contextlib.closing(cast(Any, entries)):  # rsync ends when its names are not wanted any more
         for entry in entries:
             subject.budget.receive(len(entry.path) + WIRE_BYTES)
             yield Holding(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
 
 
-def by_http(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Listing:
+def by_http(client: HttpSession, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Listing:
     """List by index pages, or where there are none by HEAD.
 
     Args:
@@ -93,7 +93,7 @@ def by_http(client: Client, subject: Subject, wanted: Mapping[str, Optional[int]
     return by_head(client, subject, sample_of(wanted, MAX_HEADS, random))
 
 
-def by_head(client: Client, subject: Subject, paths: Sequence[str]) -> Listing:
+def by_head(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Listing:
     """Ask for files by their names."""
     return Listing(HEAD, _headed(client, subject, paths), tuple(paths))
 
@@ -104,7 +104,7 @@ def sample_of(paths: Iterable[str], most: int, random: Random) -> List[str]:
     return everything if len(everything) <= most else sorted(random.sample(everything, most))
 
 
-def _has_index(client: Client, subject: Subject, folder: str) -> bool:
+def _has_index(client: HttpSession, subject: Subject, folder: str) -> bool:
     try:
         _page(client, subject, folder)
     except FetchError as error:
@@ -114,11 +114,11 @@ def _has_index(client: Client, subject: Subject, folder: str) -> bool:
     return True
 
 
-def _page(client: Client, subject: Subject, folder: str) -> List[Listed]:
+def _page(client: HttpSession, subject: Subject, folder: str) -> List[IndexEntry]:
     return parse_index(fetch(client, subject, "{}{}/".format(subject.url, folder), MAX_PAGE_BYTES).body)
 
 
-def _indexed(client: Client, subject: Subject, folders: List[str], wanted: Mapping[str, Optional[int]]) -> Iterator[Holding]:
+def _indexed(client: HttpSession, subject: Subject, folders: List[str], wanted: Mapping[str, Optional[int]]) -> Iterator[Holding]:
     """List folders; where a server lists some and not others, ask for the files of the latter by name."""
     for number, folder in enumerate(folders):
         subject.note("folder {} of {}: {}".format(number + 1, len(folders), folder))
@@ -135,7 +135,7 @@ def _indexed(client: Client, subject: Subject, folders: List[str], wanted: Mappi
             yield Holding(path, FOLDER if item.is_folder else FILE, item.size)
 
 
-def _headed(client: Client, subject: Subject, paths: Sequence[str]) -> Iterator[Holding]:
+def _headed(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Iterator[Holding]:
     for number, path in enumerate(paths):
         subject.note("file {} of {}: {}".format(number + 1, len(paths), path))
         answer = client.get(subject.url + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
@@ -149,7 +149,7 @@ def size_in(headers: Dict[str, str]) -> Optional[int]:
     return int(text) if text.isdigit() and len(text) < 16 else None
 
 
-class Held(NamedTuple):
+class HeldListing(NamedTuple):
     """What of a listing was kept."""
 
     sizes: Dict[str, Optional[int]]  # of the paths that are wanted: bytes, None where not told
@@ -184,6 +184,6 @@ class Sorter:
                     self._others.append(home)
             yield holding
 
-    def held(self) -> Held:
+    def held(self) -> HeldListing:
         """Return what was remembered."""
-        return Held(self._sizes, tuple(self._others))
+        return HeldListing(self._sizes, tuple(self._others))

@@ -81,7 +81,7 @@ class Budget:
             raise OverBudget("it may receive {} bytes".format(self.cap.bytes))
 
 
-class Options(NamedTuple):
+class AuditOptions(NamedTuple):
     """What was asked for beyond the plain audit."""
 
     bandwidth: bool = False
@@ -112,7 +112,7 @@ class Subject(NamedTuple):
     keys_problem: str  # why ``keys`` is empty
     repositories: Tuple[str, ...]  # paths below the root, each ending in "/"
     settings: Settings
-    options: Options
+    options: AuditOptions
     now: int  # seconds since 1970
     budget: Budget  # of the check that is under way
     also_url: str = ""  # the same root by the other scheme; "": it is not known where

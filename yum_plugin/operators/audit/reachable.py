@@ -6,7 +6,7 @@ from ...errors import FetchError
 from ...model import REPOMD
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import clean_base_url
-from .client import REDIRECTS, conversation, fetch
+from .client import REDIRECTS, fetch, session
 from .model import OK, PROBLEM, SYNC_COMMAND, Cost, Finding, Subject
 
 CHECK = "mirror"
@@ -66,7 +66,7 @@ def _ask(subject: Subject) -> List[Tuple[str, str]]:
         FetchError: the server does not speak HTTP, or sends elsewhere.
     """
     found = []
-    with conversation(subject) as client:
+    with session(subject) as client:
         for path in subject.repositories:
             try:
                 answer = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)

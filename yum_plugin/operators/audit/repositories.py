@@ -12,9 +12,9 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...util.urls import authority_of
-from .client import conversation, fetch, patience_of
+from .client import fetch, patience_of, session
 from .indexpage import parse_index
 from .inventory import examples, told
 from .listings import STATUSES
@@ -58,7 +58,7 @@ def discover(subject: Subject) -> Discovered:
     note = "there is no origin: fallbacks= in the .conf is empty" if not origin else ""
     if origin:
         try:
-            with conversation(subject, subject.others_network) as client:
+            with session(subject, subject.others_network) as client:
                 if not named:
                     candidates += [path for path in _listed(client, subject, origin) if path not in candidates]
                 there = _present(client, subject, origin, candidates[:MAX_REPOSITORIES])[0]
@@ -67,7 +67,7 @@ def discover(subject: Subject) -> Discovered:
             note = "" if there else "the origin {} has none of them".format(authority_of(origin))
         except FetchError as error:
             note = "the origin was not reached: {}: {}".format(error.reference, error.what)
-    with conversation(subject) as client:
+    with session(subject) as client:
         held, failed = _present(client, subject, subject.url, candidates[:MAX_REPOSITORIES])
     examined = tuple(path for path in held if path not in unsigned)
     finding = judge(there, held, failed, note)
@@ -76,7 +76,7 @@ def discover(subject: Subject) -> Discovered:
     return Discovered(subject._replace(repositories=examined or subject.repositories), finding)
 
 
-def _listed(client: Client, subject: Subject, origin: str) -> List[str]:
+def _listed(client: HttpSession, subject: Subject, origin: str) -> List[str]:
     """Read rule 3's folders off the origin's index pages; none where there are no such pages."""
     found: List[str] = []
     for release in _folders(client, subject, origin + "8/"):
@@ -86,7 +86,7 @@ def _listed(client: Client, subject: Subject, origin: str) -> List[str]:
     return found
 
 
-def _folders(client: Client, subject: Subject, url: str) -> List[str]:
+def _folders(client: HttpSession, subject: Subject, url: str) -> List[str]:
     try:
         return [item.name for item in parse_index(fetch(client, subject, url, MAX_PAGE_BYTES).body) if item.is_folder]
     except FetchError as error:
@@ -95,7 +95,7 @@ def _folders(client: Client, subject: Subject, url: str) -> List[str]:
         raise
 
 
-def _present(client: Client, subject: Subject, root: str, paths: Sequence[str],
+def _present(client: HttpSession, subject: Subject, root: str, paths: Sequence[str],
              name: str = REPOMD) -> Tuple[List[str], Dict[str, str]]:
     """Ask for a file of each repository; return those that have it, and of the others what was said but "not found"."""
     found: List[str] = []

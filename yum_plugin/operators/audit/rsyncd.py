@@ -7,7 +7,7 @@ import tempfile
 from typing import List, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
-from ..rsync import Address, Bounds, Entry, listing, parse_address, running
+from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, running
 from .inventory import examples
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 
@@ -24,15 +24,15 @@ _MEANINGS = {
     "unreachable": "it does not answer",
     "timed-out": "it accepts connections and says nothing",
     "bad-answer": "what answers is no rsync daemon, or refuses to list",
-    "truncated": "it ends the conversation early",
+    "truncated": "it ends the session early",
 }
 
 
-def bounds_of(subject: Subject, seconds: float) -> Bounds:
+def bounds_of(subject: Subject, seconds: float) -> RsyncLimits:
     """Return what one run may cost."""
     silent = max(1, int(subject.settings.connect_timeout + subject.settings.read_timeout))
-    return Bounds(connect_seconds=silent, silent_seconds=silent, seconds=max(1.0, min(seconds, subject.budget.seconds_left)),
-                  max_entries=MAX_TOP_ENTRIES)
+    return RsyncLimits(connect_seconds=silent, silent_seconds=silent, seconds=max(1.0, min(seconds, subject.budget.seconds_left)),
+                       max_entries=MAX_TOP_ENTRIES)
 
 
 def check_rsync(subject: Subject) -> List[Finding]:
@@ -67,7 +67,7 @@ def listing_failed(error: FetchError) -> Finding:
                    {"reference": error.reference})
 
 
-def judge_top(entries: Sequence[Entry], url: str) -> Finding:
+def judge_top(entries: Sequence[RsyncEntry], url: str) -> Finding:
     """Judge what lies at the top of a module."""
     names = [entry.path for entry in entries]
     values = {"entries": len(entries)}
@@ -87,7 +87,7 @@ def judge_top(entries: Sequence[Entry], url: str) -> Finding:
     return Finding(CHECK, WARNING if missing or writable else OK, tuple(evidence), "chmod o-w" if writable else "", values)
 
 
-def _check_uploads(subject: Subject, address: Address) -> List[Finding]:
+def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
     """Really try to upload an empty file with a name that nobody else has; take it away again if it was accepted."""
     name = ".xcpng-mirrors-audit-{}".format(os.urandom(8).hex())
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def judge_refusal(error: MirrorsError) -> Finding:
     return Finding(UPLOADS, UNKNOWN, ("{}: {}".format(error.reference, error.what),))
 
 
-def _accepted(subject: Subject, address: Address, name: str) -> Finding:
+def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
     """Remove what was uploaded: an empty folder is synced to the module, and this name alone is not protected."""
     left = ""
     with tempfile.TemporaryDirectory() as empty:

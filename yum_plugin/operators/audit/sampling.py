@@ -3,7 +3,7 @@ from random import Random
 from typing import List, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ...trust.primary import PrimaryPackage
 from .client import patience_of
@@ -42,7 +42,7 @@ def pick(contents: Sequence[Content], random: Random, room_bytes: int, most: int
     return chosen
 
 
-def verify(client: Client, subject: Subject, picked: Picked) -> int:
+def verify(client: HttpSession, subject: Subject, picked: Picked) -> int:
     """Fetch one package and prove it; nothing of it is kept.
 
     Returns:
@@ -65,7 +65,7 @@ def verify(client: Client, subject: Subject, picked: Picked) -> int:
     return received
 
 
-def check_sample(client: Client, subject: Subject, contents: Sequence[Content], room_bytes: int) -> Finding:
+def check_sample(client: HttpSession, subject: Subject, contents: Sequence[Content], room_bytes: int) -> Finding:
     """Verify a sample; what went wrong with each is told."""
     total = sum(len(content.packages) for content in contents)
     chosen = pick(contents, Random(subject.options.seed), room_bytes)

@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror
-from ...net.fetch import Client
+from ...net.fetch import HttpSession
 from ...resolve.probe import ask_repomd
 from ...trust.digest import DigestChecker
 from ...trust.metadata import RepomdProver
@@ -16,7 +16,7 @@ from .inventory import Content
 from .model import Subject
 
 
-class Reading(NamedTuple):
+class MetadataReading(NamedTuple):
     """What was read of the metadata of all repositories."""
 
     contents: Tuple[Content, ...]  # of those whose repomd.xml is proven; without packages if the primary metadata is not
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     unread: Tuple[Tuple[str, int], ...]  # path and bytes of those that were not read, for they would take too much
 
 
-def read_all(client: Client, subject: Subject, room_bytes: int) -> Reading:
+def read_all(client: HttpSession, subject: Subject, room_bytes: int) -> MetadataReading:
     """Read and verify the metadata of every repository of the subject.
 
     Args:
@@ -34,17 +34,17 @@ def read_all(client: Client, subject: Subject, room_bytes: int) -> Reading:
         subject: with keys.
         room_bytes: what metadata files beside repomd.xml and primary may take in all; the smallest come first.
     """
-    reader = _Reader(client, subject)
+    reader = _SignedReader(client, subject)
     for path in subject.repositories:
         reader.read_repository(path)
     reader.read_rest(room_bytes)
-    return Reading(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
+    return MetadataReading(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
 
 
-class _Reader:
-    """Gathers what ``Reading`` has."""
+class _SignedReader:
+    """Gathers what ``MetadataReading`` has."""
 
-    def __init__(self, client: Client, subject: Subject) -> None:
+    def __init__(self, client: HttpSession, subject: Subject) -> None:
         self._client = client
         self._subject = subject
         self._prover = RepomdProver(subject.keys, subject.now)
@@ -96,13 +96,14 @@ class _Reader:
                 self.problems.append((path + file.href, error))
 
 
-def fetch_packages(client: Client, subject: Subject, path: str, file: RepomdFile) -> Tuple[PrimaryPackage, ...]:
+def fetch_packages(client: HttpSession, subject: Subject, path: str, file: RepomdFile) -> Tuple[PrimaryPackage, ...]:
     """Fetch and read a repository's primary metadata; arguments and errors as of ``fetch_metadata``."""
     raw = fetch_metadata(client, subject, path, file, file.size or MAX_PRIMARY_BYTES, keep=True)
     return tuple(read_primary(unpacked(raw, file.open_size or MAX_OPEN_BYTES)))
 
 
-def fetch_metadata(client: Client, subject: Subject, path: str, file: RepomdFile, max_bytes: int, keep: bool = False) -> bytes:
+def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: RepomdFile, max_bytes: int,
+                   keep: bool = False) -> bytes:
     """Fetch one file that repomd.xml names, and hold it against its size and checksum there.
 
     Args:
@@ -132,7 +133,7 @@ def fetch_metadata(client: Client, subject: Subject, path: str, file: RepomdFile
     return checker.finish()
 
 
-def still_serves(client: Client, subject: Subject, reading: Reading) -> List[str]:
+def still_serves(client: HttpSession, subject: Subject, reading: MetadataReading) -> List[str]:
     """Ask again for each repomd.xml.
 
     Returns:

@@ -12,22 +12,22 @@ MAX_LOOKS = 100000
 SYNC_SECONDS = 3600  # the documentation's prerequisite: at least hourly
 
 
-class Seen(NamedTuple):
+class SeenRevision(NamedTuple):
     """A signed repomd.xml at one place."""
 
     sha256: str
     signed_at: int  # seconds since 1970
 
 
-class Look(NamedTuple):
+class IntervalLook(NamedTuple):
     """What one look at one repository saw; None: nothing that can be believed."""
 
     at: float  # seconds since 1970
-    mirror: Optional[Seen]
-    origin: Optional[Seen]
+    mirror: Optional[SeenRevision]
+    origin: Optional[SeenRevision]
 
 
-class Span(NamedTuple):
+class IntervalSpan(NamedTuple):
     """A number of seconds that is known within bounds."""
 
     least: float
@@ -40,7 +40,7 @@ class Followed(NamedTuple):
     sha256: str
     published_at: float  # seconds since 1970, the earliest that it can have been
     seen_at: float  # seconds since 1970, when the origin was first seen with it
-    lag: Span
+    lag: IntervalSpan
     arrived: bool  # whether the mirror has it
 
 
@@ -48,12 +48,12 @@ class Watched(NamedTuple):
     """What the looks at one repository amount to."""
 
     publications: Tuple[Followed, ...]
-    intervals: Tuple[Span, ...]  # between one change at the mirror and the next
+    intervals: Tuple[IntervalSpan, ...]  # between one change at the mirror and the next
     looks: int
     unseen: int  # looks that saw nothing at the mirror
 
 
-def conclude(looks: Sequence[Look]) -> Watched:
+def conclude(looks: Sequence[IntervalLook]) -> Watched:
     """Make of the looks at one repository what can be said.
 
     Args:
@@ -63,19 +63,19 @@ def conclude(looks: Sequence[Look]) -> Watched:
         Publications in their order: those seen to happen, and the one that the mirror lacked at the first look.
     """
     changes = _changes([(look.at, look.mirror) for look in looks])
-    intervals = tuple(Span(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
+    intervals = tuple(IntervalSpan(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
     return Watched(tuple(_publications(looks)), intervals, len(looks), sum(look.mirror is None for look in looks))
 
 
-def _changes(seen: Sequence[Tuple[float, Optional[Seen]]]) -> List[Tuple[float, float]]:
+def _changes(seen: Sequence[Tuple[float, Optional[SeenRevision]]]) -> List[Tuple[float, float]]:
     """Return the times between which what is seen became another."""
     believed = [(at, each) for at, each in seen if each is not None]
     return [(before[0], after[0]) for before, after in zip(believed, believed[1:]) if before[1].sha256 != after[1].sha256]
 
 
-def _publications(looks: Sequence[Look]) -> List[Followed]:
+def _publications(looks: Sequence[IntervalLook]) -> List[Followed]:
     found = []
-    before: Optional[Look] = None
+    before: Optional[IntervalLook] = None
     for number, look in enumerate(looks):
         if look.origin is None:
             continue
@@ -88,29 +88,30 @@ def _publications(looks: Sequence[Look]) -> List[Followed]:
     return found
 
 
-def _is_newer(mirror: Optional[Seen], origin: Seen) -> bool:
+def _is_newer(mirror: Optional[SeenRevision], origin: SeenRevision) -> bool:
     return mirror is not None and mirror.signed_at > origin.signed_at
 
 
-def _follow(published: Seen, earliest: float, latest: float, looks: Sequence[Look]) -> Followed:
+def _follow(published: SeenRevision, earliest: float, latest: float, looks: Sequence[IntervalLook]) -> Followed:
     """Find when the mirror came to have what was published between two times; what it had later counts as well."""
     lacking_at = latest
     for look in looks:
         if look.mirror is None:
             continue
         if look.mirror.sha256 == published.sha256 or look.mirror.signed_at > published.signed_at:
-            return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), look.at - earliest), True)
+            return Followed(published.sha256, earliest, latest, IntervalSpan(max(0.0, lacking_at - latest), look.at - earliest),
+                            True)
         lacking_at = look.at
-    return Followed(published.sha256, earliest, latest, Span(max(0.0, lacking_at - latest), None), False)
+    return Followed(published.sha256, earliest, latest, IntervalSpan(max(0.0, lacking_at - latest), None), False)
 
 
-def worst_lag(watched: Sequence[Watched]) -> Optional[Span]:
+def worst_lag(watched: Sequence[Watched]) -> Optional[IntervalSpan]:
     """Return the longest lag of all, by its least bound and then by its most; None if nothing was published."""
     lags = [followed.lag for each in watched for followed in each.publications]
     return max(lags, key=lambda lag: (lag.least, float("inf") if lag.most is None else lag.most), default=None)
 
 
-def keeps_up(lag: Span) -> Optional[bool]:
+def keeps_up(lag: IntervalSpan) -> Optional[bool]:
     """Tell whether a mirror with this lag syncs often enough; None: it cannot be told from what was seen."""
     if lag.least > SYNC_SECONDS:
         return False
@@ -126,7 +127,8 @@ class Rhythm(NamedTuple):
     sleep: Callable[[float], None]
 
 
-def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable[[int, float], None]) -> Dict[str, List[Look]]:
+def watch(look: Callable[[], Mapping[str, IntervalLook]], rhythm: Rhythm, told: Callable[[int, float], None]) -> Dict[str,
+                                                                                                                      List[IntervalLook]]:
     """Look again and again; Ctrl-C, or a budget that is spent, ends it as the time's end does.
 
     Args:
@@ -138,7 +140,7 @@ def watch(look: Callable[[], Mapping[str, Look]], rhythm: Rhythm, told: Callable
         The looks at each repository.
     """
     began = rhythm.clock()
-    looks: Dict[str, List[Look]] = {}
+    looks: Dict[str, List[IntervalLook]] = {}
     try:
         for number in range(1, MAX_LOOKS + 1):
             for path, seen in look().items():

@@ -14,7 +14,7 @@ NEAR = 0.9  # of a line's nominal rate arrives as payload: headers of TCP, IP, E
 SKIPPED = 1  # samples at the start, while the congestion window still grows (RFC 5681, slow start)
 
 
-class Sample(NamedTuple):
+class ThroughputSample(NamedTuple):
     """One timed read."""
 
     bytes: int
@@ -36,7 +36,7 @@ class Speed(NamedTuple):
         return "enough" if self.bits_per_second >= NEAR * LEAST_BITS else "slow"
 
 
-def measure(samples: Sequence[Sample]) -> Optional[Speed]:
+def measure(samples: Sequence[ThroughputSample]) -> Optional[Speed]:
     """Judge samples.
 
     Args:

@@ -16,13 +16,13 @@ from ...net.tls_chain import finished_chain, served_chain, store_of
 from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
-from .certificates import Certificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
+from .certificates import ChainCertificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
 from .chain_building import OK as VALID
-from .client import conversation, patience_of
+from .client import patience_of, session
 from .letsencrypt import judge_clients
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
-from .tls_versions import OFFERED, SILENT, Offer, offers
+from .tls_versions import OFFERED, SILENT, TlsOffer, offers
 
 CERTIFICATE, CHAIN, VERSIONS = "https", "chain", "tls-versions"
 COST = Cost(4, MAX_REPOMD_BYTES)
@@ -78,7 +78,7 @@ def _unnamed(check: str, subject: Subject) -> Finding:
 def _handshake(subject: Subject, url: str) -> Optional[FetchError]:
     """Do as any careful client does, with every check; return what it says."""
     try:
-        with conversation(subject, subject.others_network) as client:
+        with session(subject, subject.others_network) as client:
             with client.open(url + subject.repositories[0] + REPOMD, patience_of(subject).limits(MAX_REPOMD_BYTES),
                              accept=tuple(range(200, 600))):
                 return None
@@ -107,7 +107,7 @@ def _hidden(check: str, url: str) -> Finding:
     return Finding(check, UNKNOWN, ("the chain was not seen: the server wants TLS 1.3, this Python is older than 3.10",), command)
 
 
-def told_apart(error: FetchError, chain: Sequence[Certificate], store: Sequence[Certificate], now: int) -> FetchError:
+def told_apart(error: FetchError, chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int) -> FetchError:
     """Say why a certificate is refused where ssl itself does not (Python 3.6 gives no reason).
 
     Args:
@@ -126,7 +126,7 @@ def told_apart(error: FetchError, chain: Sequence[Certificate], store: Sequence[
     return error
 
 
-def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Certificate], now: int) -> Finding:
+def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[ChainCertificate], now: int) -> Finding:
     """Judge the leaf and what a careful client said.
 
     Args:
@@ -152,7 +152,7 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cer
     return Finding(CERTIFICATE, verdict, tuple(evidence), mend, values)
 
 
-def _leaf_words(leaf: Certificate, host: str, left: int) -> List[str]:
+def _leaf_words(leaf: ChainCertificate, host: str, left: int) -> List[str]:
     ends = "ends" if left >= 0 else "ended"
     when = "in {}".format(duration(left)) if left >= 0 else "{} ago".format(duration(-left))
     day = time.strftime("%Y-%m-%d", time.gmtime(leaf.not_after))
@@ -162,7 +162,7 @@ def _leaf_words(leaf: Certificate, host: str, left: int) -> List[str]:
     return words
 
 
-def judge_chain(chain: Sequence[Certificate], unreadable: int, store: Sequence[Certificate], host: str) -> Finding:
+def judge_chain(chain: Sequence[ChainCertificate], unreadable: int, store: Sequence[ChainCertificate], host: str) -> Finding:
     """Judge a chain as it was served: complete, in order, nothing superfluous, nothing weak.
 
     Args:
@@ -190,13 +190,13 @@ def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _weak(chain: Sequence[Certificate]) -> List[Fault]:
+def _weak(chain: Sequence[ChainCertificate]) -> List[Fault]:
     """A root is believed for itself, whatever has signed it."""
     return [Fault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
             if each.weakness and not (is_self_issued(each) and each is not chain[0])]
 
 
-def _misplaced(chain: Sequence[Certificate]) -> List[Fault]:
+def _misplaced(chain: Sequence[ChainCertificate]) -> List[Fault]:
     """Each certificate must certify the one before it (RFC 5246 section 7.4.2), and a root is superfluous there."""
     faults = []
     for place, each in enumerate(chain):
@@ -208,7 +208,7 @@ def _misplaced(chain: Sequence[Certificate]) -> List[Fault]:
     return faults
 
 
-def _incomplete(chain: Sequence[Certificate], store: Sequence[Certificate]) -> List[Fault]:
+def _incomplete(chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate]) -> List[Fault]:
     """Climb from the leaf as far as the chain leads: the last issuer must be a root that is known."""
     place, rest = chain[0], list(chain[1:])
     while not is_self_issued(place) and not any(is_issuer(root, place) for root in store):
@@ -231,7 +231,7 @@ def examine_versions(subject: Subject) -> List[Finding]:
     return [judge_versions(offers(lambda: _socket(subject, url), host_of(url), subject.settings.read_timeout))]
 
 
-def judge_versions(found: Tuple[Offer, ...]) -> Finding:
+def judge_versions(found: Tuple[TlsOffer, ...]) -> Finding:
     """Judge the versions: hosts of 8.x and their installer end at TLS 1.2, and 1.0 and 1.1 are deprecated (RFC 8996)."""
     states = {offer.name: offer.state for offer in found}
     evidence = ["{}: {}".format(name, state) for name, state in states.items()]

@@ -25,14 +25,14 @@ _SUITES = (0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0x009E, 0x009F, 0xC00
 _MAX_ANSWER_BYTES = 64 * 1024
 
 
-class Offer(NamedTuple):
+class TlsOffer(NamedTuple):
     """What a server says to one version."""
 
     name: str  # as in VERSIONS
     state: str  # OFFERED, REFUSED or SILENT
 
 
-def offers(connect: Callable[[], socket.socket], host: str, timeout_seconds: float) -> Tuple[Offer, ...]:
+def offers(connect: Callable[[], socket.socket], host: str, timeout_seconds: float) -> Tuple[TlsOffer, ...]:
     """Ask for each version, on a connection of its own, one after the other.
 
     Args:
@@ -43,7 +43,7 @@ def offers(connect: Callable[[], socket.socket], host: str, timeout_seconds: flo
     Returns:
         An offer for each of VERSIONS.
     """
-    return tuple(Offer(name, _ask(connect, client_hello(version, host, os.urandom(32)), version, timeout_seconds))
+    return tuple(TlsOffer(name, _ask(connect, client_hello(version, host, os.urandom(32)), version, timeout_seconds))
                  for name, version in VERSIONS)
 
 

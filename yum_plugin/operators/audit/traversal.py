@@ -8,7 +8,7 @@ Two proofs, each against a control of the same form that cannot be there:
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError
-from .client import conversation, patience_of
+from .client import patience_of, session
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "traversal"
@@ -22,7 +22,7 @@ MEND = ("nginx: end location and alias both in a slash, 'location /name/ { alias
         "Apache: 'AllowEncodedSlashes Off', no Alias without a final slash on both sides, and update the server")
 
 
-class Probe(NamedTuple):
+class TraversalProbe(NamedTuple):
     """One path that must not lead anywhere."""
 
     name: str
@@ -34,7 +34,7 @@ class Probe(NamedTuple):
 class Answered(NamedTuple):
     """What a probe and its control got; 0: no HTTP answer."""
 
-    probe: Probe
+    probe: TraversalProbe
     status: int
     control_status: int
 
@@ -49,17 +49,18 @@ class Answered(NamedTuple):
         return self.status == 200 and not self.leads_out
 
 
-def probes_for(base: str) -> List[Probe]:
+def probes_for(base: str) -> List[TraversalProbe]:
     """List the probes.
 
     Args:
         base: path of the mirror's root in its URL, beginning and ending in "/".
     """
-    probes = [Probe(step, base + step * DEPTH + TARGET, base + step * DEPTH + CONTROL) for step in STEPS]
+    probes = [TraversalProbe(step, base + step * DEPTH + TARGET, base + step * DEPTH + CONTROL) for step in STEPS]
     for name, start in (("//", base + "/"), ("a second URL", base + "file:///")):
-        probes.append(Probe(name, start + TARGET, start + CONTROL))
+        probes.append(TraversalProbe(name, start + TARGET, start + CONTROL))
     if base != "/":
-        probes.append(Probe("an alias without its slash", base[:-1] + "../", base[:-1] + "-xcpng-mirrors-audit../", (200, 403)))
+        probes.append(TraversalProbe("an alias without its slash", base[:-1] + "../", base[:-1] + "-xcpng-mirrors-audit../",
+                                     (200, 403)))
     return probes
 
 
@@ -77,9 +78,9 @@ def check_traversal(subject: Subject) -> List[Finding]:
     return [judge(answers, failed)]
 
 
-def _ask(subject: Subject, probe: Probe) -> Answered:
+def _ask(subject: Subject, probe: TraversalProbe) -> Answered:
     """Send a probe, and where something seems to be there its control; a server may close after a bad request."""
-    with conversation(subject) as client:
+    with session(subject) as client:
         limits = patience_of(subject).limits(0)
         status = client.get(subject.url, limits, accept=EVERYTHING, method="HEAD", target=probe.target).status
         control = 0

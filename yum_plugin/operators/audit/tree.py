@@ -6,14 +6,14 @@ from random import Random
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import FetchError, UsageError
-from ...net.fetch import Client
-from .client import conversation
+from ...net.fetch import HttpSession
+from .client import session
 from .inventory import Presence, compare, examples, told, wanted_files
-from .listings import HEAD, RSYNC, Held, Listing, Sorter, by_head, by_http, by_rsync, sample_of
+from .listings import HEAD, RSYNC, HeldListing, Listing, Sorter, by_head, by_http, by_rsync, sample_of
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, OverBudget, Subject
 from .sampling import CHECK as BYTES
 from .sampling import check_sample
-from .signed import Reading, read_all, still_serves
+from .signed import MetadataReading, read_all, still_serves
 from .unexpected_files import DOTFILE, EARLIER, WORDS, Stray, find_strays
 from .unexpected_files import UNKNOWN as UNKNOWN_NAMES
 
@@ -35,7 +35,7 @@ class Survey(NamedTuple):
     names: int  # how many
     presence: Presence
     strays: Tuple[Stray, ...]
-    held: Held
+    held: HeldListing
     problem: Optional[FetchError]  # why the list ended before its end
     sees_hidden: bool
     named: int  # files in all; fewer are wanted where only a sample was asked for
@@ -45,7 +45,7 @@ def check_tree(subject: Subject) -> List[Finding]:
     """Examine the tree."""
     if not subject.keys:
         return [Finding(PACKAGES, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
-    with conversation(subject) as client:
+    with session(subject) as client:
         reading = read_all(client, subject, ROOM_BYTES)
     wanted: Dict[str, Optional[int]] = {}
     for content in reading.contents:
@@ -57,16 +57,16 @@ def check_tree(subject: Subject) -> List[Finding]:
         surveys = _surveys(subject, wanted)
         moved = _moved(subject, reading) if any(not seen.presence.is_whole for seen in surveys) else []
         findings += [presence_finding(seen, moved) for seen in surveys] + [strays_finding(surveys[0])]
-        with conversation(subject) as client:
+        with session(subject) as client:
             findings.append(check_sample(client, subject, reading.contents, min(SAMPLE_BYTES, subject.budget.bytes_left)))
     except OverBudget as error:  # what was found until then is told
         findings.append(Finding(PACKAGES if len(findings) == 1 else BYTES, UNKNOWN, ("it was given up: {}".format(error),)))
     return findings
 
 
-def _moved(subject: Subject, reading: Reading) -> List[str]:
+def _moved(subject: Subject, reading: MetadataReading) -> List[str]:
     """Return the repositories that the mirror has changed since they were read."""
-    with conversation(subject) as client:
+    with session(subject) as client:
         return still_serves(client, subject, reading)
 
 
@@ -74,7 +74,7 @@ def _surveys(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Surv
     """Look at all names: by rsync, if there is one that answers, and then at a few of them by HTTP as well; else by HTTP."""
     surveys = _by_rsync(subject, wanted)
     random = Random(subject.options.seed)
-    with conversation(subject) as client:  # a new one: no server waits for the end of a long list
+    with session(subject) as client:  # a new one: no server waits for the end of a long list
         if surveys and surveys[0].names:
             some = by_head(client, subject, sample_of(wanted, CROSS_CHECKED, random))  # rsync may serve another tree
             return surveys + [survey(some, wanted, subject.repositories)]
@@ -94,7 +94,8 @@ def _by_rsync(subject: Subject, wanted: Mapping[str, Optional[int]]) -> List[Sur
     return [listed] if listed.names or listed.problem is None else []
 
 
-def _with_sizes(client: Client, subject: Subject, seen: Survey, wanted: Mapping[str, Optional[int]], random: Random) -> Survey:
+def _with_sizes(client: HttpSession, subject: Subject, seen: Survey, wanted: Mapping[str, Optional[int]],
+                random: Random) -> Survey:
     """Ask for the sizes of some files where the list tells none: Apache rounds them."""
     if not seen.presence.unsized:
         return seen
@@ -121,7 +122,7 @@ def survey(listing: Listing, wanted: Mapping[str, Optional[int]], repositories: 
                   listing.sees_hidden, len(wanted))
 
 
-def metadata_finding(reading: Reading) -> Finding:
+def metadata_finding(reading: MetadataReading) -> Finding:
     """Word what became of the metadata files."""
     evidence = ["{} repositories signed, {} metadata files verified".format(len(reading.contents), reading.verified)]
     evidence += told("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in reading.problems], 6)

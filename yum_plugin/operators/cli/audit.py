@@ -36,7 +36,20 @@ from ..audit import (
     tree,
 )
 from ..audit.application import Application, application, failing
-from ..audit.model import OK, PROBLEM, REPOSITORIES, UNKNOWN, WARNING, Budget, Check, Cost, Finding, Options, OverBudget, Subject
+from ..audit.model import (
+    OK,
+    PROBLEM,
+    REPOSITORIES,
+    UNKNOWN,
+    WARNING,
+    AuditOptions,
+    Budget,
+    Check,
+    Cost,
+    Finding,
+    OverBudget,
+    Subject,
+)
 from ..rsync import parse_address
 
 BIG_BYTES = 64 * 10**6  # a check that may take more is done with --yes only
@@ -149,7 +162,7 @@ def _subject(arguments: argparse.Namespace) -> Subject:
     if every < MIN_EVERY_SECONDS:
         raise UsageError("usage", "--every wants {} s at least".format(MIN_EVERY_SECONDS), where=arguments.every)
     seed = random.SystemRandom().randrange(MAX_SEED) if arguments.seed is None else arguments.seed
-    options = Options(arguments.bandwidth, _seconds(arguments.watch, "--watch"), every, seed, arguments.yes)
+    options = AuditOptions(arguments.bandwidth, _seconds(arguments.watch, "--watch"), every, seed, arguments.yes)
     # Straight: whoever looks through a proxy sees the proxy's addresses, certificates and manners.
     network = Network(proxy="", ssl_ca_cert=arguments.cacert)
     return Subject(url, rsync_url, network, network, keys, problem, paths or REPOSITORIES, settings, options, int(time.time()),

@@ -12,7 +12,7 @@ from ...state.history import Observation, address_family
 from ...util.files import write_whole
 from ..report.page import render_page
 from ..report.prometheus import render_prometheus
-from ..report.values import Finding, Report, RepositoryReport, Site, hint_of
+from ..report.values import MirrorFinding, MirrorSite, MirrorsReport, RepositoryReport, hint_of
 from .report_data import asked_report, remembered_report
 
 PROM_SUFFIX = ".prom"  # what the textfile collector reads; our file on its way to that name has another
@@ -77,7 +77,7 @@ def _write(path: str, text: str, quiet: bool) -> None:
         Console(sys.stderr).line("written: {}".format(printable(path)))
 
 
-def json_values(report: Report) -> Dict[str, Any]:
+def json_values(report: MirrorsReport) -> Dict[str, Any]:
     """Return a report for --json: times in UTC, durations in seconds."""
     return {"made_at": utc(report.made_at), "offline": report.offline, "version": report.version, "counts": report.counts(),
             "repositories": [_repository_values(each, report.made_at) for each in report.repositories],
@@ -91,7 +91,7 @@ def _repository_values(repository: RepositoryReport, now: int) -> Dict[str, Any]
             "resolved_at": _time(repository.resolved_at)}
 
 
-def site_values(site: Site) -> Dict[str, Any]:
+def site_values(site: MirrorSite) -> Dict[str, Any]:
     """Return a mirror for --json."""
     mirror = site.mirror
     return {"url": site.url, "authority": site.authority, "name": mirror.name, "country": mirror.country,
@@ -101,7 +101,7 @@ def site_values(site: Site) -> Dict[str, Any]:
             "repositories": [_finding_values(finding) for finding in site.findings]}
 
 
-def _finding_values(finding: Finding) -> Dict[str, Any]:
+def _finding_values(finding: MirrorFinding) -> Dict[str, Any]:
     return {"id": finding.repository, "url": finding.mirror.url, "state": finding.state, "reference": finding.reference or None,
             "detail": finding.detail, "hint": hint_of(finding.reference), "asked_at": _time(finding.asked_at),
             "lag_seconds": finding.lag_seconds, "first_byte_seconds": finding.first_byte_seconds, "revision": finding.revision,

@@ -6,18 +6,18 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ... import __version__
 from ...cli.common.console import Console
 from ...cli.common.host_options import NOTES, Host
-from ...cli.mirrors import Display, Row, View, ask_through, views_of
+from ...cli.mirrors import Display, MirrorsView, Row, ask_through, views_of
 from ...model import Mirror, Repository
-from ...net.fanout import Crew
-from ...net.fetch import Conversation
-from ...net.reachability import Ways
-from ...privsep.gateway import Reach
+from ...net.fanout import TaskPool
+from ...net.fetch import Session
+from ...net.reachability import Reachability
+from ...privsep.gateway import Gateway
 from ...resolve.outcome import observations_of
 from ...resolve.selection import rank_candidates
 from ...state.history import Observation
 from ...state.store import Memory, Record
 from ...util.urls import authority_of, clean_base_url, host_of
-from ..report.values import Finding, Report, RepositoryReport, Site, sites_of, state_of
+from ..report.values import MirrorFinding, MirrorSite, MirrorsReport, RepositoryReport, sites_of, state_of
 
 MOST_AT_ONCE = 24  # servers that are connected to
 
@@ -27,10 +27,10 @@ class Placed(NamedTuple):
 
     root: str  # URL
     authority: str
-    finding: Finding
+    finding: MirrorFinding
 
 
-def asked_report(host: Host, shown: bool) -> Report:
+def asked_report(host: Host, shown: bool) -> MirrorsReport:
     """Ask every mirror now, connect to each in every way, add what was seen to the history, and report.
 
     Args:
@@ -45,10 +45,10 @@ def asked_report(host: Host, shown: bool) -> Report:
         ways = _ways(reach, host, placed, shown)
     _keep(views, host, now)
     repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
-    return Report(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
+    return MirrorsReport(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
 
 
-def _placed(views: Sequence[View], host: Host, now: float) -> List[Placed]:
+def _placed(views: Sequence[MirrorsView], host: Host, now: float) -> List[Placed]:
     placed: List[Placed] = []
     for view in views:
         past = host.state.observed(view.repository.id, now)
@@ -58,7 +58,7 @@ def _placed(views: Sequence[View], host: Host, now: float) -> List[Placed]:
     return placed
 
 
-def remembered_report(host: Host) -> Report:
+def remembered_report(host: Host) -> MirrorsReport:
     """Report from the memory alone: nobody is asked, nothing written."""
     now = time.time()
     placed: List[Placed] = []
@@ -67,17 +67,17 @@ def remembered_report(host: Host) -> Report:
         memory = host.state.memory(repository.id)
         placed += _remembered(repository, memory, host, host.state.observed(repository.id, now))
         repositories.append(_remembered_repository(repository, memory, host))
-    return Report(int(now), True, __version__, tuple(repositories), sites_of(placed, {}))
+    return MirrorsReport(int(now), True, __version__, tuple(repositories), sites_of(placed, {}))
 
 
-def _keep(views: Sequence[View], host: Host, now: float) -> None:
+def _keep(views: Sequence[MirrorsView], host: Host, now: float) -> None:
     with host.state.locked(host.settings.deadline) as held:
         for view in views:
             if held and view.answer is not None:
                 host.state.observe(view.repository.id, observations_of(view.answer, now))
 
 
-def _ways(reach: Reach, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Ways]:
+def _ways(reach: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reachability]:
     """Connect to the servers of those that are asked at all."""
     urls = {each.authority: each.root for each in placed if each.finding.state not in ("excluded", "denied")}
     console = Console(sys.stderr)
@@ -94,8 +94,8 @@ def _ways(reach: Reach, host: Host, placed: Sequence[Placed], shown: bool) -> Di
             console.write("\r\x1b[K")
 
 
-def try_ways(reach: Reach, urls: Mapping[str, str], host: Host,
-             on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Ways]:
+def try_ways(reach: Gateway, urls: Mapping[str, str], host: Host,
+             on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Reachability]:
     """Try the ways to some servers, MOST_AT_ONCE side by side.
 
     Args:
@@ -108,29 +108,29 @@ def try_ways(reach: Reach, urls: Mapping[str, str], host: Host,
         How each is reached, by the same key; what could not be found out is not known.
     """
     network, seconds = host.repositories[0].network, host.settings.connect_timeout
-    crew, waiting, found = Crew(reach.open), list(urls.items()), {key: Ways() for key in urls}
+    task_pool, waiting, found = TaskPool(reach.open), list(urls.items()), {key: Reachability() for key in urls}
 
     def start(key: str, url: str) -> None:
-        def task(client: Conversation) -> Ways:
-            return reach.ways(client, url, network, seconds)
+        def task(client: Session) -> Reachability:
+            return reach.reachability(client, url, network, seconds)
 
-        crew.start(key, task, network, 3 * seconds + 1)
+        task_pool.start(key, task, network, 3 * seconds + 1)
 
     for item in waiting[:MOST_AT_ONCE]:
         start(*item)
     for done in range(1, len(waiting) + 1):
-        outcome = crew.next(4 * seconds + 1)
+        outcome = task_pool.next(4 * seconds + 1)
         if outcome is None:  # a system call hangs; what is known is told
             break
-        found[outcome.key] = outcome.value or Ways()
+        found[outcome.key] = outcome.value or Reachability()
         on_done(done)
         for item in waiting[MOST_AT_ONCE + done - 1:MOST_AT_ONCE + done]:
             start(*item)
-    crew.dismiss()
+    task_pool.dismiss()
     return found
 
 
-def place(repository: Repository, finding: Finding) -> Placed:
+def place(repository: Repository, finding: MirrorFinding) -> Placed:
     """Say which mirror a finding belongs to: its root is the repository's base without the repository's path."""
     url, path = finding.mirror.url, repository.path
     root = url[:-len(path)] if path and url.endswith("/" + path) else url
@@ -142,18 +142,18 @@ def of_url(url: str, observations: Sequence[Observation]) -> Tuple[Observation, 
     return tuple(each for each in observations if each.url == url)
 
 
-def _asked(view: View, row: Row, memory: Memory, observations: Sequence[Observation], now: int) -> Placed:
+def _asked(view: MirrorsView, row: Row, memory: Memory, observations: Sequence[Observation], now: int) -> Placed:
     url = row.mirror.url
     probe, record = view.probes.get(url), memory.records.get(url)
     served = probe.snapshot if probe is not None else None
     lag = 0 if row.state == "ok" else row.lag_seconds
-    return place(view.repository, Finding(
+    return place(view.repository, MirrorFinding(
         view.repository.id, row.mirror, row.state, row.reference, row.detail, now if probe is not None else None, lag,
         row.first_byte_seconds, row.certificate_expires, served.revision if served else None, probe.address if probe else "",
         record.failures if record else 0, of_url(url, observations)))
 
 
-def _asked_repository(view: View, memory: Memory) -> RepositoryReport:
+def _asked_repository(view: MirrorsView, memory: Memory) -> RepositoryReport:
     error = view.error
     return RepositoryReport(view.repository.id, view.current, view.accepted, str(error or ""), error.reference if error else "",
                             tuple(view.remarks()), int(memory.resolved_at) or None)
@@ -181,16 +181,16 @@ def _is_clean(url: str) -> bool:
 
 
 def _remembered_finding(repository: Repository, mirror: Mirror, record: Optional[Record], left_out: str,
-                        observations: Tuple[Observation, ...]) -> Finding:
+                        observations: Tuple[Observation, ...]) -> MirrorFinding:
     if left_out:
         state = "excluded" if mirror.excluded else "denied"
-        return Finding(repository.id, mirror, state, detail=mirror.excluded or left_out, observations=observations)
+        return MirrorFinding(repository.id, mirror, state, detail=mirror.excluded or left_out, observations=observations)
     if record is None:
-        return Finding(repository.id, mirror, "not asked", observations=observations)
+        return MirrorFinding(repository.id, mirror, "not asked", observations=observations)
     state = state_of(record.outcome)
     reference = record.outcome if state in ("failed", "refused") else ""
-    made = Finding(repository.id, mirror, state, reference, record.detail, record.at, failures=record.failures,
-                   certificate_expires=record.certificate_expires, observations=observations)
+    made = MirrorFinding(repository.id, mirror, state, reference, record.detail, record.at, failures=record.failures,
+                         certificate_expires=record.certificate_expires, observations=observations)
     last = next((each for each in reversed(observations) if each.at == record.at and each.about == "metadata"), None)
     if last is None:
         return made
@@ -206,7 +206,7 @@ def _remembered_repository(repository: Repository, memory: Memory, host: Host) -
                             remarks, int(memory.resolved_at) or None)
 
 
-def sites_named(sites: Sequence[Site], name: str) -> List[Site]:
+def sites_named(sites: Sequence[MirrorSite], name: str) -> List[MirrorSite]:
     """Return the sites that a person may mean by a name.
 
     Args:
@@ -216,7 +216,7 @@ def sites_named(sites: Sequence[Site], name: str) -> List[Site]:
     wanted = name.strip().lower()
     bare = wanted.split("://", 1)[-1].split("/", 1)[0]
 
-    def fits(site: Site) -> bool:
+    def fits(site: MirrorSite) -> bool:
         return bare in (site.authority, host_of(site.url)) or wanted == site.mirror.name.lower()
 
     return [site for site in sites if wanted and fits(site)]

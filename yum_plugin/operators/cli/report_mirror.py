@@ -12,15 +12,15 @@ from ...errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ...host.keyring import load_keys
 from ...model import Mirror, Repository
 from ...packages.quarantine import Kept, kept_aside
-from ...privsep.gateway import Reach
+from ...privsep.gateway import Gateway
 from ...resolve.outcome import Answer
 from ...resolve.resolver import Resolver
-from ...sources.redirector import Patience
+from ...sources.redirector import Timeouts
 from ...trust.metadata import RepomdProver
 from ...util.urls import authority_of
-from ..report.inspect import FileLook, Look, certificate_of, look_closely
+from ..report.inspect import FileInspection, Inspection, certificate_of, look_closely
 from ..report.letter import Case, Newest, problems_of, render_letter
-from ..report.values import Finding, Site, sites_of
+from ..report.values import MirrorFinding, MirrorSite, sites_of
 from .report import site_values
 from .report_data import Placed, of_url, place, sites_named, try_ways
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_PROBLEM if problems else EXIT_OK
 
 
-def _site(name: str, answers: Sequence[Answer], host: Host) -> Site:
+def _site(name: str, answers: Sequence[Answer], host: Host) -> MirrorSite:
     """Find the mirror that is meant among those on the list and those remembered."""
     sites = sites_of([each for answer in answers for each in _known(answer, host)], {})
     found = sites_named(sites, name)
@@ -75,13 +75,13 @@ def _known(answer: Answer, host: Host) -> List[Placed]:
     for mirror in listed.mirrors + listed.origins + tuple(each for each, _ in listed.left_out) + answer.memory.mirrors:
         mirrors.setdefault(mirror.url, mirror)
     past = host.state.observed(repository.id, time.time())
-    return [place(repository, Finding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
+    return [place(repository, MirrorFinding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
             for mirror in mirrors.values()]
 
 
-def _case(site: Site, answers: Sequence[Answer], host: Host, reach: Reach) -> Case:
+def _case(site: MirrorSite, answers: Sequence[Answer], host: Host, reach: Gateway) -> Case:
     repositories = {repository.id: repository for repository in host.repositories}
-    patience = Patience(host.settings.connect_timeout, host.settings.read_timeout)
+    patience = Timeouts(host.settings.connect_timeout, host.settings.read_timeout)
     looks = tuple(_look(repositories[finding.repository], finding.mirror, patience, reach) for finding in site.findings)
     certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], patience.connect_seconds, reach)
     ways = try_ways(reach, {site.url: site.url}, host)[site.url]
@@ -89,7 +89,7 @@ def _case(site: Site, answers: Sequence[Answer], host: Host, reach: Reach) -> Ca
                 int(time.time()), __version__)
 
 
-def _look(repository: Repository, mirror: Mirror, patience: Patience, reach: Reach) -> Look:
+def _look(repository: Repository, mirror: Mirror, patience: Timeouts, reach: Gateway) -> Inspection:
     now = time.time()
     try:
         prover = RepomdProver(load_keys(repository.key_paths, repository.pins), int(now))
@@ -98,7 +98,7 @@ def _look(repository: Repository, mirror: Mirror, patience: Patience, reach: Rea
     return look_closely(repository, mirror, prover, patience, reach)
 
 
-def _newest(site: Site, answers: Sequence[Answer]) -> Dict[str, Newest]:
+def _newest(site: MirrorSite, answers: Sequence[Answer]) -> Dict[str, Newest]:
     """Return what the other mirrors serve; what was proven last, if none answered now."""
     found = {}
     for answer in answers:
@@ -110,7 +110,7 @@ def _newest(site: Site, answers: Sequence[Answer]) -> Dict[str, Newest]:
     return found
 
 
-def _kept(site: Site, host: Host) -> Tuple[Kept, ...]:
+def _kept(site: MirrorSite, host: Host) -> Tuple[Kept, ...]:
     notes = [note for finding in site.findings for note in kept_aside(host.state.path(finding.repository, "refused"))]
     return tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
 
@@ -131,7 +131,7 @@ def _values(case: Case, host: Host) -> Dict[str, Any]:
     }
 
 
-def _look_values(look: Look, case: Case) -> Dict[str, Any]:
+def _look_values(look: Inspection, case: Case) -> Dict[str, Any]:
     newest = case.newest.get(look.repository)
     return {"id": look.repository, "url": look.mirror.url, "error": describe_error(look.error),
             "repomd": _file_values(look.repomd), "signature": _file_values(look.signature),
@@ -139,7 +139,7 @@ def _look_values(look: Look, case: Case) -> Dict[str, Any]:
             "newest": snapshot_values(newest.snapshot if newest else None, case.made_at)}
 
 
-def _file_values(look: FileLook) -> Dict[str, Any]:
+def _file_values(look: FileInspection) -> Dict[str, Any]:
     return {"url": look.url, "asked_at": utc(look.at), "address": look.address or None, "status": look.status,
             "headers": dict(look.headers), "size_bytes": look.size, "sha256": look.sha256 or None,
             "first_byte_seconds": look.first_byte_seconds, "seconds": look.seconds, "error": describe_error(look.error)}

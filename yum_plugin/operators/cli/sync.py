@@ -25,13 +25,13 @@ from ...util.urls import clean_base_url
 from ...verify.files import localized
 from ..rsync import parse_address
 from ..sync.destination import open_destination
-from ..sync.file_cache import Memory, memory_path
-from ..sync.http_source import WebOrigin
+from ..sync.file_cache import FileCache, memory_path
+from ..sync.http_source import HttpSource
 from ..sync.plan import MAX_DELETE, Brake
-from ..sync.round import Believer, Job, Options
-from ..sync.rsync_source import RsyncOrigin
-from ..sync.source import Limits, Origin, Told
-from ..sync.sync import KEPT, SWITCHED, WAITING, Report, Sync, UnitResult
+from ..sync.round import Job, SyncOptions, UnitVerifier
+from ..sync.rsync_source import RsyncSource
+from ..sync.source import OnProgress, SourceLimits, SyncSource
+from ..sync.sync import KEPT, SWITCHED, WAITING, Sync, SyncReport, UnitResult
 
 DEFAULT_SOURCE = "rsync://updates.xcp-ng.org/repo/"  # the origin, as the documentation for mirrors names it
 MAX_TOLD = 10  # left out entries and deletions, without -v
@@ -84,15 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints)
     origin = _origin(arguments)
     destination = open_destination(arguments.destination, make=not arguments.dry_run)
-    memory = Memory(memory_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
-    options = Options(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude),
-                      Brake(arguments.max_delete, arguments.delete_foreign), arguments.accept_rollback, arguments.dry_run,
-                      arguments.verify_all)
+    memory = FileCache(memory_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
+    options = SyncOptions(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude),
+                          Brake(arguments.max_delete, arguments.delete_foreign), arguments.accept_rollback, arguments.dry_run,
+                          arguments.verify_all)
     if arguments.max_delete is not None and arguments.max_delete < 0:
         raise UsageError("usage", "--max-delete wants a number of files", where=str(arguments.max_delete))
     progress = _Progress(not arguments.quiet)
     try:
-        report = Sync(Job(origin, destination, memory, options, Believer(keys, int(time.time())), progress.told())).run()
+        report = Sync(Job(origin, destination, memory, options, UnitVerifier(keys, int(time.time())), progress.told())).run()
     finally:
         progress.clear()
     report = report._replace(units=tuple(
@@ -109,15 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
     return _code(report)
 
 
-def _origin(arguments: argparse.Namespace) -> Origin:
-    limits = Limits(_rate(arguments.bwlimit))
+def _origin(arguments: argparse.Namespace) -> SyncSource:
+    limits = SourceLimits(_rate(arguments.bwlimit))
     try:
         if arguments.source.startswith("rsync:"):
             address = parse_address(arguments.source)
             if not address.module:
                 raise ValueError("a module is missing")
-            return RsyncOrigin(address, limits)
-        return WebOrigin(clean_base_url(arguments.source), Network(ssl_ca_cert=arguments.cacert), limits)
+            return RsyncSource(address, limits)
+        return HttpSource(clean_base_url(arguments.source), Network(ssl_ca_cert=arguments.cacert), limits)
     except ValueError as error:
         raise UsageError("usage", "--from is no source: {}".format(error), where=arguments.source,
                          hint="e.g. --from {}".format(DEFAULT_SOURCE)) from None
@@ -137,9 +137,9 @@ class _Progress:
     def __init__(self, wanted: bool) -> None:
         self._line = Progress(wanted)
 
-    def told(self) -> Told:
+    def told(self) -> OnProgress:
         """Return whom the job tells."""
-        return Told(self._step, self._line.update)
+        return OnProgress(self._step, self._line.update)
 
     def clear(self) -> None:
         """Remove what is shown."""
@@ -150,7 +150,7 @@ class _Progress:
             self._line.say(_STEPS[name].format(detail))
 
 
-def _note(report: Report, root: str) -> None:
+def _note(report: SyncReport, root: str) -> None:
     """Write into the log what the timer's owner asks about the next morning."""
     for result in report.units:
         if result.error is not None:
@@ -160,14 +160,14 @@ def _note(report: Report, root: str) -> None:
     log.info("sync %s: %d files fetched, %d deleted", root, report.files, len(report.deletions.paths))
 
 
-def _code(report: Report) -> int:
+def _code(report: SyncReport) -> int:
     code = exit_code([result.error for result in report.units] + list(report.problems))
     if code != EXIT_OK:
         return code
     return EXIT_PROBLEM if report.left_out or report.deletions.refusal or not report.complete else EXIT_OK
 
 
-def _lines(report: Report, arguments: argparse.Namespace, out: Console) -> List[str]:
+def _lines(report: SyncReport, arguments: argparse.Namespace, out: Console) -> List[str]:
     columns = [Column("folder", least=16), Column("state"), Column("published", optional=True), Column("fetched", right=True)]
     rows = [_row(result) for result in report.units
             if arguments.verbose or result.outcome != "unchanged" or len(report.units) <= MAX_TOLD]
@@ -195,7 +195,7 @@ def _row(result: UnitResult) -> List[Cell]:
     return [Cell(result.unit.folder or "/"), Cell(result.outcome, _STYLES.get(result.outcome, "")), Cell(when), Cell(fetched)]
 
 
-def _remarks(report: Report) -> List[str]:
+def _remarks(report: SyncReport) -> List[str]:
     told, lines = report.deletions, []
     if report.recovered:
         lines.append("an earlier sync was ended while it published; that was put right first")
@@ -210,7 +210,7 @@ def _remarks(report: Report) -> List[str]:
     return lines
 
 
-def _complaints(report: Report, verbose: int) -> List[str]:
+def _complaints(report: SyncReport, verbose: int) -> List[str]:
     """Say what is wrong."""
     lines = ["{}: stays as it is: {}".format(printable(result.unit.folder or "/"), printable(str(result.error)))
              for result in report.units if result.error is not None]
@@ -226,7 +226,7 @@ def _complaints(report: Report, verbose: int) -> List[str]:
     return lines
 
 
-def _values(report: Report, arguments: argparse.Namespace, origin: Origin, root: str) -> Dict[str, Any]:
+def _values(report: SyncReport, arguments: argparse.Namespace, origin: SyncSource, root: str) -> Dict[str, Any]:
     told = report.deletions
     return {
         "schema": SCHEMA, "command": "sync", "destination": root, "source": origin.url, "dry_run": arguments.dry_run,

@@ -5,7 +5,7 @@ from ...state.history import Observation
 from ...trust.freshness import duration
 from ...util.text import utc_words
 from .markup import Content, Markup, element, joined
-from .values import ORDER, SHOWN_ORDER, Site, state_of
+from .values import ORDER, SHOWN_ORDER, MirrorSite, state_of
 
 HOUR, DAY = 3600, 86400
 SPANS = (DAY, 7 * DAY, 30 * DAY, 90 * DAY)
@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 6.0, 8.0, 18.0
 _FILL = {"ok": 1.0, "stale": 0.62, "failed": 0.3, "refused": 0.3}
 
 
-class Span(NamedTuple):
+class ChartSpan(NamedTuple):
     """The time that all charts of a page show."""
 
     begin: int  # seconds since 1970
@@ -30,13 +30,13 @@ class Span(NamedTuple):
         return "last 24 hours" if seconds <= DAY else "last {} days".format(seconds // DAY)
 
 
-def span_of(sites: Sequence[Site], now: int) -> Span:
+def span_of(sites: Sequence[MirrorSite], now: int) -> ChartSpan:
     """Choose the time that the charts show: the shortest that holds every observation, up to 90 days."""
     oldest = min((each.at for site in sites for each in site.observations[:1]), default=now)
-    return Span(now - next((span for span in SPANS if oldest >= now - span), SPANS[-1]), now)
+    return ChartSpan(now - next((span for span in SPANS if oldest >= now - span), SPANS[-1]), now)
 
 
-def strip(observations: Sequence[Observation], span: Span) -> Markup:
+def strip(observations: Sequence[Observation], span: ChartSpan) -> Markup:
     """Draw a bar for each part of the time: its worst state.
 
     Args:
@@ -50,7 +50,7 @@ def strip(observations: Sequence[Observation], span: Span) -> Markup:
                    width=width, height=STRIP_HEIGHT, viewBox="0 0 {} {}".format(width, STRIP_HEIGHT))
 
 
-def _buckets(observations: Sequence[Observation], span: Span) -> Dict[int, str]:
+def _buckets(observations: Sequence[Observation], span: ChartSpan) -> Dict[int, str]:
     worst: Dict[int, str] = {}
     for each in observations:
         if span.begin <= each.at <= span.end:
@@ -67,7 +67,7 @@ def _bar(place: int, state: Optional[str]) -> Markup:
     return element("rect", x=x, y=STRIP_HEIGHT - height, width=BAR_WIDTH, height=height, class_=state)
 
 
-def _counted(observations: Sequence[Observation], span: Span) -> str:
+def _counted(observations: Sequence[Observation], span: ChartSpan) -> str:
     states = [state_of(each.outcome) for each in observations if span.begin <= each.at <= span.end]
     if not states:
         return "Nothing observed in the {}".format(span.words)
@@ -93,7 +93,7 @@ LAG = Axis("Behind the newest", lambda seen: seen.lag_seconds, lambda value: dur
 AXES = (FIRST_BYTE, LAG)
 
 
-def chart(observations: Sequence[Observation], span: Span, axis: Axis) -> Content:
+def chart(observations: Sequence[Observation], span: ChartSpan, axis: Axis) -> Content:
     """Draw one value over time; nothing if there are not two observations with it.
 
     Args:
@@ -120,7 +120,7 @@ def _thinned(seen: Sequence[Tuple[int, float]]) -> List[Tuple[int, float]]:
     return [(group[0][0], max(value for _, value in group)) for group in groups]
 
 
-def _x(at: int, span: Span) -> float:
+def _x(at: int, span: ChartSpan) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * (at - span.begin) / max(1, span.end - span.begin)
 
 
@@ -136,7 +136,7 @@ def _dots(points: Sequence[Tuple[float, float]]) -> List[Markup]:
     return [element("circle", cx=round(x, 1), cy=round(y, 1), r=1.6) for x, y in points] if len(points) <= 2 * BARS else []
 
 
-def _frame(axis: Axis, top: float, span: Span) -> Markup:
+def _frame(axis: Axis, top: float, span: ChartSpan) -> Markup:
     bottom = HEIGHT - BOTTOM
     lines = "M{0} {1}H{2}M{0} {3}H{2}".format(LEFT, bottom, WIDTH - RIGHT, TOP)
     return joined([
@@ -152,7 +152,7 @@ def _day(at: int) -> str:
     return utc_words(at)[5:10]
 
 
-def _range_words(axis: Axis, seen: Sequence[Tuple[int, float]], span: Span) -> str:
+def _range_words(axis: Axis, seen: Sequence[Tuple[int, float]], span: ChartSpan) -> str:
     values = [value for _, value in seen]
     return "{} in the {}: from {} to {}, last {}".format(
         axis.title, span.words, axis.words(min(values)), axis.words(max(values)), axis.words(values[-1]))

@@ -8,12 +8,12 @@ from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Repository, Snapshot
-from ...net.certificate import Certificate
-from ...net.fetch import Conversation, status_error
+from ...net.certificate import ServedCertificate
+from ...net.fetch import Session, status_error
 from ...net.transport import proxies_for
-from ...privsep.gateway import Reach
+from ...privsep.gateway import Gateway
 from ...resolve.probe import sample_metadata
-from ...sources.redirector import Patience
+from ...sources.redirector import Timeouts
 from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import MAX_REPOMD_BYTES
@@ -23,7 +23,7 @@ MAX_HEADERS = 24
 MAX_HEADER_CHARACTERS = 200
 
 
-class FileLook(NamedTuple):
+class FileInspection(NamedTuple):
     """What came for one file."""
 
     url: str
@@ -38,19 +38,19 @@ class FileLook(NamedTuple):
     error: Optional[MirrorsError] = None  # why it is not the file
 
 
-class Look(NamedTuple):
+class Inspection(NamedTuple):
     """What is seen of one repository on one mirror."""
 
     repository: str
     mirror: Mirror
-    repomd: FileLook
-    signature: FileLook
+    repomd: FileInspection
+    signature: FileInspection
     snapshot: Optional[Snapshot] = None  # what it serves, proven
     error: Optional[MirrorsError] = None  # the first thing that is wrong
 
 
-def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Patience, reach: Reach,
-                 wall: Callable[[], float] = time.time) -> Look:
+def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Timeouts, reach: Gateway,
+                 wall: Callable[[], float] = time.time) -> Inspection:
     """Look at one repository on one mirror.
 
     Args:
@@ -67,10 +67,10 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
     network = repository.network
     with reach.open(network, 4 * (patience.connect_seconds + patience.read_seconds), ()) as client:
         repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, patience, wall)
-        signature, signed = FileLook(mirror.url + REPOMD + ".asc", wall()), b""
+        signature, signed = FileInspection(mirror.url + REPOMD + ".asc", wall()), b""
         if repomd.status is not None:  # a server that did not answer is not waited for again
             signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, patience, wall)
-        look = Look(repository.id, mirror, repomd, signature)
+        look = Inspection(repository.id, mirror, repomd, signature)
         try:
             _refuse_incomplete(look)
             proven = prover.prove(content, signed)
@@ -83,7 +83,7 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
     return look
 
 
-def _refuse_incomplete(look: Look) -> None:
+def _refuse_incomplete(look: Inspection) -> None:
     """Raise what keeps one of the two files from being there."""
     if look.repomd.error is not None:
         raise look.repomd.error
@@ -93,9 +93,9 @@ def _refuse_incomplete(look: Look) -> None:
         raise look.signature.error
 
 
-def _look_at_file(client: Conversation, url: str, max_bytes: int, patience: Patience,
-                  wall: Callable[[], float]) -> Tuple[FileLook, bytes]:
-    look, started, body = FileLook(url, wall()), time.monotonic(), bytearray()
+def _look_at_file(client: Session, url: str, max_bytes: int, patience: Timeouts,
+                  wall: Callable[[], float]) -> Tuple[FileInspection, bytes]:
+    look, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
     try:
         with client.open(url, patience.limits(max_bytes), accept=ANY_STATUS) as stream:
             look = look._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
@@ -116,7 +116,7 @@ def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
 
 
 def certificate_of(url: str, repository: Repository, timeout_seconds: float,
-                   reach: Reach) -> Tuple[Optional[Certificate], Optional[FetchError]]:
+                   reach: Gateway) -> Tuple[Optional[ServedCertificate], Optional[FetchError]]:
     """Look at the certificate of an https server.
 
     Args:

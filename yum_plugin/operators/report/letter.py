@@ -8,14 +8,14 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import FetchError, TrustError
 from ...model import REPOMD, Snapshot
-from ...net.certificate import Certificate
+from ...net.certificate import ServedCertificate
 from ...packages.quarantine import Kept
 from ...state.history import Observation, address_family
 from ...trust.freshness import duration
 from ...util.text import printable, utc
 from ...util.urls import host_of, port_of
-from .inspect import FileLook, Look
-from .values import SHOWN_ORDER, Site, state_of
+from .inspect import FileInspection, Inspection
+from .values import SHOWN_ORDER, MirrorSite, state_of
 
 WIDTH = 76  # RFC 3676 section 4.2: lines of a mail should be no longer
 GRACE_SECONDS = 3600  # mirrors copy hourly (the XCP-ng documentation's prerequisite)
@@ -54,17 +54,17 @@ class Newest(NamedTuple):
 class Case(NamedTuple):
     """All that is known of a mirror."""
 
-    site: Site
-    looks: Tuple[Look, ...]
+    site: MirrorSite
+    looks: Tuple[Inspection, ...]
     newest: Dict[str, Newest]  # by repository
-    certificate: Optional[Certificate]
+    certificate: Optional[ServedCertificate]
     certificate_error: Optional[FetchError]
     kept: Tuple[Kept, ...]  # packages of it that were refused, the oldest first
     made_at: int  # seconds since 1970
     version: str
 
 
-class Problem(NamedTuple):
+class MirrorProblem(NamedTuple):
     """Something that the mirror's owner should mend."""
 
     subjects: Tuple[str, ...]  # repositories, or "certificate", "packages", "redirector"
@@ -77,26 +77,26 @@ class Problem(NamedTuple):
         return ADVICE.get(self.reference) or _TRUST_ADVICE.get(self.reference, "")
 
 
-def problems_of(case: Case) -> List[Problem]:
+def problems_of(case: Case) -> List[MirrorProblem]:
     """Return what is wrong with a mirror; the same of several repositories once."""
     found = []
     for look in case.looks:
         if look.error is not None:
-            found.append(Problem((look.repository,), look.error.reference, look.error.what))
+            found.append(MirrorProblem((look.repository,), look.error.reference, look.error.what))
         found += _lag(look, case)
     found += _about_certificate(case)
     reasons = {finding.mirror.excluded for finding in case.site.findings if finding.mirror.excluded}
-    found += [Problem(("redirector",), "excluded", "the redirector does not offer this mirror now: {}".format(reason))
+    found += [MirrorProblem(("redirector",), "excluded", "the redirector does not offer this mirror now: {}".format(reason))
               for reason in sorted(reasons)]
-    found += [Problem(("packages",), kept.reference, "{}: {}".format(kept.package, kept.what)) for kept in case.kept]
-    merged: Dict[Tuple[str, str], Problem] = {}
+    found += [MirrorProblem(("packages",), kept.reference, "{}: {}".format(kept.package, kept.what)) for kept in case.kept]
+    merged: Dict[Tuple[str, str], MirrorProblem] = {}
     for problem in found:
         before = merged.get((problem.reference, problem.what), problem._replace(subjects=()))
         merged[problem.reference, problem.what] = problem._replace(subjects=before.subjects + problem.subjects)
     return list(merged.values())
 
 
-def _lag(look: Look, case: Case) -> List[Problem]:
+def _lag(look: Inspection, case: Case) -> List[MirrorProblem]:
     newest = case.newest.get(look.repository)
     if look.snapshot is None or newest is None or newest.snapshot.age_key <= look.snapshot.age_key:
         return []
@@ -105,15 +105,15 @@ def _lag(look: Look, case: Case) -> List[Problem]:
     behind = newest.snapshot.timestamp - look.snapshot.timestamp
     what = "its metadata is {} older than the newest, which was signed {} ago".format(
         duration(max(0, behind)), duration(max(0, case.made_at - newest.snapshot.signed_at)))
-    return [Problem((look.repository,), "stale", what)]
+    return [MirrorProblem((look.repository,), "stale", what)]
 
 
-def _about_certificate(case: Case) -> List[Problem]:
+def _about_certificate(case: Case) -> List[MirrorProblem]:
     certificate = case.certificate
     if certificate is None or not case.made_at < certificate.not_after < case.made_at + SOON_SECONDS:
         return []  # one that has ended is told by the look
     left = duration(certificate.not_after - case.made_at)
-    return [Problem(("certificate",), "tls-expired", "the certificate ends in {}".format(left))]
+    return [MirrorProblem(("certificate",), "tls-expired", "the certificate ends in {}".format(left))]
 
 
 def render_letter(case: Case) -> str:
@@ -122,14 +122,14 @@ def render_letter(case: Case) -> str:
     lines = _opening(case, problems)
     for look in case.looks:
         lines += _section(look.repository, _about_look(look, case))
-    lines += _section("Certificate", _certificate_lines(case)) + _section("Ways to reach it", _reach_lines(case))
+    lines += _section("ServedCertificate", _certificate_lines(case)) + _section("Ways to reach it", _reach_lines(case))
     lines += _section("How to see it again", _commands(case))
     lines += _section("What this host saw before", _history(case)) + _section("Packages that were refused", _kept_lines(case))
     lines += ["", "-- ", "Made by xcpng-mirrors {} on {}. Nothing was sent by it.".format(case.version, utc(case.made_at))]
     return "\n".join(line.rstrip() if line != "-- " else line for line in lines) + "\n"
 
 
-def _opening(case: Case, problems: Sequence[Problem]) -> List[str]:
+def _opening(case: Case, problems: Sequence[MirrorProblem]) -> List[str]:
     name = printable(case.site.mirror.name)
     summary = ", ".join(sorted({problem.reference for problem in problems})) or "nothing is wrong"
     lines = ["To: the owner of {}; {}".format(name or case.site.authority, TEAM),
@@ -154,7 +154,7 @@ def _pair(name: str, value: str) -> str:
     return "{:<14}{}".format(name, printable(value))
 
 
-def _about_look(look: Look, case: Case) -> List[str]:
+def _about_look(look: Inspection, case: Case) -> List[str]:
     lines = _file_lines(look.repomd) + [""]
     lines += _file_lines(look.signature) + [""] if look.repomd.status is not None else []
     if look.snapshot is not None:
@@ -173,7 +173,7 @@ def _snapshot_lines(title: str, snapshot: Snapshot) -> List[str]:
             _pair("", "signed {}".format(utc(snapshot.signed_at))), _pair("", "sha256 {}".format(snapshot.sha256))]
 
 
-def _file_lines(look: FileLook) -> List[str]:
+def _file_lines(look: FileInspection) -> List[str]:
     lines = [_pair("URL", "") + look.url, _pair("asked", utc(look.at))]
     if look.address:
         lines.append(_pair("address", "{} ({})".format(look.address, FAMILIES[address_family(look.address)])))

@@ -10,7 +10,7 @@ from .markup import Markup, element, joined, when
 from .rows import mirrors_table
 from .script import SCRIPT
 from .style import STYLE
-from .values import LEFT_OUT, SHOWN_ORDER, STATES, Report, RepositoryReport
+from .values import LEFT_OUT, SHOWN_ORDER, STATES, MirrorsReport, RepositoryReport
 from .worldmap import world_map
 
 # A dot for the browser's tab, so that none asks the server for one.
@@ -23,7 +23,7 @@ _READING = Markup(
 GOOD, BAD = "1f7048", "b3261e"
 
 
-def render_page(report: Report) -> str:
+def render_page(report: MirrorsReport) -> str:
     """Return the page, to be written as UTF-8."""
     span = span_of(report.sites, report.made_at)
     table = [_tools(), mirrors_table(report, span)] if report.sites else [element("p", "No mirror is known.", class_="soft")]
@@ -43,7 +43,7 @@ def _policy() -> str:
             "form-action 'none'; require-trusted-types-for 'script'").format(style, script)
 
 
-def _head(report: Report) -> Markup:
+def _head(report: MirrorsReport) -> Markup:
     fine = report.repositories and not any(repository.error for repository in report.repositories)
     return element(
         "head", element("meta", charset="utf-8"),
@@ -56,7 +56,7 @@ def _head(report: Report) -> Markup:
         element("style", Markup(STYLE)))
 
 
-def _header(report: Report) -> Markup:
+def _header(report: MirrorsReport) -> Markup:
     counts = report.counts()
     listed = [element("li", badge(state), " ", element("b", str(counts[state]))) for state in SHOWN_ORDER if counts[state]]
     how = "remembered by this host; nobody was asked" if report.offline else "each mirror was asked just then"
@@ -68,7 +68,7 @@ def _header(report: Report) -> Markup:
             report.version, how), class_="note"))
 
 
-def _headline(report: Report) -> str:
+def _headline(report: MirrorsReport) -> str:
     counts = report.counts()
     asked = sum(count for state, count in counts.items() if state not in LEFT_OUT)
     broken = [repository.id for repository in report.repositories if repository.error]
@@ -81,11 +81,11 @@ def _headline(report: Report) -> str:
     return "{} of {} mirrors serve the newest updates.".format(counts["ok"], asked)
 
 
-def _cards(report: Report) -> Markup:
+def _cards(report: MirrorsReport) -> Markup:
     return element("div", *[_card(repository, report) for repository in report.repositories], class_="cards")
 
 
-def _card(repository: RepositoryReport, report: Report) -> Markup:
+def _card(repository: RepositoryReport, report: MirrorsReport) -> Markup:
     current = repository.current
     lines = [element("h3", repository.id)]
     if repository.error:
@@ -112,7 +112,7 @@ def _tools() -> Markup:
         element("output", id="shown", aria_live="polite", for_="search"), id="tools", class_="tools", hidden=True)
 
 
-def _footer(report: Report) -> Markup:
+def _footer(report: MirrorsReport) -> Markup:
     meanings = joined([joined([element("dt", badge(state)), element("dd", STATES[state])]) for state in SHOWN_ORDER])
     return element(
         "footer", element("h2", "How to read it"), element("dl", meanings, class_="meaning"),

@@ -6,7 +6,7 @@ HELP and TYPE, no time stamps (the collector refuses them), no series twice, lab
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...util.text import printable
-from .values import LEFT_OUT, ORDER, Finding, Report, Site
+from .values import LEFT_OUT, ORDER, MirrorFinding, MirrorSite, MirrorsReport
 
 PREFIX = "xcpng_mirrors_"
 Labels = Tuple[Tuple[str, str], ...]
@@ -21,24 +21,24 @@ class Metric(NamedTuple):
     series: Sequence[Tuple[Labels, Optional[Number]]]  # one whose value is None is left out
 
 
-def render_prometheus(report: Report) -> str:
+def render_prometheus(report: MirrorsReport) -> str:
     """Return the whole file; a metric without any series is left out."""
     return "".join(_metric(metric) for metric in metrics_of(report))
 
 
-def metrics_of(report: Report) -> List[Metric]:
+def metrics_of(report: MirrorsReport) -> List[Metric]:
     """Return everything that is told of a report."""
     return _about_all(report) + _about_repositories(report) + _about_findings(report) + _about_sites(report)
 
 
-def _about_all(report: Report) -> List[Metric]:
+def _about_all(report: MirrorsReport) -> List[Metric]:
     return [
         Metric("report_timestamp_seconds", "When this report was made.", [((), report.made_at)]),
         Metric("build_info", "The version of xcpng-mirrors that made this report.", [((("version", report.version),), 1)]),
     ]
 
 
-def _about_repositories(report: Report) -> List[Metric]:
+def _about_repositories(report: MirrorsReport) -> List[Metric]:
     def each(value: "Iterable[Optional[Number]]") -> List[Tuple[Labels, Optional[Number]]]:
         return [((("repository", repository.id),), number) for repository, number in zip(report.repositories, value)]
 
@@ -59,7 +59,7 @@ def _about_repositories(report: Report) -> List[Metric]:
     ]
 
 
-def _about_findings(report: Report) -> List[Metric]:
+def _about_findings(report: MirrorsReport) -> List[Metric]:
     found = [(_labels(finding, site), finding) for site in report.sites for finding in site.findings]
 
     def each(value: "Iterable[Optional[Number]]") -> List[Tuple[Labels, Optional[Number]]]:
@@ -84,7 +84,7 @@ def _about_findings(report: Report) -> List[Metric]:
     ]
 
 
-def _about_sites(report: Report) -> List[Metric]:
+def _about_sites(report: MirrorsReport) -> List[Metric]:
     sites = report.sites
     ways = [((("mirror", site.url), ("by", way)), {"yes": 1, "no": 0, "none": 0}.get(value))
             for site in sites for way, value in zip(site.ways._fields, site.ways)]
@@ -96,16 +96,16 @@ def _about_sites(report: Report) -> List[Metric]:
     ]
 
 
-def _is(finding: Finding, *states: str) -> Optional[int]:
+def _is(finding: MirrorFinding, *states: str) -> Optional[int]:
     """Whether the finding is one of the states; None for a mirror that is not asked."""
     return None if finding.state in LEFT_OUT else int(finding.state in states)
 
 
-def _labels(finding: Finding, site: Site) -> Labels:
+def _labels(finding: MirrorFinding, site: MirrorSite) -> Labels:
     return (("repository", finding.repository), ("mirror", site.url))
 
 
-def _info(site: Site) -> Labels:
+def _info(site: MirrorSite) -> Labels:
     mirror = site.mirror
     return (("mirror", site.url), ("name", mirror.name), ("country", mirror.country), ("source", mirror.source))
 

@@ -4,11 +4,11 @@ from typing import List, NamedTuple, Optional, Sequence
 from ...state.history import Observation, address_family
 from ...trust.freshness import duration
 from ...util.text import utc_words
-from .charts import AXES, Span, chart, strip
+from .charts import AXES, ChartSpan, chart, strip
 from .countries import place_of
 from .icons import badge
 from .markup import Content, Markup, element, joined, link, when
-from .values import MAX_SHOWN_OBSERVATIONS, ORDER, Finding, Report, Site, hint_of
+from .values import MAX_SHOWN_OBSERVATIONS, ORDER, MirrorFinding, MirrorSite, MirrorsReport, hint_of
 
 DAY_SECONDS = 86400
 SOON_DAYS = 14  # a certificate that ends sooner should have been renewed by now
@@ -25,14 +25,14 @@ class Heading(NamedTuple):
     class_: str = ""
 
 
-def headings(span: Span) -> Sequence[Heading]:
+def headings(span: ChartSpan) -> Sequence[Heading]:
     """Return the columns."""
     return (Heading("Mirror", "text"), Heading("State", "number"), Heading("Behind", "number", "number"),
             Heading("Certificate", "number", "number"), Heading("First byte", "number", "number"),
             Heading("Reached by", "number", "reached"), Heading(span.words.capitalize(), "", "still"))
 
 
-def mirrors_table(report: Report, span: Span) -> Markup:
+def mirrors_table(report: MirrorsReport, span: ChartSpan) -> Markup:
     """Return the whole table."""
     columns = headings(span)
     titles = [_heading(each, number) for number, each in enumerate(columns)]
@@ -48,7 +48,7 @@ def _heading(heading: Heading, number: int) -> Markup:
                    aria_sort="ascending" if number == 1 else None)
 
 
-def _group(site: Site, report: Report, span: Span, columns: Sequence[Heading]) -> Markup:
+def _group(site: MirrorSite, report: MirrorsReport, span: ChartSpan, columns: Sequence[Heading]) -> Markup:
     keys = ("{} {}".format(site.mirror.name, site.authority), ORDER.index(site.worst.state), site.lag_seconds,
             site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.ways), None)
     contents = (_name(site), badge(site.worst.state), _lag(site), _certificate(site.certificate_expires, report.made_at),
@@ -65,7 +65,7 @@ def _class(column: Heading) -> Optional[str]:
     return {"still": "wide"}.get(column.class_, column.class_) or None
 
 
-def _name(site: Site) -> Markup:
+def _name(site: MirrorSite) -> Markup:
     mirror = site.mirror
     place = place_of(mirror.country)
     country = place.name if place else mirror.country
@@ -74,7 +74,7 @@ def _name(site: Site) -> Markup:
     return joined([element("b", element("bdi", name)), element("small", where)])
 
 
-def _lag(site: Site) -> Content:
+def _lag(site: MirrorSite) -> Content:
     if site.lag_seconds is None:
         return NOTHING
     return duration(site.lag_seconds) if site.lag_seconds else "0"
@@ -93,7 +93,7 @@ def _first_byte(seconds: Optional[float]) -> str:
     return NOTHING if seconds is None else "{:.0f} ms".format(seconds * 1000)
 
 
-def _reaches(site: Site) -> Content:
+def _reaches(site: MirrorSite) -> Content:
     if not any(site.ways):
         return NOTHING
     names = (("IPv4", site.ways.ipv4), ("IPv6", site.ways.ipv6), ("rsync", site.ways.rsync))
@@ -107,7 +107,7 @@ def _reach(name: str, value: str) -> Markup:
                    class_="reach " + (value or "unknown"), title="{}: {}".format(name, words))
 
 
-def _reason(site: Site) -> List[Content]:
+def _reason(site: MirrorSite) -> List[Content]:
     """Say in a line what counts most."""
     worst = site.worst
     asked = "asked {}".format(utc_words(worst.asked_at)) if worst.asked_at else "never asked"
@@ -122,7 +122,7 @@ def _reason(site: Site) -> List[Content]:
     return words + [element("bdi", detail), where]
 
 
-def _evidence(site: Site, report: Report, span: Span) -> Markup:
+def _evidence(site: MirrorSite, report: MirrorsReport, span: ChartSpan) -> Markup:
     telling = max(site.findings, key=lambda each: (len(each.observations) > 1, each == site.worst, len(each.observations)))
     plots = [chart(telling.observations, span, axis) for axis in AXES]
     parts: List[Content] = [element("div", *[_finding(finding, report) for finding in site.findings], class_="findings")]
@@ -134,7 +134,7 @@ def _evidence(site: Site, report: Report, span: Span) -> Markup:
     return element("div", *parts, class_="evidence")
 
 
-def _finding(finding: Finding, report: Report) -> Markup:
+def _finding(finding: MirrorFinding, report: MirrorsReport) -> Markup:
     current = next((each.current for each in report.repositories if each.id == finding.repository), None)
     certificate = finding.certificate_expires
     pairs = (
@@ -152,7 +152,7 @@ def _finding(finding: Finding, report: Report) -> Markup:
     return element("section", element("h3", finding.repository), element("dl", *terms), class_="finding")
 
 
-def _revision(finding: Finding, current: Optional[int]) -> Content:
+def _revision(finding: MirrorFinding, current: Optional[int]) -> Content:
     if finding.revision is None:
         return ""
     if finding.lag_seconds:
@@ -160,7 +160,7 @@ def _revision(finding: Finding, current: Optional[int]) -> Content:
     return str(finding.revision)
 
 
-def _last(site: Site) -> Content:
+def _last(site: MirrorSite) -> Content:
     """Return the last observations in words."""
     seen = [(each.at, finding.repository, each) for finding in site.findings for each in finding.observations]
     if not seen:

@@ -3,7 +3,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import FetchError, TrustError
 from ...model import Mirror, Snapshot
-from ...net.reachability import Ways
+from ...net.reachability import Reachability
 from ...state.history import Observation
 
 STATES = {  # of a mirror, each with what it means
@@ -21,7 +21,7 @@ ORDER = ("refused", "failed", "stale") + LEFT_OUT + ("ok",)  # the worst first
 MAX_SHOWN_OBSERVATIONS = 12  # in words; the charts show all
 
 
-class Finding(NamedTuple):
+class MirrorFinding(NamedTuple):
     """What is known of one repository on one mirror."""
 
     repository: str
@@ -39,16 +39,16 @@ class Finding(NamedTuple):
     observations: Tuple[Observation, ...] = ()  # the oldest first
 
 
-class Site(NamedTuple):
+class MirrorSite(NamedTuple):
     """A mirror."""
 
     url: str  # its root; where that is not known, the repository's base
     authority: str  # host or host:port
-    findings: Tuple[Finding, ...]  # at least one
-    ways: Ways = Ways()
+    findings: Tuple[MirrorFinding, ...]  # at least one
+    ways: Reachability = Reachability()
 
     @property
-    def worst(self) -> Finding:
+    def worst(self) -> MirrorFinding:
         """The finding that counts."""
         return min(self.findings, key=lambda finding: ORDER.index(finding.state))
 
@@ -90,21 +90,21 @@ class RepositoryReport(NamedTuple):
     resolved_at: Optional[int] = None  # seconds since 1970: the last resolution that is remembered
 
 
-class Report(NamedTuple):
+class MirrorsReport(NamedTuple):
     """Everything."""
 
     made_at: int  # seconds since 1970
     offline: bool  # only what is remembered
     version: str
     repositories: Tuple[RepositoryReport, ...]
-    sites: Tuple[Site, ...]  # the worst first, then in the redirector's order
+    sites: Tuple[MirrorSite, ...]  # the worst first, then in the redirector's order
 
     def counts(self) -> Dict[str, int]:
         """Return how many sites are in each state, in the order of STATES."""
         return {state: sum(site.worst.state == state for site in self.sites) for state in ORDER}
 
 
-def sites_of(findings: Sequence[Tuple[str, str, Finding]], ways: Dict[str, Ways]) -> Tuple[Site, ...]:
+def sites_of(findings: Sequence[Tuple[str, str, MirrorFinding]], ways: Dict[str, Reachability]) -> Tuple[MirrorSite, ...]:
     """Group findings by mirror.
 
     Args:
@@ -114,12 +114,12 @@ def sites_of(findings: Sequence[Tuple[str, str, Finding]], ways: Dict[str, Ways]
     Returns:
         The sites, the worst first, then in the redirector's order.
     """
-    grouped: Dict[str, List[Finding]] = {}
+    grouped: Dict[str, List[MirrorFinding]] = {}
     authorities: Dict[str, str] = {}
     for root, authority, finding in findings:
         grouped.setdefault(root, []).append(finding)
         authorities[root] = authority
-    sites = [Site(root, authorities[root], tuple(found), ways.get(authorities[root], Ways()))
+    sites = [MirrorSite(root, authorities[root], tuple(found), ways.get(authorities[root], Reachability()))
              for root, found in grouped.items()]
     return tuple(sorted(sites, key=lambda site: (ORDER.index(site.worst.state), site.mirror.rank or 10000, site.url)))
 

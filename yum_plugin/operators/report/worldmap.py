@@ -5,7 +5,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 from .countries import Place, place_of
 from .icons import icon
 from .markup import Markup, element, joined, when
-from .values import LEFT_OUT, ORDER, SHOWN_ORDER, Site
+from .values import LEFT_OUT, ORDER, SHOWN_ORDER, MirrorSite
 from .world import land_along, rings
 
 NORTH, SOUTH, WEST, EAST = 79.0, -56.0, -170.0, 180.0  # what is shown, in degrees
@@ -25,7 +25,7 @@ class Mark(NamedTuple):
     place: Place
     x: float  # where the country is
     y: float
-    sites: Tuple[Site, ...]  # the worst first
+    sites: Tuple[MirrorSite, ...]  # the worst first
 
     @property
     def state(self) -> str:
@@ -40,7 +40,7 @@ def project(latitude: float, longitude: float) -> Tuple[float, float]:
     return (longitude - WEST) * SCALE, (NORTH - latitude) * STRETCH * SCALE
 
 
-def world_map(sites: Sequence[Site]) -> Markup:
+def world_map(sites: Sequence[MirrorSite]) -> Markup:
     """Draw the map.
 
     Args:
@@ -76,9 +76,9 @@ def land_dots() -> str:
     return "".join(pieces)
 
 
-def marks_of(sites: Sequence[Site]) -> List[Mark]:
+def marks_of(sites: Sequence[MirrorSite]) -> List[Mark]:
     """Return a mark for each country, from west to east."""
-    countries: Dict[str, List[Site]] = {}
+    countries: Dict[str, List[MirrorSite]] = {}
     for site in sites:
         countries.setdefault(site.mirror.country.upper(), []).append(site)
     marks = []

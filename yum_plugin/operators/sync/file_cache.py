@@ -25,7 +25,7 @@ class _Known(NamedTuple):
     digest: str  # "sha256:...", "" if nothing signed named it
 
 
-class Memory:
+class FileCache:
     """The memory of one DEST.
 
     Args:

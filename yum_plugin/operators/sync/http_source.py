@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
-from ...net.fetch import Client
-from ...net.fetch import Limits as FetchLimits
+from ...net.fetch import FetchLimits as FetchLimits
+from ...net.fetch import HttpSession
 from ...net.partial_file import disk_error
 from ...net.tls import make_context
 from ...net.transfer import Item, Source
@@ -23,14 +23,14 @@ from ...util.files import write_whole
 from ...util.urls import safe_path
 from .destination import staged_path
 from .plan import Demand, Unit, Want
-from .source import Limits, Origin, Told
+from .source import OnProgress, SourceLimits, SyncSource
 
 MAX_FILE_BYTES = 64 * 1024 * 1024 * 1024  # of one whose size nobody signed
 HEADS_SECONDS = 600.0  # for all signed lists
 _WILD = frozenset("*?[")
 
 
-class WebOrigin(Origin):
+class HttpSource(SyncSource):
     """A web server.
 
     Args:
@@ -39,7 +39,7 @@ class WebOrigin(Origin):
         limits: see there.
     """
 
-    def __init__(self, url: str, network: Network = Network(), limits: Limits = Limits()) -> None:
+    def __init__(self, url: str, network: Network = Network(), limits: SourceLimits = SourceLimits()) -> None:
         self.url = url
         self._network = network
         self._limits = limits
@@ -59,10 +59,10 @@ class WebOrigin(Origin):
             raise UsageError("no-repository", "DEST has no such folder", where=", ".join(named), hint="name it without wildcards")
         return found
 
-    def _client(self, seconds: float) -> Client:
-        return Client(self._network, make_context(self._network), seconds)
+    def _client(self, seconds: float) -> HttpSession:
+        return HttpSession(self._network, make_context(self._network), seconds)
 
-    def _ask(self, client: Client, folder: str) -> Unit:
+    def _ask(self, client: HttpSession, folder: str) -> Unit:
         """Find out whether a folder is a repository or has a list of checksums."""
         repository, images = Unit(folder, True), Unit(folder, False)
         for unit in (repository, images):
@@ -74,7 +74,7 @@ class WebOrigin(Origin):
                     raise
         raise FetchError("http-status", "neither repodata/repomd.xml nor SHA256SUMS is there", where=self.url + folder)
 
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
+    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage."""
         reasons: Dict[str, MirrorsError] = {}
         lists = [path for path, want in wants.items() if want.demand is None]

@@ -18,7 +18,7 @@ import fnmatch
 import posixpath
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..rsync import FILE, FOLDER, LINK, Entry
+from ..rsync import FILE, FOLDER, LINK, RsyncEntry
 
 WORK = ".xcpng-mirrors-sync"  # in DEST, while a sync is under way
 RSYNC_WORK = ".~tmp~"  # rsync(1), --delay-updates
@@ -39,7 +39,7 @@ class Demand(NamedTuple):
     digest: str  # lower-case hex digits
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """A file of the source."""
 
     size: int  # bytes
@@ -49,7 +49,7 @@ class Listed(NamedTuple):
 class Want(NamedTuple):
     """A file to bring."""
 
-    listed: Optional[Listed]  # None where the source cannot be listed
+    listed: Optional[ListedFile]  # None where the source cannot be listed
     demand: Optional[Demand]  # None where nothing signed names it
 
 
@@ -82,7 +82,7 @@ class Unit(NamedTuple):
 class Catalogue(NamedTuple):
     """What a source has."""
 
-    files: Dict[str, Listed]
+    files: Dict[str, ListedFile]
     links: Dict[str, str]  # path -> target
     left_out: Tuple[Tuple[str, str], ...] = ()  # path, reason
     complete: bool = True  # the source could read all of it
@@ -126,7 +126,7 @@ def is_excluded(path: str, patterns: Sequence[str]) -> bool:
     return any(matches(path, pattern) for pattern in patterns)
 
 
-def sift(entries: Iterable[Entry], excludes: Sequence[str] = ()) -> Catalogue:
+def sift(entries: Iterable[RsyncEntry], excludes: Sequence[str] = ()) -> Catalogue:
     """Decide what is taken of a listing.
 
     Args:
@@ -149,13 +149,13 @@ def sift(entries: Iterable[Entry], excludes: Sequence[str] = ()) -> Catalogue:
             continue
         kinds[entry.path] = entry.kind
         if entry.kind == FILE:
-            found.files[entry.path] = Listed(entry.size, entry.mtime)
+            found.files[entry.path] = ListedFile(entry.size, entry.mtime)
         elif entry.kind == LINK:
             found.links[entry.path] = entry.target
     return found._replace(left_out=tuple(left_out))
 
 
-def _reason_against(entry: Entry, kinds: Dict[str, str]) -> str:
+def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
     """Say why an entry is left out; "" if it is not."""
     if entry.unsafe:
         return entry.unsafe
@@ -242,7 +242,7 @@ class Before(NamedTuple):
     ours: Set[str]  # those that an earlier run has seen in the source
 
 
-class Outcome(NamedTuple):
+class PlanOutcome(NamedTuple):
     """How the run went so far."""
 
     expected: Set[str]  # what the source has, or something signed names
@@ -258,7 +258,7 @@ class Brake(NamedTuple):
     foreign_too: bool = False
 
 
-def deletions(before: Before, outcome: Outcome, brake: Brake) -> Deletions:
+def deletions(before: Before, outcome: PlanOutcome, brake: Brake) -> Deletions:
     """Decide what is deleted; the rules are this module's.
 
     Args:

@@ -13,18 +13,18 @@ from ...trust.keys import PublicKey
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.files import read_capped
 from .destination import Destination
-from .file_cache import Memory
-from .plan import Brake, Catalogue, Demand, Listed, Unit, UnitIndex, Want, find_units, is_excluded, is_inside, matches
+from .file_cache import FileCache
+from .plan import Brake, Catalogue, Demand, ListedFile, Unit, UnitIndex, Want, find_units, is_excluded, is_inside, matches
 from .signed_unit import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
-from .source import Origin, Told
-from .staging import Intake
+from .source import OnProgress, SyncSource
+from .staging import Staging
 
 UNSIGNED_HINT = "if its owner does not sign it, and you take it nevertheless: --unsigned FOLDER"
 EXCLUDE_HINT = "exclude whole repositories: a part of one is of no use to a client"
 NOTHING_HINT = "see --from: it wants the root of a mirror, which has the folders 8 and isos"
 
 
-class Options(NamedTuple):
+class SyncOptions(NamedTuple):
     """What was asked for."""
 
     repos: Tuple[str, ...] = ()  # patterns of the folders of units; empty: the whole tree
@@ -36,7 +36,7 @@ class Options(NamedTuple):
     verify_all: bool = False  # read every file that something signed names
 
 
-class Believer(NamedTuple):
+class UnitVerifier(NamedTuple):
     """Who is believed, and when it is."""
 
     keys: Sequence[PublicKey]
@@ -46,12 +46,12 @@ class Believer(NamedTuple):
 class Job(NamedTuple):
     """Everything that a sync is about."""
 
-    origin: Origin  # the source
+    origin: SyncSource  # the source
     destination: Destination  # DEST
-    memory: Memory  # of DEST
-    options: Options
-    believer: Believer
-    told: Told = Told()  # who wants to know
+    memory: FileCache  # of DEST
+    options: SyncOptions
+    believer: UnitVerifier
+    told: OnProgress = OnProgress()  # who wants to know
 
 
 class Round:
@@ -78,8 +78,8 @@ class Round:
         self.published: Dict[Unit, Head] = {}
         self.demands: Dict[str, Demand] = {}
         self.errors: Dict[Unit, MirrorsError] = {}
-        self._intake = Intake(job.origin, job.destination, job.memory, job.told, lock, job.options.verify_all,
-                              job.options.dry_run)
+        self._intake = Staging(job.origin, job.destination, job.memory, job.told, lock, job.options.verify_all,
+                               job.options.dry_run)
         self._index = UnitIndex(())
         self._owners: Dict[str, Unit] = {}  # who demands a file
 
@@ -187,7 +187,7 @@ class Round:
     def _want(self, path: str, demand: Optional[Demand] = None) -> Want:
         listed = self.catalogue.files.get(path)
         if listed is None and demand is not None and demand.size is not None and not self._job.origin.lists:
-            listed = Listed(demand.size, 0)
+            listed = ListedFile(demand.size, 0)
         return Want(listed, demand)
 
     # What is signed.

@@ -9,10 +9,10 @@ from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ...errors import FetchError, MirrorsError
-from ..rsync import FOLDER, Address, Bounds, Entry, listing, running, unsafe_name
+from ..rsync import FOLDER, RsyncAddress, RsyncEntry, RsyncLimits, listing, running, unsafe_name
 from .destination import LIST, PARTS
 from .plan import WORK, Catalogue, Want, is_inside, joined, sift
-from .source import Limits, Origin, Told
+from .source import OnProgress, SourceLimits, SyncSource
 
 READ_BYTES = 4096
 SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks says nothing for long
@@ -23,7 +23,7 @@ _OPTIONS = ("--from0", "--times", "--no-links", "--no-devices", "--no-specials",
             "--chmod=D700,F600", "--partial-dir=" + PARTS, "--info=progress2", "--outbuf=L")
 
 
-class RsyncOrigin(Origin):
+class RsyncSource(SyncSource):
     """An rsync daemon.
 
     Args:
@@ -34,8 +34,8 @@ class RsyncOrigin(Origin):
 
     lists = True
 
-    def __init__(self, address: Address, limits: Limits = Limits(),
-                 bounds: Bounds = Bounds(silent_seconds=SILENT_SECONDS)) -> None:
+    def __init__(self, address: RsyncAddress, limits: SourceLimits = SourceLimits(),
+                 bounds: RsyncLimits = RsyncLimits(silent_seconds=SILENT_SECONDS)) -> None:
         self.url = address.url
         self._address = address
         self._limits = limits
@@ -50,10 +50,10 @@ class RsyncOrigin(Origin):
         folders = plain_folders(named)
         entries = self._entries("", faults) if not folders else chain.from_iterable(
             self._entries(folder, faults) for folder in folders)
-        above = [Entry(path, FOLDER, 0, 0, "rwxr-xr-x") for path in _folders_above(folders)]
+        above = [RsyncEntry(path, FOLDER, 0, 0, "rwxr-xr-x") for path in _folders_above(folders)]
         return sift(chain(above, entries), excludes)._replace(complete=not faults)
 
-    def _entries(self, folder: str, faults: List[FetchError]) -> Iterator[Entry]:
+    def _entries(self, folder: str, faults: List[FetchError]) -> Iterator[RsyncEntry]:
         """Yield what is listed below a folder; that there would be more is added to the faults."""
         anything = False
         try:
@@ -66,7 +66,7 @@ class RsyncOrigin(Origin):
             if anything:  # else there is no such folder, and who calls finds nothing in it
                 faults.append(error)
 
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
+    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage."""
         names = os.path.join(os.path.dirname(stage), LIST)
         with open(names, "wb") as stream:
@@ -85,7 +85,7 @@ class RsyncOrigin(Origin):
             os.unlink(names)
         return {}
 
-    def _transfer(self, arguments: Sequence[str], total: int, told: Told, lock: int) -> None:
+    def _transfer(self, arguments: Sequence[str], total: int, told: OnProgress, lock: int) -> None:
         bounds = self._bounds._replace(seconds=self._limits.seconds)
         with running(arguments, bounds, self.url, keep_open=(lock,)) as run:
             output, rest = run.output, b""

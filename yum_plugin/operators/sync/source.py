@@ -6,21 +6,21 @@ from ...errors import MirrorsError
 from .plan import Catalogue, Unit, Want
 
 
-class Told(NamedTuple):
+class OnProgress(NamedTuple):
     """Who wants to know. What is called before a step may end this process: that is how the tests kill it."""
 
     step: Callable[[str, str], None] = lambda name, detail: None  # before it: its name, and what it is about
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None  # bytes; total 0: unknown
 
 
-class Limits(NamedTuple):
+class SourceLimits(NamedTuple):
     """What a source may be asked for."""
 
     bytes_per_second: int = 0  # 0: as fast as it goes
     seconds: float = 24 * 3600.0  # of one transfer
 
 
-class Origin(abc.ABC):
+class SyncSource(abc.ABC):
     """A source.
 
     Attributes:
@@ -59,7 +59,7 @@ class Origin(abc.ABC):
         return list(known)
 
     @abc.abstractmethod
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: Told, lock: int) -> Dict[str, MirrorsError]:
+    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
         """Bring files into the stage, each below its path.
 
         Args:

@@ -9,14 +9,14 @@ from ...trust.digest import DigestChecker
 from ...trust.primary import MAX_PRIMARY_BYTES
 from ...util.files import read_capped
 from .destination import Destination
-from .file_cache import Memory
+from .file_cache import FileCache
 from .plan import Demand, Want
-from .source import Origin, Told
+from .source import OnProgress, SyncSource
 
 READ_BYTES = 1024 * 1024
 
 
-class Intake:
+class Staging:
     """The stage of one round.
 
     Args:
@@ -34,7 +34,8 @@ class Intake:
         reasons: why the rest has not.
     """
 
-    def __init__(self, origin: Origin, destination: Destination, memory: Memory, told: Told, lock: int, verify_all: bool,
+    def __init__(self, origin: SyncSource, destination: Destination, memory: FileCache, told: OnProgress, lock: int,
+                 verify_all: bool,
                  dry_run: bool) -> None:
         self._origin = origin
         self._destination = destination

@@ -20,7 +20,7 @@ from ...errors import MirrorsError, UsageError
 from ...net.partial_file import disk_error
 from .destination import Destination
 from .exchange import flush, recover, switch_folder
-from .plan import Before, Deletions, Outcome, Unit, deletions, is_inside
+from .plan import Before, Deletions, PlanOutcome, Unit, deletions, is_inside
 from .round import Job, Round
 from .signed_unit import Head
 
@@ -40,7 +40,7 @@ class UnitResult(NamedTuple):
     bytes: int = 0
 
 
-class Report(NamedTuple):
+class SyncReport(NamedTuple):
     """What a sync did."""
 
     units: Tuple[UnitResult, ...]
@@ -67,7 +67,7 @@ class Sync:
         self._switched: List[Unit] = []
         self._at_once = True
 
-    def run(self) -> Report:
+    def run(self) -> SyncReport:
         """Sync.
 
         Raises:
@@ -103,7 +103,7 @@ class Sync:
             self._problems.append(UsageError("state", "what was read is not remembered, and is read again next time: {}".format(
                 error.strerror), where=self._job.memory.path, hint="see --state-dir"))
 
-    def _run(self, lock: int) -> Report:
+    def _run(self, lock: int) -> SyncReport:
         self._job.told.step("start", self._job.destination.root)
         self._job.destination.make_work()
         found = self._look(lock)
@@ -215,7 +215,7 @@ class Sync:
         for path in ours - here - found.staged:
             self._job.memory.forget(path)
         before = Before([path for path in here if found.in_scope(path)], ours)
-        told = deletions(before, Outcome(expected, complete, self._switched), self._job.options.brake)
+        told = deletions(before, PlanOutcome(expected, complete, self._switched), self._job.options.brake)
         if not self._job.options.dry_run:
             for path in told.paths:
                 self._job.told.step("delete", path)
@@ -225,7 +225,7 @@ class Sync:
 
     # What is told.
 
-    def _report(self, found: Round, told: Deletions) -> Report:
+    def _report(self, found: Round, told: Deletions) -> SyncReport:
         arrived = found.wants if self._job.options.dry_run else {path: found.wants[path] for path in found.staged}
         sizes = {path: want.listed.size if want.listed else 0 for path, want in arrived.items()}
         counts: Dict[Unit, List[int]] = {}
@@ -234,8 +234,8 @@ class Sync:
             if unit is not None:
                 counts.setdefault(unit, []).append(size)
         units = tuple(self._unit_result(found, unit, counts.get(unit, [])) for unit in found.units)
-        return Report(units, len(sizes), sum(sizes.values()), found.catalogue.left_out, told, tuple(self._problems), False,
-                      self._at_once, found.catalogue.complete)
+        return SyncReport(units, len(sizes), sum(sizes.values()), found.catalogue.left_out, told, tuple(self._problems), False,
+                          self._at_once, found.catalogue.complete)
 
     def _unit_result(self, found: Round, unit: Unit, sizes: List[int]) -> UnitResult:
         if unit in found.errors:
