@@ -9,8 +9,8 @@ import shutil
 
 import pytest
 
-from tests.faults_table import good_mirrors, own_lines
 from tests.lab.plugin import install_plugin, state_path
+from tests.support.faults_table import good_mirrors, own_lines
 
 pytestmark = pytest.mark.dnf
 

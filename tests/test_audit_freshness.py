@@ -1,8 +1,8 @@
 """Freshness by signed revision, and the sync interval as it shows over time; clock and sleep are the test's."""
 import pytest
 
-from tests.auditing import subject_of, words
-from tests.world import DAY, NOW, snapshot
+from tests.support.auditing import subject_of, words
+from tests.support.world import DAY, NOW, snapshot
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Network
 from yum_plugin.operators.audit import freshness

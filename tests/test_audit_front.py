@@ -4,10 +4,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.auditing import subject_of, words
 from tests.lab.mirror import NOT_FOUND, Fault
-from tests.nginx import Nginx
-from tests.rawserver import RawServer
+from tests.support.auditing import subject_of, words
+from tests.support.nginx import Nginx
+from tests.support.rawserver import RawServer
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import backends, bandwidth, traversal
 from yum_plugin.operators.audit.backends import BackendSample, disagreements

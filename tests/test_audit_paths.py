@@ -11,7 +11,7 @@ from yum_plugin.operators.audit.certificates import is_for_host, read_certificat
 from yum_plugin.operators.audit.chain_building import EXPIRED, OK, any_path, openssl_path
 from yum_plugin.operators.audit.letsencrypt import DST_ROOT_CA_X3, judge_clients, with_roots_of_old
 
-from .chains import DAY, Authority, really_verified
+from .support.chains import DAY, Authority, really_verified
 
 STORES = ("both", "both, the other way round", "new", "old", "cross-signed only", "with an intermediate",
           "a namesake of another key first")

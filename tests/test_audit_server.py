@@ -17,10 +17,10 @@ from yum_plugin.operators.audit.certificates import has_signed
 from yum_plugin.operators.audit.model import REPOSITORIES, AuditOptions, Budget, Cost, Subject
 from yum_plugin.operators.audit.tls_versions import REFUSED, VERSIONS, client_hello, read_answer
 
-from .chains import DAY, Authority, pem_of
-from .nginx import Nginx, site
-from .rawserver import RawServer, never_speaks, ok, says, serves
-from .world import DEFAULTS
+from .support.chains import DAY, Authority, pem_of
+from .support.nginx import Nginx, site
+from .support.rawserver import RawServer, never_speaks, ok, says, serves
+from .support.world import DEFAULTS
 
 NAMES = ("localhost", "127.0.0.1", "127.0.0.2", "::1")
 BODY = (

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.auditing import found, subject_of, verdicts, words
 from tests.lab.mirror import NOT_FOUND, Fault
 from tests.lab.wire import document
-from tests.nginx import Nginx, site
-from tests.rsyncd import RsyncDaemon
+from tests.support.auditing import found, subject_of, verdicts, words
+from tests.support.nginx import Nginx, site
+from tests.support.rsyncd import RsyncDaemon
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import images, listings, repositories, tree
 from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, IndexEntry, parse_index

@@ -18,7 +18,7 @@ from yum_plugin.resolve.selection import (
     rank_candidates,
 )
 
-from .world import mirror, mirrors, snapshot
+from .support.world import mirror, mirrors, snapshot
 
 STARTED = 1000.0
 DEAD_SECONDS = 7.0  # when a client gives up

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.auditing import subject_of
-from tests.rawserver import RawServer, never_speaks, says, serves
+from tests.support.auditing import subject_of
+from tests.support.rawserver import RawServer, never_speaks, says, serves
 from yum_plugin.cli.main import main
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit.application import application

@@ -19,8 +19,8 @@ from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 
-from .rawserver import RawServer, never_speaks
-from .report_world import HOSTILE
+from .support.rawserver import RawServer, never_speaks
+from .support.report_world import HOSTILE
 from .test_cli import TABLE, TIME, UPDATES, admin, everybody
 from .test_report import Reader, parse_exposition
 

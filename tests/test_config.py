@@ -22,7 +22,7 @@ from yum_plugin.host.settings import (
 from yum_plugin.model import Network, Repository
 from yum_plugin.plugins import bridge
 
-from .world import DEFAULTS, read_values
+from .support.world import DEFAULTS, read_values
 
 PIN = "34AC2EB68248FED6D076838ACD75783A3FD3AC9E"
 KEY_FILE = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from tests.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 from tests.lab.faults import FAULTS
 from tests.lab.plugin import install_plugin, state_path
+from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 
 pytestmark = pytest.mark.dnf
 

@@ -14,8 +14,8 @@ from yum_plugin.host.settings import FRAGMENT_FOLDER, KEYS, MAX_FRAGMENTS, confi
 from yum_plugin.plugins import bridge
 from yum_plugin.util.files import inside
 
+from .support.world import DEFAULTS
 from .test_cli import Terminal
-from .world import DEFAULTS
 
 BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "hosts" / "bridge.py")
 OTHER_PIN = "0123456789ABCDEF" * 2 + "01234567"

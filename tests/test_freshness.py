@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.freshness import Offer, choose, duration, is_rollback, note_of, refuse_fast_forward
 
-from .world import DAY, NOW, mirror, snapshot
+from .support.world import DAY, NOW, mirror, snapshot
 
 A, B, C = mirror("a"), mirror("b"), mirror("c")
 OLD, NEW = snapshot(1), snapshot(2)

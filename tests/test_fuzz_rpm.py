@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.craft import NOW, key_packets, new_packet, signature, v3_signature
-from tests.craft_rpm import KEY, PAYLOAD, binary, header, lead, main_header, main_tags, rpm, string
+from tests.support.craft import NOW, key_packets, new_packet, signature, v3_signature
+from tests.support.craft_rpm import KEY, PAYLOAD, binary, header, lead, main_header, main_tags, rpm, string
 from tests.test_checksum_file import GOOD as SUMS
 from tests.test_fuzz_trust import SIGNATURE_REFERENCES, mutations, returns_or_refuses
 from yum_plugin.trust.checksum_file import parse_checksums

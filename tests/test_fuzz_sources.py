@@ -15,7 +15,7 @@ from yum_plugin.sources import metalink, mirrorbits, plain
 from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, merge
 from yum_plugin.util.urls import clean_base_url
 
-from .world import DEFAULTS
+from .support.world import DEFAULTS
 
 pytestmark = pytest.mark.fuzz
 

@@ -3,7 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.craft import DOCUMENT, NOW, armor, key_packets, new_packet, rsa_key, signature, subkey_packets, subpacket, v3_signature
+from tests.support.craft import (
+    DOCUMENT,
+    NOW,
+    armor,
+    key_packets,
+    new_packet,
+    rsa_key,
+    signature,
+    subkey_packets,
+    subpacket,
+    v3_signature,
+)
 from tests.test_repomd import REAL
 from yum_plugin.errors import TrustError
 from yum_plugin.trust import armor as armor_module

@@ -12,9 +12,9 @@ from yum_plugin.resolve.outcome import observations_of
 from yum_plugin.state.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
 from yum_plugin.state.store import State, history
 
+from .support.world import NOW, mirror
 from .test_files import plant
 from .test_verdict import NEW, OLD, A, B, C, fetch, judged
-from .world import NOW, mirror
 
 GOOD = Observation(NOW - 60, "https://a.test/", "ok", "metadata", 0, 0.0213, 0.0401, 3500, NOW + 99, "::1", 7)
 FAILED = Observation(NOW - 50, "https://b.test/", "tls-expired")

@@ -7,7 +7,7 @@ from unittest.mock import ANY
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.craft import (
+from tests.support.craft import (
     BORN,
     DAY,
     MADE,

@@ -6,7 +6,7 @@ from yum_plugin.resolve.candidates import ListRules, candidates, settled_list
 from yum_plugin.sources.redirector import PAGE, SELECTION
 from yum_plugin.state.store import Memory, known_list
 
-from .world import mirror
+from .support.world import mirror
 
 PATH = "8/8.3/updates/x86_64/"
 RULES = ListRules(("mirrors.test", "mirrors.test:8080"), ("https://origin.test/",), (), (), True)

@@ -16,7 +16,7 @@ from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.transport import proxies_for
 
-from .rawserver import (
+from .support.rawserver import (
     Blackhole,
     RawServer,
     addresses,

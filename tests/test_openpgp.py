@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.craft import (
+from tests.support.craft import (
     BORN,
     DAY,
     DOCUMENT,

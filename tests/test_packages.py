@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.faults import FAULTS
 from tests.lab.repositories import STATES, repository_path
-from tests.world import NOW, lab_repository, lab_settings
+from tests.support.world import NOW, lab_repository, lab_settings
 from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.host.keyring import load_keys

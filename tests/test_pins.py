@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.lab.plugin import state_path
 from tests.lab.pool import PoolHost
 from tests.lab.repositories import repository_path
+from tests.support.world import NOW
 from tests.test_yum import PYTHONS, YumHost
-from tests.world import NOW
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Snapshot

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults_table import good_mirrors, own_lines
 from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
+from tests.support.faults_table import good_mirrors, own_lines
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import FetchLimits, HttpSession
@@ -26,7 +26,7 @@ from yum_plugin.privsep.parent import RemoteSession, separated
 from yum_plugin.sources.redirector import PAGE, Timeouts
 
 from .conftest import REPOSITORY_ROOT
-from .rawserver import RawServer, says, stays_silent_after
+from .support.rawserver import RawServer, says, stays_silent_after
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="only root can give up root")
 DIRECT = Network(proxy="")

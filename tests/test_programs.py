@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.world import ends
+from tests.support.world import ends
 from yum_plugin import programs
 from yum_plugin.programs import Done, run_all
 

@@ -29,8 +29,8 @@ from yum_plugin.operators.report.worldmap import SIZE, marks_of, spread, world_m
 from yum_plugin.packages.quarantine import Kept
 from yum_plugin.state.history import Observation
 
-from .report_world import HOSTILE, report
-from .world import DAY, NOW, snapshot
+from .support.report_world import HOSTILE, report
+from .support.world import DAY, NOW, snapshot
 
 LOADS = {"src", "srcset", "data", "action", "formaction", "poster", "background", "ping", "manifest", "xlink:href"}
 

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.operators.report.page import render_page
 
-from .browser import Browser, program
-from .report_world import report
+from .support.browser import Browser, program
+from .support.report_world import report
 
 ARTIFACTS = REPOSITORY_ROOT / "artifacts"
 SHOWN = "[...document.querySelectorAll('#mirrors > tbody')].filter(each => !each.hidden)"

@@ -13,8 +13,8 @@ from yum_plugin.resolve.resolver import ResolveOptions, Resolver
 from yum_plugin.state.store import Memory, State
 
 from .lab.wire import SILENCE, document
+from .support.world import NOW, lab_repository, lab_settings
 from .test_dnf import METADATA_FAULTS, TRUST_FAULTS
-from .world import NOW, lab_repository, lab_settings
 
 WAITED_FOR = {"blackhole": "timed-out", "mute": "timed-out", "drip-500": "timed-out", "drip-1k": "timed-out", "endless-headers": "bad-answer"}
 

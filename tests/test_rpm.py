@@ -7,9 +7,9 @@ from xmlrpc.client import dumps, loads
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT, find_interpreter
-from tests.faults_table import TRUST_FAULTS, good_mirrors, own_lines
 from tests.lab.plugin import install_plugin, state_path
 from tests.lab.tools import environment, locked, missing
+from tests.support.faults_table import TRUST_FAULTS, good_mirrors, own_lines
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 COMMAND = "usr/bin/xcpng-mirrors"

@@ -10,7 +10,12 @@ import tracemalloc
 
 import pytest
 
-from tests.craft import (
+from tests.lab.keys import OTHER as OTHER_OWNER
+from tests.lab.keys import REPOSITORY, KeyRing
+from tests.lab.packages import UNSIGNED as NOBODY
+from tests.lab.packages import Package, build
+from tests.lab.tools import environment, missing, run
+from tests.support.craft import (
     BORN,
     DAY,
     MADE,
@@ -31,7 +36,7 @@ from tests.craft import (
     u32,
     v3_signature,
 )
-from tests.craft_rpm import (
+from tests.support.craft_rpm import (
     KEY,
     PAYLOAD,
     binary,
@@ -48,11 +53,6 @@ from tests.craft_rpm import (
     string,
     strings,
 )
-from tests.lab.keys import OTHER as OTHER_OWNER
-from tests.lab.keys import REPOSITORY, KeyRing
-from tests.lab.packages import UNSIGNED as NOBODY
-from tests.lab.packages import Package, build
-from tests.lab.tools import environment, missing, run
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.packets import read_signatures

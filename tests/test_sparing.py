@@ -6,7 +6,7 @@ from yum_plugin.resolve.candidates import Candidates
 from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, MAX_STILL, Need, due_at, holding, needed
 from yum_plugin.state.store import Memory
 
-from .world import NOW, mirror, mirrors, snapshot
+from .support.world import NOW, mirror, mirrors, snapshot
 
 HOUR = 3600.0
 HELD, NEWER = snapshot(1), snapshot(2)

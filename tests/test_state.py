@@ -22,8 +22,8 @@ from yum_plugin.state.store import (
     with_decision,
 )
 
+from .support.world import NOW, mirror, snapshot
 from .test_files import in_child, killed_at, plant
-from .world import NOW, mirror, snapshot
 
 ID = "xcp-ng-updates"
 RECORD = Record("timed-out", "no answer in time", NOW, 2, NOW + 7200, 0.25, NOW + 99)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.accesslog import AccessLog  # noqa: F401  (what lab.log is)
 from tests.lab.faults import faults_named
-from tests.mirrored import FOLDERS, ISO, UPDATES, Mirrored
+from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.test_cli import ROOT, Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError

@@ -7,8 +7,8 @@ from yum_plugin.resolve.candidates import Candidates
 from yum_plugin.resolve.outcome import Findings, conclude
 from yum_plugin.state.store import Memory, Record
 
-from .world import DAY, NOW, mirror, snapshot
-from .world import DEFAULTS as SETTINGS
+from .support.world import DAY, NOW, mirror, snapshot
+from .support.world import DEFAULTS as SETTINGS
 
 OLD, NEW = snapshot(98), snapshot(99)
 A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))

@@ -2,12 +2,11 @@
 import random
 from typing import List, Tuple
 
+from tests.support.world import DAY, NOW
 from yum_plugin.model import Mirror, Snapshot
 from yum_plugin.net.reachability import Reachability
 from yum_plugin.operators.report.values import MirrorFinding, MirrorsReport, RepositoryReport, sites_of
 from yum_plugin.state.history import Observation
-
-from .world import DAY, NOW
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> \u202egnp.exe\u202c &amp; \u0000 " + "A" * 10000
 PATHS = {"xcp-ng-base": "8/8.3/base/x86_64/", "xcp-ng-updates": "8/8.3/updates/x86_64/"}

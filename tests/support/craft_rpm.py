@@ -7,7 +7,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.craft import CraftKey, mpi, rsa_key, signature
+from tests.support.craft import CraftKey, mpi, rsa_key, signature
 
 PAYLOAD = b"\x1f\x8bthe very payload\x00" * 5
 KEY = rsa_key()

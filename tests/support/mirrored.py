@@ -5,6 +5,8 @@ import signal
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from tests.lab.lab import Lab
+from tests.support.rsyncd import RsyncDaemon
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.operators.rsync import FILE, FOLDER, RsyncEntry, RsyncLimits, parse_address
 from yum_plugin.operators.sync.destination import open_destination
@@ -16,9 +18,6 @@ from yum_plugin.operators.sync.source import OnProgress, SourceLimits, SyncSourc
 from yum_plugin.operators.sync.sync import Sync, SyncReport
 from yum_plugin.verify.files import Examiner
 from yum_plugin.verify.repository import RepositoryExaminer
-
-from .lab.lab import Lab
-from .rsyncd import RsyncDaemon
 
 FOLDERS = ("8/8.3/base/x86_64", "8/8.3/updates/x86_64", "8", "isos/8.3")
 UPDATES = FOLDERS[1]

@@ -3,11 +3,10 @@ import tempfile
 import time
 from typing import Any, List, Mapping
 
+from tests.lab.lab import Lab
+from tests.lab.repositories import repository_path
 from yum_plugin.host.settings import LoadedSettings, read_settings
 from yum_plugin.model import Mirror, Network, Repository, Snapshot
-
-from .lab.lab import Lab
-from .lab.repositories import repository_path
 
 NOW = 1_800_000_000  # seconds since 1970: "now" wherever a test sets the time
 DAY = 86400

@@ -2,11 +2,10 @@
 import time
 from typing import Any, Dict
 
+from tests.support.world import lab_settings
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Network
 from yum_plugin.operators.audit.model import REPOSITORIES, AuditOptions, Budget, Cost, Subject
-
-from .world import lab_settings
 
 ROOM = Cost(1000, 10**9)
 

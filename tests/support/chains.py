@@ -8,7 +8,7 @@ import sys
 from datetime import datetime, timedelta
 from typing import Any, Dict, Sequence
 
-from .lab.ca import common_name, make_certificate, new_key, pem, pem_key
+from tests.lab.ca import common_name, make_certificate, new_key, pem, pem_key
 
 DAY = timedelta(days=1)
 _NAMES = {
