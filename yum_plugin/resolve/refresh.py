@@ -8,13 +8,14 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, Repository, Snapshot
+from ..net.fanout import TaskPool
 from ..privsep.gateway import Gateway
 from ..state.snapshot_pin import HeldSnapshot, hold, lift, warning
 from ..state.store import Decision, Memory, State, with_decision
 from ..trust.freshness import duration
 from .metalink_writer import render_metalink
 from .outcome import Answer, observations_of
-from .resolver import Clock, ResolveOptions, Resolver
+from .resolver import Clock, MakeTasks, ResolveOptions, Resolver
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -32,7 +33,7 @@ class Refreshed(NamedTuple):
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: ResolveOptions = ResolveOptions(),
-            clock: Clock = Clock(), reach: Optional[Gateway] = None) -> List[Refreshed]:
+            clock: Clock = Clock(), reach: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -44,6 +45,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         options: for the resolver.
         clock: the time.
         reach: who touches the network; this process if left out.
+        make_tasks: for the resolver.
 
     Returns:
         One item a repository, in the same order.
@@ -55,7 +57,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             return [Refreshed(repository, error=busy) for repository in repositories]
         done = {} if options != ResolveOptions() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
-        for answer in Resolver(settings, state, options, clock, reach).run(todo) if todo else []:
+        for answer in Resolver(settings, state, options, clock, reach, make_tasks).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options, clock.wall())
             state.observe(answer.repository.id, observations_of(answer, clock.wall()))
     return [done[repository.id] for repository in repositories]

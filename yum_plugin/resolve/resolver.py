@@ -16,7 +16,7 @@ from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
 from ..net.fanout import TaskPool, TaskResult
-from ..net.fetch import Session
+from ..net.fetch import OpenSession, Session
 from ..privsep.gateway import Gateway, here
 from ..sources.redirector import PAGE, SELECTION, Timeouts, redirector_roots
 from ..state.store import State, known_list, resting
@@ -32,6 +32,8 @@ OTHER_FORM_SECONDS = 0.25  # a list page slower than this gets company
 LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is at hand
 NO_LIST_PATIENCE_SECONDS = 3.0  # without any: then the .repo file's other baseurls and the origin still have time
 EVERYONE = 256
+
+MakeTasks = Callable[[OpenSession], TaskPool]
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -80,16 +82,17 @@ class Resolver:
         options: see Options.
         clock: the time.
         reach: who touches the network; this process if left out.
+        make_tasks: makes the pool that asks, from what opens sessions.
     """
 
     def __init__(self, settings: Settings, state: State, options: ResolveOptions = ResolveOptions(), clock: Clock = Clock(),
-                 reach: Optional[Gateway] = None) -> None:
+                 reach: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> None:
         self._settings = settings
         self._state = state
         self._options = options
         self._clock = clock
         self._reach = reach or here()
-        self._tasks = TaskPool(self._reach.open)
+        self._tasks = make_tasks(self._reach.open)
         self._patience = Timeouts(settings.connect_timeout, settings.read_timeout)
 
     def run(self, repositories: Sequence[Repository]) -> List[Answer]:
