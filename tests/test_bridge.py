@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import REPOSITORY_ROOT
 
-BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "hosts" / "bridge.py")
+BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "plugins" / "bridge.py")
 DEADLINE_SECONDS = 0.6
 SLACK_SECONDS = 3.0  # starting an interpreter and a shell on a busy machine
 
@@ -22,7 +22,7 @@ case = json.loads(sys.argv[1])
 bridge = {"__name__": "bridge"}
 exec(compile(open(case["bridge"]).read(), case["bridge"], "exec"), bridge)
 bridge["GRACE_SECONDS"], bridge["ACCEPT_SECONDS"] = case["deadline"] - 0.2, 0.5
-settings = bridge["Settings"](lambda key: {"command": case["command"], "deadline": "0.1"}.get(key))
+settings = bridge["BridgeSettings"](lambda key: {"command": case["command"], "deadline": "0.1"}.get(key))
 started = time.time()
 try:
     engine, verdicts, warnings = bridge["resolve"](settings, "/etc/x.conf", "/", case["repositories"])
@@ -244,7 +244,7 @@ def bridge():
 
 
 def settings(bridge, root="/", **values):
-    return bridge["Settings"](values.get, root)
+    return bridge["BridgeSettings"](values.get, root)
 
 
 @pytest.mark.parametrize("name, urls, wanted", [

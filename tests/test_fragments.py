@@ -17,7 +17,7 @@ from yum_plugin.util.files import inside
 from .support.world import DEFAULTS
 from .test_cli import Terminal
 
-BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "hosts" / "bridge.py")
+BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "plugins" / "bridge.py")
 OTHER_PIN = "0123456789ABCDEF" * 2 + "01234567"
 # Prints what a plugin makes of a .conf and its fragments, with the parser of its package manager.
 DRIVER = """
@@ -32,7 +32,7 @@ else:
     from configparser import RawConfigParser as Parser
 parser = Parser()
 parser.read(sys.argv[3])
-made = bridge["Settings"](bridge["reader"](parser, sys.argv[4]), sys.argv[4])
+made = bridge["BridgeSettings"](bridge["reader"](parser, sys.argv[4]), sys.argv[4])
 print(json.dumps(dict(vars(made), ours=made.wants("xcp-ng-base", ["https://m.test/"]))))
 """
 

@@ -212,7 +212,7 @@ import warnings
 warnings.simplefilter("ignore")
 for path in sorted(pathlib.Path(share).rglob("*.py")):
     name = ".".join(path.relative_to(share).with_suffix("").parts)
-    if "hosts" not in name and not name.endswith("__main__"):
+    if "plugins" not in name and not name.endswith("__main__"):
         importlib.import_module(name.replace(".__init__", ""))
 import cryptography.x509, cryptography.exceptions, pgpy, pgpy.packet
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, ed25519

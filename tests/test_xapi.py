@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY_ROOT
 from tests.lab.pool import PoolHost
 from tests.support.world import ends
 
-SOURCE = REPOSITORY_ROOT / "yum_plugin" / "hosts" / "xapi.py"
+SOURCE = REPOSITORY_ROOT / "yum_plugin" / "plugins" / "xapi.py"
 SESSION = "OpaqueRef:0"
 BOMB = '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 

@@ -19,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.plugin import NAME, install_plugin, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 
-PLUGIN = REPOSITORY_ROOT / "yum_plugin" / "hosts" / "yum.py"
+PLUGIN = REPOSITORY_ROOT / "yum_plugin" / "plugins" / "yum.py"
 STAND_IN = str(REPOSITORY_ROOT / "tests" / "support" / "yum_stand_in.py")
 YUM = os.environ.get("YUM", "")
 OLDEST = "2.7" if find_interpreter("2.7") else "3"

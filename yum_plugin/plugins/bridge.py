@@ -120,7 +120,7 @@ def is_warm(settings, repository_id, cached_repomd, now):
     """Whether the last resolution still holds, so that no engine is needed.
 
     Args:
-        settings: see Settings.
+        settings: see BridgeSettings.
         repository_id: which.
         cached_repomd: path of the repomd.xml in the package manager's cache.
         now: seconds since 1970.
@@ -329,7 +329,7 @@ def resolve(settings, config_path, root, repositories):
     """Start an engine and let it resolve repositories.
 
     Args:
-        settings: see Settings.
+        settings: see BridgeSettings.
         config_path: of the .conf, for the engine to read.
         root: the installroot.
         repositories: list of dictionaries as the engine's request wants them.

@@ -52,7 +52,7 @@ class XcpngMirrors(dnf.Plugin):
     def config(self):
         """Called by dnf once the repositories are read, also for history and clean: prepare, touch nothing."""
         root = self.base.conf.installroot
-        self.settings = bridge.Settings(bridge.reader(self.read_config(self.base.conf), root), root)
+        self.settings = bridge.BridgeSettings(bridge.reader(self.read_config(self.base.conf), root), root)
         original = self.base.fill_sack
 
         def fill_sack(load_system_repo=True, load_available_repos=True):

@@ -78,7 +78,7 @@ def _hook(hook):
             return
         try:
             root = conduit._base.conf.installroot
-            hook(conduit, bridge.Settings(bridge.reader(conduit._conf, root), root))
+            hook(conduit, bridge.BridgeSettings(bridge.reader(conduit._conf, root), root))
         except PluginYumExit:
             raise
         except Exception as error:  # the border: our crash must not cost the admin an update
