@@ -79,6 +79,28 @@ class TaskPool:
             client.abort()
 
 
+def run_until(ends_at: float, tasks: TaskPool, steady: Callable[[], float], advance: Callable[[float], Optional[float]],
+              take: Callable[[TaskResult], None]) -> None:
+    """Start what is due, take the next result, and so on until nothing is left to do or the time is over.
+
+    Args:
+        ends_at: in seconds of ``steady``.
+        tasks: where ``advance`` starts tasks.
+        steady: monotonic seconds.
+        advance: called with the time before each wait; starts what is due, and returns the seconds after which time alone
+            makes more of it due, or None if nothing is left to do.
+        take: called with each result.
+    """
+    while True:
+        now = steady()
+        wait_seconds = advance(now)
+        if wait_seconds is None or now >= ends_at:
+            return
+        result = tasks.next(min(wait_seconds, ends_at - now))
+        if result is not None:
+            take(result)
+
+
 def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
     """Refine "not trusted" by a look at the chain as served: has it expired, or is an intermediate certificate missing?
 

@@ -15,7 +15,7 @@ from ..errors import FetchError, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
-from ..net.fanout import TaskPool, TaskResult
+from ..net.fanout import TaskPool, TaskResult, run_until
 from ..net.fetch import OpenSession, Session
 from ..privsep.gateway import Gateway, here
 from ..sources.redirector import PAGE, SELECTION, Timeouts, redirector_roots
@@ -111,7 +111,9 @@ class Resolver:
                 self._guarded(job, self._ask_lists)
             for job in jobs.values():
                 self._guarded(job, self._load_keys)  # while the requests travel
-            self._loop(jobs, started + self._settings.deadline)
+            run_until(started + self._settings.deadline, self._tasks, self._clock.steady,
+                      lambda now: self._advance_all(list(jobs.values()), now),
+                      lambda result: self._take(jobs[result.key[0]], result))
         finally:
             self._tasks.dismiss()
         now = self._clock.wall()
@@ -153,15 +155,9 @@ class Resolver:
         keys = load_keys(job.repository.key_paths, job.repository.pins)
         job.prover = RepomdProver(keys, int(self._clock.wall()))
 
-    def _loop(self, jobs: Dict[str, _Job], ends_at: float) -> None:
-        while True:
-            now = self._clock.steady()
-            waits = [self._advance(job, now) for job in jobs.values() if not job.finished]
-            if all(job.finished for job in jobs.values()) or now >= ends_at:
-                return
-            outcome = self._tasks.next(min(waits + [ends_at - now]))
-            if outcome is not None:
-                self._take(jobs[outcome.key[0]], outcome)
+    def _advance_all(self, jobs: Sequence[_Job], now: float) -> Optional[float]:
+        waits = [self._advance(job, now) for job in jobs if not job.finished]
+        return None if all(job.finished for job in jobs) else min(waits)
 
     def _advance(self, job: _Job, now: float) -> float:
         """Do what is due for a job; return the seconds after which time alone makes something due."""
