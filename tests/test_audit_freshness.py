@@ -6,15 +6,22 @@ from tests.support.world import DAY, NOW, snapshot
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Network
 from yum_plugin.operators.audit import freshness
-from yum_plugin.operators.audit.freshness import FreshnessAnswer, Standing, finding_of, interval_finding, judge, last_signed
+from yum_plugin.operators.audit.freshness import (
+    RepositoryFreshness,
+    ServedMetadata,
+    finding_of,
+    interval_finding,
+    judge,
+    last_signed,
+)
 from yum_plugin.operators.audit.model import AuditOptions
 from yum_plugin.operators.audit.sync_interval import (
-    IntervalLook,
-    IntervalSpan,
-    Rhythm,
-    SeenRevision,
-    conclude,
+    RevisionSample,
+    SecondsRange,
+    SignedRevision,
+    WatchSchedule,
     keeps_up,
+    summarize_watch,
     watch,
     worst_lag,
 )
@@ -24,11 +31,11 @@ ORIGIN, OTHER = "origin.test", "other.test"
 
 
 def answer(version):
-    return FreshnessAnswer(snapshot(version))
+    return ServedMetadata(snapshot(version))
 
 
 def failed(error):
-    return FreshnessAnswer(error=error)
+    return ServedMetadata(error=error)
 
 
 MISSING = failed(FetchError("http-status", "HTTP 404"))
@@ -45,28 +52,28 @@ TAMPERED = failed(TrustError("signature-invalid", "not by this key"))
     (MISSING, [answer(5)], "problem", "http-status: HTTP 404"),
 ])
 def test_a_mirror_stands_where_its_signed_revision_stands(mine, others, verdict, said):
-    standing = judge("p", mine, list(zip((ORIGIN, OTHER), others)), NOW)
-    assert standing.verdict == verdict and said in standing.words
+    result = judge("p", mine, list(zip((ORIGIN, OTHER), others)), NOW)
+    assert result.verdict == verdict and said in result.words
 
 
 def test_what_was_published_within_the_hour_need_not_be_there_yet():
     published = snapshot(100)
-    standing = judge("p", answer(99), [(ORIGIN, FreshnessAnswer(published))], published.signed_at + 1800)
-    assert standing.verdict == "warning" and standing.behind_seconds == DAY and standing.behind_revisions == 1
+    result = judge("p", answer(99), [(ORIGIN, ServedMetadata(published))], published.signed_at + 1800)
+    assert result.verdict == "warning" and result.behind_seconds == DAY and result.behind_revisions == 1
 
 
 @pytest.mark.parametrize("verdicts, worst", [
     (["ok", "ok"], "ok"), (["ok", "unknown"], "unknown"), (["unknown", "warning", "ok"], "warning"), (["problem", "warning"], "problem"),
 ])
 def test_the_worst_repository_is_the_verdict(verdicts, worst):
-    finding = finding_of([Standing("p", verdict, "words") for verdict in verdicts], [ORIGIN])
-    assert finding.verdict == worst and bool(finding.mend) == (worst in ("warning", "problem"))
+    finding = finding_of([RepositoryFreshness("p", verdict, "words") for verdict in verdicts], [ORIGIN])
+    assert finding.verdict == worst and bool(finding.remedy) == (worst in ("warning", "problem"))
 
 
 def test_a_revision_that_was_missed_long_ago_counts_however_new_the_last_one_is():
     last, missed = snapshot(100), snapshot(98)
-    standing = judge("p", answer(97), [(ORIGIN, FreshnessAnswer(last)), (OTHER, FreshnessAnswer(missed))], last.signed_at + 60)
-    assert standing.verdict == "problem" and "signed 48 h ago" in standing.words
+    result = judge("p", answer(97), [(ORIGIN, ServedMetadata(last)), (OTHER, ServedMetadata(missed))], last.signed_at + 60)
+    assert result.verdict == "problem" and "signed 48 h ago" in result.words
 
 
 # Mirrors of the lab
@@ -89,7 +96,7 @@ def test_every_repository_is_compared_with_the_origin_and_another_mirror(lab, tm
     [finding] = freshness.check_freshness(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == verdict and words(finding).count(said) == 2
     assert (lab.origin.server.authority in finding.values["compared_with"]) and len(finding.values["compared_with"]) == 2
-    assert bool(finding.mend) == (verdict == "problem")
+    assert bool(finding.remedy) == (verdict == "problem")
 
 
 def test_an_origin_that_does_not_answer_leaves_the_other_mirrors_to_compare_with(lab, tmp_path):
@@ -104,11 +111,11 @@ def test_a_mirror_with_a_bad_certificate_does_not_keep_the_origins_from_being_ch
     subject = subject_of(lab, lab.add_mirror("m", "self-signed-certificate").url, tmp_path)
     subject = subject._replace(network=subject.network._replace(ssl_verify=False))
     assert freshness.check_freshness(subject)[0].verdict == "ok"
-    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(subject.now).clock, interrupt))
+    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, Time(subject.now).clock, interrupt))
     assert "1 look\n" in words(finding)  # at the mirror too something was seen
     subject = subject._replace(others_network=Network(proxy=""))  # which does not trust the lab
     assert freshness.check_freshness(subject)[0].verdict == "unknown"
-    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, Time(0).clock, interrupt))
+    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, Time(0).clock, interrupt))
     assert "gave nothing to compare with" in words(finding)
 
 
@@ -132,46 +139,46 @@ def test_the_examined_mirror_is_never_compared_with_itself(lab, tmp_path):
 # Over time: what looks amount to
 
 
-OLD, NEW, NEWER = SeenRevision("old", 0), SeenRevision("new", 1000), SeenRevision("newer", 5000)
+OLD, NEW, NEWER = SignedRevision("old", 0), SignedRevision("new", 1000), SignedRevision("newer", 5000)
 
 
 def looks(*rows):
-    return [IntervalLook(float(at), mirror, origin) for at, mirror, origin in rows]
+    return [RevisionSample(float(at), mirror, origin) for at, mirror, origin in rows]
 
 
 @pytest.mark.parametrize("rows, lag, arrived", [
     # published between 900 (the look before) and 1200, but signed at 1000; the mirror has it between 1500 and 1800
-    (looks((900, OLD, OLD), (1200, OLD, NEW), (1500, OLD, NEW), (1800, NEW, NEW)), IntervalSpan(300, 800), True),
-    (looks((900, OLD, OLD), (1200, NEW, NEW)), IntervalSpan(0, 200), True),  # both within one look
-    (looks((2000, OLD, NEW), (2300, NEW, NEW)), IntervalSpan(0, 1300), True),  # lacked from the first look on
-    (looks((2000, OLD, NEW), (9000, OLD, NEW)), IntervalSpan(7000, None), False),
-    (looks((2000, OLD, NEW), (2300, None, None), (2600, NEW, NEW)), IntervalSpan(0, 1600), True),  # a look that saw nothing
-    (looks((2000, OLD, NEW), (2300, NEWER, NEWER)), IntervalSpan(0, 1300), True),  # overtaken: it has more than that by now
+    (looks((900, OLD, OLD), (1200, OLD, NEW), (1500, OLD, NEW), (1800, NEW, NEW)), SecondsRange(300, 800), True),
+    (looks((900, OLD, OLD), (1200, NEW, NEW)), SecondsRange(0, 200), True),  # both within one look
+    (looks((2000, OLD, NEW), (2300, NEW, NEW)), SecondsRange(0, 1300), True),  # lacked from the first look on
+    (looks((2000, OLD, NEW), (9000, OLD, NEW)), SecondsRange(7000, None), False),
+    (looks((2000, OLD, NEW), (2300, None, None), (2600, NEW, NEW)), SecondsRange(0, 1600), True),  # a look that saw nothing
+    (looks((2000, OLD, NEW), (2300, NEWER, NEWER)), SecondsRange(0, 1300), True),  # overtaken: it has more than that by now
 ])
 def test_the_lag_after_a_publication_is_told_within_bounds(rows, lag, arrived):
-    first = conclude(rows).publications[0]
+    first = summarize_watch(rows).publications[0]
     assert (first.lag, first.arrived) == (lag, arrived)
 
 
 @pytest.mark.parametrize("rows", [looks((1, OLD, OLD), (2, OLD, OLD)), looks((1, None, None)), [], looks((1, NEW, OLD), (2, NEW, OLD))],
                          ids=["nothing new", "no answer", "no look", "a mirror that is ahead"])
 def test_without_a_publication_nothing_is_said(rows):
-    watched = conclude(rows)
+    watched = summarize_watch(rows)
     assert watched.publications == () and worst_lag([watched]) is None
 
 
 def test_the_interval_is_told_from_one_change_at_the_mirror_to_the_next():
     rows = looks((0, OLD, OLD), (600, NEW, NEW), (4200, NEW, NEW), (4800, NEWER, NEWER))
-    assert conclude(rows).intervals == (IntervalSpan(3600.0, 4800.0),)
+    assert summarize_watch(rows).intervals == (SecondsRange(3600.0, 4800.0),)
 
 
-@pytest.mark.parametrize("lag, verdict", [(IntervalSpan(0, 3600), True), (IntervalSpan(0, 3601), None), (IntervalSpan(3601, None), False), (IntervalSpan(10, None), None)])
+@pytest.mark.parametrize("lag, verdict", [(SecondsRange(0, 3600), True), (SecondsRange(0, 3601), None), (SecondsRange(3601, None), False), (SecondsRange(10, None), None)])
 def test_only_bounds_that_prove_it_make_a_verdict(lag, verdict):
     assert keeps_up(lag) is verdict
 
 
 def test_those_that_were_signed_last_are_watched():
-    assert last_signed({"base": SeenRevision("a", 1), "updates": SeenRevision("b", 9), "lost": None, "testing": SeenRevision("c", 5)}, 2) == ["updates", "testing"]
+    assert last_signed({"base": SignedRevision("a", 1), "updates": SignedRevision("b", 9), "lost": None, "testing": SignedRevision("c", 5)}, 2) == ["updates", "testing"]
 
 
 class Time:
@@ -193,7 +200,7 @@ class Time:
 
 def test_the_watch_ends_with_its_time_and_looks_a_last_time_then():
     time = Time(0)
-    seen = watch(lambda: {"p": IntervalLook(time.now, OLD, OLD)}, Rhythm(300, 700, time.clock, time.sleep), lambda number, left: None)
+    seen = watch(lambda: {"p": RevisionSample(time.now, OLD, OLD)}, WatchSchedule(300, 700, time.clock, time.sleep), lambda number, left: None)
     assert [look.at for look in seen["p"]] == [0, 300, 600, 700] and time.slept == [300, 300, 100]
 
 
@@ -203,7 +210,7 @@ def interrupt(*_):
 
 def test_ctrl_c_ends_the_watch_with_what_was_seen():
     time = Time(0, _2=interrupt)
-    seen = watch(lambda: {"p": IntervalLook(time.now, OLD, OLD)}, Rhythm(300, 9000, time.clock, time.sleep), lambda number, left: None)
+    seen = watch(lambda: {"p": RevisionSample(time.now, OLD, OLD)}, WatchSchedule(300, 9000, time.clock, time.sleep), lambda number, left: None)
     assert [look.at for look in seen["p"]] == [0, 300]
 
 
@@ -217,7 +224,7 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
     now = subject_of(lab, mirror.url, tmp_path).now
     time = Time(now, _1=lambda: lab.publish("new"), _3=follow)
     subject = subject_of(lab, mirror.url, tmp_path)
-    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, time.clock, time.sleep))
+    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, time.clock, time.sleep))
     assert finding.verdict == "ok"
     for path in (UPDATES, "8/8.3/base/x86_64/"):
         assert finding.values[path]["looks"] == 5
@@ -228,7 +235,7 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
 def test_what_is_signed_while_it_is_watched_is_not_taken_for_the_future(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m", tree="new").url, tmp_path)
     time = Time(subject.now + 31 * DAY, _1=lambda: lab.publish("future"))  # whose stamps are 30 days ahead of the lab's present
-    [finding] = freshness.check_interval(subject, Rhythm(300, 600, time.clock, time.sleep))
+    [finding] = freshness.check_interval(subject, WatchSchedule(300, 600, time.clock, time.sleep))
     assert len(finding.values[UPDATES]["publications"]) == 1
 
 
@@ -238,15 +245,15 @@ def test_what_is_signed_while_it_is_watched_is_not_taken_for_the_future(lab, tmp
     (looks((900, OLD, OLD), (1200, OLD, NEW)), "unknown"),
 ])
 def test_a_mirror_that_comes_hours_after_a_publication_syncs_too_seldom(rows, verdict):
-    finding = interval_finding({"p": conclude(rows)}, ORIGIN)
-    assert finding.verdict == verdict and bool(finding.mend) == (verdict == "problem")
+    finding = interval_finding({"p": summarize_watch(rows)}, ORIGIN)
+    assert finding.verdict == verdict and bool(finding.remedy) == (verdict == "problem")
 
 
 def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path)
     lab.origin.server.refuse()
     time = Time(0)
-    [finding] = freshness.check_interval(subject, Rhythm(300, 1200, time.clock, time.sleep))
+    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, time.clock, time.sleep))
     assert finding.verdict == "unknown" and "gave nothing to compare with" in words(finding) and time.slept == []
 
 

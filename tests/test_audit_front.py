@@ -187,7 +187,7 @@ def test_an_nginx_alias_without_its_slash_leads_out_of_the_tree(lab, tmp_path, n
         [finding] = traversal.check_traversal(subject_of(lab, "http://127.0.0.1:{}/pub/xcp-ng/".format(server.http_port), tmp_path))
         assert '"GET ' not in server.requests  # nothing is ever read
     assert (finding.verdict, finding.values["leads_out"]) == (("problem", ["/pub/xcp-ng../"]) if out else ("ok", []))
-    assert ("location /name/ { alias /path/to/mirror/; }" in finding.mend) == out
+    assert ("location /name/ { alias /path/to/mirror/; }" in finding.remedy) == out
 
 
 def naive(connection, server):

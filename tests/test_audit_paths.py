@@ -113,7 +113,7 @@ def verdicts(authority, name, store="new"):
 def test_the_lets_encrypt_trap_is_told_for_each_kind_of_client(authority, name, verdict, accepted):
     finding, found = verdicts(authority, name)
     assert (finding.verdict, found) == (verdict, accepted)
-    assert ("preferred_chain = ISRG Root X1" in finding.mend) == (verdict == "problem")
+    assert ("preferred_chain = ISRG Root X1" in finding.remedy) == (verdict == "problem")
 
 
 def test_the_expired_root_is_known_by_its_name_where_no_store_has_it_any_more(authority):
@@ -126,7 +126,7 @@ def test_the_expired_root_is_known_by_its_name_where_no_store_has_it_any_more(au
 def test_a_trap_of_another_authority_is_told_without_certbots_lines(authority):
     finding, found = verdicts(authority, "other authority, with an expired way up", "both")
     assert (finding.verdict, found) == ("problem", (True, True, False))
-    assert "certbot" not in finding.mend and "Old Root" in finding.mend
+    assert "certbot" not in finding.remedy and "Old Root" in finding.remedy
 
 
 def test_before_the_root_expired_the_long_chain_was_good(authority):

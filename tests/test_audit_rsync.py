@@ -76,7 +76,7 @@ def test_a_module_that_cannot_be_listed_is_told_with_the_reason(examine, tmp_pat
     with RsyncDaemon(tmp_path / "daemon", {"repo": tree}, **options) as daemon:
         findings = examine(daemon.url(path))
     assert list(findings) == ["rsync"] and findings["rsync"].verdict == "problem"
-    assert said in words(findings["rsync"]) and "read only = yes" in findings["rsync"].mend
+    assert said in words(findings["rsync"]) and "read only = yes" in findings["rsync"].remedy
 
 
 def test_an_empty_module_and_one_of_something_else_are_no_mirror(examine, tmp_path):
@@ -133,13 +133,13 @@ def test_a_port_that_nobody_listens_on(examine):
 
 def test_without_an_rsync_url_the_prerequisite_is_open(examine):
     finding = examine("")["rsync"]
-    assert finding.verdict == "unknown" and "--rsync rsync://HOST/MODULE/" in finding.mend
+    assert finding.verdict == "unknown" and "--rsync rsync://HOST/MODULE/" in finding.remedy
 
 
 def test_without_an_rsync_program_nothing_is_said_against_the_mirror(examine, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = examine("rsync://127.0.0.1/repo/")["rsync"]
-    assert finding.verdict == "unknown" and "install rsync" in finding.mend
+    assert finding.verdict == "unknown" and "install rsync" in finding.remedy
 
 
 @pytest.mark.parametrize("code, said, verdict", [

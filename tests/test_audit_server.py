@@ -87,7 +87,7 @@ def grounds(tmp_path_factory):
     return Grounds(tmp_path_factory.mktemp("audit"))
 
 
-def told(findings):
+def verdicts_of(findings):
     return {finding.check: finding.verdict for finding in findings}
 
 
@@ -98,17 +98,17 @@ def test_a_good_mirror_passes_every_check_of_its_server(grounds):
         findings = [finding for examine in (tls.examine, tls.examine_versions, http_vs_https.examine, addresses.examine, http_semantics.examine)
                     for finding in examine(subject)]
     assert reached.is_mirror and reached.finding.verdict == "ok" and reached.subject == subject
-    assert told(findings) == dict.fromkeys(
+    assert verdicts_of(findings) == dict.fromkeys(
         ("https", "chain", "lets-encrypt", "tls-versions", "http-and-https", "ipv4", "ipv6", "range", "keep-alive", "head", "headers"),
         "ok"), findings
-    assert [finding.mend for finding in findings if finding.mend] == []
+    assert [finding.remedy for finding in findings if finding.remedy] == []
     assert subject.budget.spent.connections <= 16 and subject.budget.spent.bytes < 10000
 
 
 # Certificates
 
 
-@pytest.mark.parametrize("chain, https, served, trap, word, mend", [
+@pytest.mark.parametrize("chain, https, served, trap, word, remedy", [
     ("long", "ok", "ok", "problem", "DST Root CA X3", "preferred_chain"),
     ("short with the root", "ok", "warning", "ok", "the root ISRG Root X1 is served", "fullchain.pem"),
     ("long, its order turned", "ok", "warning", "problem", "is not in its order", "fullchain.pem"),
@@ -121,27 +121,27 @@ def test_a_good_mirror_passes_every_check_of_its_server(grounds):
     ("self-signed", "problem", "problem", "unknown", "leaf has issued itself", "certbot certonly"),
     ("other authority", "ok", "ok", "ok", "leaf ends in", ""),
 ], ids=lambda value: value if " " in str(value) or value == "long" else "")
-def test_a_chain_is_judged_as_it_is_served(grounds, chain, https, served, trap, word, mend):
+def test_a_chain_is_judged_as_it_is_served(grounds, chain, https, served, trap, word, remedy):
     with grounds.nginx(chain) as server:
         findings = tls.examine(grounds.of(server))
-    assert [told(findings)[name] for name in ("https", "chain", "lets-encrypt")] == [https, served, trap], findings
+    assert [verdicts_of(findings)[name] for name in ("https", "chain", "lets-encrypt")] == [https, served, trap], findings
     lines = [line for finding in findings for line in finding.evidence]
     assert any(word in line for line in lines), lines
-    assert all(bool(finding.mend) == (finding.verdict in ("problem", "warning")) for finding in findings)
-    assert mend in "".join(finding.mend for finding in findings)
+    assert all(bool(finding.remedy) == (finding.verdict in ("problem", "warning")) for finding in findings)
+    assert remedy in "".join(finding.remedy for finding in findings)
 
 
-@pytest.mark.parametrize("names, days, verdict, word, mend", [
+@pytest.mark.parametrize("names, days, verdict, word, remedy", [
     (("elsewhere.test",), 90, "problem", "it is for elsewhere.test, not for localhost", "-d localhost"),
     (NAMES, 13, "warning", "ends in 1", "certbot renew"),
     (NAMES, 15, "ok", "ends in 1", ""),
 ])
-def test_a_name_that_is_not_its_own_and_an_end_that_is_near_are_told(grounds, names, days, verdict, word, mend):
+def test_a_name_that_is_not_its_own_and_an_end_that_is_near_are_told(grounds, names, days, verdict, word, remedy):
     chain = (grounds.authority.leaf(names, ends_in=days * DAY), grounds.authority.r3)
     with grounds.nginx(chain) as server:
         finding = tls.examine(grounds.of(server))[0]
     assert (finding.check, finding.verdict) == ("https", verdict)
-    assert any(word in line for line in finding.evidence) and mend in finding.mend
+    assert any(word in line for line in finding.evidence) and remedy in finding.remedy
 
 
 @pytest.mark.parametrize("key, digest, words", [
@@ -156,7 +156,7 @@ def test_a_weak_key_and_a_weak_digest_are_told(tmp_path, key, digest, words):
     [leaf], unreadable = tls.read_chain([(tmp_path / "leaf.der").read_bytes()])
     finding = tls.judge_chain([leaf], 0, [leaf], "mirror.test")
     assert unreadable == 0 and has_signed(leaf, leaf) and not has_signed(leaf, leaf._replace(parsed=broken(leaf.parsed)))
-    assert (finding.verdict, finding.evidence[0] if words else "", "--key-type ecdsa" in finding.mend) == (
+    assert (finding.verdict, finding.evidence[0] if words else "", "--key-type ecdsa" in finding.remedy) == (
         "problem" if words else "ok", words, bool(words))
 
 
@@ -166,8 +166,8 @@ def test_what_is_weak_or_superfluous_is_told_of_the_right_certificate_only(groun
     assert tls.judge_chain([leaf, r3, old_root], 0, [old_root], "m").evidence[0] == "the root ISRG Root X1 is served: every client has its own"
     assert tls.judge_chain([leaf, r3], 0, [old_root], "m").verdict == "ok"
     [alone] = tls.read_chain([grounds.authority.certificate("nobody", "nobody").public_bytes(Encoding.DER)])[0]
-    told = tls.judge_chain([alone], 3, [], "m").evidence
-    assert told[:2] == ("nobody has issued itself and is no root that is known here", "3 more certificates that cannot be read")
+    verdicts_of = tls.judge_chain([alone], 3, [], "m").evidence
+    assert verdicts_of[:2] == ("nobody has issued itself and is no root that is known here", "3 more certificates that cannot be read")
 
 
 def test_a_certificate_of_a_thousand_names_is_not_read(grounds):
@@ -186,7 +186,7 @@ def broken(certificate):
 
 def test_a_server_of_tls_1_3_alone_is_looked_into_where_python_can(grounds):
     with grounds.nginx("long", "ssl_protocols TLSv1.3;") as server:
-        findings = told(tls.examine(grounds.of(server)) + tls.examine_versions(grounds.of(server)))
+        findings = verdicts_of(tls.examine(grounds.of(server)) + tls.examine_versions(grounds.of(server)))
     seen = ("ok", "problem") if sys.version_info >= (3, 10) else ("unknown", "unknown")
     assert findings == {"https": "ok", "chain": seen[0], "lets-encrypt": seen[1], "tls-versions": "problem"}
 
@@ -201,7 +201,7 @@ def test_old_versions_of_tls_are_found_although_this_machines_openssl_refuses_th
     with grounds.nginx(sites=sites) as server:
         [finding] = tls.examine_versions(grounds.of(server))
     assert finding.values["versions"] == dict.fromkeys(("TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"), "offered")
-    assert finding.verdict == "warning" and "ssl_protocols TLSv1.2 TLSv1.3;" in finding.mend
+    assert finding.verdict == "warning" and "ssl_protocols TLSv1.2 TLSv1.3;" in finding.remedy
 
 
 def test_no_answer_to_a_hello_makes_the_parser_fail():
@@ -242,7 +242,7 @@ def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, w
     with grounds.nginx(sites=sites) as server:
         [finding] = http_vs_https.examine(grounds.of(server))
     assert finding.verdict == verdict and word in finding.evidence[0], finding
-    assert bool(finding.mend) == (verdict == "problem")
+    assert bool(finding.remedy) == (verdict == "problem")
 
 
 def test_without_the_other_port_nothing_is_guessed(grounds):
@@ -250,7 +250,7 @@ def test_without_the_other_port_nothing_is_guessed(grounds):
         subject = grounds.of(server, also_url="")
         assert http_vs_https.examine(subject)[0].verdict == "unknown"
         plain = subject._replace(url="http://localhost:{}/".format(server.http_port))
-        assert told(tls.examine(plain) + tls.examine_versions(plain)) == {"https": "unknown", "tls-versions": "unknown"}
+        assert verdicts_of(tls.examine(plain) + tls.examine_versions(plain)) == {"https": "unknown", "tls-versions": "unknown"}
 
 
 # Addresses
@@ -264,7 +264,7 @@ def test_an_ipv6_address_that_nobody_listens_at_is_found(grounds):
     with grounds.nginx(listen=("127.0.0.1",)) as server:
         four, six = addresses.examine(grounds.of(server))
     assert (four.verdict, six.verdict) == ("ok", "problem")
-    assert six.evidence == ("::1: unreachable: Connection refused",) and "take its AAAA record away" in six.mend
+    assert six.evidence == ("::1: unreachable: Connection refused",) and "take its AAAA record away" in six.remedy
 
 
 def test_an_address_that_serves_something_else_is_found_though_the_name_works(grounds):
@@ -313,14 +313,14 @@ def test_a_name_that_cannot_be_looked_up_and_an_address_for_a_name_are_told(grou
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     findings = addresses.examine(grounds.subject("https://mirror.test/", look_up=unknown))
-    assert told(findings) == {"ipv4": "problem", "ipv6": "problem"}
-    assert told(addresses.examine(grounds.subject("https://[::1]:1/"))) == {"ipv4": "unknown", "ipv6": "unknown"}
+    assert verdicts_of(findings) == {"ipv4": "problem", "ipv6": "problem"}
+    assert verdicts_of(addresses.examine(grounds.subject("https://[::1]:1/"))) == {"ipv4": "unknown", "ipv6": "unknown"}
 
 
 def test_a_machine_without_ipv6_does_not_accuse_the_mirror():
-    far = addresses.Tried("2001:db8::1", problem="this machine has no way there", has_route=False)
+    far = addresses.AddressResult("2001:db8::1", problem="this machine has no way there", has_route=False)
     finding = addresses.judge_family("IPv6", "AAAA", [far], "a" * 64, "mirror.test")
-    assert finding.verdict == "unknown" and "where there is IPv6" in finding.mend
+    assert finding.verdict == "unknown" and "where there is IPv6" in finding.remedy
     assert addresses.has_route("127.0.0.1", 443) and not addresses.has_route("no address", 443)
 
 
@@ -338,7 +338,7 @@ def test_each_bad_manner_is_told_by_its_name(grounds, more, check, verdict):
         findings = http_semantics.examine(grounds.of(server))
     expected = dict.fromkeys(("range", "keep-alive", "head", "headers"), "ok")
     expected[check] = verdict
-    assert told(findings) == expected, findings
+    assert verdicts_of(findings) == expected, findings
 
 
 def test_a_time_in_the_future_is_told(grounds):
@@ -391,7 +391,7 @@ def test_answers_that_no_good_server_gives_are_told(grounds, answers, check, ver
 
 def test_a_server_that_closes_each_connection_without_saying_so_keeps_none_alive(grounds):
     with RawServer(says(ok(WHOLE, "Last-Modified: Thu, 26 Nov 2020 10:00:00 GMT"))) as server:
-        findings = told(http_semantics.examine(grounds.subject(server.url)))
+        findings = verdicts_of(http_semantics.examine(grounds.subject(server.url)))
     assert findings == {"range": "problem", "keep-alive": "warning", "head": "ok", "headers": "ok"}
 
 
@@ -423,7 +423,7 @@ def test_what_is_no_mirror_is_told_and_never_a_crash(grounds, behave, answers, w
     with RawServer(behave) as server:
         reached = reachable.reach(grounds.subject(server.url, settings=HASTY if behave is never_speaks else DEFAULTS))
     assert (reached.answers, reached.is_mirror, reached.finding.verdict) == (answers, False, "problem")
-    assert word in reached.finding.evidence[0] and reached.finding.mend
+    assert word in reached.finding.evidence[0] and reached.finding.remedy
 
 
 def blurts(said):
@@ -441,7 +441,7 @@ def test_a_port_that_speaks_no_tls_is_told_by_each_check_of_tls(grounds, behave)
     with RawServer(behave) as server:
         subject = grounds.subject("https://127.0.0.1:{}/".format(server.port), settings=HASTY if behave is never_speaks else DEFAULTS)
         findings = tls.examine(subject) + tls.examine_versions(subject)
-    verdicts = told(findings)
+    verdicts = verdicts_of(findings)
     assert verdicts["https"] == "problem" and set(verdicts.values()) <= {"problem", "unknown"}
 
 
@@ -458,7 +458,7 @@ def test_a_mirror_of_http_alone_is_examined_by_http_and_told_so(grounds):
         reached = reachable.reach(subject)
         findings = tls.examine(reached.subject)
     assert reached.answers and reached.subject.url == subject.also_url and reached.subject.https_url == subject.url
-    assert told(findings) == {"https": "problem"} and "listen 443 ssl" in findings[0].mend
+    assert verdicts_of(findings) == {"https": "problem"} and "listen 443 ssl" in findings[0].remedy
 
 
 def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
@@ -474,13 +474,13 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
     assert reached.is_mirror and reached.finding.verdict == agreed.verdict == "ok" and reached.subject.url == subject.url
 
 
-@pytest.mark.parametrize("location, mend", [
+@pytest.mark.parametrize("location, remedy", [
     ("https://www.mirror.test/pub/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit https://www.mirror.test/pub/"),
     ("https://h/$(reboot)/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit 'https://h/$(reboot)/'"),
     ("https://u:p@h/8/8.3/base/x86_64/repodata/repomd.xml", "mirrors are asked directly and may not send us elsewhere"),
     ("/elsewhere", "mirrors are asked directly and may not send us elsewhere"),
 ])
-def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, mend):
+def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, remedy):
     with RawServer(says("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location).encode())) as server:
         reached = reachable.reach(grounds.subject(server.url))
-    assert (reached.answers, reached.is_mirror, reached.finding.mend) == (True, False, mend)
+    assert (reached.answers, reached.is_mirror, reached.finding.remedy) == (True, False, remedy)

@@ -16,11 +16,11 @@ from tests.support.rsyncd import RsyncDaemon
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import images, listings, repositories, tree
 from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, IndexEntry, parse_index
-from yum_plugin.operators.audit.inventory import FILE, FOLDER, LINK, Content, Holding, compare, told
+from yum_plugin.operators.audit.inventory import FILE, FOLDER, LINK, RepositoryContent, TreeEntry, compare, first_lines
 from yum_plugin.operators.audit.listings import by_rsync
 from yum_plugin.operators.audit.model import AuditOptions, Budget, Cost
-from yum_plugin.operators.audit.sampling import pick
-from yum_plugin.operators.audit.unexpected_files import find_strays, leaves
+from yum_plugin.operators.audit.sampling import choose_sample
+from yum_plugin.operators.audit.unexpected_files import find_unexpected, leaves
 from yum_plugin.trust.primary import PrimaryPackage
 from yum_plugin.trust.repomd import Repomd
 
@@ -104,43 +104,43 @@ def test_whatever_a_page_holds_its_names_stay_within_their_folder(pieces):
 
 
 def test_missing_and_wrong_and_unsized_files_are_told_apart():
-    presence = compare({"a": 1, "b": 2, "c": 3, "d": None}, {"a": 1, "b": 9, "c": None, "x": 5})
-    assert (presence.missing, presence.wrong, presence.unsized, presence.found) == (("d",), (("b", 2, 9),), 1, 2)
-    assert not presence.is_whole and compare({"a": 1}, {"a": 1}).is_whole
+    completeness = compare({"a": 1, "b": 2, "c": 3, "d": None}, {"a": 1, "b": 9, "c": None, "x": 5})
+    assert (completeness.missing, completeness.wrong, completeness.unsized, completeness.found) == (("d",), (("b", 2, 9),), 1, 2)
+    assert not completeness.is_complete and compare({"a": 1}, {"a": 1}).is_complete
 
 
 def test_a_long_list_is_told_by_its_first_entries():
-    assert told("missing", ["a", "b", "c"], 2) == ["missing: a", "missing: b", "missing: 1 more"]
+    assert first_lines("missing", ["a", "b", "c"], 2) == ["missing: a", "missing: b", "missing: 1 more"]
 
 
-@pytest.mark.parametrize("holding, kind", [
-    (Holding(PACKAGE, FILE), None),
-    (Holding(UPDATES + "Packages/lab-agent-1.0-1.noarch.rpm", FILE), "earlier"),
-    (Holding(UPDATES + "repodata/" + 64 * "0" + "-primary.xml.gz", FILE), "earlier"),
-    (Holding(UPDATES + "Packages/setup.exe", FILE), "unknown"),
-    (Holding(UPDATES + "Packages", FOLDER), None),
-    (Holding("README", FILE), None),
-    (Holding(UPDATES + "repodata/.repomd.xml.a1B2c3", FILE), "leftover"),
-    (Holding("8/.~tmp~", FOLDER), "leftover"),
-    (Holding("8/x.rpm~", FILE), "leftover"),
-    (Holding("8/#x#", FILE), "leftover"),
-    (Holding("8/sync.lock", FILE), "leftover"),
-    (Holding("8/.vimrc.swp", FILE), "leftover"),
-    (Holding("8/.htpasswd", FILE), "dot-file"),
-    (Holding("8/.git", FOLDER), "dot-file"),
-    (Holding("8/a\nb", FILE), "misleading"),
-    (Holding("8/a\udcffb", FILE), "misleading"),
-    (Holding("8/../x", FILE), "misleading"),
-    (Holding("/8/x", FILE), "misleading"),
-    (Holding("8\\x", FILE), "misleading"),
-    (Holding("8/pipe", "special"), "special"),
-    (Holding("8/disk", "device"), "special"),
-    (Holding("8/latest", LINK, None, "8.3"), None),
-    (Holding("8/out", LINK, None, "../../etc"), "leaving"),
-], ids=lambda value: repr(value.path) if isinstance(value, Holding) else str(value))
-def test_each_kind_of_stray_is_told_by_its_name(holding, kind):
-    strays = find_strays([holding], {PACKAGE}, (UPDATES,))
-    assert [(stray.kind, stray.number, stray.paths) for stray in strays] == ([(kind, 1, (holding.path,))] if kind else [])
+@pytest.mark.parametrize("entry, kind", [
+    (TreeEntry(PACKAGE, FILE), None),
+    (TreeEntry(UPDATES + "Packages/lab-agent-1.0-1.noarch.rpm", FILE), "earlier"),
+    (TreeEntry(UPDATES + "repodata/" + 64 * "0" + "-primary.xml.gz", FILE), "earlier"),
+    (TreeEntry(UPDATES + "Packages/setup.exe", FILE), "unknown"),
+    (TreeEntry(UPDATES + "Packages", FOLDER), None),
+    (TreeEntry("README", FILE), None),
+    (TreeEntry(UPDATES + "repodata/.repomd.xml.a1B2c3", FILE), "leftover"),
+    (TreeEntry("8/.~tmp~", FOLDER), "leftover"),
+    (TreeEntry("8/x.rpm~", FILE), "leftover"),
+    (TreeEntry("8/#x#", FILE), "leftover"),
+    (TreeEntry("8/sync.lock", FILE), "leftover"),
+    (TreeEntry("8/.vimrc.swp", FILE), "leftover"),
+    (TreeEntry("8/.htpasswd", FILE), "dot-file"),
+    (TreeEntry("8/.git", FOLDER), "dot-file"),
+    (TreeEntry("8/a\nb", FILE), "misleading"),
+    (TreeEntry("8/a\udcffb", FILE), "misleading"),
+    (TreeEntry("8/../x", FILE), "misleading"),
+    (TreeEntry("/8/x", FILE), "misleading"),
+    (TreeEntry("8\\x", FILE), "misleading"),
+    (TreeEntry("8/pipe", "special"), "special"),
+    (TreeEntry("8/disk", "device"), "special"),
+    (TreeEntry("8/latest", LINK, None, "8.3"), None),
+    (TreeEntry("8/out", LINK, None, "../../etc"), "leaving"),
+], ids=lambda value: repr(value.path) if isinstance(value, TreeEntry) else str(value))
+def test_each_kind_of_stray_is_told_by_its_name(entry, kind):
+    unexpected = find_unexpected([entry], {PACKAGE}, (UPDATES,))
+    assert [(group.kind, group.number, group.paths) for group in unexpected] == ([(kind, 1, (entry.path,))] if kind else [])
 
 
 @pytest.mark.parametrize("path, target, out", [
@@ -157,11 +157,11 @@ def packages(*sizes):
 
 
 def test_the_same_seed_chooses_the_same_sample_and_none_takes_more_than_there_is_room_for():
-    contents = [Content("a/", Repomd(0, 1, ()), packages(*range(1, 101)))]
-    chosen = [pick(contents, random.Random(seed), 300, most=10) for seed in (1, 1, 2)]
+    contents = [RepositoryContent("a/", Repomd(0, 1, ()), packages(*range(1, 101)))]
+    chosen = [choose_sample(contents, random.Random(seed), 300, most=10) for seed in (1, 1, 2)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert all(sum(picked.package.size for picked in each) <= 300 and 0 < len(each) <= 10 for each in chosen)
-    assert pick(contents, random.Random(1), 0) == []
+    assert choose_sample(contents, random.Random(1), 0) == []
 
 
 # A mirror of the lab
@@ -187,7 +187,7 @@ def test_what_is_wrong_with_a_tree_is_found(lab, tmp_path, fault, changed, said)
     findings = tree.check_tree(subject_of(lab, mirror.url, tmp_path))
     assert verdicts(findings) == {name: verdict for name, verdict in dict(GOOD, **changed).items() if verdict}
     assert said in "\n".join(words(finding) for finding in findings)
-    assert all(bool(finding.mend) == (finding.verdict == "problem") for finding in findings if finding.check != "package-bytes")
+    assert all(bool(finding.remedy) == (finding.verdict == "problem") for finding in findings if finding.check != "package-bytes")
 
 
 def test_without_a_key_nothing_is_said_about_what_is_signed(lab, tmp_path):
@@ -229,7 +229,7 @@ def test_a_repository_that_the_origin_has_and_the_mirror_lacks_is_told(lab, tmp_
     discovered = repositories.discover(subject_of(lab, mirror.url, tmp_path))
     assert discovered.subject.repositories == (UPDATES,)
     assert discovered.finding.verdict == "problem" and "missing: 8/8.3/base/x86_64/ (not found)" in words(discovered.finding)
-    assert discovered.finding.mend.startswith("rsync ")
+    assert discovered.finding.remedy.startswith("rsync ")
 
 
 def test_a_repository_that_the_origin_does_not_sign_is_no_fault_of_the_mirror(lab, tmp_path):
@@ -367,10 +367,10 @@ def test_a_listing_without_end_is_ended_and_told(served, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     for subject, most in ((served, 20000), (served._replace(budget=Budget(Cost(9, 10**6), 60.0)), 10**9)):
-        seen = tree.survey(by_rsync(subject, most), {PACKAGE: 1}, (UPDATES,))
+        seen = tree.summarize_listing(by_rsync(subject, most), {PACKAGE: 1}, (UPDATES,))
         assert seen.problem.reference == "too-large" and 5000 < seen.names <= 20000
-        assert tree.presence_finding(seen, []).verdict == "unknown"
-        assert tree.strays_finding(seen).verdict == "unknown"
+        assert tree.completeness_finding(seen, []).verdict == "unknown"
+        assert tree.unexpected_finding(seen).verdict == "unknown"
 
 
 # Images

@@ -63,8 +63,8 @@ def test_each_verdict_has_its_word_its_evidence_and_its_mend(desk, monkeypatch):
     only(monkeypatch, Check("all", lambda subject: findings, Cost(1, 10)))
     url = desk.lab.add_mirror("m").url
     code, out, err = desk.run(url)
-    told = out[out.index("ok       a"):].split("\n")
-    assert code == 1 and told[:8] == [
+    reported = out[out.index("ok       a"):].split("\n")
+    assert code == 1 and reported[:8] == [
         "ok       a: fine", "  indeed", "PROBLEM  b: bad ?[31m", "    mend: do this", "          then that", "warning  c: hm",
         "    mend: mend it", "unknown  d: ?"]
     assert err.startswith("xcpng-mirrors: one connection at a time, ") and "at most" in err
@@ -73,13 +73,13 @@ def test_each_verdict_has_its_word_its_evidence_and_its_mend(desk, monkeypatch):
 
 
 def test_json_has_every_check_with_its_values_and_what_was_spent(desk):
-    code, told = desk.json(desk.lab.add_mirror("m").url)
-    assert {"schema", "command", "audited_at", "url", "rsync_url", "fine", "spent", "application", "checks"} == set(told)
-    assert told["fine"] == (code == 0) and told["spent"]["connections"] > 5
-    by_name = {check["name"]: check for check in told["checks"]}
+    code, reported = desk.json(desk.lab.add_mirror("m").url)
+    assert {"schema", "command", "audited_at", "url", "rsync_url", "fine", "spent", "application", "checks"} == set(reported)
+    assert reported["fine"] == (code == 0) and reported["spent"]["connections"] > 5
+    by_name = {check["name"]: check for check in reported["checks"]}
     assert {"mirror", "https", "chain", "lets-encrypt", "tls-versions", "http-and-https", "ipv4", "ipv6", "range", "keep-alive", "head",
             "headers", "freshness"} <= set(by_name)
-    assert all(set(check) == {"name", "verdict", "evidence", "mend", "values"} for check in told["checks"])
+    assert all(set(check) == {"name", "verdict", "evidence", "mend", "values"} for check in reported["checks"])
     assert by_name["https"]["values"]["days_left"] > 14 and by_name["lets-encrypt"]["values"]["installer"] is True
 
 
@@ -106,9 +106,9 @@ def test_a_check_that_fails_or_wants_too_much_is_unknown_and_the_next_one_is_don
         raise error
 
     only(monkeypatch, Check("bad", fails, Cost(1, 1)), Check("next", lambda subject: [Finding("next", "ok", ())], Cost(1, 1)))
-    _, told = desk.json(desk.lab.add_mirror("m").url)
-    assert [(check["name"], check["verdict"]) for check in told["checks"][1:3]] == [("bad", "unknown"), ("next", "ok")]
-    assert told["checks"][1]["evidence"] == [word]
+    _, reported = desk.json(desk.lab.add_mirror("m").url)
+    assert [(check["name"], check["verdict"]) for check in reported["checks"][1:3]] == [("bad", "unknown"), ("next", "ok")]
+    assert reported["checks"][1]["evidence"] == [word]
 
 
 def test_a_budget_ends_connections_bytes_and_time(lab, tmp_path):
@@ -218,8 +218,8 @@ def test_no_application_is_written_while_a_prerequisite_fails_unless_it_is_force
     assert "PROBLEM  range: Range is ignored" in err
     code, out, err = desk.run(url, "--application", "--force")
     assert code == 1 and out.startswith("To: mirrors@xcp-ng.org\n") and "checked: NO: range" in out
-    code, told = desk.json(url, "--application")
-    assert (code, told["application"]) == (1, None)
+    code, reported = desk.json(url, "--application")
+    assert (code, reported["application"]) == (1, None)
 
 
 def test_a_mirror_without_a_fault_gets_its_application_and_nothing_else_on_stdout(desk, monkeypatch):
@@ -227,8 +227,8 @@ def test_a_mirror_without_a_fault_gets_its_application_and_nothing_else_on_stdou
     url = desk.lab.add_mirror("m").url
     code, out, err = desk.run(url, "--application")
     assert code == 0 and [line.split(": ")[0] for line in out.splitlines()[3:]] == FIELDS and "ok       range: fine" in err
-    code, told = desk.json(url, "--application")
-    assert code == 0 and told["application"]["subject"] == "Mirror application for " + "127.0.1.{}".format(url.split(".")[3].split(":")[0])
+    code, reported = desk.json(url, "--application")
+    assert code == 0 and reported["application"]["subject"] == "Mirror application for " + "127.0.1.{}".format(url.split(".")[3].split(":")[0])
 
 
 def test_for_an_application_nobody_is_asked_but_the_mirror_and_the_origin(desk, monkeypatch):

@@ -22,7 +22,7 @@ COST = Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES)
 FAMILIES = (("IPv4", int(socket.AF_INET), "A"), ("IPv6", int(socket.AF_INET6), "AAAA"))
 
 
-class Tried(NamedTuple):
+class AddressResult(NamedTuple):
     """What one address gave."""
 
     address: str
@@ -51,21 +51,21 @@ def examine(subject: Subject) -> List[Finding]:
     return [judge_family(name, record, tried[family], reference, host) for name, family, record in FAMILIES]
 
 
-def _finding(family: str, verdict: str, words: Sequence[str], mend: str = "", **values: Any) -> Finding:
-    return Finding(family.lower(), verdict, tuple(words), mend, values)
+def _finding(family: str, verdict: str, words: Sequence[str], remedy: str = "", **values: Any) -> Finding:
+    return Finding(family.lower(), verdict, tuple(words), remedy, values)
 
 
-def _try(subject: Subject, address: str) -> Tried:
+def _try(subject: Subject, address: str) -> AddressResult:
     if not has_route(address, port_of(subject.url)):
-        return Tried(address, problem="this machine has no way there", has_route=False)
+        return AddressResult(address, problem="this machine has no way there", has_route=False)
     subject.budget.connect()
     context = make_context(subject.network)
     try:
         with HttpSession(subject.network, context, subject.budget.seconds_left, address=address) as client:
             answer = fetch(client, subject, subject.url + subject.repositories[-1] + REPOMD, MAX_REPOMD_BYTES)
-            return Tried(address, hashlib.sha256(answer.body).hexdigest())
+            return AddressResult(address, hashlib.sha256(answer.body).hexdigest())
     except FetchError as error:
-        return Tried(address, problem="{}: {}".format(error.reference, error.what))
+        return AddressResult(address, problem="{}: {}".format(error.reference, error.what))
 
 
 def has_route(address: str, port: int) -> bool:
@@ -79,7 +79,7 @@ def has_route(address: str, port: int) -> bool:
     return True
 
 
-def judge_family(family: str, record: str, tried: Sequence[Tried], reference: str, host: str) -> Finding:
+def judge_family(family: str, record: str, tried: Sequence[AddressResult], reference: str, host: str) -> Finding:
     """Judge one family.
 
     Args:
@@ -104,5 +104,5 @@ def judge_family(family: str, record: str, tried: Sequence[Tried], reference: st
     return _finding(family, OK, words, **values)
 
 
-def _same(tried: Tried, reference: str) -> str:
+def _same(tried: AddressResult, reference: str) -> str:
     return "answers, with the same repomd.xml" if tried.sha256 == reference else "answers, with another repomd.xml"

@@ -100,7 +100,7 @@ def _checked(subject: Subject, findings: Sequence[Finding]) -> str:
     unseen = [finding.check for finding in findings if finding.verdict == UNKNOWN]
     if not subject.rsync_url:
         unseen.append("rsync")
-    told = ", but not seen from outside: {}".format(", ".join(dict.fromkeys(unseen))) if unseen else ""
+    unseen_words = ", but not seen from outside: {}".format(", ".join(dict.fromkeys(unseen))) if unseen else ""
     warned = any(finding.verdict not in (OK, UNKNOWN) for finding in findings)
-    return "yes{}{} {}".format(told, ", with warnings" if warned else "",
+    return "yes{}{} {}".format(unseen_words, ", with warnings" if warned else "",
                                MARK.format("also disk space to grow, up 24/24, monitored"))

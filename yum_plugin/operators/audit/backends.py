@@ -5,7 +5,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from ...errors import FetchError, TrustError
 from ...model import REPOMD
 from ...trust.repomd import MAX_REPOMD_BYTES, parse_repomd
-from .client import patience_of, session
+from .client import session, timeouts_of
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "same-answers"
@@ -14,7 +14,7 @@ MAX_PATHS = 2  # repositories; of each repomd.xml and its signature
 COST = Cost(TIMES, TIMES * MAX_PATHS * 2 * 64 * 1024)
 EVERYTHING = tuple(range(200, 600))
 COMPARED = ("content-length", "last-modified", "etag", "accept-ranges")  # what resuming and caching go by (RFC 9110, 8.8)
-MEND = "sync all servers behind the name from one place, and switch them over together; or keep a client on one of them"
+REMEDY = "sync all servers behind the name from one place, and switch them over together; or keep a client on one of them"
 
 
 class BackendSample(NamedTuple):
@@ -72,7 +72,7 @@ def check_backends(subject: Subject) -> List[Finding]:
         try:
             with session(subject) as client:
                 for path in paths:
-                    answer = client.get(subject.url + path, patience_of(subject).limits(MAX_REPOMD_BYTES), accept=EVERYTHING)
+                    answer = client.get(subject.url + path, timeouts_of(subject).limits(MAX_REPOMD_BYTES), accept=EVERYTHING)
                     subject.budget.receive(len(answer.body))
                     samples.append(BackendSample(path, answer.status, hashlib.sha256(answer.body).hexdigest(), answer.headers,
                                                  _revision(answer.body)))
@@ -105,4 +105,4 @@ def judge(found: List[Disagreement], lost: List[FetchError], paths: int) -> Find
     verdict = PROBLEM if serious else WARNING if found else OK
     values = {"differences": [{"path": each.path, "what": each.what, "values": list(each.values)} for each in found],
               "failed_connections": len(lost)}
-    return Finding(CHECK, verdict, tuple(evidence), MEND if found else "", values)
+    return Finding(CHECK, verdict, tuple(evidence), REMEDY if found else "", values)

@@ -8,12 +8,12 @@ from ...net.fetch import HttpSession
 from ...resolve.probe import ask_repomd
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import primary_file
-from .client import patience_of, session
+from .client import session, timeouts_of
 from .images import FOLDERS, read_sums
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .signed import fetch_packages
-from .throughput import LEAST_BITS, Speed, ThroughputSample, measure, rate_words
+from .throughput import LEAST_BITS, Throughput, ThroughputSample, measure, rate_words
 
 CHECK = "bandwidth"
 PARTS = 12
@@ -24,7 +24,7 @@ COST = Cost(PARTS + 2, PARTS * PART_BYTES + 16 * 10**6)
 SECONDS = 120.0
 
 
-class Large(NamedTuple):
+class LargestFile(NamedTuple):
     """The file that is read."""
 
     path: str
@@ -43,13 +43,13 @@ def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotoni
         with session(subject) as client:
             for number in range(PARTS):
                 samples.append(_read_part(client, subject, large, number, clock))
-                subject.tell(large.path, sum(sample.bytes for sample in samples), PARTS * min(PART_BYTES, large.size))
+                subject.on_bytes(large.path, sum(sample.bytes for sample in samples), PARTS * min(PART_BYTES, large.size))
     except FetchError as failure:
         error = failure
     return [judge(measure(samples), large, sum(sample.bytes for sample in samples), error)]
 
 
-def _largest(client: HttpSession, subject: Subject) -> Optional[Large]:
+def _largest(client: HttpSession, subject: Subject) -> Optional[LargestFile]:
     """Find the largest image; where there is none the largest package of the first repository."""
     images = []
     for folder in FOLDERS[:2]:
@@ -58,30 +58,31 @@ def _largest(client: HttpSession, subject: Subject) -> Optional[Large]:
         except (FetchError, TrustError):
             continue
         for name in names[:8]:
-            answer = client.get(subject.url + folder + name, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
+            answer = client.get(subject.url + folder + name, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
             if answer.status == 200:
-                images.append(Large(folder + name, size_in(answer.headers) or 0))
+                images.append(LargestFile(folder + name, size_in(answer.headers) or 0))
     return max(images + _packages(client, subject), key=lambda large: large.size, default=None)
 
 
-def _packages(client: HttpSession, subject: Subject) -> List[Large]:
+def _packages(client: HttpSession, subject: Subject) -> List[LargestFile]:
     """Return the packages of the first repository; none without a key."""
     path = subject.repositories[0]
     try:
-        signed = ask_repomd(client, Mirror(subject.url + path), RepomdProver(subject.keys, subject.now), patience_of(subject))
+        signed = ask_repomd(client, Mirror(subject.url + path), RepomdProver(subject.keys, subject.now), timeouts_of(subject))
         packages = fetch_packages(client, subject, path, primary_file(signed.proven.content))
     except (FetchError, TrustError):
         return []
-    return [Large(path + package.href, package.size or 0) for package in packages]
+    return [LargestFile(path + package.href, package.size or 0) for package in packages]
 
 
-def _read_part(client: HttpSession, subject: Subject, large: Large, number: int, clock: Callable[[], float]) -> ThroughputSample:
+def _read_part(client: HttpSession, subject: Subject, large: LargestFile, number: int,
+               clock: Callable[[], float]) -> ThroughputSample:
     """Read one part; a part that takes too long is left in its middle."""
     length = min(PART_BYTES, large.size)
     first = (number * length) % (large.size - length + 1)
     headers = {"Range": "bytes={}-{}".format(first, first + length - 1)}
     received = 0
-    with client.open(subject.url + large.path, patience_of(subject).limits(large.size), headers, accept=(200, 206)) as stream:
+    with client.open(subject.url + large.path, timeouts_of(subject).limits(large.size), headers, accept=(200, 206)) as stream:
         began = now = clock()
         for chunk in stream.chunks():
             received += len(chunk)
@@ -93,7 +94,7 @@ def _read_part(client: HttpSession, subject: Subject, large: Large, number: int,
     return ThroughputSample(received, max(now - began, 1e-6))
 
 
-def judge(speed: Optional[Speed], large: Large, received: int, error: Optional[FetchError]) -> Finding:
+def judge(speed: Optional[Throughput], large: LargestFile, received: int, error: Optional[FetchError]) -> Finding:
     """Word a speed.
 
     Args:

@@ -44,12 +44,12 @@ def fetch(client: HttpSession, subject: Subject, url: str, max_bytes: int, heade
         FetchError: it could not be had.
         OverBudget: the check has taken all that it may.
     """
-    limits = patience_of(subject).limits(max_bytes)
+    limits = timeouts_of(subject).limits(max_bytes)
     answer = client.get(url, limits, headers, accept)
     subject.budget.receive(len(answer.body))
     return answer
 
 
-def patience_of(subject: Subject) -> Timeouts:
+def timeouts_of(subject: Subject) -> Timeouts:
     """Return the time-outs of one request."""
     return Timeouts(subject.settings.connect_timeout, subject.settings.read_timeout)

@@ -14,17 +14,17 @@ from ...trust.freshness import Offer, duration, newest
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import authority_of
-from .client import patience_of, session
+from .client import session, timeouts_of
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, AuditOptions, Budget, Check, Cost, Finding, OverBudget, Subject
 from .sync_interval import (
     SYNC_SECONDS,
-    IntervalLook,
-    IntervalSpan,
-    Rhythm,
-    SeenRevision,
-    Watched,
-    conclude,
+    RevisionSample,
+    SecondsRange,
+    SignedRevision,
+    WatchSchedule,
+    WatchSummary,
     keeps_up,
+    summarize_watch,
     watch,
     worst_lag,
 )
@@ -36,18 +36,18 @@ WATCHED = 4  # repositories: those that changed last
 LOOK_BYTES = 32 * 1024  # of one repository at one place: a repomd.xml and its signature have less than 10 KiB
 LOOK_SECONDS = 60.0
 COST = Cost(2 + OTHERS, (2 + OTHERS) * MAX_REPOSITORIES * LOOK_BYTES)
-SYNC_MEND = "sync at least hourly, better 4 times: {}".format(SYNC_COMMAND)
+SYNC_REMEDY = "sync at least hourly, better 4 times: {}".format(SYNC_COMMAND)
 ONE_FILE = ("http-status", "redirect-refused", "too-large", "truncated", "bad-answer")  # references that are about one file
 
 
-class FreshnessAnswer(NamedTuple):
+class ServedMetadata(NamedTuple):
     """What one place says of one repository."""
 
     snapshot: Optional[Snapshot] = None
     error: Optional[MirrorsError] = None  # if there is no snapshot
 
 
-class Standing(NamedTuple):
+class RepositoryFreshness(NamedTuple):
     """Where a mirror stands with one repository."""
 
     path: str
@@ -58,7 +58,7 @@ class Standing(NamedTuple):
     revision: Optional[int] = None
 
 
-def ask_place(client: HttpSession, subject: Subject, root: str, paths: Sequence[str]) -> Dict[str, FreshnessAnswer]:
+def ask_place(client: HttpSession, subject: Subject, root: str, paths: Sequence[str]) -> Dict[str, ServedMetadata]:
     """Prove what one place serves.
 
     Args:
@@ -67,23 +67,23 @@ def ask_place(client: HttpSession, subject: Subject, root: str, paths: Sequence[
         root: of the place.
         paths: of the repositories.
     """
-    found: Dict[str, FreshnessAnswer] = {}
+    found: Dict[str, ServedMetadata] = {}
     prover = RepomdProver(subject.keys, subject.now)
     for path in paths:
         try:
-            signed = ask_repomd(client, Mirror(root + path), prover, patience_of(subject))
+            signed = ask_repomd(client, Mirror(root + path), prover, timeouts_of(subject))
             subject.budget.receive(signed.bytes)
-            found[path] = FreshnessAnswer(signed.proven.snapshot)
+            found[path] = ServedMetadata(signed.proven.snapshot)
         except TrustError as error:
-            found[path] = FreshnessAnswer(error=error)
+            found[path] = ServedMetadata(error=error)
         except FetchError as failure:
-            found[path] = FreshnessAnswer(error=failure)
+            found[path] = ServedMetadata(error=failure)
             if failure.reference not in ONE_FILE:  # a dead server is not waited for once more with each repository
-                return dict(dict.fromkeys(paths, FreshnessAnswer(error=failure)), **found)
+                return dict(dict.fromkeys(paths, ServedMetadata(error=failure)), **found)
     return found
 
 
-def judge(path: str, mine: FreshnessAnswer, others: Sequence[Tuple[str, FreshnessAnswer]], now: int) -> Standing:
+def judge(path: str, mine: ServedMetadata, others: Sequence[Tuple[str, ServedMetadata]], now: int) -> RepositoryFreshness:
     """Hold what a mirror serves against what others do.
 
     Args:
@@ -94,13 +94,14 @@ def judge(path: str, mine: FreshnessAnswer, others: Sequence[Tuple[str, Freshnes
     """
     seen = [Offer(Mirror(name), answer.snapshot) for name, answer in others if answer.snapshot is not None]
     if mine.error is not None:
-        return Standing(path, PROBLEM, "{}: {}".format(mine.error.reference, mine.error.what))
+        return RepositoryFreshness(path, PROBLEM, "{}: {}".format(mine.error.reference, mine.error.what))
     if mine.snapshot is None or not seen:
-        return Standing(path, UNKNOWN, "there is nothing to compare it with", revision=mine.snapshot and mine.snapshot.revision)
+        return RepositoryFreshness(path, UNKNOWN, "there is nothing to compare it with",
+                                   revision=mine.snapshot and mine.snapshot.revision)
     current = newest([Offer(Mirror("it"), mine.snapshot)] + seen)
     revision = "revision {}".format(mine.snapshot.revision)
     if current.sha256 == mine.snapshot.sha256:
-        return Standing(path, OK, "{}, the newest of {}".format(revision, len(seen) + 1), 0, 0, mine.snapshot.revision)
+        return RepositoryFreshness(path, OK, "{}, the newest of {}".format(revision, len(seen) + 1), 0, 0, mine.snapshot.revision)
     newer = {offer.snapshot.sha256: offer.snapshot for offer in seen if offer.snapshot.age_key > mine.snapshot.age_key}
     behind = max(0, current.timestamp - mine.snapshot.timestamp)
     server = next(offer.mirror.url for offer in seen if offer.snapshot.sha256 == current.sha256)
@@ -108,24 +109,24 @@ def judge(path: str, mine: FreshnessAnswer, others: Sequence[Tuple[str, Freshnes
     words = "{}, {} behind {}; {} newer revision{} seen, the first of them signed {} ago".format(
         revision, duration(behind), server, len(newer), "s" if len(newer) > 1 else "", duration(waiting))
     verdict = WARNING if waiting < SYNC_SECONDS else PROBLEM
-    return Standing(path, verdict, words, behind, len(newer), mine.snapshot.revision)
+    return RepositoryFreshness(path, verdict, words, behind, len(newer), mine.snapshot.revision)
 
 
-def finding_of(standings: Sequence[Standing], places: Sequence[str]) -> Finding:
+def finding_of(standings: Sequence[RepositoryFreshness], places: Sequence[str]) -> Finding:
     """Make one verdict of all repositories: the worst."""
     order = (OK, UNKNOWN, WARNING, PROBLEM)
-    verdict = max((standing.verdict for standing in standings), key=order.index, default=UNKNOWN)
-    evidence = ["{}: {}".format(standing.path, standing.words) for standing in standings]
+    verdict = max((result.verdict for result in standings), key=order.index, default=UNKNOWN)
+    evidence = ["{}: {}".format(result.path, result.words) for result in standings]
     evidence.append("compared with {}".format(", ".join(places) or "nobody"))
-    references = [standing.words.partition(":")[0] for standing in standings]
+    references = [result.words.partition(":")[0] for result in standings]
     distrusted = [reference for reference in references if reference in TrustError.REFERENCES]
-    mend = SYNC_MEND if verdict in (PROBLEM, WARNING) else ""
+    remedy = SYNC_REMEDY if verdict in (PROBLEM, WARNING) else ""
     if distrusted:
-        mend = "sync repomd.xml and repomd.xml.asc together and unchanged: xcpng-mirrors sync DEST"
-    values = {"repositories": {standing.path: {"verdict": standing.verdict, "behind_seconds": standing.behind_seconds,
-                                               "behind_revisions": standing.behind_revisions, "revision": standing.revision}
-                               for standing in standings}, "compared_with": list(places)}
-    return Finding(CHECK, verdict, tuple(evidence), mend, values)
+        remedy = "sync repomd.xml and repomd.xml.asc together and unchanged: xcpng-mirrors sync DEST"
+    values = {"repositories": {result.path: {"verdict": result.verdict, "behind_seconds": result.behind_seconds,
+                                               "behind_revisions": result.behind_revisions, "revision": result.revision}
+                               for result in standings}, "compared_with": list(places)}
+    return Finding(CHECK, verdict, tuple(evidence), remedy, values)
 
 
 def check_freshness(subject: Subject) -> List[Finding]:
@@ -135,7 +136,7 @@ def check_freshness(subject: Subject) -> List[Finding]:
     paths = subject.repositories[:MAX_REPOSITORIES]
     with session(subject) as client:
         mine = ask_place(client, subject, subject.url, paths)
-    others: Dict[str, Dict[str, FreshnessAnswer]] = {}
+    others: Dict[str, Dict[str, ServedMetadata]] = {}
     for root in places_to_compare(subject, paths):
         try:
             with session(subject, subject.others_network) as client:
@@ -159,12 +160,12 @@ def places_to_compare(subject: Subject, paths: Sequence[str]) -> List[str]:
     return [root for root in dict.fromkeys(roots) if authority_of(root) != mine]
 
 
-def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
+def check_interval(subject: Subject, schedule: WatchSchedule) -> List[Finding]:
     """Look at mirror and origin again and again, and tell what that says of the mirror's syncs.
 
     Args:
         subject: whom to watch.
-        rhythm: when.
+        schedule: when.
     """
     if not subject.keys or not subject.settings.fallbacks:
         return [Finding(INTERVAL, UNKNOWN, ("no key, or no origin to compare with: fallbacks= in the .conf",))]
@@ -174,26 +175,26 @@ def check_interval(subject: Subject, rhythm: Rhythm) -> List[Finding]:
     if not paths:
         return [Finding(INTERVAL, UNKNOWN, ("the origin {} gave nothing to compare with".format(authority_of(origin)),))]
 
-    def look() -> Dict[str, IntervalLook]:
-        at = rhythm.clock()
+    def look() -> Dict[str, RevisionSample]:
+        at = schedule.clock()
         then = subject._replace(now=int(at))  # signatures are made while it is watched
         mine, its = _look_at(then, subject.url, paths, False), _look_at(then, origin, paths, True)
-        return {path: IntervalLook(at, mine[path], its[path]) for path in paths}
+        return {path: RevisionSample(at, mine[path], its[path]) for path in paths}
 
-    def told(number: int, left: float) -> None:
-        subject.note("looks so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
+    def first_lines(number: int, left: float) -> None:
+        subject.on_step("looks so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
 
-    looks = watch(look, rhythm, told)
-    return [interval_finding({path: conclude(seen) for path, seen in looks.items()}, authority_of(origin))]
+    looks = watch(look, schedule, first_lines)
+    return [interval_finding({path: summarize_watch(seen) for path, seen in looks.items()}, authority_of(origin))]
 
 
-def last_signed(found: Mapping[str, Optional[SeenRevision]], most: int) -> List[str]:
+def last_signed(found: Mapping[str, Optional[SignedRevision]], most: int) -> List[str]:
     """Return the repositories that were signed last: those that change most often; none that was not seen."""
     signed = {path: seen.signed_at for path, seen in found.items() if seen is not None}
     return sorted(signed, key=lambda path: -signed[path])[:most]
 
 
-def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[SeenRevision]]:
+def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[SignedRevision]]:
     once = Budget(Cost(1, len(paths) * 2 * MAX_REPOMD_BYTES), LOOK_SECONDS)
     subject.budget.connect()
     try:
@@ -203,10 +204,10 @@ def _look_at(subject: Subject, root: str, paths: Sequence[str], is_other: bool) 
         answers = {}
     subject.budget.receive(once.spent.bytes)
     snapshots = {path: answers[path].snapshot if path in answers else None for path in paths}
-    return {path: SeenRevision(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
+    return {path: SignedRevision(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
 
 
-def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
+def interval_finding(watched: Dict[str, WatchSummary], origin: str) -> Finding:
     """Word what was seen."""
     evidence = []
     for path, each in watched.items():
@@ -225,10 +226,10 @@ def interval_finding(watched: Dict[str, Watched], origin: str) -> Finding:
         {"sha256": followed.sha256, "arrived": followed.arrived, "lag_seconds": list(followed.lag)}
         for followed in each.publications], "interval_seconds": [list(span) for span in each.intervals]}
         for path, each in watched.items()}
-    return Finding(INTERVAL, verdict, tuple(evidence), SYNC_MEND if verdict == PROBLEM else "", values)
+    return Finding(INTERVAL, verdict, tuple(evidence), SYNC_REMEDY if verdict == PROBLEM else "", values)
 
 
-def span_words(span: IntervalSpan) -> str:
+def span_words(span: SecondsRange) -> str:
     """Word a span of time, e.g. "10 min to 15 min"."""
     if span.most is None:
         return "more than {}".format(duration(int(span.least)))
@@ -245,6 +246,6 @@ def interval_check(options: AuditOptions, clock: Callable[[], float], sleep: Cal
     """
     looks = int(options.watch_seconds // options.every_seconds) + 2
     cost = Cost(2 * looks + 1, 2 * looks * WATCHED * LOOK_BYTES + MAX_REPOSITORIES * 2 * LOOK_BYTES)
-    rhythm = Rhythm(options.every_seconds, options.watch_seconds, clock, sleep)
-    return Check(INTERVAL, lambda subject: check_interval(subject, rhythm), cost, options.watch_seconds + 10 * LOOK_SECONDS,
+    schedule = WatchSchedule(options.every_seconds, options.watch_seconds, clock, sleep)
+    return Check(INTERVAL, lambda subject: check_interval(subject, schedule), cost, options.watch_seconds + 10 * LOOK_SECONDS,
                  needs="mirror", wanted=lambda subject: subject.options.watch_seconds > 0)

@@ -11,7 +11,7 @@ from ...errors import FetchError
 from ...model import REPOMD
 from ...net.fetch import HttpSession, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
-from .client import fetch, patience_of, session
+from .client import fetch, session, timeouts_of
 from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
 
 CHECK = "http"
@@ -23,7 +23,7 @@ _STATIC = "serve the tree as plain files: nginx: root /local/path/to/mirror; wit
 _RANGES = "nginx: max_ranges must not be 0; Apache: no MaxRanges none; a cache before it must pass Range on\n" + _STATIC
 
 
-class Answers(NamedTuple):
+class HttpAnswers(NamedTuple):
     """What the requests gave, each None where it failed; ``problems`` says why."""
 
     whole: Response
@@ -41,7 +41,7 @@ def examine(subject: Subject) -> List[Finding]:
         head, no_head = _head(client, subject, url)
     with session(subject) as client:
         part, no_part = _part(client, subject, url)
-    found = Answers(whole, connections, head, part, {"head": no_head, "part": no_part})
+    found = HttpAnswers(whole, connections, head, part, {"head": no_head, "part": no_part})
     return [judge_range(found), judge_keep_alive(found), judge_head(found), judge_headers(found, subject.now)]
 
 
@@ -59,7 +59,7 @@ def _twice(subject: Subject, url: str) -> Tuple[Response, int]:
 
 def _head(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Response], str]:
     try:
-        return client.get(url, patience_of(subject).limits(MAX_REPOMD_BYTES), method="HEAD"), ""
+        return client.get(url, timeouts_of(subject).limits(MAX_REPOMD_BYTES), method="HEAD"), ""
     except FetchError as error:
         return None, "{}: {}".format(error.reference, error.what)
 
@@ -71,7 +71,7 @@ def _part(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Res
         return None, "{}: {}".format(error.reference, error.what)
 
 
-def judge_range(found: Answers) -> Finding:
+def judge_range(found: HttpAnswers) -> Finding:
     """A part must be exactly the part that was asked for."""
     part, body = found.part, found.whole.body
     if part is None:
@@ -90,7 +90,7 @@ def judge_range(found: Answers) -> Finding:
     return Finding("range", OK, ("206, and the right bytes",), "", values)
 
 
-def judge_keep_alive(found: Answers) -> Finding:
+def judge_keep_alive(found: HttpAnswers) -> Finding:
     """The second request must go over the connection of the first."""
     values = {"connections": found.connections}
     if found.connections == 1:
@@ -100,7 +100,7 @@ def judge_keep_alive(found: Answers) -> Finding:
     return Finding("keep-alive", WARNING, (words,), "nginx: keepalive_timeout 65; Apache: KeepAlive On", values)
 
 
-def judge_head(found: Answers) -> Finding:
+def judge_head(found: HttpAnswers) -> Finding:
     """HEAD must say what GET says (RFC 9110 section 9.3.2)."""
     if found.head is None:
         return Finding("head", PROBLEM, ("HEAD fails: {}".format(found.problems["head"]),),
@@ -114,7 +114,7 @@ def judge_head(found: Answers) -> Finding:
     return Finding("head", OK, ("it says what GET says",))
 
 
-def judge_headers(found: Answers, now: int) -> Finding:
+def judge_headers(found: HttpAnswers, now: int) -> Finding:
     """Content-Length must be there and true (the client refuses a wrong one), Last-Modified a time that was."""
     headers = found.whole.headers
     length, modified = headers.get("content-length", ""), headers.get("last-modified", "")
@@ -128,8 +128,8 @@ def judge_headers(found: Answers, now: int) -> Finding:
     elif stamp > now + FUTURE_SECONDS:
         words.append("Last-Modified is in the future: {}".format(modified))
     if words:
-        mend = _STATIC if not modified or not length else "timedatectl; and sync with times kept: rsync -t"
-        return Finding("headers", WARNING, tuple(words), mend, values)
+        remedy = _STATIC if not modified or not length else "timedatectl; and sync with times kept: rsync -t"
+        return Finding("headers", WARNING, tuple(words), remedy, values)
     return Finding("headers", OK, ("Content-Length {}, Last-Modified {}".format(length, modified),), "", values)
 
 

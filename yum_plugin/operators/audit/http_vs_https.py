@@ -15,7 +15,7 @@ ROUNDS = 2  # a mirror may be synced between the two requests of one round
 COST = Cost(2 * ROUNDS, 2 * ROUNDS * MAX_REPOMD_BYTES)
 
 
-class Said(NamedTuple):
+class SchemeAnswer(NamedTuple):
     """What one scheme gave."""
 
     sha256: str = ""  # of the body; "" if there is none
@@ -36,25 +36,25 @@ def examine(subject: Subject) -> List[Finding]:
     return [judge(subject.http_url + path, plain, subject.https_url + path, secure)]
 
 
-def _ask(subject: Subject, url: str) -> Said:
+def _ask(subject: Subject, url: str) -> SchemeAnswer:
     try:
         with session(subject) as client:
-            return _said(_answer(client, subject, url))
+            return _scheme_answer(_answer(client, subject, url))
     except FetchError as error:
-        return Said(problem="{}: {}".format(error.reference, error.what))
+        return SchemeAnswer(problem="{}: {}".format(error.reference, error.what))
 
 
 def _answer(client: HttpSession, subject: Subject, url: str) -> Response:
     return fetch(client, subject, url, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
 
 
-def _said(answer: Response) -> Said:
+def _scheme_answer(answer: Response) -> SchemeAnswer:
     if answer.status != 200:
-        return Said(location=answer.headers.get("location", "nowhere"))
-    return Said(hashlib.sha256(answer.body).hexdigest())
+        return SchemeAnswer(location=answer.headers.get("location", "nowhere"))
+    return SchemeAnswer(hashlib.sha256(answer.body).hexdigest())
 
 
-def judge(http_url: str, plain: Said, https_url: str, secure: Said) -> Finding:
+def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnswer) -> Finding:
     """Compare what the two gave.
 
     Args:
@@ -66,8 +66,8 @@ def judge(http_url: str, plain: Said, https_url: str, secure: Said) -> Finding:
     host = host_of(https_url)
     values = {"http": dict(plain._asdict()), "https": dict(secure._asdict())}
 
-    def finding(verdict: str, words: Tuple[str, ...], mend: str = "") -> Finding:
-        return Finding(CHECK, verdict, words, mend, values)
+    def finding(verdict: str, words: Tuple[str, ...], remedy: str = "") -> Finding:
+        return Finding(CHECK, verdict, words, remedy, values)
 
     if secure.location:
         return finding(PROBLEM, ("https sends elsewhere: {}".format(secure.location),),

@@ -11,8 +11,8 @@ from ...trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
 from ...trust.digest import DigestChecker
 from ...trust.openpgp import verify_detached
 from ...verify.files import SUMS_NAME
-from .client import fetch, patience_of, session
-from .inventory import Presence, compare, told
+from .client import fetch, session, timeouts_of
+from .inventory import Completeness, compare, first_lines
 from .listings import STATUSES, size_in
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, Subject
 
@@ -26,7 +26,7 @@ BYTES_COST = Cost(1, 24 * 10**9)
 BYTES_SECONDS = 6 * 3600.0
 
 
-class Sums(NamedTuple):
+class ChecksumList(NamedTuple):
     """A folder with a proven list."""
 
     folder: str
@@ -35,17 +35,17 @@ class Sums(NamedTuple):
     raw: bytes
 
 
-class Folder(NamedTuple):
+class ImageFolder(NamedTuple):
     """What was found of one folder."""
 
     folder: str
-    sums: Optional[Sums] = None
+    sums: Optional[ChecksumList] = None
     error: Optional[MirrorsError] = None  # why there is no list
     origin_signed_at: Optional[int] = None  # of the origin's list, if that is another one
-    presence: Optional[Presence] = None
+    completeness: Optional[Completeness] = None
 
 
-def read_sums(client: HttpSession, subject: Subject, root: str, folder: str) -> Sums:
+def read_sums(client: HttpSession, subject: Subject, root: str, folder: str) -> ChecksumList:
     """Fetch a list of checksums and prove it.
 
     Args:
@@ -66,7 +66,7 @@ def read_sums(client: HttpSession, subject: Subject, root: str, folder: str) -> 
             raise
         raise TrustError("signature-missing", "{} has no signature beside it".format(SUMS_NAME)) from error
     verdict = verify_detached(raw, signature, subject.keys, subject.now)
-    return Sums(folder, parse_checksums(raw), verdict.signed_at, raw)
+    return ChecksumList(folder, parse_checksums(raw), verdict.signed_at, raw)
 
 
 def check_images(subject: Subject) -> List[Finding]:
@@ -80,20 +80,20 @@ def check_images(subject: Subject) -> List[Finding]:
     return [judge(found, subject.options.yes)]
 
 
-def _look(client: HttpSession, subject: Subject, folder: str) -> Folder:
+def _look(client: HttpSession, subject: Subject, folder: str) -> ImageFolder:
     """Read a list; once more if it is not to be believed, for it may have been synced between list and signature."""
     error: Optional[MirrorsError] = None
     for _ in range(2):
         try:
-            return Folder(folder, read_sums(client, subject, subject.url, folder))
+            return ImageFolder(folder, read_sums(client, subject, subject.url, folder))
         except FetchError as failure:
-            return Folder(folder, error=failure)
+            return ImageFolder(folder, error=failure)
         except TrustError as refusal:
             error = refusal
-    return Folder(folder, error=error)
+    return ImageFolder(folder, error=error)
 
 
-class _Origin(NamedTuple):
+class _OriginFolder(NamedTuple):
     """The origin's view of a folder."""
 
     signed_at: int
@@ -101,9 +101,9 @@ class _Origin(NamedTuple):
     sizes: Dict[str, Optional[int]]  # path -> bytes
 
 
-def _origin_view(subject: Subject, found: List[Folder]) -> Dict[str, _Origin]:
+def _origin_view(subject: Subject, found: List[ImageFolder]) -> Dict[str, _OriginFolder]:
     """Ask the origin for the same lists, and for the sizes of what they name; empty where it does not answer."""
-    views: Dict[str, _Origin] = {}
+    views: Dict[str, _OriginFolder] = {}
     if not subject.settings.fallbacks:
         return views
     root = subject.settings.fallbacks[0]
@@ -116,35 +116,35 @@ def _origin_view(subject: Subject, found: List[Folder]) -> Dict[str, _Origin]:
                     if error.reference in ("http-status", "redirect-refused") or isinstance(error, TrustError):
                         continue
                     raise
-                views[folder] = _Origin(sums.signed_at, sums.raw, _sizes(client, subject, root, sums))
+                views[folder] = _OriginFolder(sums.signed_at, sums.raw, _sizes(client, subject, root, sums))
     except FetchError:
         pass  # then names are looked at, and no sizes
     return views
 
 
-def _sizes(client: HttpSession, subject: Subject, root: str, sums: Sums) -> Dict[str, Optional[int]]:
+def _sizes(client: HttpSession, subject: Subject, root: str, sums: ChecksumList) -> Dict[str, Optional[int]]:
     sizes = {}
     for name in list(sums.sums)[:MAX_NAMES]:
         path = sums.folder + name
-        answer = client.get(root + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
+        answer = client.get(root + path, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
             sizes[path] = size_in(answer.headers)
     return sizes
 
 
-def _with_presence(client: HttpSession, subject: Subject, found: Folder, views: Dict[str, _Origin]) -> Folder:
+def _with_presence(client: HttpSession, subject: Subject, found: ImageFolder, views: Dict[str, _OriginFolder]) -> ImageFolder:
     if found.sums is None:
         return found
     view = views.get(found.folder)
     wanted = {found.folder + name: None for name in found.sums.sums}  # type: Dict[str, Optional[int]]
     if view is not None:
         wanted = {path: view.sizes.get(path) for path in wanted}
-    presence = compare(wanted, _sizes(client, subject, subject.url, found.sums))
+    completeness = compare(wanted, _sizes(client, subject, subject.url, found.sums))
     differs = view is not None and view.raw != found.sums.raw
-    return found._replace(presence=presence, origin_signed_at=view.signed_at if differs and view else None)
+    return found._replace(completeness=completeness, origin_signed_at=view.signed_at if differs and view else None)
 
 
-def judge(found: List[Folder], bytes_follow: bool) -> Finding:
+def judge(found: List[ImageFolder], bytes_follow: bool) -> Finding:
     """Make one verdict of all folders.
 
     Args:
@@ -161,19 +161,20 @@ def judge(found: List[Folder], bytes_follow: bool) -> Finding:
     if verdict == OK and not bytes_follow:
         evidence.append("names and sizes only; --yes reads every image and compares its SHA-256")
     values = {each.folder: {"signed_at": each.sums.signed_at if each.sums else None, "error": each.error and each.error.reference,
-                            "missing": list(each.presence.missing) if each.presence else []} for each in found}
+                            "missing": list(each.completeness.missing) if each.completeness else []} for each in found}
     return Finding(CHECK, verdict, tuple(evidence), SYNC_COMMAND if verdict == PROBLEM else "", values)
 
 
-def _judge_folder(each: Folder) -> Tuple[str, List[str]]:
-    if each.sums is None or each.presence is None:
+def _judge_folder(each: ImageFolder) -> Tuple[str, List[str]]:
+    if each.sums is None or each.completeness is None:
         error = each.error
         return PROBLEM, ["{}{}: {}".format(each.folder, SUMS_NAME, "{}: {}".format(error.reference, error.what) if error else "")]
-    presence = each.presence
-    lines = ["{}{}: signed, {} of {} files are there".format(each.folder, SUMS_NAME, presence.found, presence.wanted)]
-    lines += told("missing", presence.missing)
-    lines += told("wrong size", ["{}: {} bytes, {} at the origin".format(path, got, size) for path, size, got in presence.wrong])
-    verdict = OK if presence.is_whole else PROBLEM
+    completeness = each.completeness
+    lines = ["{}{}: signed, {} of {} files are there".format(each.folder, SUMS_NAME, completeness.found, completeness.wanted)]
+    lines += first_lines("missing", completeness.missing)
+    wrong = ["{}: {} bytes, {} at the origin".format(path, got, size) for path, size, got in completeness.wrong]
+    lines += first_lines("wrong size", wrong)
+    verdict = OK if completeness.is_complete else PROBLEM
     if each.origin_signed_at is not None:
         older = each.origin_signed_at > each.sums.signed_at
         lines.append("the origin has a {} list".format("newer" if older else "different"))
@@ -203,7 +204,7 @@ def check_image_bytes(subject: Subject) -> List[Finding]:
 def _read_image(client: HttpSession, subject: Subject, path: str, digest: str) -> str:
     """Read an image to its end; return what became of it."""
     checker, received = DigestChecker("sha256", digest), 0
-    with client.open(subject.url + path, patience_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
+    with client.open(subject.url + path, timeouts_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
         total = size_in(stream.headers) or 0
         if total > subject.budget.bytes_left:
             return UNREAD
@@ -211,6 +212,6 @@ def _read_image(client: HttpSession, subject: Subject, path: str, digest: str) -
             received += len(chunk)
             subject.budget.receive(len(chunk))
             checker.update(chunk)
-            subject.tell(path, received, total)
+            subject.on_bytes(path, received, total)
     checker.finish()
     return "as signed"

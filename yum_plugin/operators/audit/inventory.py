@@ -11,7 +11,7 @@ from ...trust.repomd import Repomd
 FILE, FOLDER, LINK = "file", "folder", "link"  # as operators/rsync.py has them, and others
 
 
-class Holding(NamedTuple):
+class TreeEntry(NamedTuple):
     """Something that a mirror holds."""
 
     path: str  # below the mirror's root, without a final "/"; bytes that are no UTF-8 as surrogates
@@ -20,7 +20,7 @@ class Holding(NamedTuple):
     target: str = ""  # of a link, as it is written
 
 
-class Content(NamedTuple):
+class RepositoryContent(NamedTuple):
     """What a signed repomd.xml, and the primary metadata that it names, say of one repository."""
 
     path: str  # below the mirror's root, "8/8.3/updates/x86_64/"
@@ -28,7 +28,7 @@ class Content(NamedTuple):
     packages: Tuple[PrimaryPackage, ...]
 
 
-class Presence(NamedTuple):
+class Completeness(NamedTuple):
     """How much of what is wanted is there."""
 
     wanted: int
@@ -38,12 +38,12 @@ class Presence(NamedTuple):
     unsized: int  # found, but nobody tells a size to compare
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing is missing or wrong."""
         return not self.missing and not self.wrong
 
 
-def wanted_files(content: Content) -> Dict[str, Optional[int]]:
+def wanted_files(content: RepositoryContent) -> Dict[str, Optional[int]]:
     """List the files of a repository.
 
     Args:
@@ -58,7 +58,7 @@ def wanted_files(content: Content) -> Dict[str, Optional[int]]:
     return wanted
 
 
-def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int]]) -> Presence:
+def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int]]) -> Completeness:
     """Hold what is there against what must be.
 
     Args:
@@ -75,10 +75,10 @@ def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int
             unsized += size is not None
         elif size != found:
             wrong.append((path, size, found))
-    return Presence(len(wanted), len(wanted) - len(missing) - len(wrong), tuple(missing), tuple(wrong), unsized)
+    return Completeness(len(wanted), len(wanted) - len(missing) - len(wrong), tuple(missing), tuple(wrong), unsized)
 
 
-def told(prefix: str, items: Sequence[str], most: int = 3) -> List[str]:
+def first_lines(prefix: str, items: Sequence[str], most: int = 3) -> List[str]:
     """Word a list, a line each: the first ones, and how many more.
 
     Args:

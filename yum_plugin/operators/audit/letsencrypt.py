@@ -48,7 +48,7 @@ def judge_clients(served: Sequence[ChainCertificate], roots: Sequence[ChainCerti
         return Finding(CHECK, OK, evidence, "", values)
     if all(codes) and not _ends_in_an_expired_root(installer):
         return Finding(CHECK, UNKNOWN, ("nobody accepts this certificate: mend that first",) + evidence, "", values)
-    return Finding(CHECK, PROBLEM, evidence, _mend(installer, served, host), values)
+    return Finding(CHECK, PROBLEM, evidence, _remedy(installer, served, host), values)
 
 
 def with_roots_of_old(roots: Sequence[ChainCertificate]) -> List[ChainCertificate]:
@@ -66,7 +66,7 @@ def _ends_in_an_expired_root(outcome: ChainOutcome) -> bool:
     return outcome.code == EXPIRED and outcome.culprit is not None and is_self_signed(outcome.culprit)
 
 
-def _mend(installer: ChainOutcome, served: Sequence[ChainCertificate], host: str) -> str:
+def _remedy(installer: ChainOutcome, served: Sequence[ChainCertificate], host: str) -> str:
     if _is_lets_encrypt(served):
         return _CERTBOT.format(host)
     last: Tuple[ChainCertificate, ...] = installer.path[-1:]

@@ -12,9 +12,9 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ...errors import FetchError
 from ...net.fetch import HttpSession
 from ..rsync import RsyncEntry, RsyncLimits, listing, parse_address
-from .client import fetch, patience_of
+from .client import fetch, timeouts_of
 from .indexpage import MAX_PAGE_BYTES, IndexEntry, parse_index
-from .inventory import FILE, FOLDER, LINK, Holding
+from .inventory import FILE, FOLDER, LINK, TreeEntry
 from .model import OverBudget, Subject
 
 RSYNC, INDEX, HEAD = "rsync", "index pages", "HEAD requests"
@@ -37,19 +37,19 @@ class Listing:
         sees_hidden: whether hidden names and links would be among the names.
     """
 
-    def __init__(self, source: str, holdings: Iterator[Holding], asked: Optional[Tuple[str, ...]] = None) -> None:
+    def __init__(self, source: str, entries: Iterator[TreeEntry], asked: Optional[Tuple[str, ...]] = None) -> None:
         self.source = source
         self.asked = asked
         self.problem: Optional[FetchError] = None
         self.sees_hidden = source == RSYNC
         self.count = 0
-        self._holdings = holdings
+        self._holdings = entries
 
-    def __iter__(self) -> Iterator[Holding]:
+    def __iter__(self) -> Iterator[TreeEntry]:
         try:
-            for holding in self._holdings:
+            for entry in self._holdings:
                 self.count += 1
-                yield holding
+                yield entry
         except FetchError as error:
             self.problem = error
         except OverBudget as error:
@@ -71,11 +71,11 @@ def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
     return Listing(RSYNC, _entries(subject, listing(parse_address(subject.rsync_url), bounds)))
 
 
-def _entries(subject: Subject, entries: Iterator[RsyncEntry]) -> Iterator[Holding]:
+def _entries(subject: Subject, entries: Iterator[RsyncEntry]) -> Iterator[TreeEntry]:
     with contextlib.closing(cast(Any, entries)):  # rsync ends when its names are not wanted any more
         for entry in entries:
             subject.budget.receive(len(entry.path) + WIRE_BYTES)
-            yield Holding(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
+            yield TreeEntry(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
 
 
 def by_http(client: HttpSession, subject: Subject, wanted: Mapping[str, Optional[int]], random: Random) -> Listing:
@@ -118,10 +118,11 @@ def _page(client: HttpSession, subject: Subject, folder: str) -> List[IndexEntry
     return parse_index(fetch(client, subject, "{}{}/".format(subject.url, folder), MAX_PAGE_BYTES).body)
 
 
-def _indexed(client: HttpSession, subject: Subject, folders: List[str], wanted: Mapping[str, Optional[int]]) -> Iterator[Holding]:
+def _indexed(client: HttpSession, subject: Subject, folders: List[str],
+             wanted: Mapping[str, Optional[int]]) -> Iterator[TreeEntry]:
     """List folders; where a server lists some and not others, ask for the files of the latter by name."""
     for number, folder in enumerate(folders):
-        subject.note("folder {} of {}: {}".format(number + 1, len(folders), folder))
+        subject.on_step("folder {} of {}: {}".format(number + 1, len(folders), folder))
         try:
             listed = _page(client, subject, folder)
         except FetchError as error:
@@ -132,15 +133,15 @@ def _indexed(client: HttpSession, subject: Subject, folders: List[str], wanted: 
             continue
         for item in listed:
             path = "{}/{}".format(folder, item.name)
-            yield Holding(path, FOLDER if item.is_folder else FILE, item.size)
+            yield TreeEntry(path, FOLDER if item.is_folder else FILE, item.size)
 
 
-def _headed(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Iterator[Holding]:
+def _headed(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Iterator[TreeEntry]:
     for number, path in enumerate(paths):
-        subject.note("file {} of {}: {}".format(number + 1, len(paths), path))
-        answer = client.get(subject.url + path, patience_of(subject).limits(0), accept=STATUSES, method="HEAD")
+        subject.on_step("file {} of {}: {}".format(number + 1, len(paths), path))
+        answer = client.get(subject.url + path, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
-            yield Holding(path, FILE, size_in(answer.headers))
+            yield TreeEntry(path, FILE, size_in(answer.headers))
 
 
 def size_in(headers: Dict[str, str]) -> Optional[int]:
@@ -149,14 +150,14 @@ def size_in(headers: Dict[str, str]) -> Optional[int]:
     return int(text) if text.isdigit() and len(text) < 16 else None
 
 
-class HeldListing(NamedTuple):
+class ListingExtract(NamedTuple):
     """What of a listing was kept."""
 
     sizes: Dict[str, Optional[int]]  # of the paths that are wanted: bytes, None where not told
     repositories: Tuple[str, ...]  # paths of folders that hold a repodata/repomd.xml and that nobody looked for
 
 
-class Sorter:
+class ListingFilter:
     """Looks at holdings as they pass, in constant memory, however many there are.
 
     Args:
@@ -173,17 +174,17 @@ class Sorter:
         self._sizes: Dict[str, Optional[int]] = {}
         self._others: List[str] = []
 
-    def passing(self, holdings: Listing) -> Iterator[Holding]:
+    def filtered(self, entries: Listing) -> Iterator[TreeEntry]:
         """Remember what matters of holdings, and hand them on."""
-        for holding in holdings:
-            if holding.path in self._wanted and holding.kind in (FILE, LINK):
-                self._sizes[holding.path] = holding.size
-            elif holding.path.endswith(self._MARK):
-                home = holding.path[: 1 - len(self._MARK)]
+        for entry in entries:
+            if entry.path in self._wanted and entry.kind in (FILE, LINK):
+                self._sizes[entry.path] = entry.size
+            elif entry.path.endswith(self._MARK):
+                home = entry.path[: 1 - len(self._MARK)]
                 if home not in self._known and len(self._others) < self.MAX_REPOSITORIES:
                     self._others.append(home)
-            yield holding
+            yield entry
 
-    def held(self) -> HeldListing:
+    def held(self) -> ListingExtract:
         """Return what was remembered."""
-        return HeldListing(self._sizes, tuple(self._others))
+        return ListingExtract(self._sizes, tuple(self._others))

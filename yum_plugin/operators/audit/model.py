@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     check: str  # kebab-case and stable: scripts rely on it
     verdict: str  # OK, WARNING, PROBLEM or UNKNOWN
     evidence: Tuple[str, ...]  # what was seen, a line each
-    mend: str = ""  # the command or the lines of configuration that mend it; may have several lines
+    remedy: str = ""  # the command or the lines of configuration that mend it; may have several lines
     values: Mapping[str, Any] = {}  # the same for --json; names end in their unit
 
 
@@ -117,8 +117,8 @@ class Subject(NamedTuple):
     budget: Budget  # of the check that is under way
     also_url: str = ""  # the same root by the other scheme; "": it is not known where
     look_up: Callable[[str, int], Sequence[Address]] = look_up
-    tell: Callable[[str, int, int], None] = lambda what, done, total: None  # progress: bytes so far, and in all or 0
-    note: Callable[[str], None] = lambda what: None  # progress where there is nothing to count
+    on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None  # progress: bytes so far, and in all or 0
+    on_step: Callable[[str], None] = lambda what: None  # progress where there is nothing to count
 
     @property
     def https_url(self) -> str:

@@ -16,7 +16,7 @@ HEAD_BYTES = 4096  # of a file, that show what it is
 _TLS = "tls-"  # of the references of errors.py
 
 
-class Reached(NamedTuple):
+class ReachableOutcome(NamedTuple):
     """What asking for the repositories came to."""
 
     subject: Subject  # to go on with: certificates are not checked if they are bad
@@ -25,7 +25,7 @@ class Reached(NamedTuple):
     is_mirror: bool
 
 
-def reach(subject: Subject) -> Reached:
+def reach(subject: Subject) -> ReachableOutcome:
     """Ask for the repomd.xml of each known repository, by the other scheme if the one that was named does not answer.
 
     A bad certificate is for another check to tell: here it only means that the others look without checking it, which
@@ -42,12 +42,12 @@ def reach(subject: Subject) -> Reached:
             return _judge(way, _ask(way), errors)
         except FetchError as error:
             errors.append(error)
-    mend = next((error.hint for error in errors if error.reference == REDIRECT), errors[0].hint)
+    remedy = next((error.hint for error in errors if error.reference == REDIRECT), errors[0].hint)
     answers = any(error.reference == REDIRECT for error in errors)
-    return Reached(subject, Finding(CHECK, PROBLEM, tuple(map(_told, errors)), mend), answers, False)
+    return ReachableOutcome(subject, Finding(CHECK, PROBLEM, tuple(map(_error_text, errors)), remedy), answers, False)
 
 
-def _told(error: FetchError) -> str:
+def _error_text(error: FetchError) -> str:
     return "{}: {} ({})".format(error.reference, error.what, error.where)
 
 
@@ -100,14 +100,14 @@ def _what_is(body: bytes) -> str:
     return "" if body.lstrip().startswith(b"<") and b"<repomd" in body[:HEAD_BYTES] else "something else than a repomd.xml"
 
 
-def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[FetchError]) -> Reached:
+def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[FetchError]) -> ReachableOutcome:
     """Judge what is there; ``errors`` are those of the ways that were tried before."""
     missing = [(path, state) for path, state in found if state]
-    evidence = tuple([_told(error) for error in errors] + ["{}: {}".format(path, state or "there") for path, state in found])
+    evidence = tuple(list(map(_error_text, errors)) + ["{}: {}".format(path, state or "there") for path, state in found])
     values = {"url": subject.url, "repositories": {path: state or "ok" for path, state in found}}
     is_mirror = len(missing) < len(found)
     if not missing:
-        return Reached(subject, Finding(CHECK, OK, evidence, values=values), True, True)
+        return ReachableOutcome(subject, Finding(CHECK, OK, evidence, values=values), True, True)
     elsewhere = "name the folder that holds 8/ and isos/: xcpng-mirrors audit {}xcp-ng/".format(subject.url)
-    mend = SYNC_COMMAND if is_mirror else elsewhere
-    return Reached(subject, Finding(CHECK, PROBLEM, evidence, mend, values), True, is_mirror)
+    remedy = SYNC_COMMAND if is_mirror else elsewhere
+    return ReachableOutcome(subject, Finding(CHECK, PROBLEM, evidence, remedy, values), True, is_mirror)

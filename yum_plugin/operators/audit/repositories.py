@@ -14,9 +14,9 @@ from ...errors import FetchError
 from ...model import REPOMD
 from ...net.fetch import HttpSession
 from ...util.urls import authority_of
-from .client import fetch, patience_of, session
+from .client import fetch, session, timeouts_of
 from .indexpage import parse_index
-from .inventory import examples, told
+from .inventory import examples, first_lines
 from .listings import STATUSES
 from .model import OK, PROBLEM, REPOSITORIES, SYNC_COMMAND, WARNING, Cost, Finding, Subject
 
@@ -31,7 +31,7 @@ _RELEASE = re.compile(r"[0-9]+\.[0-9]+\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 
 
-class Discovered(NamedTuple):
+class RepositoriesOutcome(NamedTuple):
     """What there is to examine."""
 
     subject: Subject  # with the repositories that the mirror has
@@ -44,7 +44,7 @@ def known_paths() -> List[str]:
     return list(dict.fromkeys(list(REPOSITORIES) + layout))
 
 
-def discover(subject: Subject) -> Discovered:
+def discover(subject: Subject) -> RepositoriesOutcome:
     """Find the repositories of origin and mirror.
 
     Args:
@@ -72,8 +72,9 @@ def discover(subject: Subject) -> Discovered:
     examined = tuple(path for path in held if path not in unsigned)
     finding = judge(there, held, failed, note)
     if unsigned:
-        finding = finding._replace(evidence=finding.evidence + tuple(told("not signed at the origin, so not examined", unsigned)))
-    return Discovered(subject._replace(repositories=examined or subject.repositories), finding)
+        more = first_lines("not signed at the origin, so not examined", unsigned)
+        finding = finding._replace(evidence=finding.evidence + tuple(more))
+    return RepositoriesOutcome(subject._replace(repositories=examined or subject.repositories), finding)
 
 
 def _listed(client: HttpSession, subject: Subject, origin: str) -> List[str]:
@@ -101,8 +102,8 @@ def _present(client: HttpSession, subject: Subject, root: str, paths: Sequence[s
     found: List[str] = []
     failed: Dict[str, str] = {}
     for path in paths:
-        subject.note("looking for {}".format(path))
-        status = client.get(root + path + name, patience_of(subject).limits(0), accept=STATUSES, method="HEAD").status
+        subject.on_step("looking for {}".format(path))
+        status = client.get(root + path + name, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD").status
         if status == 200:
             found.append(path)
         elif status not in (404, 410):

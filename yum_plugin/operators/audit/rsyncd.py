@@ -16,8 +16,8 @@ COST = Cost(4, 2 * 10**6)
 SECONDS = 60.0
 TOP = ("8", "isos")  # what the root of the tree holds; the documentation's rsync URL leads there
 MAX_TOP_ENTRIES = 10000
-LIST_MEND = "in rsyncd.conf, in the module: path = /local/path/to/mirror, read only = yes, list = yes, and no auth users ="
-UPLOAD_MEND = "in rsyncd.conf, in the module: read only = yes"
+LIST_REMEDY = "in rsyncd.conf, in the module: path = /local/path/to/mirror, read only = yes, list = yes, and no auth users ="
+UPLOAD_REMEDY = "in rsyncd.conf, in the module: read only = yes"
 # What each reference of a failed listing means to the mirror's owner
 _MEANINGS = {
     "rsync-refused": "the daemon refuses",
@@ -49,7 +49,7 @@ def check_rsync(subject: Subject) -> List[Finding]:
     except UsageError as error:
         if error.reference == "configuration" and "rsync program" in error.what:
             return [Finding(CHECK, UNKNOWN, (error.what,), error.hint)]
-        return [Finding(CHECK, PROBLEM, (error.what,), LIST_MEND)]
+        return [Finding(CHECK, PROBLEM, (error.what,), LIST_REMEDY)]
     top = judge_top(entries, address.url)
     return [top] + (_check_uploads(subject, address) if top.verdict != PROBLEM else [])  # nothing is tried on what is no mirror
 
@@ -63,7 +63,7 @@ def listing_failed(error: FetchError) -> Finding:
         words = "it has no such module"
     elif error.reference == "rsync-refused" and ("greeting" in error.what or "startup line" in error.what):
         words = "what answers is no rsync daemon, or one that breaks off"
-    return Finding(CHECK, PROBLEM, ("{}: {}: {}".format(words, error.reference, error.what),), LIST_MEND,
+    return Finding(CHECK, PROBLEM, ("{}: {}: {}".format(words, error.reference, error.what),), LIST_REMEDY,
                    {"reference": error.reference})
 
 
@@ -72,11 +72,11 @@ def judge_top(entries: Sequence[RsyncEntry], url: str) -> Finding:
     names = [entry.path for entry in entries]
     values = {"entries": len(entries)}
     if not entries:
-        return Finding(CHECK, PROBLEM, ("the module is empty",), LIST_MEND, values)
+        return Finding(CHECK, PROBLEM, ("the module is empty",), LIST_REMEDY, values)
     if TOP[0] not in names:
         what = "no mirror of XCP-ng: {} lists {}".format(url, examples(names, 5))
-        mend = "name the folder that holds 8/ and isos/: --rsync rsync://HOST/MODULE/PATH/"
-        return Finding(CHECK, PROBLEM, (what,), mend, values)
+        remedy = "name the folder that holds 8/ and isos/: --rsync rsync://HOST/MODULE/PATH/"
+        return Finding(CHECK, PROBLEM, (what,), remedy, values)
     evidence = ["{} may be listed: {}".format(url, examples(names, 5))]
     missing = [name for name in TOP if name not in names]
     if missing:
@@ -114,7 +114,7 @@ def judge_refusal(error: MirrorsError) -> Finding:
         return Finding(UPLOADS, OK, ("an upload was tried and refused: {}".format(said),), values={"accepted": False})
     if "ermission denied" in error.what or "mkstemp" in error.what:
         words = "the daemon took an upload and only the server's file permissions stopped it: {}".format(error.what)
-        return Finding(UPLOADS, PROBLEM, (words,), UPLOAD_MEND, {"accepted": False})
+        return Finding(UPLOADS, PROBLEM, (words,), UPLOAD_REMEDY, {"accepted": False})
     if "onnection reset" in error.what or error.reference == "truncated":  # who refuses and closes may lose its words
         return Finding(UPLOADS, OK, ("an upload was tried and the connection was closed: {}".format(error.what),),
                        values={"accepted": False})
@@ -138,4 +138,4 @@ def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
     evidence = ["anybody may write: an empty file was accepted"]
     evidence.append("it could not be removed ({}): {}{} is left there".format(left, address.url, name) if left
                     else "it was removed again: so anybody may also delete")
-    return Finding(UPLOADS, PROBLEM, tuple(evidence), UPLOAD_MEND, {"accepted": True, "left": name if left else None})
+    return Finding(UPLOADS, PROBLEM, tuple(evidence), UPLOAD_REMEDY, {"accepted": True, "left": name if left else None})

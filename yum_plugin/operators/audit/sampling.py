@@ -6,23 +6,24 @@ from ...errors import FetchError, MirrorsError, TrustError
 from ...net.fetch import HttpSession
 from ...packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ...trust.primary import PrimaryPackage
-from .client import patience_of
-from .inventory import Content, told
+from .client import timeouts_of
+from .inventory import RepositoryContent, first_lines
 from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, Finding, Subject
 
 CHECK = "package-bytes"
 MOST = 20  # packages
-MEND = SYNC_COMMAND.replace("rsync ", "rsync --checksum ", 1)  # sizes and times alone would pass a changed file
+REMEDY = SYNC_COMMAND.replace("rsync ", "rsync --checksum ", 1)  # sizes and times alone would pass a changed file
 
 
-class Picked(NamedTuple):
+class SampledPackage(NamedTuple):
     """A package and the repository that it is of."""
 
     path: str  # of the repository
     package: PrimaryPackage
 
 
-def pick(contents: Sequence[Content], random: Random, room_bytes: int, most: int = MOST) -> List[Picked]:
+def choose_sample(contents: Sequence[RepositoryContent], random: Random, room_bytes: int,
+                  most: int = MOST) -> List[SampledPackage]:
     """Choose packages of all repositories, each as likely as any other that there is room for.
 
     Args:
@@ -31,9 +32,9 @@ def pick(contents: Sequence[Content], random: Random, room_bytes: int, most: int
         room_bytes: what they may have in all.
         most: how many at most.
     """
-    everything = [Picked(content.path, package) for content in contents for package in content.packages]
+    everything = [SampledPackage(content.path, package) for content in contents for package in content.packages]
     random.shuffle(everything)
-    chosen: List[Picked] = []
+    chosen: List[SampledPackage] = []
     for picked in everything:
         size = picked.package.size or MAX_PACKAGE_BYTES
         if size <= room_bytes and len(chosen) < most:
@@ -42,7 +43,7 @@ def pick(contents: Sequence[Content], random: Random, room_bytes: int, most: int
     return chosen
 
 
-def verify(client: HttpSession, subject: Subject, picked: Picked) -> int:
+def verify(client: HttpSession, subject: Subject, picked: SampledPackage) -> int:
     """Fetch one package and prove it; nothing of it is kept.
 
     Returns:
@@ -54,7 +55,7 @@ def verify(client: HttpSession, subject: Subject, picked: Picked) -> int:
     """
     package = picked.package
     checker = PackageChecker(request_for(package, ""), subject.keys, subject.now)
-    limits = patience_of(subject).limits(package.size or MAX_PACKAGE_BYTES)
+    limits = timeouts_of(subject).limits(package.size or MAX_PACKAGE_BYTES)
     received = 0
     with client.open(subject.url + picked.path + package.href, limits) as stream:
         for chunk in stream.chunks():
@@ -65,24 +66,24 @@ def verify(client: HttpSession, subject: Subject, picked: Picked) -> int:
     return received
 
 
-def check_sample(client: HttpSession, subject: Subject, contents: Sequence[Content], room_bytes: int) -> Finding:
+def check_sample(client: HttpSession, subject: Subject, contents: Sequence[RepositoryContent], room_bytes: int) -> Finding:
     """Verify a sample; what went wrong with each is told."""
     total = sum(len(content.packages) for content in contents)
-    chosen = pick(contents, Random(subject.options.seed), room_bytes)
+    chosen = choose_sample(contents, Random(subject.options.seed), room_bytes)
     if not chosen:
         why = "no package is known" if not total else "no package is small enough for what may be read"
         return Finding(CHECK, UNKNOWN, (why,))
     wrong: List[Tuple[str, MirrorsError]] = []
     read = 0
     for number, picked in enumerate(chosen):
-        subject.note("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href))
+        subject.on_step("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href))
         try:
             read += verify(client, subject, picked)
         except (FetchError, TrustError) as error:
             wrong.append((picked.path + picked.package.href, error))
     evidence = ["{} of {} packages read, chosen with --seed {}: {} verified byte for byte, {} wrong".format(
         len(chosen), total, subject.options.seed, len(chosen) - len(wrong), len(wrong))]
-    evidence += told("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in wrong], 6)
+    evidence += first_lines("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in wrong], 6)
     values = {"seed": subject.options.seed, "packages": total, "sampled": len(chosen), "read_bytes": read,
               "wrong": {path: error.reference for path, error in wrong}}
-    return Finding(CHECK, PROBLEM if wrong else OK, tuple(evidence), MEND if wrong else "", values)
+    return Finding(CHECK, PROBLEM if wrong else OK, tuple(evidence), REMEDY if wrong else "", values)

@@ -11,22 +11,22 @@ from ...trust.metadata import RepomdProver
 from ...trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
 from ...trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd, RepomdFile, primary_file
 from ...trust.unpack import unpacked
-from .client import fetch, patience_of
-from .inventory import Content
+from .client import fetch, timeouts_of
+from .inventory import RepositoryContent
 from .model import Subject
 
 
-class MetadataReading(NamedTuple):
+class MetadataResult(NamedTuple):
     """What was read of the metadata of all repositories."""
 
-    contents: Tuple[Content, ...]  # of those whose repomd.xml is proven; without packages if the primary metadata is not
+    contents: Tuple[RepositoryContent, ...]  # whose repomd.xml is proven; without packages if the primary metadata is not
     digests: Dict[str, str]  # path of the repository -> SHA-256 of its repomd.xml
     problems: Tuple[Tuple[str, MirrorsError], ...]  # path of a file, and what is wrong with it
     verified: int  # metadata files that were read and are right
     unread: Tuple[Tuple[str, int], ...]  # path and bytes of those that were not read, for they would take too much
 
 
-def read_all(client: HttpSession, subject: Subject, room_bytes: int) -> MetadataReading:
+def read_all(client: HttpSession, subject: Subject, room_bytes: int) -> MetadataResult:
     """Read and verify the metadata of every repository of the subject.
 
     Args:
@@ -34,22 +34,22 @@ def read_all(client: HttpSession, subject: Subject, room_bytes: int) -> Metadata
         subject: with keys.
         room_bytes: what metadata files beside repomd.xml and primary may take in all; the smallest come first.
     """
-    reader = _SignedReader(client, subject)
+    reader = _MetadataReader(client, subject)
     for path in subject.repositories:
         reader.read_repository(path)
     reader.read_rest(room_bytes)
-    return MetadataReading(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
+    return MetadataResult(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
 
 
-class _SignedReader:
-    """Gathers what ``MetadataReading`` has."""
+class _MetadataReader:
+    """Gathers what ``MetadataResult`` has."""
 
     def __init__(self, client: HttpSession, subject: Subject) -> None:
         self._client = client
         self._subject = subject
         self._prover = RepomdProver(subject.keys, subject.now)
         self._rest: List[Tuple[int, str, RepomdFile]] = []
-        self.contents: List[Content] = []
+        self.contents: List[RepositoryContent] = []
         self.digests: Dict[str, str] = {}
         self.problems: List[Tuple[str, MirrorsError]] = []
         self.verified = 0
@@ -57,16 +57,16 @@ class _SignedReader:
 
     def read_repository(self, path: str) -> None:
         """Read repomd.xml and the primary metadata."""
-        self._subject.note("metadata of {}".format(path))
+        self._subject.on_step("metadata of {}".format(path))
         try:
-            signed = ask_repomd(self._client, Mirror(self._subject.url + path), self._prover, patience_of(self._subject))
+            signed = ask_repomd(self._client, Mirror(self._subject.url + path), self._prover, timeouts_of(self._subject))
         except (FetchError, TrustError) as error:
             self.problems.append((path + REPOMD, error))
             return
         self._subject.budget.receive(signed.bytes)
         repomd = signed.proven.content
         self.digests[path] = signed.proven.snapshot.sha256
-        self.contents.append(Content(path, repomd, self._packages(path, repomd)))
+        self.contents.append(RepositoryContent(path, repomd, self._packages(path, repomd)))
         self._rest += [(file.size or 0, path, file) for file in repomd.files if file.type != PRIMARY]
 
     def _packages(self, path: str, repomd: Repomd) -> Tuple[PrimaryPackage, ...]:
@@ -123,7 +123,7 @@ def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: Repom
     """
     checker = DigestChecker(file.checksum_type, file.checksum, max_bytes if keep else 0)
     received = 0
-    with client.open(subject.url + path + file.href, patience_of(subject).limits(max_bytes)) as stream:
+    with client.open(subject.url + path + file.href, timeouts_of(subject).limits(max_bytes)) as stream:
         for chunk in stream.chunks():
             received += len(chunk)
             subject.budget.receive(len(chunk))
@@ -133,7 +133,7 @@ def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: Repom
     return checker.finish()
 
 
-def still_serves(client: HttpSession, subject: Subject, reading: MetadataReading) -> List[str]:
+def still_serves(client: HttpSession, subject: Subject, reading: MetadataResult) -> List[str]:
     """Ask again for each repomd.xml.
 
     Returns:

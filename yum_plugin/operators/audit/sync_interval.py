@@ -12,48 +12,48 @@ MAX_LOOKS = 100000
 SYNC_SECONDS = 3600  # the documentation's prerequisite: at least hourly
 
 
-class SeenRevision(NamedTuple):
+class SignedRevision(NamedTuple):
     """A signed repomd.xml at one place."""
 
     sha256: str
     signed_at: int  # seconds since 1970
 
 
-class IntervalLook(NamedTuple):
+class RevisionSample(NamedTuple):
     """What one look at one repository saw; None: nothing that can be believed."""
 
     at: float  # seconds since 1970
-    mirror: Optional[SeenRevision]
-    origin: Optional[SeenRevision]
+    mirror: Optional[SignedRevision]
+    origin: Optional[SignedRevision]
 
 
-class IntervalSpan(NamedTuple):
+class SecondsRange(NamedTuple):
     """A number of seconds that is known within bounds."""
 
     least: float
     most: Optional[float]  # None: no upper bound is known
 
 
-class Followed(NamedTuple):
+class Publication(NamedTuple):
     """A publication at the origin, and how the mirror came by it."""
 
     sha256: str
     published_at: float  # seconds since 1970, the earliest that it can have been
     seen_at: float  # seconds since 1970, when the origin was first seen with it
-    lag: IntervalSpan
+    lag: SecondsRange
     arrived: bool  # whether the mirror has it
 
 
-class Watched(NamedTuple):
+class WatchSummary(NamedTuple):
     """What the looks at one repository amount to."""
 
-    publications: Tuple[Followed, ...]
-    intervals: Tuple[IntervalSpan, ...]  # between one change at the mirror and the next
+    publications: Tuple[Publication, ...]
+    intervals: Tuple[SecondsRange, ...]  # between one change at the mirror and the next
     looks: int
     unseen: int  # looks that saw nothing at the mirror
 
 
-def conclude(looks: Sequence[IntervalLook]) -> Watched:
+def summarize_watch(looks: Sequence[RevisionSample]) -> WatchSummary:
     """Make of the looks at one repository what can be said.
 
     Args:
@@ -63,19 +63,19 @@ def conclude(looks: Sequence[IntervalLook]) -> Watched:
         Publications in their order: those seen to happen, and the one that the mirror lacked at the first look.
     """
     changes = _changes([(look.at, look.mirror) for look in looks])
-    intervals = tuple(IntervalSpan(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
-    return Watched(tuple(_publications(looks)), intervals, len(looks), sum(look.mirror is None for look in looks))
+    intervals = tuple(SecondsRange(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
+    return WatchSummary(tuple(_publications(looks)), intervals, len(looks), sum(look.mirror is None for look in looks))
 
 
-def _changes(seen: Sequence[Tuple[float, Optional[SeenRevision]]]) -> List[Tuple[float, float]]:
+def _changes(seen: Sequence[Tuple[float, Optional[SignedRevision]]]) -> List[Tuple[float, float]]:
     """Return the times between which what is seen became another."""
     believed = [(at, each) for at, each in seen if each is not None]
     return [(before[0], after[0]) for before, after in zip(believed, believed[1:]) if before[1].sha256 != after[1].sha256]
 
 
-def _publications(looks: Sequence[IntervalLook]) -> List[Followed]:
+def _publications(looks: Sequence[RevisionSample]) -> List[Publication]:
     found = []
-    before: Optional[IntervalLook] = None
+    before: Optional[RevisionSample] = None
     for number, look in enumerate(looks):
         if look.origin is None:
             continue
@@ -88,37 +88,37 @@ def _publications(looks: Sequence[IntervalLook]) -> List[Followed]:
     return found
 
 
-def _is_newer(mirror: Optional[SeenRevision], origin: SeenRevision) -> bool:
+def _is_newer(mirror: Optional[SignedRevision], origin: SignedRevision) -> bool:
     return mirror is not None and mirror.signed_at > origin.signed_at
 
 
-def _follow(published: SeenRevision, earliest: float, latest: float, looks: Sequence[IntervalLook]) -> Followed:
+def _follow(published: SignedRevision, earliest: float, latest: float, looks: Sequence[RevisionSample]) -> Publication:
     """Find when the mirror came to have what was published between two times; what it had later counts as well."""
     lacking_at = latest
     for look in looks:
         if look.mirror is None:
             continue
         if look.mirror.sha256 == published.sha256 or look.mirror.signed_at > published.signed_at:
-            return Followed(published.sha256, earliest, latest, IntervalSpan(max(0.0, lacking_at - latest), look.at - earliest),
-                            True)
+            lag = SecondsRange(max(0.0, lacking_at - latest), look.at - earliest)
+            return Publication(published.sha256, earliest, latest, lag, True)
         lacking_at = look.at
-    return Followed(published.sha256, earliest, latest, IntervalSpan(max(0.0, lacking_at - latest), None), False)
+    return Publication(published.sha256, earliest, latest, SecondsRange(max(0.0, lacking_at - latest), None), False)
 
 
-def worst_lag(watched: Sequence[Watched]) -> Optional[IntervalSpan]:
+def worst_lag(watched: Sequence[WatchSummary]) -> Optional[SecondsRange]:
     """Return the longest lag of all, by its least bound and then by its most; None if nothing was published."""
     lags = [followed.lag for each in watched for followed in each.publications]
     return max(lags, key=lambda lag: (lag.least, float("inf") if lag.most is None else lag.most), default=None)
 
 
-def keeps_up(lag: IntervalSpan) -> Optional[bool]:
+def keeps_up(lag: SecondsRange) -> Optional[bool]:
     """Tell whether a mirror with this lag syncs often enough; None: it cannot be told from what was seen."""
     if lag.least > SYNC_SECONDS:
         return False
     return True if lag.most is not None and lag.most <= SYNC_SECONDS else None
 
 
-class Rhythm(NamedTuple):
+class WatchSchedule(NamedTuple):
     """When to look."""
 
     every_seconds: float
@@ -127,29 +127,29 @@ class Rhythm(NamedTuple):
     sleep: Callable[[float], None]
 
 
-def watch(look: Callable[[], Mapping[str, IntervalLook]], rhythm: Rhythm, told: Callable[[int, float], None]) -> Dict[str,
-                                                                                                                      List[IntervalLook]]:
+def watch(look: Callable[[], Mapping[str, RevisionSample]], schedule: WatchSchedule,
+          on_look: Callable[[int, float], None]) -> Dict[str, List[RevisionSample]]:
     """Look again and again; Ctrl-C, or a budget that is spent, ends it as the time's end does.
 
     Args:
         look: at all repositories, by their paths.
-        rhythm: when.
-        told: called before each sleep with the looks so far and the seconds that are left.
+        schedule: when.
+        on_look: called before each sleep with the looks so far and the seconds that are left.
 
     Returns:
         The looks at each repository.
     """
-    began = rhythm.clock()
-    looks: Dict[str, List[IntervalLook]] = {}
+    began = schedule.clock()
+    looks: Dict[str, List[RevisionSample]] = {}
     try:
         for number in range(1, MAX_LOOKS + 1):
             for path, seen in look().items():
                 looks.setdefault(path, []).append(seen)
-            left = began + rhythm.for_seconds - rhythm.clock()
+            left = began + schedule.for_seconds - schedule.clock()
             if left <= 0:
                 break
-            told(number, left)
-            rhythm.sleep(min(left, rhythm.every_seconds))
+            on_look(number, left)
+            schedule.sleep(min(left, schedule.every_seconds))
     except (KeyboardInterrupt, OverBudget):
         pass  # what was seen counts
     return looks

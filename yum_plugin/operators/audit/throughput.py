@@ -21,7 +21,7 @@ class ThroughputSample(NamedTuple):
     seconds: float  # from the first byte of the body to its last
 
 
-class Speed(NamedTuple):
+class Throughput(NamedTuple):
     """What samples amount to."""
 
     bits_per_second: float  # the median
@@ -36,7 +36,7 @@ class Speed(NamedTuple):
         return "enough" if self.bits_per_second >= NEAR * LEAST_BITS else "slow"
 
 
-def measure(samples: Sequence[ThroughputSample]) -> Optional[Speed]:
+def measure(samples: Sequence[ThroughputSample]) -> Optional[Throughput]:
     """Judge samples.
 
     Args:
@@ -47,7 +47,7 @@ def measure(samples: Sequence[ThroughputSample]) -> Optional[Speed]:
     """
     usable = [sample for sample in samples if sample.bytes and sample.seconds > 0]
     rates = [8 * sample.bytes / sample.seconds for sample in (usable[SKIPPED:] or usable)]
-    return Speed(median(rates), max(rates), len(rates)) if rates else None
+    return Throughput(median(rates), max(rates), len(rates)) if rates else None
 
 
 def rate_words(bits_per_second: float) -> str:

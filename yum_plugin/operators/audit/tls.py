@@ -19,7 +19,7 @@ from ...util.urls import host_of, port_of
 from .certificates import ChainCertificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
 from .chain_building import OK as VALID
-from .client import patience_of, session
+from .client import session, timeouts_of
 from .letsencrypt import judge_clients
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
 from .tls_versions import OFFERED, SILENT, TlsOffer, offers
@@ -30,7 +30,7 @@ VERSIONS_COST = Cost(4, 0)
 SOON_SECONDS = 14 * 86400  # certbot renews 30 days before the end: with less left it has failed for two weeks
 FULLCHAIN = "nginx: ssl_certificate /etc/letsencrypt/live/{0}/fullchain.pem;\nApache: SSLCertificateFile " \
     "/etc/letsencrypt/live/{0}/fullchain.pem"
-_MENDS = {
+_REMEDIES = {
     "tls-expired": "certbot renew --force-renewal, then reload the web server; systemctl enable --now certbot.timer",
     "tls-hostname": "certbot certonly --webroot -w /path/to/mirror -d {0}",
     "tls-untrusted": "certbot certonly --webroot -w /path/to/mirror -d {0}",
@@ -39,7 +39,7 @@ _MENDS = {
 _SERVE = "listen 443 ssl; listen [::]:443 ssl; and a certificate: certbot certonly --webroot -w /path/to/mirror -d {0}"
 
 
-class Fault(NamedTuple):
+class ChainFault(NamedTuple):
     """Something wrong with a chain."""
 
     verdict: str
@@ -60,7 +60,7 @@ def examine(subject: Subject) -> List[Finding]:
     chain, unreadable = read_chain(served)
     store = read_store(store_of(make_context(subject.others_network)))
     if error is not None and chain:
-        error = told_apart(error, chain, store, subject.now)
+        error = refined_error(error, chain, store, subject.now)
     findings = [judge_certificate(url, error, chain, subject.now)]
     if error is not None and not error.reference.startswith("tls-"):
         return findings
@@ -79,7 +79,7 @@ def _handshake(subject: Subject, url: str) -> Optional[FetchError]:
     """Do as any careful client does, with every check; return what it says."""
     try:
         with session(subject, subject.others_network) as client:
-            with client.open(url + subject.repositories[0] + REPOMD, patience_of(subject).limits(MAX_REPOMD_BYTES),
+            with client.open(url + subject.repositories[0] + REPOMD, timeouts_of(subject).limits(MAX_REPOMD_BYTES),
                              accept=tuple(range(200, 600))):
                 return None
     except FetchError as error:
@@ -107,7 +107,8 @@ def _hidden(check: str, url: str) -> Finding:
     return Finding(check, UNKNOWN, ("the chain was not seen: the server wants TLS 1.3, this Python is older than 3.10",), command)
 
 
-def told_apart(error: FetchError, chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int) -> FetchError:
+def refined_error(error: FetchError, chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate],
+                  now: int) -> FetchError:
     """Say why a certificate is refused where ssl itself does not (Python 3.6 gives no reason).
 
     Args:
@@ -140,7 +141,7 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cha
         return Finding(CERTIFICATE, PROBLEM, ("no HTTPS at {}: {}: {}".format(url, error.reference, error.what),),
                        _SERVE.format(host))
     evidence = ["a client that checks everything accepts it" if error is None else "{}: {}".format(error.reference, error.what)]
-    mend = _MENDS.get(error.reference, error.hint).format(host) if error is not None else ""
+    remedy = _REMEDIES.get(error.reference, error.hint).format(host) if error is not None else ""
     values: Dict[str, Any] = {"host": host, "reference": error.reference if error else ""}
     verdict = OK if error is None else PROBLEM
     if chain:
@@ -148,8 +149,8 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cha
         evidence += _leaf_words(chain[0], host, left)
         values.update(days_left=left // 86400, names=list(chain[0].hosts), key=chain[0].key)
         if verdict == OK and left < SOON_SECONDS:
-            verdict, mend = WARNING, "certbot renew, and see why it did not: systemctl status certbot.timer"
-    return Finding(CERTIFICATE, verdict, tuple(evidence), mend, values)
+            verdict, remedy = WARNING, "certbot renew, and see why it did not: systemctl status certbot.timer"
+    return Finding(CERTIFICATE, verdict, tuple(evidence), remedy, values)
 
 
 def _leaf_words(leaf: ChainCertificate, host: str, left: int) -> List[str]:
@@ -173,53 +174,54 @@ def judge_chain(chain: Sequence[ChainCertificate], unreadable: int, store: Seque
     """
     faults = _weak(chain) + _misplaced(chain) + _incomplete(chain, store)
     if unreadable:
-        faults.append(Fault(WARNING, "{} more certificates that cannot be read".format(unreadable)))
+        faults.append(ChainFault(WARNING, "{} more certificates that cannot be read".format(unreadable)))
     served = tuple("{}: {}, issued by {}, {}".format(number, each.name, each.issuer_name, each.key)
                    for number, each in enumerate(chain, 1))
     verdicts = [fault.verdict for fault in faults]
     verdict = PROBLEM if PROBLEM in verdicts else WARNING if faults else OK
     values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "ends_at": _utc(each.not_after)}
                          for each in chain], "faults": [fault.what for fault in faults]}
-    mend = FULLCHAIN.format(host) if faults else ""
+    remedy = FULLCHAIN.format(host) if faults else ""
     if any("too weak" in fault.what for fault in faults):
-        mend = "certbot certonly --key-type ecdsa --force-renewal -d {}".format(host)
-    return Finding(CHAIN, verdict, tuple(fault.what for fault in faults) + served, mend, values)
+        remedy = "certbot certonly --key-type ecdsa --force-renewal -d {}".format(host)
+    return Finding(CHAIN, verdict, tuple(fault.what for fault in faults) + served, remedy, values)
 
 
 def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _weak(chain: Sequence[ChainCertificate]) -> List[Fault]:
+def _weak(chain: Sequence[ChainCertificate]) -> List[ChainFault]:
     """A root is believed for itself, whatever has signed it."""
-    return [Fault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
+    return [ChainFault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
             if each.weakness and not (is_self_issued(each) and each is not chain[0])]
 
 
-def _misplaced(chain: Sequence[ChainCertificate]) -> List[Fault]:
+def _misplaced(chain: Sequence[ChainCertificate]) -> List[ChainFault]:
     """Each certificate must certify the one before it (RFC 5246 section 7.4.2), and a root is superfluous there."""
     faults = []
     for place, each in enumerate(chain):
         if place and is_self_issued(each):
-            faults.append(Fault(WARNING, "the root {} is served: every client has its own".format(each.name)))
+            faults.append(ChainFault(WARNING, "the root {} is served: every client has its own".format(each.name)))
         elif place and not is_issuer(each, chain[place - 1]):
             known = any(is_issuer(each, other) for other in chain if other is not each)
-            faults.append(Fault(WARNING, "{} {}".format(each.name, "is not in its order" if known else "belongs to no other")))
+            what = "is not in its order" if known else "belongs to no other"
+            faults.append(ChainFault(WARNING, "{} {}".format(each.name, what)))
     return faults
 
 
-def _incomplete(chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate]) -> List[Fault]:
+def _incomplete(chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate]) -> List[ChainFault]:
     """Climb from the leaf as far as the chain leads: the last issuer must be a root that is known."""
     place, rest = chain[0], list(chain[1:])
     while not is_self_issued(place) and not any(is_issuer(root, place) for root in store):
         above = next((each for each in rest if is_issuer(each, place)), None)
         if above is None:
-            return [Fault(PROBLEM, "{} was issued by {}, which is neither served nor a root that is known here".format(
+            return [ChainFault(PROBLEM, "{} was issued by {}, which is neither served nor a root that is known here".format(
                 place.name, place.issuer_name))]
         rest.remove(above)
         place = above
     if is_self_issued(place) and place not in store:
-        return [Fault(PROBLEM, "{} has issued itself and is no root that is known here".format(place.name))]
+        return [ChainFault(PROBLEM, "{} has issued itself and is no root that is known here".format(place.name))]
     return []
 
 
@@ -236,15 +238,15 @@ def judge_versions(found: Tuple[TlsOffer, ...]) -> Finding:
     states = {offer.name: offer.state for offer in found}
     evidence = ["{}: {}".format(name, state) for name, state in states.items()]
     values = {"versions": states}
-    mend = "nginx: ssl_protocols TLSv1.2 TLSv1.3;\nApache: SSLProtocol -all +TLSv1.2 +TLSv1.3"
+    remedy = "nginx: ssl_protocols TLSv1.2 TLSv1.3;\nApache: SSLProtocol -all +TLSv1.2 +TLSv1.3"
     old = [name for name in ("TLS 1.0", "TLS 1.1") if states[name] == OFFERED]
     if OFFERED not in states.values():
         verdict = UNKNOWN if SILENT in states.values() else PROBLEM
-        return Finding(VERSIONS, verdict, tuple(evidence), mend if verdict == PROBLEM else "", values)
+        return Finding(VERSIONS, verdict, tuple(evidence), remedy if verdict == PROBLEM else "", values)
     if states["TLS 1.2"] != OFFERED:
         evidence.insert(0, "without TLS 1.2 the network installer and hosts of 8.x cannot connect")
-        return Finding(VERSIONS, PROBLEM, tuple(evidence), mend, values)
+        return Finding(VERSIONS, PROBLEM, tuple(evidence), remedy, values)
     if old:
         evidence.insert(0, "{} should be off (RFC 8996)".format(" and ".join(old)))
-        return Finding(VERSIONS, WARNING, tuple(evidence), mend, values)
+        return Finding(VERSIONS, WARNING, tuple(evidence), remedy, values)
     return Finding(VERSIONS, OK, tuple(evidence), "", values)

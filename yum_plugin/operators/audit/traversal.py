@@ -8,7 +8,7 @@ Two proofs, each against a control of the same form that cannot be there:
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError
-from .client import patience_of, session
+from .client import session, timeouts_of
 from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
 
 CHECK = "traversal"
@@ -18,7 +18,7 @@ EVERYTHING = tuple(range(200, 600))
 TARGET, CONTROL = "etc/os-release", "etc/xcpng-mirrors-audit-no-such-file"
 # How "../" and "/" can be hidden from a server that looks for them
 STEPS = ("../", "%2e%2e/", "..%2f", "%2e%2e%2f", "..%5c", ".%2e/", "%252e%252e%252f", "..;/", "%c0%ae%c0%ae/", "..%00/")
-MEND = ("nginx: end location and alias both in a slash, 'location /name/ { alias /path/to/mirror/; }', or use root;\n"
+REMEDY = ("nginx: end location and alias both in a slash, 'location /name/ { alias /path/to/mirror/; }', or use root;\n"
         "Apache: 'AllowEncodedSlashes Off', no Alias without a final slash on both sides, and update the server")
 
 
@@ -31,7 +31,7 @@ class TraversalProbe(NamedTuple):
     proofs: Tuple[int, ...] = (200,)  # statuses that say that the target is there
 
 
-class Answered(NamedTuple):
+class ProbeResult(NamedTuple):
     """What a probe and its control got; 0: no HTTP answer."""
 
     probe: TraversalProbe
@@ -44,7 +44,7 @@ class Answered(NamedTuple):
         return self.status in self.probe.proofs and self.control_status not in (0,) + self.probe.proofs
 
     @property
-    def is_blind(self) -> bool:
+    def is_inconclusive(self) -> bool:
         """Whether the server says the same of what cannot be there."""
         return self.status == 200 and not self.leads_out
 
@@ -67,7 +67,7 @@ def probes_for(base: str) -> List[TraversalProbe]:
 def check_traversal(subject: Subject) -> List[Finding]:
     """Send the probes."""
     base = "/" + subject.url.split("://", 1)[1].partition("/")[2]
-    answers: List[Answered] = []
+    answers: List[ProbeResult] = []
     failed: Dict[str, str] = {}
     probes = probes_for(base)
     for probe in probes:
@@ -78,18 +78,18 @@ def check_traversal(subject: Subject) -> List[Finding]:
     return [judge(answers, failed)]
 
 
-def _ask(subject: Subject, probe: TraversalProbe) -> Answered:
+def _ask(subject: Subject, probe: TraversalProbe) -> ProbeResult:
     """Send a probe, and where something seems to be there its control; a server may close after a bad request."""
     with session(subject) as client:
-        limits = patience_of(subject).limits(0)
+        limits = timeouts_of(subject).limits(0)
         status = client.get(subject.url, limits, accept=EVERYTHING, method="HEAD", target=probe.target).status
         control = 0
         if status in probe.proofs:
             control = client.get(subject.url, limits, accept=EVERYTHING, method="HEAD", target=probe.control).status
-    return Answered(probe, status, control)
+    return ProbeResult(probe, status, control)
 
 
-def judge(answers: Sequence[Answered], failed: Dict[str, str]) -> Finding:
+def judge(answers: Sequence[ProbeResult], failed: Dict[str, str]) -> Finding:
     """Judge what the probes got.
 
     Args:
@@ -97,7 +97,7 @@ def judge(answers: Sequence[Answered], failed: Dict[str, str]) -> Finding:
         failed: probes that got no answer, and why; a closed connection leads nowhere.
     """
     out = [answer for answer in answers if answer.leads_out]
-    blind = [answer for answer in answers if answer.is_blind]
+    blind = [answer for answer in answers if answer.is_inconclusive]
     evidence = ["{} probes, {} refused".format(len(answers) + len(failed), len(answers) + len(failed) - len(out) - len(blind))]
     evidence += ["{} leads out of the tree: HTTP {}, and HTTP {} for what cannot be there".format(
         answer.probe.target, answer.status, answer.control_status) for answer in out]
@@ -107,4 +107,4 @@ def judge(answers: Sequence[Answered], failed: Dict[str, str]) -> Finding:
     values: Dict[str, object] = {"leads_out": [answer.probe.target for answer in out],
                                  "statuses": {answer.probe.name: answer.status for answer in answers}, "failed": failed}
     verdict = PROBLEM if out else UNKNOWN if blind or not answers else OK
-    return Finding(CHECK, verdict, tuple(evidence), MEND if out else "", values)
+    return Finding(CHECK, verdict, tuple(evidence), REMEDY if out else "", values)

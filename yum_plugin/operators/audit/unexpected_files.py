@@ -9,7 +9,7 @@ import posixpath
 import re
 from typing import AbstractSet, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from .inventory import FILE, FOLDER, LINK, Holding
+from .inventory import FILE, FOLDER, LINK, TreeEntry
 
 LEFTOVER, DOTFILE, LEAVING, MISLEADING, SPECIAL, UNKNOWN, EARLIER = (
     "leftover", "dot-file", "leaving", "misleading", "special", "unknown", "earlier")
@@ -32,7 +32,7 @@ _LEFTOVER = re.compile(
 _METADATA = re.compile(r"repodata/(?:[0-9a-f]{40,128}-)?[A-Za-z0-9_.-]+\.(?:xml|sqlite|yaml)(?:\.(?:gz|bz2|xz|zst|zck))?\Z")
 
 
-class Stray(NamedTuple):
+class UnexpectedFiles(NamedTuple):
     """One kind of what should not be there."""
 
     kind: str
@@ -40,11 +40,11 @@ class Stray(NamedTuple):
     paths: Tuple[str, ...]  # the first MAX_LISTED
 
 
-def find_strays(holdings: Iterable[Holding], wanted: AbstractSet[str], repositories: Sequence[str]) -> List[Stray]:
+def find_unexpected(entries: Iterable[TreeEntry], wanted: AbstractSet[str], repositories: Sequence[str]) -> List[UnexpectedFiles]:
     """Sort what a mirror holds.
 
     Args:
-        holdings: all of it, or what was listed of it.
+        entries: all of it, or what was listed of it.
         wanted: paths that something signed names.
         repositories: paths of those whose signed metadata was read, each ending in "/".
 
@@ -53,16 +53,16 @@ def find_strays(holdings: Iterable[Holding], wanted: AbstractSet[str], repositor
     """
     counts = dict.fromkeys(WORDS, 0)
     paths: Dict[str, List[str]] = {kind: [] for kind in WORDS}
-    for item in holdings:
+    for item in entries:
         kind = None if item.path in wanted and item.kind == FILE else _kind_of(item, repositories)
         if kind is not None:
             counts[kind] += 1
             if counts[kind] <= MAX_LISTED:
                 paths[kind].append(item.path)
-    return [Stray(kind, counts[kind], tuple(paths[kind])) for kind in WORDS if counts[kind]]
+    return [UnexpectedFiles(kind, counts[kind], tuple(paths[kind])) for kind in WORDS if counts[kind]]
 
 
-def _kind_of(item: Holding, repositories: Sequence[str]) -> Optional[str]:
+def _kind_of(item: TreeEntry, repositories: Sequence[str]) -> Optional[str]:
     name = posixpath.basename(item.path)
     if not _is_plain(item.path):
         return MISLEADING

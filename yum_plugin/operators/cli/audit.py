@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine, tell, and return the exit code."""
     progress = Progress(not arguments.quiet)
-    subject = _subject(arguments)._replace(tell=progress.update, note=progress.note)
+    subject = _subject(arguments)._replace(on_bytes=progress.update, on_step=progress.note)
     out, aside = Console(sys.stdout), Console(sys.stderr)
     later = list(TREE_CHECKS) + [freshness.interval_check(subject.options, time.time, time.sleep)]
     caps = caps_of([check for check in list(CHECKS) + later if check.wanted(subject)], subject)
@@ -273,7 +273,7 @@ class Auditor:
 
 def _lines(finding: Finding, out: Console) -> List[str]:
     word = finding.verdict.upper() if finding.verdict == PROBLEM else finding.verdict
-    return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.mend)], out)
+    return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.remedy)], out)
 
 
 def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Application]) -> Dict[str, Any]:
@@ -283,5 +283,5 @@ def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Applic
         "rsync_url": subject.rsync_url or None, "fine": not failing(findings),
         "spent": dict(auditor.spent._asdict()), "application": dict(mail._asdict()) if mail is not None else None,
         "checks": [{"name": finding.check, "verdict": finding.verdict, "evidence": list(finding.evidence),
-                    "mend": finding.mend, "values": dict(finding.values)} for finding in findings],
+                    "mend": finding.remedy, "values": dict(finding.values)} for finding in findings],
     }
