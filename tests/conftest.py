@@ -65,6 +65,14 @@ def built_lab(tmp_path_factory):
 
 
 @pytest.fixture
+def admin(lab, tmp_path):
+    """A user who types the command on a host that has the lab's repositories."""
+    from .support.command import Admin
+
+    return Admin(lab, tmp_path)
+
+
+@pytest.fixture
 def lab(built_lab):
     """The lab as it was at first: no mirrors, the new state published, an empty access log."""
     built_lab.reset()

@@ -1,16 +1,10 @@
 """The command as people and programs meet it: tables, JSON, exit codes, Ctrl-C, hostile names."""
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
 import time
 
 import pytest
@@ -18,160 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.faults import faults_named
+from tests.support.command import COMMAND, ROOT, TABLE, TIME, UPDATES, everybody
+from tests.support.terminal import Terminal
+from tests.support.world import NOW
 from yum_plugin.cli.common.console import Cell, Column, printable, shortened, table, width_of
 from yum_plugin.cli.status import STALE_SECONDS, status_of
 from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Repository, Snapshot
 from yum_plugin.state.store import Memory, Record, State
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-COMMAND = [sys.executable, "-m", "yum_plugin"]
-UPDATES = ["--repo", "xcp-ng-updates"]
-TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 HOSTILE = "evil \x1b]0;owned\x07\x1b[2J \u202egnp.exe z\u0301\u0302 \u4e2d\u6587 <b>&amp;"
 RUN = "import os, sys; from yum_plugin.cli.main import main; {}; sys.exit(main(sys.argv[1:]))"
-
-
-class Admin:
-    """Somebody who types the command, on a machine that knows the lab's repositories."""
-
-    def __init__(self, lab, folder):
-        self.lab, self.folder = lab, str(folder)
-        self.repos = os.path.join(self.folder, "repos.d")
-        os.makedirs(self.repos)
-        lab.repo_file(self.repos)
-        self.settings(connect_timeout=1, read_timeout=1, deadline=5)
-
-    def settings(self, **more):
-        values = {"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url,
-                  "fingerprints": self.lab.key_fingerprint, "state_dir": self.path("state"), "log_file": self.path("log")}
-        values.update(more)
-        with open(self.path("x.conf"), "w") as stream:
-            stream.write("[main]\n" + "".join("{}={}\n".format(*item) for item in values.items()))
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def words(self, *arguments):
-        """The whole command line."""
-        return COMMAND + list(arguments) + ["--config", self.path("x.conf"), "--reposdir", self.repos]
-
-    def run(self, *arguments):
-        return subprocess.run(self.words(*arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True, timeout=30)
-
-    def json(self, *arguments):
-        return json.loads(self.run(*(arguments + ("--json",))).stdout)
-
-    def accept(self, state="new"):
-        """Let the host have accepted what is published now."""
-        self.lab.publish(state)
-        assert self.run("refresh", "--accept-rollback", *UPDATES).returncode == 0
-        self.lab.publish("new")
-
-
-@pytest.fixture
-def admin(lab, tmp_path):
-    return Admin(lab, tmp_path)
 
 
 def bad_origin(lab, fault):
     lab.origin.faults = faults_named(fault)
 
 
-class Screen:
-    """As much of a terminal as the command uses; ``lines`` is what was ever printed, with what was overwritten gone."""
-
-    SEQUENCE = re.compile(r"\x1b\[(\d*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+|\x1b")
-
-    def __init__(self, columns, rows):
-        self.columns, self.rows, self.lines, self.row, self.column = columns, rows, [""], 0, 0
-
-    def feed(self, text):
-        for match in self.SEQUENCE.finditer(text):
-            token, number, letter = match.group(), match.group(1), match.group(2)
-            if token == "\n":
-                self.row += 1
-                self.lines += [""] * (self.row + 1 - len(self.lines))
-            elif token == "\r":
-                self.column = 0
-            elif letter == "A":
-                self.row = max(self.row - int(number), len(self.lines) - self.rows, 0)
-            elif letter == "K":  # behind a full line the cursor still stands on its last column, as xterm has it
-                self.lines[self.row] = self.lines[self.row][:min(self.column, self.columns - 1)]
-            elif letter == "J":
-                del self.lines[self.row + 1:]
-                self.lines[self.row] = self.lines[self.row][:self.column]
-            elif letter == "m":
-                continue
-            else:
-                assert token.isprintable(), "not a sequence of ours: {!r}".format(token)
-                line = self.lines[self.row]
-                self.lines[self.row] = line[:self.column] + token + line[self.column + len(token):]
-                self.column += len(token)
-
-
-class Terminal:
-    """The command on a pseudo-terminal; ``text`` is what it wrote there so far."""
-
-    def __init__(self, words, columns=80, rows=50, streams=("stdout", "stderr"), **environment):
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        variables = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
-        variables.update({"TERM": "xterm", "PYTHONIOENCODING": "utf-8"}, **environment)
-        outputs = {name: slave if name in streams else subprocess.PIPE for name in ("stdout", "stderr")}
-        self.child = subprocess.Popen(words, cwd=ROOT, env=variables, stdin=slave, **outputs)
-        os.close(slave)
-        self.text, self.size = "", (columns, rows)
-        self.changed = threading.Condition()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self):
-        data = b""
-        with contextlib.suppress(OSError):  # EIO: the other side is closed
-            while True:
-                piece = os.read(self.master, 65536)
-                data += piece
-                with self.changed:
-                    self.text = data.decode("utf-8", "ignore").replace("\r\n", "\n\r")
-                    self.changed.notify_all()
-                if not piece:
-                    return
-
-    def wait_for(self, pattern):
-        with self.changed:
-            assert self.changed.wait_for(lambda: re.search(pattern, self.text), 20), self.text
-
-    def end(self):
-        """Wait for the end; return the exit code and what went into the pipe, if there was one."""
-        piped = self.child.communicate(timeout=30)
-        self.reader.join(10)
-        os.close(self.master)
-        return self.child.returncode, (piped[0] or piped[1] or b"").decode("utf-8")
-
-    def screen(self):
-        screen = Screen(*self.size)
-        screen.feed(self.text)
-        return screen.lines
-
-
 # The table.
-
-TABLE = (
-    # name, fault, state, reference
-    ("good", "", "ok", ""), ("old", "stale", "stale", ""), ("tampered", "bad-signature", "refused", "signature-invalid"),
-    ("expired", "expired-certificate", "failed", "tls-expired"), ("ill", "http-503", "failed", "http-status"),
-    ("silent", "mute", "failed", "timed-out"), ("left", "", "excluded", ""), ("denied", "", "denied", ""),
-)
-
-
-def everybody(admin):
-    """Start a mirror of each kind."""
-    for name, fault, _, _ in TABLE:
-        admin.lab.add_mirror(name, fault, country="DE")
-    admin.lab.exclude("left", "File size mismatch")
-    admin.settings(deny=admin.lab.mirrors["denied"].server.authority, connect_timeout=1, read_timeout=1, deadline=5)
 
 
 def test_every_mirror_is_shown_with_what_is_wrong_with_it(admin):
@@ -493,7 +351,6 @@ def test_the_timer_asks_no_mirror_where_nothing_is_new_and_an_admin_does(admin):
 
 # status.
 
-NOW = 1800000000
 REPOSITORY = Repository("xcp-ng-updates", ("http://mirrors.xcp-ng.org/8/",), "8/", ("/key",), ("A" * 40,))
 SNAPSHOT = Snapshot("ab" * 32, 3000, 7, NOW - 90000, NOW - 80000)
 URLS = ("https://a.example/8/", "https://b.example/8/")

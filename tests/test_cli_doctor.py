@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.lab.plugin import install_plugin
-from tests.test_cli import Admin
+from tests.support.command import Admin
 from yum_plugin.cli import doctor
 from yum_plugin.cli.main import main
 

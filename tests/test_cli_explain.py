@@ -4,21 +4,16 @@ import re
 
 import pytest
 
+from tests.support.command import UPDATES
+from tests.support.world import NOW
 from yum_plugin.cli.main import main
 from yum_plugin.state.store import Decision, Memory, Record, State, with_decision
 from yum_plugin.util.urls import authority_of
-
-from .test_cli import NOW, UPDATES, Admin
 
 REFUSED = Decision(NOW - 7200, "metadata", 2, rejected=(("a.test", "rollback", ""),), error="rollback: older than accepted")
 CHOSEN = Decision(NOW - 3600, "metadata", 3, 7, ("b.test:8443", "a.test"),
                   (("c.test", "stale", "26 h behind"), ("d.test", "not-asked", "denied by the .conf")), 2, "freeze")
 PACKAGES = Decision(NOW - 60, "packages", 2, 0, ("a.test",), (("b.test:8443", "too-slow", "1 KB/s"),))
-
-
-@pytest.fixture
-def admin(lab, tmp_path):
-    return Admin(lab, tmp_path)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from tests.lab.keys import OTHER
 from tests.lab.mirror import NOT_FOUND, Fault
 from tests.lab.repositories import ISO_BYTES, ISO_PATH, REPO_FILE_PATH
 from tests.lab.wire import document
-from tests.test_cli import ROOT, UPDATES, Admin, Terminal
+from tests.support.command import ROOT, UPDATES, Admin
+from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
 
 ISO = os.path.basename(ISO_PATH)

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from tests.lab.keys import OTHER
+from tests.support.command import UPDATES, Admin
 from tests.support.craft import BORN, armor, key_packets, revocation, rsa_key
-from tests.test_cli import UPDATES, Admin
 from yum_plugin.cli.main import main
 from yum_plugin.host.rpmdb import read_imported
 

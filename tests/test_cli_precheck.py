@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import pytest
 
-from tests.test_cli import UPDATES, Admin
+from tests.support.command import UPDATES, Admin
 from yum_plugin.cli.main import main
 from yum_plugin.host.rpmdb import Installed, installed_packages
 from yum_plugin.pool import precheck

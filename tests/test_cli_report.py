@@ -10,6 +10,9 @@ import time
 import pytest
 
 from tests.lab.faults import faults_named
+from tests.support.command import TABLE, TIME, UPDATES, everybody
+from tests.support.rawserver import RawServer, never_speaks
+from tests.support.report_world import HOSTILE
 from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Reachability, reachability_of
@@ -19,12 +22,8 @@ from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 
-from .support.rawserver import RawServer, never_speaks
-from .support.report_world import HOSTILE
-from .test_cli import TABLE, TIME, UPDATES, admin, everybody
 from .test_report import Reader, parse_exposition
 
-__all__ = ["admin"]  # a fixture
 ID = "xcp-ng-updates"
 
 

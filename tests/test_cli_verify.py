@@ -14,7 +14,7 @@ from tests.lab.keys import OTHER
 from tests.lab.packages import UNSIGNED, Package, build
 from tests.lab.repositories import ISO_PATH, REPO_FILE_PATH, repository_path
 from tests.support.craft import armor, key_packets, rsa_key, signature
-from tests.test_cli import Terminal
+from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.cli.verify import MANY
 

@@ -8,14 +8,13 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
+from tests.support.terminal import Terminal
+from tests.support.world import DEFAULTS
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.host.settings import FRAGMENT_FOLDER, KEYS, MAX_FRAGMENTS, config_file, fragments_of, read_settings
 from yum_plugin.plugins import bridge
 from yum_plugin.util.files import inside
-
-from .support.world import DEFAULTS
-from .test_cli import Terminal
 
 BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "plugins" / "bridge.py")
 OTHER_PIN = "0123456789ABCDEF" * 2 + "01234567"

@@ -11,8 +11,9 @@ import pytest
 
 from tests.lab.accesslog import AccessLog  # noqa: F401  (what lab.log is)
 from tests.lab.faults import faults_named
+from tests.support.command import ROOT
 from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
-from tests.test_cli import ROOT, Terminal
+from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Network
