@@ -1,6 +1,5 @@
 """Detached signatures: every rule is broken once, by a signature that is good in everything else."""
 import base64
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -579,26 +578,11 @@ def test_a_signature_file_made_to_take_long_costs_what_its_size_costs(name):
 # --- the platform ---
 
 
-def test_without_openssl_in_hashlib_cryptography_computes_the_same(monkeypatch):
-    monkeypatch.setattr(hashing, "_HAS_OPENSSL", False)
-    for name in hashing.STRONG_DIGESTS:
-        running = hashing.new_hash(name)
-        running.update(b"ab")
-        branch = running.copy()
-        branch.update(b"c")
-        assert not isinstance(running, type(hashlib.new(name)))
-        assert running.hexdigest() == hashlib.new(name, b"ab").hexdigest()
-        assert branch.hexdigest() == branch.digest().hex() == hashlib.new(name, b"abc").hexdigest()
-    assert verify_detached(DOCUMENT, good(), [PINNED], NOW)
-    assert refusal(good(), b"other") == "signature-invalid"
-
-
 def test_a_digest_that_the_platform_lacks_is_told(monkeypatch):
     def refuse(name, data=b""):
         raise ValueError(name)
 
     made = good()
-    monkeypatch.setattr(hashing, "_HAS_OPENSSL", True)
     monkeypatch.setattr(hashing.hashlib, "new", refuse)
     assert refusal(made) == "unsupported"
 

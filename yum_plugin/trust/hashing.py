@@ -3,49 +3,15 @@
 Pure.
 """
 import hashlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..errors import TrustError
-
-try:
-    import _hashlib  # noqa: F401  (missing where Python was built without OpenSSL)
-
-    _HAS_OPENSSL = True
-except ImportError:
-    _HAS_OPENSSL = False
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 STRONG_DIGESTS = {"sha256": 64, "sha384": 96, "sha512": 128}  # name -> hex digits
 WEAK_DIGESTS = frozenset(["md5", "sha", "sha1", "sha224", "ripemd160"])  # "sha" is createrepo's old word for SHA-1
-
-
-class _CryptographyHash:
-    """``cryptography``'s Hash behind hashlib's methods: three times as fast as hashlib's own fallback."""
-
-    def __init__(self, name: str) -> None:
-        from cryptography.hazmat.primitives import hashes
-
-        self._hash = hashes.Hash(getattr(hashes, name.upper())())
-
-    def update(self, data: bytes) -> None:
-        """As hashlib's."""
-        self._hash.update(data)
-
-    def copy(self) -> "_CryptographyHash":
-        """As hashlib's."""
-        twin = _CryptographyHash.__new__(_CryptographyHash)
-        twin._hash = self._hash.copy()
-        return twin
-
-    def digest(self) -> bytes:
-        """As hashlib's: may be asked for more than once."""
-        return self._hash.copy().finalize()
-
-    def hexdigest(self) -> str:
-        """As hashlib's."""
-        return self.digest().hex()
 
 
 def new_hash(name: str) -> "_Hash":
@@ -60,8 +26,6 @@ def new_hash(name: str) -> "_Hash":
     Raises:
         TrustError: "unsupported": this platform refuses to compute it, as some do with SHA-1.
     """
-    if name in STRONG_DIGESTS and not _HAS_OPENSSL:
-        return cast("_Hash", _CryptographyHash(name))
     try:
         return hashlib.new(name)
     except ValueError as error:
