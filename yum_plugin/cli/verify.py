@@ -10,7 +10,6 @@ import time
 from typing import Any, Dict, Iterator, Sequence
 
 from ..errors import UsageError
-from ..forks import processes, shared
 from ..verify.files import Examiner, FileFinding
 from .common.console import Console, printable, utc
 from .common.file_lines import exit_code, signed_words, word
@@ -62,10 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[FileFinding]:
     if _is_many_small(arguments.files):
-        size = -(-len(arguments.files) // processes())
+        from ..verify.workers import map_parts, worker_count  # late: multiprocessing takes as long to load as one file to verify
+
+        size = -(-len(arguments.files) // worker_count())
         parts = [arguments.files[start : start + size] for start in range(0, len(arguments.files), size)]
-        for found in shared(parts, lambda part: [finding.as_values() for path in part for finding in examiner.examine(path)]):
-            yield from map(FileFinding.from_values, found)
+        for findings in map_parts(lambda part: [finding for path in part for finding in examiner.examine(path)], parts):
+            yield from findings
         return
     for path in arguments.files:
         if os.path.isdir(path):
@@ -77,7 +78,7 @@ def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[Fil
 
 
 def _is_many_small(paths: Sequence[str]) -> bool:
-    """Whether the files are worth to be shared out: so many that Python takes the time, and none that needs a progress."""
+    """Whether several processes pay: there are many files, and none is so large that its progress must be shown."""
     return len(paths) >= MANY and all(os.path.isfile(path) and os.path.getsize(path) < BIG_BYTES for path in paths)
 
 

@@ -10,9 +10,9 @@ import shutil
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, UsageError
-from ..programs import Done, run_all
 from ..state.pool_token import Agreed, Token
 from ..util.files import inside, read_capped
+from .subprocesses import CommandResult, run_all
 
 PLUGIN = "xcpng-mirrors"
 POOL_FILE = "/etc/xensource/pool.conf"  # "master", or "slave:" and the master's address
@@ -117,10 +117,10 @@ class Pool:
         Raises:
             FetchError: xe gave no list.
         """
-        done = run_all([[self._xe, "host-list", "params=uuid,name-label"]], LIST_SECONDS)[0]
-        found = read_members(done.output) if done.code == 0 else []
+        result = run_all([[self._xe, "host-list", "params=uuid,name-label"]], LIST_SECONDS)[0]
+        found = read_members(result.output) if result.code == 0 else []
         if not found:
-            raise FetchError("bad-answer", "xe lists no host: {}".format(done.complaint), hint="see 'xe host-list'")
+            raise FetchError("bad-answer", "xe lists no host: {}".format(result.error), hint="see 'xe host-list'")
         return sorted(found, key=lambda member: (member.name, member.uuid))
 
     def precheck(self, members: Sequence[Member], words: Mapping[str, str],
@@ -138,15 +138,15 @@ class Pool:
         given = ["args:{}={}".format(*item) for item in sorted(words.items())]
         calls = [[self._xe, "host-call-plugin", "host-uuid=" + member.uuid, "plugin=" + PLUGIN, "fn=precheck"] + given
                  for member in members]
-        return [report_of(member, done) for member, done in zip(members, run_all(calls, self._seconds, on_answer))]
+        return [report_of(member, result) for member, result in zip(members, run_all(calls, self._seconds, on_answer))]
 
 
-def report_of(member: Member, done: Done) -> MemberReport:
-    """Turn what xe said of a host into a report, which says what mends it if there is no answer."""
+def report_of(member: Member, result: CommandResult) -> MemberReport:
+    """Turn what xe said of a host into a report, with a hint how to get an answer if there is none."""
     try:
-        if done.code == 0:
-            return read_report(member, done.output)
-        error = _worded(done.complaint or "exit code {}".format(done.code), done.code is None)
+        if result.code == 0:
+            return read_report(member, result.output)
+        error = _worded(result.error or "exit code {}".format(result.code), result.code is None)
     except ValueError as problem:
         error = FetchError("bad-answer", "what it answered is no precheck: {}".format(problem), hint=ASK_THERE)
     return MemberReport(member, reasons=(error,))

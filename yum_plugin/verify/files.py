@@ -13,9 +13,9 @@ import contextlib
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ..errors import FetchError, MirrorsError, TrustError, UsageError, describe
+from ..errors import FetchError, MirrorsError, TrustError, describe
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from ..trust.digest import DigestChecker
@@ -56,17 +56,6 @@ class FileFinding(NamedTuple):
     def problem(self) -> str:
         """What is wrong and where, without reference and hint; "" if nothing is."""
         return describe("", self.error.what, self.error.where, "")[2:] if self.error else ""
-
-    def as_values(self) -> List[Any]:
-        """Return what JSON can carry."""
-        return list(self[:-1]) + [[type(self.error).__name__] + list(self.error.args) if self.error else None]
-
-    @classmethod
-    def from_values(cls, values: List[Any]) -> "FileFinding":
-        """Make a finding of what ``as_values`` returned."""
-        file, kind, detail, fingerprint, signed_at, error = values
-        kinds = {each.__name__: each for each in (FetchError, TrustError, UsageError, MirrorsError)}
-        return cls(file, kind, detail, fingerprint, signed_at, kinds[error[0]](*error[1:]) if error else None)
 
 
 class Proof(NamedTuple):
