@@ -12,6 +12,7 @@ import pytest
 from tests.lab.faults import faults_named
 from tests.support.command import TABLE, TIME, UPDATES, everybody
 from tests.support.rawserver import RawServer, never_speaks
+from tests.support.report_readers import Reader, parse_exposition
 from tests.support.report_world import HOSTILE
 from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.model import Mirror, Network
@@ -21,8 +22,6 @@ from yum_plugin.operators.report.values import MirrorFinding, MirrorSite
 from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
-
-from .test_report import Reader, parse_exposition
 
 ID = "xcp-ng-updates"
 

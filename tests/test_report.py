@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.report_readers import Reader, parse_exposition
+from tests.support.report_world import HOSTILE, report
+from tests.support.world import DAY, NOW, snapshot
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.net.certificate import ServedCertificate
@@ -18,7 +21,7 @@ from yum_plugin.operators.report.charts import FIRST_BYTE, HEIGHT, WIDTH, ChartS
 from yum_plugin.operators.report.countries import PLACES, place_of
 from yum_plugin.operators.report.inspect import FileInspection, Inspection
 from yum_plugin.operators.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter
-from yum_plugin.operators.report.markup import VOID, Markup, element, joined, link, text
+from yum_plugin.operators.report.markup import Markup, element, joined, link, text
 from yum_plugin.operators.report.page import render_page
 from yum_plugin.operators.report.prometheus import metrics_of, render_prometheus
 from yum_plugin.operators.report.script import SCRIPT
@@ -28,42 +31,6 @@ from yum_plugin.operators.report.world import land_along, rings
 from yum_plugin.operators.report.worldmap import SIZE, marks_of, spread, world_map
 from yum_plugin.packages.quarantine import Kept
 from yum_plugin.state.history import Observation
-
-from .support.report_world import HOSTILE, report
-from .support.world import DAY, NOW, snapshot
-
-LOADS = {"src", "srcset", "data", "action", "formaction", "poster", "background", "ping", "manifest", "xlink:href"}
-
-
-class Reader(html.parser.HTMLParser):
-    """Reads a page strictly: every element is ended, in order, and nothing loads or runs but what is ours."""
-
-    def __init__(self, page):
-        super().__init__(convert_charrefs=True)
-        self.open, self.scripts, self.styles, self.links, self.texts, self.ids = [], [], [], [], [], []
-        self.feed(page)
-        self.close()
-        assert self.open == [], "elements that are not ended"
-
-    def handle_starttag(self, tag, attributes):
-        for name, value in attributes:
-            assert not name.startswith("on") and name != "style" and name not in LOADS, (tag, name)
-            if name == "href" and tag == "a":
-                assert value.startswith(("http://", "https://"))
-                self.links.append(value)
-            elif name == "href":
-                assert value.startswith("#" if tag == "use" else "data:image/svg+xml,")
-        self.ids += [value for name, value in attributes if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        inside = self.open[-1] if self.open else ""
-        {"script": self.scripts, "style": self.styles}.get(inside, self.texts).append(data)
-
 
 # The page.
 
@@ -250,39 +217,7 @@ def test_a_chart_needs_two_values_and_stays_in_its_frame_however_many_there_are(
 
 # Prometheus' text format, as its documentation has it; the textfile collector refuses time stamps.
 
-NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|\Z)')
 UNITS = ("_seconds", "_bytes", "_info", "_up", "_current", "_refused", "_updatable", "_mirrors", "_revision", "_reachable")
-
-
-def parse_exposition(exposition):
-    """Read the format strictly; return metric name -> {labels: value}."""
-    assert exposition.endswith("\n") and "\r" not in exposition
-    metrics, described = {}, {}
-    for line in exposition[:-1].split("\n"):
-        comment = re.match(r"# (HELP|TYPE) ({}) (.+)\Z".format(NAME), line)
-        if comment:
-            kind, name, words = comment.groups()
-            assert name not in metrics and kind not in described.setdefault(name, {}), line
-            described[name][kind] = words
-            continue
-        sample = re.match(r"({})(?:\{{(.*)\}})? (\S+)\Z".format(NAME), line)
-        assert sample, line
-        name, inside, value = sample.groups()
-        assert set(described[name]) == {"HELP", "TYPE"} and described[name]["TYPE"] == "gauge"
-        assert name == list(described)[-1], "the samples of a metric stand together"
-        labels, at = [], 0
-        while inside and at < len(inside):
-            label = LABEL.match(inside, at)
-            assert label, line
-            labels.append(label.groups())
-            at = label.end()
-        assert len({key for key, _ in labels}) == len(labels)
-        series = metrics.setdefault(name, {})
-        assert tuple(labels) not in series, "no series twice"
-        series[tuple(labels)] = float(value)
-    assert set(metrics) == set(described), "nothing is described that has no series"
-    return metrics
 
 
 @pytest.mark.parametrize("made", [report(), report(hostile=True), report(count=0), report(offline=True)],
