@@ -6,35 +6,18 @@ from time import process_time
 
 import pytest
 
+from tests.support.documents import CHECKSUM_LISTS, ISO, OTHER_SUM, SUM, line
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.checksum_file import MAX_FILES, MAX_SUMS_BYTES, find_checksum, parse_checksums
 
-SUM = "0123456789abcdef" * 4
-OTHER_SUM = "fedcba9876543210" * 4
-ISO = "xcp-ng-8.3.0.iso"
 
-
-def line(name=ISO, digest=SUM, between="  ", end="\n"):
-    return (digest + between + name + end).encode("utf-8")
-
-
-GOOD = {
-    "text mode": line(),
-    "binary mode": line(between=" *"),
-    "no line end": line(end=""),
-    "two files": line() + line("xcp-ng-8.3.0-netinstall.iso", OTHER_SUM),
-    "two files of the same content": line() + line("other"),
-    "names of all characters": line() + line("!#$%&'()*+,-.0:;<=>?@[]^_`{|}~") + line("*star") + line("...") + line(".x") + line("x" * 255),
-}
-
-
-@pytest.mark.parametrize("name", sorted(GOOD))
+@pytest.mark.parametrize("name", sorted(CHECKSUM_LISTS))
 def test_a_list_of_checksums_is_read(name):
-    assert find_checksum(parse_checksums(GOOD[name]), ISO) == SUM
+    assert find_checksum(parse_checksums(CHECKSUM_LISTS[name]), ISO) == SUM
 
 
 def test_every_file_is_read():
-    assert parse_checksums(GOOD["two files"]) == {ISO: SUM, "xcp-ng-8.3.0-netinstall.iso": OTHER_SUM}
+    assert parse_checksums(CHECKSUM_LISTS["two files"]) == {ISO: SUM, "xcp-ng-8.3.0-netinstall.iso": OTHER_SUM}
 
 
 BAD = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.craft import NOW, key_packets, new_packet, signature, v3_signature
 from tests.support.craft_rpm import KEY, PAYLOAD, binary, header, lead, main_header, main_tags, rpm, string
-from tests.test_checksum_file import GOOD as SUMS
+from tests.support.documents import CHECKSUM_LISTS
 from tests.test_fuzz_trust import SIGNATURE_REFERENCES, mutations, returns_or_refuses
 from yum_plugin.trust.checksum_file import parse_checksums
 from yum_plugin.trust.keys import load_pinned_key
@@ -112,7 +112,7 @@ def test_another_payload_is_never_believed(payload):
         assert payload == PAYLOAD or verdict(FILES[name][: -len(PAYLOAD)] + payload) is None
 
 
-@given(st.one_of(st.binary(max_size=300), *[mutations(raw) for raw in sorted(SUMS.values())[:3]]))
+@given(st.one_of(st.binary(max_size=300), *[mutations(raw) for raw in sorted(CHECKSUM_LISTS.values())[:3]]))
 def test_checksums_are_read_or_refused(data):
     sums = returns_or_refuses(parse_checksums, data, {"malformed"})
     for name, digest in (sums or {}).items():

@@ -15,7 +15,7 @@ from tests.support.craft import (
     subpacket,
     v3_signature,
 )
-from tests.test_repomd import REAL
+from tests.support.documents import REPOMD
 from yum_plugin.errors import TrustError
 from yum_plugin.trust import armor as armor_module
 from yum_plugin.trust.keys import describe_key, load_pinned_key
@@ -125,7 +125,7 @@ def test_key_numbers_of_any_kind_are_read_or_refused(start, numbers):
     returns_or_refuses(describe_key, new_packet(6, b"\4\0\0\0\0" + start + numbers), {"key-invalid"})
 
 
-@given(st.one_of(st.binary(max_size=300), mutations(REAL), TEXTS))
+@given(st.one_of(st.binary(max_size=300), mutations(REPOMD), TEXTS))
 def test_a_repomd_is_read_or_refused(data):
     parsed = returns_or_refuses(parse_repomd, data, {"malformed", "unsafe-path", "weak-digest", "unsupported"})
     for file in parsed.files if parsed else ():

@@ -5,11 +5,10 @@ from time import perf_counter
 
 import pytest
 
+from tests.support.documents import OTHER_SUM, REPOMD, SUM
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.repomd import MAX_REPOMD_BYTES, Repomd, RepomdFile, parse_repomd
 
-SUM = "0123456789abcdef" * 4
-OPEN_SUM = "fedcba9876543210" * 4
 TIMESTAMP = "<timestamp>{}</timestamp>"
 NAMESPACES = 'xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm"'
 
@@ -32,35 +31,12 @@ def refusal(raw):
     return refused.value.reference
 
 
-# What createrepo_c 0.20 writes
-REAL = '''<?xml version="1.0" encoding="UTF-8"?>
-<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">
-  <revision>1700000001</revision>
-  <tags><distro cpeid="cpe:/o:xcp-ng">XCP-ng</distro></tags>
-  <data type="primary">
-    <checksum type="sha256">{0}</checksum>
-    <open-checksum type="sha256">{1}</open-checksum>
-    <location href="repodata/{0}-primary.xml.gz"/>
-    <timestamp>1700000000</timestamp>
-    <size>1234</size>
-    <open-size>56789</open-size>
-  </data>
-  <data type="primary_db">
-    <checksum type="sha512">{0}{0}</checksum>
-    <location href="repodata/primary.sqlite.bz2"/>
-    <timestamp>1700000009.75</timestamp>
-    <database_version>10</database_version>
-  </data>
-</repomd>
-'''.format(SUM, OPEN_SUM).encode("utf-8")
-
-
 def test_everything_is_read():
     primary = RepomdFile(
-        "primary", "repodata/{}-primary.xml.gz".format(SUM), "sha256", SUM, 1234, "sha256", OPEN_SUM, 56789, 1700000000
+        "primary", "repodata/{}-primary.xml.gz".format(SUM), "sha256", SUM, 1234, "sha256", OTHER_SUM, 56789, 1700000000
     )
     database = RepomdFile("primary_db", "repodata/primary.sqlite.bz2", "sha512", SUM * 2, None, "", "", None, 1700000009)
-    assert parse_repomd(REAL) == Repomd(1700000001, 1700000009, (primary, database))
+    assert parse_repomd(REPOMD) == Repomd(1700000001, 1700000009, (primary, database))
 
 
 def test_what_createrepo_makes_is_read(tmp_path):
@@ -166,7 +142,7 @@ REFUSED = {
         "endless type": repomd(entry("x" * 65)),
         "a type twice": repomd(entry(), entry("other"), entry()),
         "no checksum": repomd(entry(checksum="")),
-        "two checksums": more('<checksum type="sha256">{}</checksum>'.format(OPEN_SUM)),
+        "two checksums": more('<checksum type="sha256">{}</checksum>'.format(OTHER_SUM)),
         "two locations": more('<location href="repodata/b"/>'),
         "two timestamps": more("<timestamp>1</timestamp>"),
         "two sizes": more("<size>1</size><size>2</size>"),
