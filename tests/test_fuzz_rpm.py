@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.craft import NOW, key_packets, new_packet, signature, v3_signature
 from tests.support.craft_rpm import KEY, PAYLOAD, binary, header, lead, main_header, main_tags, rpm, string
 from tests.support.documents import CHECKSUM_LISTS
-from tests.test_fuzz_trust import SIGNATURE_REFERENCES, mutations, returns_or_refuses
+from tests.support.mutations import SIGNATURE_REFERENCES, mutations, returns_or_refuses
 from yum_plugin.trust.checksum_file import parse_checksums
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.rpmfile import RpmVerifier, verify_rpm

@@ -16,7 +16,7 @@ from tests.support.craft import (
     v3_signature,
 )
 from tests.support.documents import REPOMD
-from yum_plugin.errors import TrustError
+from tests.support.mutations import SIGNATURE_REFERENCES, mutations, returns_or_refuses
 from yum_plugin.trust import armor as armor_module
 from yum_plugin.trust.keys import describe_key, load_pinned_key
 from yum_plugin.trust.openpgp import verify_detached
@@ -29,38 +29,9 @@ KEY = rsa_key()
 PINNED = load_pinned_key(key_packets(KEY), [KEY.fingerprint])
 SIGNATURE = signature(KEY)
 KEY_FILE = key_packets(KEY, subkey_packets(KEY, rsa_key("other"), bound=True))
-TOKENS = [b"\0", b"\xff", b"\x80", b"\xc2", b"\xc6", b"\xff\xff\xff\xff\xff", b"\n", b"=", b"-----", b"<", b"&", b"]]>"]
 TEXTS = st.text(max_size=200).map(lambda text: text.encode("utf-8"))
 # Algorithm, and the curve where it has one
 KEY_STARTS = [b"\1", b"\3", b"\x11", bytes.fromhex("13082a8648ce3d030107"), bytes.fromhex("16092b06010401da470f01")]
-
-
-def mutations(seed):
-    """``seed`` with a few spans cut out, repeated, or replaced by tokens and random bytes."""
-    span = st.tuples(st.integers(0, len(seed)), st.integers(0, 40), st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8)))
-
-    def apply(spans):
-        data = seed
-        for start, length, replacement in spans:
-            data = data[:start] + replacement + data[start + length :]
-        return data
-
-    return st.lists(span, min_size=1, max_size=4).map(apply)
-
-
-def returns_or_refuses(parse, data, references):
-    """The return value, or None after one of these references; any other exception fails the test."""
-    try:
-        return parse(data)
-    except TrustError as refused:
-        assert refused.reference in references
-        return None
-
-
-SIGNATURE_REFERENCES = {
-    "signature-missing", "signature-invalid", "wrong-signature-type", "weak-digest", "unknown-key",
-    "signature-from-future", "signature-expired", "malformed", "unsupported",
-}  # fmt: skip
 
 
 @given(st.one_of(st.binary(max_size=600), mutations(SIGNATURE), mutations(armor(SIGNATURE)), mutations(v3_signature(KEY))))
