@@ -8,50 +8,10 @@ import threading
 
 import pytest
 
+from tests.support.file_faults import in_child, killed_at, plant
 from yum_plugin.errors import UsageError
 from yum_plugin.util import files
 from yum_plugin.util.files import locked, read_capped, read_trusted, write_whole
-
-STEPS = ("open", "fchmod", "fsync", "rename", "unlink", "makedirs")  # what write_whole asks of the system, one by one
-
-
-def in_child(action):
-    """Run a function in a forked process; return its exit code, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action()
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno)
-        except UsageError:
-            os._exit(200)
-        finally:
-            os._exit(201)
-    status = os.waitpid(child, 0)[1]
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def killed_at(step, action):
-    """Run a function in a child that is killed before its ``step``-th call of the system; return whether it was."""
-    def run():
-        count = [0]
-
-        def counting(original):
-            def call(*arguments, **options):
-                count[0] += 1
-                if count[0] == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **options)
-            return call
-
-        for name in STEPS:
-            setattr(os, name, counting(getattr(os, name)))
-        action()
-
-    code = in_child(run)
-    assert code in (0, -signal.SIGKILL), code
-    return code != 0
 
 
 def test_a_kill_at_any_moment_leaves_the_old_content_or_the_new_and_no_litter(tmp_path):
@@ -130,22 +90,6 @@ def test_a_link_planted_at_the_target_or_the_temporary_name_is_replaced_not_foll
 def test_files_are_readable_by_all_and_writable_by_their_owner_alone(tmp_path):
     write_whole(str(tmp_path / "file"), b"new")
     assert os.stat(str(tmp_path / "file")).st_mode & 0o777 == 0o644
-
-
-def plant(path, kind):
-    """Put something else in the place of a file."""
-    if kind == "link":
-        path.with_name("target").write_bytes(b"{}")
-        path.symlink_to(path.with_name("target"))
-    elif kind == "dangling link":
-        path.symlink_to(path.with_name("nowhere"))
-    elif kind == "fifo":
-        os.mkfifo(str(path))
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "huge":
-        with open(str(path), "wb") as stream:
-            stream.truncate(1 << 40)
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "directory", "huge"])

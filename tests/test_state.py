@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.file_faults import in_child, killed_at, plant
+from tests.support.world import NOW, mirror, snapshot
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Mirror, Probe
 from yum_plugin.state.store import (
@@ -21,9 +23,6 @@ from yum_plugin.state.store import (
     resting,
     with_decision,
 )
-
-from .support.world import NOW, mirror, snapshot
-from .test_files import in_child, killed_at, plant
 
 ID = "xcp-ng-updates"
 RECORD = Record("timed-out", "no answer in time", NOW, 2, NOW + 7200, 0.25, NOW + 99)
