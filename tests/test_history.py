@@ -7,14 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.file_faults import plant
+from tests.support.findings import NEW, OLD, A, B, C, fetch, judged
 from tests.support.world import NOW, mirror
 from yum_plugin.host.log import open_log
 from yum_plugin.model import Probe
 from yum_plugin.resolve.outcome import observations_of
 from yum_plugin.state.history import MAX_AGE_SECONDS, MAX_HISTORY_BYTES, Observation, address_family, append, read
 from yum_plugin.state.store import State, history
-
-from .test_verdict import NEW, OLD, A, B, C, fetch, judged
 
 GOOD = Observation(NOW - 60, "https://a.test/", "ok", "metadata", 0, 0.0213, 0.0401, 3500, NOW + 99, "::1", 7)
 FAILED = Observation(NOW - 50, "https://b.test/", "tls-expired")
