@@ -156,10 +156,12 @@ def test_every_folder_of_the_package_is_installed_by_pip():
     assert [name(path) for path in MODULES if not (path.parent / "__init__.py").exists()] == []
 
 
-def test_the_package_and_the_rpm_have_one_version():
-    spec = (REPOSITORY_ROOT / "rpm" / "xcpng-mirrors.spec").read_text()
-    package = (PACKAGE / "__init__.py").read_text()
-    assert re.search(r"^Version: +(\S+)$", spec, re.M).group(1) == re.search(r'__version__ = "(.+)"', package).group(1)
+def test_the_version_stands_in_one_place():
+    version = re.search(r'^__version__ = "(\d+\.\d+\.\d+)"$', (PACKAGE / "__init__.py").read_text(), re.M).group(1)
+    sources = [REPOSITORY_ROOT / "setup.py"] + MODULES + sorted(path for folder in ("etc", "man", "rpm", "tools")
+                                                                for path in (REPOSITORY_ROOT / folder).iterdir())
+    assert [str(path) for path in sources if '"{}"'.format(version) in path.read_text(encoding="utf-8")
+            or "Version:        " + version in path.read_text(encoding="utf-8")] == [str(PACKAGE / "__init__.py")]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ set -eu
 umask 022
 export LC_ALL=C
 cd "$(dirname "$0")/.."
-version=$(sed -n 's/^Version: *//p' rpm/xcpng-mirrors.spec)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' yum_plugin/__init__.py)
 top=${RPM_TOP:-$PWD/build/rpm}
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
@@ -37,7 +37,8 @@ case " $* " in
         gzip -n1 >"$top/SOURCES/xcpng-mirrors-libraries-$version.tar.gz"
     ;;
 esac
-cp rpm/xcpng-mirrors.spec "$top/SOURCES/"
+date=$(date -u -d "@$SOURCE_DATE_EPOCH" '+%a %b %d %Y')
+sed -e "s/@VERSION@/$version/" -e "s/@DATE@/$date/" rpm/xcpng-mirrors.spec >"$top/SOURCES/xcpng-mirrors.spec"
 touch -d "@$SOURCE_DATE_EPOCH" "$top"/SOURCES/*
 git cat-file -e HEAD:yum_plugin/plugins/yum.py 2>/dev/null || set -- "$@" --without yum
 # Where packages are not rpms, rpm cannot know what is installed.
