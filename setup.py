@@ -20,6 +20,7 @@ setup(
     license="GPL-2.0-or-later",
     python_requires=">=3.6",
     install_requires=[line.partition("  #")[0] for line in read("requirements.txt").splitlines() if not line.startswith("#")],
+    package_data={"yum_plugin": ["py.typed"]},
     packages=find_packages(include=["yum_plugin", "yum_plugin.*"]),
     entry_points={"console_scripts": ["xcpng-mirrors = yum_plugin.cli.main:main"]},
 )

@@ -186,8 +186,9 @@ def expected_files():
     files.update(("usr/lib/systemd/system/xcpng-mirrors-{}.{}".format(job, unit), "644") for job in ("refresh", "sync@")
                  for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
-    if (REPOSITORY_ROOT / "README.md").exists():
-        files["usr/share/doc/xcpng-mirrors/README.md"] = "644"
+    files[SHARE + "yum_plugin/py.typed"] = "644"
+    pages = ["README.md", "CHANGELOG.md"] + [str(path.relative_to(REPOSITORY_ROOT)) for path in (REPOSITORY_ROOT / "docs").rglob("*.md")]
+    files.update(("usr/share/doc/xcpng-mirrors/" + page, "644") for page in pages)
     plugins = "share/xcpng-mirrors/yum_plugin/plugins/"
     files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
     files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + plugins + "dnf.py"

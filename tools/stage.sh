@@ -67,7 +67,7 @@ vendor() { # TAG
     cp -R "build/vendor/$1/licenses/." "$root/usr/share/licenses/xcpng-mirrors"
 }
 
-find yum_plugin -name '*.py' | while read -r module; do put "$module" "$share/$module"; done
+find yum_plugin -name '*.py' -o -name py.typed | while read -r module; do put "$module" "$share/$module"; done
 for set in $sets; do vendor "$set"; done
 
 install -d "$root/usr/bin"
@@ -98,7 +98,9 @@ for page in man/*.8; do
     gzip -9n <"$page" >"$root/usr/share/man/man8/$(basename "$page").gz"
 done
 put LICENSE /usr/share/licenses/xcpng-mirrors/LICENSE
-[ ! -e README.md ] || put README.md /usr/share/doc/xcpng-mirrors/README.md
+for page in README.md CHANGELOG.md $(find docs -name '*.md'); do
+    put "$page" "/usr/share/doc/xcpng-mirrors/$page"
+done
 install -d -m 0755 "$root/var/lib/xcpng-mirrors" "$root/etc/xcpng-mirrors.d"
 
 settle
