@@ -11,7 +11,7 @@ TEST_TOOLS ?= rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
-.PHONY: help venv tools lint test test-yum fuzz demo bench scale stage rpm rpm-twice rpmlint clean
+.PHONY: help venv tools lint test test-yum fuzz demo bench scale stage rpm rpm-twice rpmlint release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -66,6 +66,9 @@ rpm-twice: tools ## prove that HEAD always makes the same packages: build them t
 rpmlint: rpm ## what rpmlint has to say of the packages, beside what rpm/rpmlint.toml explains
 	@tools/need.sh rpmlint
 	rpmlint -c rpm/rpmlint.toml build/rpm/RPMS build/rpm/SRPMS
+
+release: tools ## VERSION=x.y.z: set the version, commit, tag, and build the archives and packages into build/release
+	@tools/release.sh "$(VERSION)"
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
