@@ -170,9 +170,9 @@ def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_
     arguments = argparse.Namespace(installroot="/", config=admin.path("x.conf"), reposdir=[admin.repos], repo=[ID], state_dir=None, verbose=0)
     host = open_host(arguments)
     done = []
-    with RawServer(never_speaks) as server, host.reach() as reach:
+    with RawServer(never_speaks) as server, host.gateway() as gateway:
         urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
-        found = try_ways(reach, urls, host, done.append)
+        found = try_ways(gateway, urls, host, done.append)
     assert found == dict.fromkeys(urls, Reachability("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
 
 

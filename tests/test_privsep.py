@@ -126,9 +126,9 @@ def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(
     with RawServer(stays_silent_after(b"")) as server:
         script = ("import sys; sys.path.insert(0, {!r})\n"
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
-                  "from yum_plugin.net.fetch import Limits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
-                  "with separated([network], 77) as reach:\n"
-                  "    with gateway.open(network, 60.0, ()) as client: client.get({!r}, Limits(1000, 60.0, 60.0))\n")
+                  "from yum_plugin.net.fetch import FetchLimits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 77) as gateway:\n"
+                  "    with gateway.open(network, 60.0, ()) as client: client.get({!r}, FetchLimits(1000, 60.0, 60.0))\n")
         started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)])
         try:
             assert server.asked.wait(20)
@@ -324,16 +324,16 @@ def test_an_error_that_a_child_tells_of_is_raised_with_its_words_cut():
     assert error.value.reference == "unreachable" and len(error.value.what) == parent.MAX_WORDS_CHARACTERS
 
 
-WAYS = {"ipv4": "yes", "ipv6": "none", "rsync": ""}
+REACHABLE = {"ipv4": "yes", "ipv6": "none", "rsync": ""}
 CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"], "not_before": 1, "not_after": 2, "protocol": "p",
                "address": "::1"}
 
 
 @pytest.mark.parametrize("act, good, changes", [
-    (parent._ways, WAYS, [{"ipv4": "maybe"}, {"ipv6": None}, {"rsync": ["yes"]}]),
+    (parent._reachability, REACHABLE, [{"ipv4": "maybe"}, {"ipv6": None}, {"rsync": ["yes"]}]),
     (parent._certificate, CERTIFICATE, [{"sha256": "A" * 64}, {"sha256": None}, {"not_after": 10 ** 30}, {"not_before": "soon"}, {"names": 5},
                                         {"not_after": float("inf")}, {"address": "m.test"}]),
-], ids=["ways", "certificate"])
+], ids=["reachability", "certificate"])
 def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, changes):
     def said(value):
         with session_with(frame(wire.VALUE, value)) as client:
@@ -408,15 +408,27 @@ def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected
     with RawServer(behave) as server:
         script = ("import sys; sys.path.insert(0, {!r})\n"
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
-                  "from yum_plugin.errors import MirrorsError\nfrom yum_plugin.net.fetch import Limits\nnetwork = Network(proxy='')\n"
-                  "with separated([network], 60) as reach:\n"
+                  "from yum_plugin.errors import MirrorsError\nfrom yum_plugin.net.fetch import FetchLimits\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 60) as gateway:\n"
                   "    with gateway.open(network, 5.0, ()) as client:\n"
-                  "        try: answer = client.get({!r}, Limits(1000, 1.0, 0.2))\n"
+                  "        try: answer = client.get({!r}, FetchLimits(1000, 1.0, 0.2))\n"
                   "        except MirrorsError as error: print(error.reference)\n"
                   "        else: print((answer.status, answer.links, answer.body))\n")
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), server.url)], stdout=subprocess.PIPE,
                               universal_newlines=True, timeout=30, check=True)
     assert done.stdout.strip() == expected
+
+
+@needs_root
+def test_a_real_child_looks_at_how_a_server_is_reached():
+    script = ("import sys; sys.path.insert(0, {!r})\n"
+              "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\nnetwork = Network(proxy='')\n"
+              "with separated([network], 60) as gateway:\n"
+              "    with gateway.open(network, 20.0, ()) as client: print(gateway.reachability(client, {!r}, network, 5.0)[:2])\n")
+    with RawServer(stays_silent_after(b"")) as server:
+        done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), server.url)], stdout=subprocess.PIPE,
+                              universal_newlines=True, timeout=60, check=True)
+    assert done.stdout.strip() == "('yes', 'none')"
 
 
 @needs_root
@@ -430,10 +442,10 @@ def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
 
     script = ("import sys; sys.path.insert(0, {!r})\n"
               "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
-              "from yum_plugin.net.fetch import Limits\nfrom yum_plugin.net.fanout import TaskPool\nnetwork = Network(proxy='')\n"
-              "with separated([network], 60) as reach:\n"
+              "from yum_plugin.net.fetch import FetchLimits\nfrom yum_plugin.net.fanout import TaskPool\nnetwork = Network(proxy='')\n"
+              "with separated([network], 60) as gateway:\n"
               "    task_pool = TaskPool(gateway.open)\n"
-              "    for number in range({}): task_pool.start(number, lambda client: client.get({!r}, Limits(9, 60, 60)).body, network, 60)\n"
+              "    for number in range({}): task_pool.start(number, lambda client: client.get({!r}, FetchLimits(9, 60, 60)).body, network, 60)\n"
               "    print(sum(task_pool.next(60).value == b'hello' for number in range({})))\n")
     with RawServer(behave) as server:
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), together.parties, server.url, together.parties)],

@@ -147,8 +147,8 @@ def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO, separate:
 
 
 def _resolve(call: _Call) -> None:
-    with call.separate(call.networks, RESOLVE_CPU_SECONDS) as reach:
-        found = refresh(call.repositories, call.settings, call.state, reach=reach)
+    with call.separate(call.networks, RESOLVE_CPU_SECONDS) as gateway:
+        found = refresh(call.repositories, call.settings, call.state, gateway=gateway)
     for problem in call.state.problems:
         call.emit.warning("", problem)
     for item in found:
@@ -166,10 +166,10 @@ def _packages(call: _Call) -> None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
     asked = {str(values.get("id")): values.get("packages") for values in call.request["repositories"] if isinstance(values, dict)}
     verdicts = {}
-    with call.separate(call.networks, DOWNLOAD_CPU_SECONDS) as reach:
+    with call.separate(call.networks, DOWNLOAD_CPU_SECONDS) as gateway:
         for repository in call.repositories:
             try:
-                verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act, reach)
+                verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act, gateway)
             except MirrorsError as error:
                 verdicts[repository.id] = _failure(repository, error, call.settings)
     call.emit.event("result", repositories=verdicts)
@@ -177,14 +177,14 @@ def _packages(call: _Call) -> None:
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
                     act: "Callable[[verify.PackageJob, verify.Watch], List[verify.PackageResult]]",
-                    reach: Gateway) -> Dict[str, str]:
+                    gateway: Gateway) -> Dict[str, str]:
     from .packages import verify
 
     now = int(Clock().wall())
     sources = verify.sources_of(repository, call.state.memory(repository.id), call.settings, now)
     job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
                               call.state.path(repository.id, "refused"), verify.rules_of(call.settings), sources,
-                              reach.open)
+                              gateway.open)
     watch = verify.Watch(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))

@@ -240,16 +240,16 @@ def views_of(host: Host) -> List[MirrorsView]:
 
 def ask_everyone(host: Host, views: Sequence[MirrorsView], display: Display) -> None:
     """Ask every mirror of every repository; the display, and at the end the views, are told what came of it."""
-    with host.reach() as reach:
-        ask_through(reach, host, views, display)
+    with host.gateway() as gateway:
+        ask_through(gateway, host, views, display)
 
 
-def ask_through(reach: Gateway, host: Host, views: Sequence[MirrorsView], display: Display) -> None:
-    """Ask as ``ask_everyone`` does, by way of a reach."""
+def ask_through(gateway: Gateway, host: Host, views: Sequence[MirrorsView], display: Display) -> None:
+    """Ask as ``ask_everyone`` does, through a gateway."""
     options = ResolveOptions(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
-        answers = Resolver(host.settings, host.state, options, reach=reach).run(host.repositories)
+        answers = Resolver(host.settings, host.state, options, gateway=gateway).run(host.repositories)
     finally:
         display.clear()
     for view, answer in zip(views, answers):

@@ -100,15 +100,15 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOu
     """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
     looks: List[PrecheckTarget] = []
     offered: List[PrimaryPackage] = []
-    with host.reach() as reach:
-        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
-        failures = Taking(host.settings, host.state, now, reach).take(answers, token) if token is not None else []
+    with host.gateway() as gateway:
+        answers = Resolver(host.settings, host.state, gateway=gateway).run(host.repositories)
+        failures = Taking(host.settings, host.state, now, gateway).take(answers, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]
         for answer in answers:
             look = PrecheckTarget(answer)
             try:
                 look = PrecheckTarget(answer, hold(answer.repository, host.state, now))
-                offered += _offered(look, host, now, reach)
+                offered += _offered(look, host, now, gateway)
             except MirrorsError as error:
                 if answer.repository.id not in dict(failures):
                     reasons.append(_about(answer.repository.id, error))
@@ -126,14 +126,14 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
     return type(error)(error.reference, what, error.where, error.hint)
 
 
-def _offered(look: PrecheckTarget, host: Host, now: int, reach: Gateway) -> List[PrimaryPackage]:
+def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> List[PrimaryPackage]:
     answer = look.answer
     if answer.resolution is None:
         raise answer.error or FetchError("unreachable", "no mirror is known")
     if look.held is not None:
         return packages_of(look.held)
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(Shelf(answer.resolution, sources, reach.open), rules_of(host.settings))
+    return read_packages(Shelf(answer.resolution, sources, gateway.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:

@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
     options = ResolveOptions(accept_rollback=arguments.accept_rollback)
     repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
-    with host.reach() as reach:
-        found = refresh(repositories, host.settings, host.state, options, reach=reach)
+    with host.gateway() as gateway:
+        found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))

@@ -229,14 +229,14 @@ def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]
         Mirrors, best first, and origins; each url is the root.
     """
     settings, listed = site.settings, None
-    patience = Timeouts(settings.connect_timeout, settings.read_timeout)
+    timeouts = Timeouts(settings.connect_timeout, settings.read_timeout)
     roots = ["{}://{}/".format(scheme, host) for host in settings.redirectors for scheme in ("https", "http")]
     seconds = settings.connect_timeout + settings.read_timeout
     ends_at, arrived = time.monotonic() + seconds, {}  # type: float, Dict[str, Optional[MirrorList]]
     task_pool = TaskPool()
     try:
-        task_pool.start(PAGE, lambda client: ask_list_page(client, roots, path, patience), site.network, seconds)
-        task_pool.start(SELECTION, lambda client: ask_selection(client, roots, path, patience), site.network, seconds)
+        task_pool.start(PAGE, lambda client: ask_list_page(client, roots, path, timeouts), site.network, seconds)
+        task_pool.start(SELECTION, lambda client: ask_selection(client, roots, path, timeouts), site.network, seconds)
         while listed is None:
             outcome = task_pool.next(ends_at - time.monotonic())
             if outcome is not None:
@@ -309,14 +309,14 @@ def _ask_group(place: str, group: Sequence[Mirror], site: FetchSite,
 
 def _sums_task(root: str, place: str, site: FetchSite) -> Callable[[Session], _FetchedSums]:
     path = "{}/{}".format(place, SUMS_NAME) if place else SUMS_NAME
-    patience = Timeouts(site.settings.connect_timeout, site.settings.read_timeout)
+    timeouts = Timeouts(site.settings.connect_timeout, site.settings.read_timeout)
 
     def task(client: Session) -> _FetchedSums:
         try:
-            raw = client.get(root + path, patience.limits(MAX_SUMS_BYTES)).body
-            signature = client.get(root + path + SIGNATURE_SUFFIX, patience.limits(MAX_SIGNATURE_BYTES)).body
+            raw = client.get(root + path, timeouts.limits(MAX_SUMS_BYTES)).body
+            signature = client.get(root + path + SIGNATURE_SUFFIX, timeouts.limits(MAX_SIGNATURE_BYTES)).body
         except FetchError as error:
-            raise explain_tls(error, root, site.network, patience.connect_seconds)
+            raise explain_tls(error, root, site.network, timeouts.connect_seconds)
         try:
             verdict = verify_detached(raw, signature, site.keys, site.now)
             return _FetchedSums(raw, signature, parse_checksums(raw), verdict)

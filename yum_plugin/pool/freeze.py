@@ -78,14 +78,14 @@ class Taking:
         settings: of the .conf.
         state: where the pins go.
         now: seconds since 1970.
-        reach: who touches the network.
+        gateway: who touches the network.
     """
 
-    def __init__(self, settings: Settings, state: State, now: int, reach: Gateway) -> None:
+    def __init__(self, settings: Settings, state: State, now: int, gateway: Gateway) -> None:
         self._settings = settings
         self._state = state
         self._now = now
-        self._reach = reach
+        self._gateway = gateway
 
     def take(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
         """Pin what a token names.
@@ -124,7 +124,7 @@ class Taking:
                 if held is not None and held.snapshot.sha256 == agreed.sha256:
                     return _Ready(answer, held.snapshot)
             everyone = ResolveOptions(ask_everyone=True)
-            answer = Resolver(self._settings, self._state, everyone, reach=self._reach).run([repository])[0]
+            answer = Resolver(self._settings, self._state, everyone, gateway=self._gateway).run([repository])[0]
             found = _serving(answer, agreed)
         snapshot = _agreed_snapshot(answer, found, agreed)
         if is_rollback(snapshot, self._state.accepted(repository.id)):
@@ -143,7 +143,7 @@ class Taking:
         rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
         hosts = tuple(host_of(url) for url in repository.base_urls)
         wishes = [_wish(item) for item in _items(snapshot, prover, folder_of(self._state, repository.id, snapshot.sha256))]
-        for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._reach.open):
+        for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._gateway.open):
             if got.error is not None:
                 raise got.error
 

@@ -205,7 +205,7 @@ def _open(served: Served, request: Dict[str, Any]) -> None:
 
 
 def _list(served: Served, request: Dict[str, Any]) -> None:
-    found = ask_list(served.client, request["form"], request["roots"], request["path"], Timeouts(*request["patience"]))
+    found = ask_list(served.client, request["form"], request["roots"], request["path"], Timeouts(*request["timeouts"]))
     mirrors: List[Any] = [list(mirror) for mirror in found.mirrors]
     send_value(served.sock, VALUE, {"mirrors": mirrors, "sha256": found.sha256, "dropped": found.dropped})
 
@@ -215,7 +215,7 @@ def _explain(served: Served, request: Dict[str, Any]) -> None:
     raise explain(served.client, error, request["url"], served.network, request["seconds"])
 
 
-def _ways(served: Served, request: Dict[str, Any]) -> None:
+def _reachability(served: Served, request: Dict[str, Any]) -> None:
     found = reachability(served.client, request["url"], served.network, request["seconds"])
     send_value(served.sock, VALUE, dict(found._asdict()))
 
@@ -226,7 +226,7 @@ def _certificate(served: Served, request: Dict[str, Any]) -> None:
 
 
 _ANSWERS: Dict[str, Callable[[Served, Dict[str, Any]], None]] = {
-    "open": _open, "list": _list, "explain": _explain, "reachability": _ways, "certificate": _certificate}
+    "open": _open, "list": _list, "explain": _explain, "reachability": _reachability, "certificate": _certificate}
 
 
 def _words(error: MirrorsError) -> Dict[str, str]:

@@ -53,9 +53,9 @@ def together(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway]
     yield here()
 
 
-def ask_list(client: Session, form: str, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
+def ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
     """Ask for one form of a mirror list: PAGE or SELECTION; else as ``sources.redirector.ask_list_page``."""
-    return _FORMS[form](client, roots, path, patience)
+    return _FORMS[form](client, roots, path, timeouts)
 
 
 def explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:

@@ -61,7 +61,7 @@ def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway
         cpu_seconds: the child is killed when it has used so many.
 
     Yields:
-        The reach. What it opens raises UsageError "sandbox" where the child could not give up root, has died, does
+        The gateway. What it opens raises UsageError "sandbox" where the child could not give up root, has died, does
         not answer or answers rubbish.
     """
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
@@ -69,7 +69,7 @@ def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway
         return
     child = Child(list(dict.fromkeys(networks)), ResourceLimits(cpu_seconds))
     try:
-        yield child.reach()
+        yield child.gateway()
     finally:
         child.end()
 
@@ -93,9 +93,9 @@ class Child:
             be_child(theirs, networks, bounds, parent)
         theirs.close()
 
-    def reach(self) -> Gateway:
-        """Return the reach that this child is."""
-        return Gateway(self.open, _ask_list, _explain, _ways, _certificate)
+    def gateway(self) -> Gateway:
+        """Return the gateway that this child is."""
+        return Gateway(self.open, _ask_list, _explain, _reachability, _certificate)
 
     def end(self) -> None:
         """End the child, whatever it does."""
@@ -317,10 +317,10 @@ class _RemoteStream(Stream):
             yield chunk
 
 
-def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
-    """As ``reach.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
+def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
+    """As ``gateway.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
     remote = cast(RemoteSession, client)  # ``Child.open`` made it
-    remote.ask(do="list", form=form, roots=roots, path=path, patience=list(patience))
+    remote.ask(do="list", form=form, roots=roots, path=path, timeouts=list(timeouts))
     said = remote.value(roots[0], VALUE)
     try:
         mirrors = [clean_mirror(Mirror(*values)) for values in said["mirrors"][:MAX_MIRRORS]]
@@ -331,7 +331,7 @@ def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, patie
 
 
 def _explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
-    """As ``reach.explain``: the child looks at the chain of certificates."""
+    """As ``gateway.explain``: the child looks at the chain of certificates."""
     if error.reference != "tls-untrusted":
         return error
     remote = cast(RemoteSession, client)
@@ -343,11 +343,11 @@ def _explain(client: Session, error: FetchError, url: str, network: Network, tim
     return error
 
 
-def _ways(client: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
-    """As ``reach.ways``: the child connects."""
+def _reachability(client: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
+    """As ``gateway.ways``: the child connects."""
     from ..net.reachability import ANSWERS, Reachability
     remote = cast(RemoteSession, client)
-    remote.ask(do="ways", url=url, seconds=timeout_seconds)
+    remote.ask(do="reachability", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
     found = [said.get(name) for name in Reachability._fields]
     if not all(answer in ANSWERS for answer in found):
@@ -356,7 +356,7 @@ def _ways(client: Session, url: str, network: Network, timeout_seconds: float) -
 
 
 def _certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
-    """As ``reach.certificate``: the child shakes hands and reads it."""
+    """As ``gateway.certificate``: the child shakes hands and reads it."""
     from ..net.certificate import clean_certificate
     remote = cast(RemoteSession, client)
     remote.ask(do="certificate", url=url, seconds=timeout_seconds)

@@ -6,9 +6,9 @@ The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object
 A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 octets, the highest first), and so many octets.
     parent -> child: REQUEST, the next one only after the answer to the last has ended
         {"do": "open", "url": URL, "limits": [..], "headers": {..}, "accept": [..]}      -> HEAD DATA* END, or ERROR
-        {"do": "list", "form": FORM, "roots": [..], "path": PATH, "patience": [..]}      -> VALUE, or ERROR
+        {"do": "list", "form": FORM, "roots": [..], "path": PATH, "timeouts": [..]}      -> VALUE, or ERROR
         {"do": "explain", "reference": REFERENCE, "what": TEXT, "url": URL, "seconds": NUMBER}    -> ERROR, refined
-        {"do": "ways", "url": URL, "seconds": NUMBER}                                    -> VALUE
+        {"do": "reachability", "url": URL, "seconds": NUMBER}                            -> VALUE
         {"do": "certificate", "url": URL, "seconds": NUMBER}                             -> VALUE, or ERROR
     Who wants no more closes the socket; the child's session ends with it.
 """

@@ -33,33 +33,33 @@ class Signed(NamedTuple):
     known: bool = False  # the host had it already
 
 
-def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, patience: Timeouts, known: Known = Known()) -> Signed:
+def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Signed:
     """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
 
     Args:
         client: to talk through.
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
-        patience: time-outs.
+        timeouts: time-outs.
         known: what the host has already; a mirror that serves it is asked for nothing else.
 
     Raises:
         FetchError: it could not be had.
         TrustError: it must not be believed.
     """
-    repomd = _fetch_repomd(client, mirror, patience)
+    repomd = _fetch_repomd(client, mirror, timeouts)
     if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
         try:
             return Signed(prover.prove(repomd.body, known.signature), repomd.first_byte_seconds, len(repomd.body), known=True)
         except TrustError:
             pass  # the signature that was kept is no longer good; the mirror's may be another
-    signature = _fetch_signature(client, mirror, patience)
+    signature = _fetch_signature(client, mirror, timeouts)
     try:
         proven = _prove(prover, repomd, signature, mirror)
     except TrustError:
         # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
-        again = _fetch_repomd(client, mirror, patience)
-        signature_again = _fetch_signature(client, mirror, patience)
+        again = _fetch_repomd(client, mirror, timeouts)
+        signature_again = _fetch_signature(client, mirror, timeouts)
         if (again.body, signature_again) == (repomd.body, signature):
             raise
         repomd, signature = again, signature_again
@@ -67,27 +67,27 @@ def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, patience: 
     return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def ask_mirror(client: Session, mirror: Mirror, prover: RepomdProver, patience: Timeouts, known: Known = Known()) -> Probe:
+def ask_mirror(client: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
         A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
         ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
     """
-    signed = ask_repomd(client, mirror, prover, patience, known)
-    sample_seconds = 0.0 if signed.known else sample_metadata(client, mirror, signed.proven.content, patience)
+    signed = ask_repomd(client, mirror, prover, timeouts, known)
+    sample_seconds = 0.0 if signed.known else sample_metadata(client, mirror, signed.proven.content, timeouts)
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
                  certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
 
 
-def _fetch_repomd(client: Session, mirror: Mirror, patience: Timeouts) -> Response:
-    return client.get(mirror.url + REPOMD, patience.limits(MAX_REPOMD_BYTES))
+def _fetch_repomd(client: Session, mirror: Mirror, timeouts: Timeouts) -> Response:
+    return client.get(mirror.url + REPOMD, timeouts.limits(MAX_REPOMD_BYTES))
 
 
-def _fetch_signature(client: Session, mirror: Mirror, patience: Timeouts) -> bytes:
+def _fetch_signature(client: Session, mirror: Mirror, timeouts: Timeouts) -> bytes:
     try:
-        return client.get(mirror.url + REPOMD + ".asc", patience.limits(MAX_SIGNATURE_BYTES)).body
+        return client.get(mirror.url + REPOMD + ".asc", timeouts.limits(MAX_SIGNATURE_BYTES)).body
     except FetchError as error:
         if error.reference != "http-status":
             raise
@@ -101,14 +101,14 @@ def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mir
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def sample_metadata(client: Session, mirror: Mirror, content: Repomd, patience: Timeouts) -> float:
+def sample_metadata(client: Session, mirror: Mirror, content: Repomd, timeouts: Timeouts) -> float:
     """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
 
     Args:
         client: to talk through.
         mirror: ``url`` is the repository's base.
         content: of its proven repomd.xml.
-        patience: time-outs.
+        timeouts: time-outs.
 
     Returns:
         The seconds until the first byte.
@@ -121,7 +121,7 @@ def sample_metadata(client: Session, mirror: Mirror, content: Repomd, patience: 
         return 0.0
     headers = {"Range": "bytes=0-{}".format(SAMPLE_BYTES - 1)}
     try:
-        with client.open(mirror.url + names[0], patience.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
+        with client.open(mirror.url + names[0], timeouts.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
             next(stream.chunks(), b"")
             return stream.first_byte_seconds
     except FetchError as error:

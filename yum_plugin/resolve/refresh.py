@@ -33,7 +33,7 @@ class Refreshed(NamedTuple):
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: ResolveOptions = ResolveOptions(),
-            clock: Clock = Clock(), reach: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> List[Refreshed]:
+            clock: Clock = Clock(), gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> List[Refreshed]:
     """Bring metalink and memory of each repository up to date.
 
     Two callers at once: the second waits, within ``settings.deadline``, then works from what the first wrote.
@@ -44,7 +44,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         state: where to read and write.
         options: for the resolver.
         clock: the time.
-        reach: who touches the network; this process if left out.
+        gateway: who touches the network; this process if left out.
         make_tasks: for the resolver.
 
     Returns:
@@ -57,7 +57,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             return [Refreshed(repository, error=busy) for repository in repositories]
         done = {} if options != ResolveOptions() else _reuse(repositories, state, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
-        for answer in Resolver(settings, state, options, clock, reach, make_tasks).run(todo) if todo else []:
+        for answer in Resolver(settings, state, options, clock, gateway, make_tasks).run(todo) if todo else []:
             done[answer.repository.id] = _write(answer, state, options, clock.wall())
             state.observe(answer.repository.id, observations_of(answer, clock.wall()))
     return [done[repository.id] for repository in repositories]

@@ -81,19 +81,19 @@ class Resolver:
         state: what the host remembers; only read.
         options: see Options.
         clock: the time.
-        reach: who touches the network; this process if left out.
+        gateway: who touches the network; this process if left out.
         make_tasks: makes the pool that asks, from what opens sessions.
     """
 
     def __init__(self, settings: Settings, state: State, options: ResolveOptions = ResolveOptions(), clock: Clock = Clock(),
-                 reach: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> None:
+                 gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> None:
         self._settings = settings
         self._state = state
         self._options = options
         self._clock = clock
-        self._reach = reach or here()
-        self._tasks = make_tasks(self._reach.open)
-        self._patience = Timeouts(settings.connect_timeout, settings.read_timeout)
+        self._gateway = gateway or here()
+        self._tasks = make_tasks(self._gateway.open)
+        self._timeouts = Timeouts(settings.connect_timeout, settings.read_timeout)
 
     def run(self, repositories: Sequence[Repository]) -> List[Answer]:
         """Find the proven mirrors of each repository.
@@ -141,10 +141,10 @@ class Resolver:
 
     def _ask_list(self, job: _Job, form: str) -> None:
         """Ask the redirector for one form of the list."""
-        roots, patience = redirector_roots(job.repository, self._settings.redirectors), self._patience
-        ask_list, path = self._reach.ask_list, job.repository.path + REPOMD
+        roots, timeouts = redirector_roots(job.repository, self._settings.redirectors), self._timeouts
+        ask_list, path = self._gateway.ask_list, job.repository.path + REPOMD
         job.forms_asked.add(form)
-        self._start(job, form, lambda client: ask_list(client, form, roots, path, patience))
+        self._start(job, form, lambda client: ask_list(client, form, roots, path, timeouts))
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
@@ -214,14 +214,14 @@ class Resolver:
         return ListRules(settings.redirectors, settings.fallbacks, settings.prefer, settings.deny, settings.require_https)
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
-        prover, patience, network, explain = job.prover, self._patience, job.repository.network, self._reach.explain
+        prover, timeouts, network, explain = job.prover, self._timeouts, job.repository.network, self._gateway.explain
         known = _known(job.findings)
 
         def task(client: Session) -> Probe:
             try:
-                return ask_mirror(client, mirror, prover, patience, known)
+                return ask_mirror(client, mirror, prover, timeouts, known)
             except FetchError as error:
-                raise explain(client, error, mirror.url, network, patience.connect_seconds)
+                raise explain(client, error, mirror.url, network, timeouts.connect_seconds)
 
         self._start(job, mirror, task)
 

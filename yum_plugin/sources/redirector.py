@@ -47,14 +47,14 @@ def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tupl
     return ()
 
 
-def ask_list_page(client: Session, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
+def ask_list_page(client: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
     """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
 
     Args:
         client: to talk through.
         roots: from ``redirector_roots``.
         path: of the file that the mirrors must have.
-        patience: time-outs.
+        timeouts: time-outs.
 
     Returns:
         The list, base URLs as ``sources`` gives them.
@@ -63,18 +63,18 @@ def ask_list_page(client: Session, roots: Sequence[str], path: str, patience: Ti
         FetchError: no root gave a list.
     """
     def once(root: str) -> MirrorList:
-        return parse_list(client.get(root + path + "?mirrorlist", patience.limits(MAX_LIST_BYTES)).body, path)
+        return parse_list(client.get(root + path + "?mirrorlist", timeouts.limits(MAX_LIST_BYTES)).body, path)
 
     return _first(roots, once)
 
 
-def ask_selection(client: Session, roots: Sequence[str], path: str, patience: Timeouts) -> MirrorList:
+def ask_selection(client: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
     """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
 
     Arguments and errors as of ``ask_list_page``.
     """
     def once(root: str) -> MirrorList:
-        answer = client.get(root + path + "?https=1", patience.limits(MAX_LIST_BYTES), {"Accept": "application/json"},
+        answer = client.get(root + path + "?https=1", timeouts.limits(MAX_LIST_BYTES), {"Accept": "application/json"},
                             accept=(200, 301, 302, 303, 307, 308))
         if answer.status != 200:
             return mirrorbits.parse_redirect(answer.headers.get("location", ""), answer.links, path)

@@ -37,7 +37,7 @@ class Host(NamedTuple):
     state: State
     warnings: Tuple[str, ...]
 
-    def reach(self) -> "ContextManager[Gateway]":
+    def gateway(self) -> "ContextManager[Gateway]":
         """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
         from ...privsep.gateway import RESOLVE_CPU_SECONDS
         from ...privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner

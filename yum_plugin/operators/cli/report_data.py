@@ -38,11 +38,11 @@ def asked_report(host: Host, shown: bool) -> MirrorsReport:
         shown: whether progress is shown.
     """
     views = views_of(host)
-    with host.reach() as reach:
-        ask_through(reach, host, views, Display(views, shown, as_table=False))
+    with host.gateway() as gateway:
+        ask_through(gateway, host, views, Display(views, shown, as_table=False))
         now = time.time()
         placed = _placed(views, host, now)
-        ways = _ways(reach, host, placed, shown)
+        ways = _ways(gateway, host, placed, shown)
     _keep(views, host, now)
     repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
     return MirrorsReport(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
@@ -77,7 +77,7 @@ def _keep(views: Sequence[MirrorsView], host: Host, now: float) -> None:
                 host.state.observe(view.repository.id, observations_of(view.answer, now))
 
 
-def _ways(reach: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reachability]:
+def _ways(gateway: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reachability]:
     """Connect to the servers of those that are asked at all."""
     urls = {each.authority: each.root for each in placed if each.finding.state not in ("excluded", "denied")}
     console = Console(sys.stderr)
@@ -88,18 +88,18 @@ def _ways(reach: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> 
             console.write("\r{} of {} servers connected to\x1b[K".format(done, len(urls)))
 
     try:
-        return try_ways(reach, urls, host, on_done)
+        return try_ways(gateway, urls, host, on_done)
     finally:
         if live:
             console.write("\r\x1b[K")
 
 
-def try_ways(reach: Gateway, urls: Mapping[str, str], host: Host,
+def try_ways(gateway: Gateway, urls: Mapping[str, str], host: Host,
              on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Reachability]:
     """Try the ways to some servers, MOST_AT_ONCE side by side.
 
     Args:
-        reach: who touches the network.
+        gateway: who touches the network.
         urls: of the servers, by any key.
         host: its connect_timeout is used, and the network settings of its first repository.
         on_done: called with the number of those that are done.
@@ -108,11 +108,11 @@ def try_ways(reach: Gateway, urls: Mapping[str, str], host: Host,
         How each is reached, by the same key; what could not be found out is not known.
     """
     network, seconds = host.repositories[0].network, host.settings.connect_timeout
-    task_pool, waiting, found = TaskPool(reach.open), list(urls.items()), {key: Reachability() for key in urls}
+    task_pool, waiting, found = TaskPool(gateway.open), list(urls.items()), {key: Reachability() for key in urls}
 
     def start(key: str, url: str) -> None:
         def task(client: Session) -> Reachability:
-            return reach.reachability(client, url, network, seconds)
+            return gateway.reachability(client, url, network, seconds)
 
         task_pool.start(key, task, network, 3 * seconds + 1)
 

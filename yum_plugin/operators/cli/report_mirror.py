@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: no mirror, or several, are meant by the name.
     """
     host = open_host(arguments)
-    with host.reach() as reach:
-        answers = Resolver(host.settings, host.state, reach=reach).run(host.repositories)
-        case = _case(_site(arguments.name, answers, host), answers, host, reach)
+    with host.gateway() as gateway:
+        answers = Resolver(host.settings, host.state, gateway=gateway).run(host.repositories)
+        case = _case(_site(arguments.name, answers, host), answers, host, gateway)
     site, problems = case.site, problems_of(case)
     out = Console(sys.stdout)
     if arguments.json:
@@ -79,23 +79,23 @@ def _known(answer: Answer, host: Host) -> List[Placed]:
             for mirror in mirrors.values()]
 
 
-def _case(site: MirrorSite, answers: Sequence[Answer], host: Host, reach: Gateway) -> Case:
+def _case(site: MirrorSite, answers: Sequence[Answer], host: Host, gateway: Gateway) -> Case:
     repositories = {repository.id: repository for repository in host.repositories}
-    patience = Timeouts(host.settings.connect_timeout, host.settings.read_timeout)
-    looks = tuple(_look(repositories[finding.repository], finding.mirror, patience, reach) for finding in site.findings)
-    certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], patience.connect_seconds, reach)
-    ways = try_ways(reach, {site.url: site.url}, host)[site.url]
+    timeouts = Timeouts(host.settings.connect_timeout, host.settings.read_timeout)
+    looks = tuple(_look(repositories[finding.repository], finding.mirror, timeouts, gateway) for finding in site.findings)
+    certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], timeouts.connect_seconds, gateway)
+    ways = try_ways(gateway, {site.url: site.url}, host)[site.url]
     return Case(site._replace(ways=ways), looks, _newest(site, answers), certificate, error, _kept(site, host),
                 int(time.time()), __version__)
 
 
-def _look(repository: Repository, mirror: Mirror, patience: Timeouts, reach: Gateway) -> Inspection:
+def _look(repository: Repository, mirror: Mirror, timeouts: Timeouts, gateway: Gateway) -> Inspection:
     now = time.time()
     try:
         prover = RepomdProver(load_keys(repository.key_paths, repository.pins), int(now))
     except MirrorsError as error:  # without a key nothing of a mirror can be judged
         raise UsageError("key-file", error.what, where=error.where, hint=error.hint)
-    return look_closely(repository, mirror, prover, patience, reach)
+    return look_closely(repository, mirror, prover, timeouts, gateway)
 
 
 def _newest(site: MirrorSite, answers: Sequence[Answer]) -> Dict[str, Newest]:

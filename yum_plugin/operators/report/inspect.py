@@ -49,7 +49,7 @@ class Inspection(NamedTuple):
     error: Optional[MirrorsError] = None  # the first thing that is wrong
 
 
-def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, patience: Timeouts, reach: Gateway,
+def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, gateway: Gateway,
                  wall: Callable[[], float] = time.time) -> Inspection:
     """Look at one repository on one mirror.
 
@@ -57,27 +57,27 @@ def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, p
         repository: for its network settings.
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
-        patience: time-outs.
-        reach: who touches the network.
+        timeouts: time-outs.
+        gateway: who touches the network.
         wall: the time.
 
     Raises:
         UsageError: the repository's TLS settings cannot be used; sandbox.
     """
     network = repository.network
-    with reach.open(network, 4 * (patience.connect_seconds + patience.read_seconds), ()) as client:
-        repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, patience, wall)
+    with gateway.open(network, 4 * (timeouts.connect_seconds + timeouts.read_seconds), ()) as client:
+        repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, timeouts, wall)
         signature, signed = FileInspection(mirror.url + REPOMD + ".asc", wall()), b""
         if repomd.status is not None:  # a server that did not answer is not waited for again
-            signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, patience, wall)
+            signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, timeouts, wall)
         look = Inspection(repository.id, mirror, repomd, signature)
         try:
             _refuse_incomplete(look)
             proven = prover.prove(content, signed)
             look = look._replace(snapshot=proven.snapshot)
-            sample_metadata(client, mirror, proven.content, patience)
+            sample_metadata(client, mirror, proven.content, timeouts)
         except FetchError as error:
-            return look._replace(error=reach.explain(client, error, mirror.url, network, patience.connect_seconds))
+            return look._replace(error=gateway.explain(client, error, mirror.url, network, timeouts.connect_seconds))
         except TrustError as error:
             return look._replace(error=error)
     return look
@@ -93,11 +93,11 @@ def _refuse_incomplete(look: Inspection) -> None:
         raise look.signature.error
 
 
-def _look_at_file(client: Session, url: str, max_bytes: int, patience: Timeouts,
+def _look_at_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
                   wall: Callable[[], float]) -> Tuple[FileInspection, bytes]:
     look, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
     try:
-        with client.open(url, patience.limits(max_bytes), accept=ANY_STATUS) as stream:
+        with client.open(url, timeouts.limits(max_bytes), accept=ANY_STATUS) as stream:
             look = look._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
                                  first_byte_seconds=stream.first_byte_seconds)
             for chunk in stream.chunks():
@@ -116,14 +116,14 @@ def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
 
 
 def certificate_of(url: str, repository: Repository, timeout_seconds: float,
-                   reach: Gateway) -> Tuple[Optional[ServedCertificate], Optional[FetchError]]:
+                   gateway: Gateway) -> Tuple[Optional[ServedCertificate], Optional[FetchError]]:
     """Look at the certificate of an https server.
 
     Args:
         url: of the server.
         repository: for ip_resolve; behind a proxy no certificate is seen.
         timeout_seconds: for connecting, and for each step of the handshake.
-        reach: who touches the network.
+        gateway: who touches the network.
 
     Returns:
         The certificate or the reason why there is none; neither for http and behind a proxy.
@@ -132,7 +132,7 @@ def certificate_of(url: str, repository: Repository, timeout_seconds: float,
     if not url.startswith("https:") or proxies_for(network, url):
         return None, None
     try:
-        with reach.open(network, 4 * timeout_seconds, ()) as client:
-            return reach.certificate(client, url, network, timeout_seconds), None
+        with gateway.open(network, 4 * timeout_seconds, ()) as client:
+            return gateway.certificate(client, url, network, timeout_seconds), None
     except FetchError as error:
         return None, error
