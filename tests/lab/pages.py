@@ -225,12 +225,13 @@ _EXCLUDED_ROW = """
         """  # noqa: E501
 
 
-def list_page(selection: Selection, client: str) -> bytes:
-    """Return what ``?mirrorlist`` gets."""
+def list_page(selection: Selection, client: str, shares: Sequence[int] = ()) -> bytes:
+    """Return what ``?mirrorlist`` gets; ``shares``: in percent, a number a mirror; left out: equal ones."""
     info = selection.file
-    share = 0 if selection.fallback or not selection.selected else 100 // selection.selected
-    rows = [_row(rank, mirror, info.path, share) for rank, mirror in enumerate(selection.mirrors, 1)]
-    rows = rows[: selection.selected] + [_grey(row, share) for row in rows[selection.selected :]]
+    if not shares:
+        selected = 0 if selection.fallback else selection.selected
+        shares = [100 // selected if rank < selected else 0 for rank in range(len(selection.mirrors))]
+    rows = [_row(rank, mirror, info.path, share) for rank, (mirror, share) in enumerate(zip(selection.mirrors, shares), 1)]
     excluded = "".join(_EXCLUDED_ROW.format(**_cells(mirror)) for mirror in selection.excluded)
     warning = '<p style="color:red">Warning: file not served by any mirror, fallbacks to the rescue.</p>'
     content = _FILE.format(
@@ -245,9 +246,9 @@ def list_page(selection: Selection, client: str) -> bytes:
         rows="".join(rows),
         excluded=_EXCLUDED.format(rows=excluded) if excluded else "",
     )
-    shares = "".join("{{ label: '{}', data:  {} }},".format(mirror.name, share) for mirror in selection.mirrors)
+    pie = "".join("{{ label: '{}', data:  {} }},".format(mirror.name, share) for mirror, share in zip(selection.mirrors, shares))
     title = "Mirrorlist " + html.escape(info.path)
-    page = _PAGE.format(title=title, scripts=_PIE.format(shares=shares), headline=html.escape(info.path), content=content)
+    page = _PAGE.format(title=title, scripts=_PIE.format(shares=pie), headline=html.escape(info.path), content=content)
     return page.encode("utf-8")
 
 
@@ -265,11 +266,6 @@ def _row(rank: int, mirror: Listed, path: str, share: int) -> str:
 
 
 _GREY = ' style="color: grey;"'
-
-
-def _grey(row: str, share: int) -> str:
-    """Turn a row into that of a mirror outside the weighted selection."""
-    return row.replace("<tr>", "<tr{}>".format(_GREY), 1).replace(">{}%</td>".format(share), ">n/a</td>")
 
 
 def _human(size: float) -> str:
