@@ -10,6 +10,7 @@ from bench.measure import Figure, Goal, Measure, Quantity, differences, figure, 
 from bench.report import as_json, as_markdown, number
 from bench.stage import MeasureError
 from tests.lab.tools import missing
+from tests.support.faults_table import METADATA_FAULTS as TESTED
 
 QUANTITIES = [quantity for measure in bench.MEASURES for quantity in measure.quantities]
 SPEED = Quantity("test.seconds", "s", "some speed", Goal(0.4))
@@ -60,8 +61,7 @@ def test_every_quantity_has_a_goal_or_a_reason_for_none():
 
 
 def test_every_fault_of_the_metadata_is_measured():
-    from tests.test_dnf import METADATA_FAULTS as tested
-    assert set(METADATA_FAULTS) == set(tested) - {"rolled-back"}  # which is "stale" on a host that knows better
+    assert set(METADATA_FAULTS) == set(TESTED) - {"rolled-back"}  # which is "stale" on a host that knows better
 
 
 def test_the_results_hold_each_figure_and_nothing_that_names_the_machine():

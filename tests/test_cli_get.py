@@ -8,11 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.lab.faults import faults_named, spoil_armor
+from tests.lab.faults import faults_named, served, spoil_armor
 from tests.lab.keys import OTHER
-from tests.lab.mirror import NOT_FOUND, Fault
 from tests.lab.repositories import ISO_BYTES, ISO_PATH, REPO_FILE_PATH
-from tests.lab.wire import document
 from tests.support.command import ROOT, UPDATES, Admin
 from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
@@ -53,12 +51,6 @@ def admin(lab, tmp_path, capsys):
 def of_tree(admin, path, state="new"):
     with open(os.path.join(admin.lab.trees.path(state), path), "rb") as stream:
         return hashlib.sha256(stream.read()).hexdigest()
-
-
-def served(path_end, content):
-    """The fault of a mirror that serves something else for some paths."""
-    answer = NOT_FOUND if content is None else document(content, "text/plain")
-    return (Fault("served", "", lambda mirror, request: answer if request.path.endswith(path_end) else None),)
 
 
 # Paths.

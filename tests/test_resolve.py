@@ -5,16 +5,15 @@ import time
 
 import pytest
 
+from tests.lab.wire import SILENCE, document
+from tests.support.faults_table import METADATA_FAULTS, TRUST_FAULTS
+from tests.support.world import NOW, lab_repository, lab_settings
 from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.resolve import probe, resolver, selection
 from yum_plugin.resolve.refresh import is_refusal, refresh
 from yum_plugin.resolve.resolver import ResolveOptions, Resolver
 from yum_plugin.state.store import Memory, State
-
-from .lab.wire import SILENCE, document
-from .support.world import NOW, lab_repository, lab_settings
-from .test_dnf import METADATA_FAULTS, TRUST_FAULTS
 
 WAITED_FOR = {"blackhole": "timed-out", "mute": "timed-out", "drip-500": "timed-out", "drip-1k": "timed-out", "endless-headers": "bad-answer"}
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.lab.accesslog import AccessLog  # noqa: F401  (what lab.log is)
-from tests.lab.faults import faults_named
+from tests.lab.faults import faults_named, served
 from tests.support.command import ROOT
 from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.support.terminal import Terminal
@@ -112,8 +112,6 @@ def test_an_older_web_server_is_a_rollback(site):
 
 
 def test_a_list_may_name_an_image_that_the_server_does_not_have(site):
-    from tests.test_cli_get import served
-
     site.mirror.faults = served(".iso", None)
     assert site.outcomes(site.fetch("isos/8.3")) == {"isos/8.3": "switched"} and not os.path.exists(os.path.join(site.dest, ISO))
 

@@ -257,3 +257,9 @@ def faults_named(names: str) -> Tuple[Fault, ...]:
     if unknown:
         raise ValueError("unknown fault {}; known: {}".format(", ".join(unknown), ", ".join(FAULTS)))
     return tuple(FAULTS[name] for name in wanted)
+
+
+def served(path_end: str, content: Optional[bytes]) -> Tuple[Fault, ...]:
+    """The fault of a mirror that answers with this content where a path ends so; with 404 if it is None."""
+    answer = NOT_FOUND if content is None else document(content, "text/plain")
+    return (Fault("served", "", lambda mirror, request: answer if request.path.endswith(path_end) else None),)
