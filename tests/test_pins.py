@@ -13,7 +13,7 @@ from tests.lab.plugin import state_path
 from tests.lab.pool import PoolHost
 from tests.lab.repositories import repository_path
 from tests.support.world import NOW
-from tests.test_yum import PYTHONS, YumHost
+from tests.support.yum_host import PYTHONS, YumHost
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Snapshot
