@@ -3,9 +3,9 @@ import os
 
 import pytest
 
+from tests.lab.rsyncd import RsyncDaemon, free_port
 from tests.support.auditing import found, subject_of, words
 from tests.support.rawserver import RawServer, never_speaks
-from tests.support.rsyncd import RsyncDaemon, free_port
 from yum_plugin.operators.audit.rsyncd import check_rsync, judge_refusal, judge_top
 from yum_plugin.operators.rsync import RsyncEntry, rsync_error
 

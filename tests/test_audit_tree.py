@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.mirror import NOT_FOUND, Fault
+from tests.lab.rsyncd import RsyncDaemon
 from tests.lab.wire import document
 from tests.support.auditing import found, subject_of, verdicts, words
 from tests.support.nginx import Nginx, site
-from tests.support.rsyncd import RsyncDaemon
 from yum_plugin.errors import FetchError
 from yum_plugin.operators.audit import images, listings, repositories, tree
 from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, IndexEntry, parse_index

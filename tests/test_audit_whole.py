@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.lab.rsyncd import RsyncDaemon
 from tests.support.nginx import Nginx, site
-from tests.support.rsyncd import RsyncDaemon
 from yum_plugin.cli.main import main
 from yum_plugin.operators.cli import audit
 

@@ -118,6 +118,23 @@ def test_plugins_import_the_standard_library_and_their_manager_only(path):
     assert {imported for imported in imports_of(path) if imported.startswith("yum_plugin")} <= {"yum_plugin.plugins.bridge"}
 
 
+TEST_CODE = sorted((REPOSITORY_ROOT / "tests").rglob("*.py"))
+
+
+def test_no_test_file_is_imported_and_only_test_files_hold_tests():
+    """What two test files need is in tests/support/, so that a change of one changes no other."""
+    for path in TEST_CODE:
+        nodes = list(ast.walk(tree_of(path)))
+        sources = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        names = [alias.name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
+        assert [module for module in sources + names if re.search(r"(^|\.)test_", module)] == [], path
+        if not path.name.startswith("test_"):
+            functions = [node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+            assert [function for function in functions if function.lower().startswith("test")] == [], path
+    helpers = {path.name for path in TEST_CODE if path.parent.name == "tests" and not path.name.startswith("test_")}
+    assert helpers <= {"__init__.py", "conftest.py", "rsyncd.py", "simulator.py"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_python_3_6_can_read_it(path):
     text = path.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.rsyncd import RsyncDaemon, free_port
+from tests.lab.rsyncd import RsyncDaemon, free_port
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.operators.rsync import (
     RsyncAddress,

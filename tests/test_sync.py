@@ -12,8 +12,8 @@ import time
 import pytest
 
 from tests.lab.keys import OTHER
+from tests.lab.rsyncd import free_port
 from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
-from tests.support.rsyncd import free_port
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.operators.rsync import RsyncAddress
 from yum_plugin.operators.sync import exchange, staging

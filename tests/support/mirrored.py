@@ -6,7 +6,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from tests.lab.lab import Lab
-from tests.support.rsyncd import RsyncDaemon
+from tests.lab.rsyncd import RsyncDaemon
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.operators.rsync import FILE, FOLDER, RsyncEntry, RsyncLimits, parse_address
 from yum_plugin.operators.sync.destination import open_destination
