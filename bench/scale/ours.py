@@ -3,12 +3,13 @@
 Left out: the engine's deadline, the command line, proxies. A host asks the redirector for its list page; mirrors
 straight. Packages come from the first three mirrors of the metalink at once (net/download.py: OVERALL, PER_MIRROR).
 """
-import heapq
 from random import Random
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from tests.support.virtual_time import VirtualClock, VirtualTasks
 from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
 from yum_plugin.net.download import OVERALL
+from yum_plugin.net.fanout import TaskResult, run_until
 from yum_plugin.resolve.candidates import Candidates, ListRules, candidates
 from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, Need, needed
 from yum_plugin.resolve.selection import Poll, PollRules, drawn_by_weight, order_proven
@@ -25,7 +26,7 @@ from .world import BROKEN_TLS, PLACES, World
 
 REFRESH_AFTER_SECONDS = 900.0
 PROBE_MIRRORS, ENOUGH = 6, 3
-DEADLINE_SECONDS, TICK_SECONDS = 8.0, 1e-6
+DEADLINE_SECONDS = 8.0
 LIST_RULES = ListRules(("mirrors.test",), ("https://origin.test/",), (), (), True)
 BASE = Repository("xcp-ng-base", (), "base/", (), ())
 UPDATES = Repository("xcp-ng-updates", (), "updates/", (), ())
@@ -137,23 +138,26 @@ class Network:
         return Asked(answers, tuple(best), choice.snapshot)
 
 
-def _play(poll: Poll, ask: Any) -> List[Tuple[Mirror, Answer, bool]]:
-    """Ask mirrors as resolve.py does, on a clock of its own; return each with its answer, and whether that came in time."""
-    now, asked, came = 0.0, [], set()  # type: float, List[Tuple[Mirror, Answer]], Any
-    arrivals: List[Tuple[float, int]] = []
-    while now < DEADLINE_SECONDS:
+def _play(poll: Poll, ask: Callable[[Mirror], Answer]) -> List[Tuple[Mirror, Answer, bool]]:
+    """Ask mirrors as the resolver does, on a clock of its own; return each with its answer, and whether that came in time."""
+    clock = VirtualClock()
+    tasks = VirtualTasks(clock)
+    asked: List[Tuple[Mirror, Answer]] = []
+    came: Set[int] = set()
+
+    def advance(now: float) -> Optional[float]:
         for mirror in poll.to_ask(now):
-            asked.append((mirror, ask(mirror)))
-            heapq.heappush(arrivals, (now + asked[-1][1].seconds, len(asked) - 1))
-        if poll.done(now):
-            break
-        due = now + max(TICK_SECONDS, poll.next_look(now))
-        if not arrivals or arrivals[0][0] > due:
-            now = due
-            continue
-        now, index = heapq.heappop(arrivals)
-        poll.answered(asked[index][0], asked[index][1].snapshot, asked[index][1].seconds, now)
-        came.add(index)
+            answer = ask(mirror)
+            tasks.deliver(TaskResult(len(asked), answer), answer.seconds)
+            asked.append((mirror, answer))
+        return None if poll.done(now) else poll.next_look(now)
+
+    def take(result: TaskResult) -> None:
+        mirror, answer = asked[result.key]
+        poll.answered(mirror, answer.snapshot, answer.seconds, clock.now)
+        came.add(result.key)
+
+    run_until(clock.now + DEADLINE_SECONDS, tasks, lambda: clock.now, advance, take)
     return [(mirror, answer, index in came) for index, (mirror, answer) in enumerate(asked)]
 
 
