@@ -16,8 +16,8 @@ from ..host.repofiles import host_variables, main_options, read_repositories
 from ..host.settings import Settings
 from ..model import Mirror, Network, Repository
 from ..net.download import Rules
-from ..packages.get_files import MAX_BYTES, FetchSite, Got, get_paths
-from ..packages.get_packages import Shelf, get_packages
+from ..packages.get_files import MAX_BYTES, FetchedFile, FetchSite, get_paths
+from ..packages.get_packages import ResolvedRepository, get_packages
 from ..packages.verify import rules_of, sources_of
 from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
@@ -33,7 +33,7 @@ from .common.progress import Progress, size_words
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("wishes", nargs="+", metavar="PATH|NAME", help="a path on the mirrors, e.g. isos/8.3/xcp-ng-8.3.0.iso; "
+    parser.add_argument("names", nargs="+", metavar="PATH|NAME", help="a path on the mirrors, e.g. isos/8.3/xcp-ng-8.3.0.iso; "
                         "with --repo a package of that repository: NAME, NAME-VERSION, NAME-VERSION-RELEASE, also with .ARCH")
     parser.add_argument("--output", default=".", metavar="DIR", help="folder that the files go to (default: this one)")
     parser.add_argument("--arch", action="append", default=[], metavar="ARCH",
@@ -46,22 +46,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Fetch and return the exit code."""
     progress = Progress(not arguments.quiet)
 
-    def told(wish: str, received: int, total: Any, mirror: str) -> None:
-        progress.update(wish, received, total or 0, authority_of(mirror))
+    def on_progress(name: str, received: int, total: Any, mirror: str) -> None:
+        progress.update(name, received, total or 0, authority_of(mirror))
 
     _make_folder(arguments.output)
     try:
-        found = (_packages if arguments.repo else _paths)(arguments, told)
+        found = (_packages if arguments.repo else _paths)(arguments, on_progress)
     finally:
         progress.clear()
     out = Console(sys.stdout)
     if arguments.json:
-        out.line(json.dumps({"schema": SCHEMA, "command": "get", "files": [_values(got) for got in found]}, indent=1))
+        out.line(json.dumps({"schema": SCHEMA, "command": "get", "files": [_values(result) for result in found]}, indent=1))
     else:
-        for got in found:
-            if got.error or not arguments.quiet:
-                out.line(_line(got, out.colour))
-    return exit_code(got.error for got in found)
+        for result in found:
+            if result.error or not arguments.quiet:
+                out.line(_line(result, out.colour))
+    return exit_code(result.error for result in found)
 
 
 def _make_folder(path: str) -> None:
@@ -71,7 +71,7 @@ def _make_folder(path: str) -> None:
         raise UsageError("usage", "the folder cannot be made: {}".format(error.strerror), where=path) from error
 
 
-def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
+def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]:
     """Fetch paths: .repo files are not needed, but tell how the network is reached and which mirrors are remembered."""
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config or "", root)
@@ -81,7 +81,7 @@ def _paths(arguments: argparse.Namespace, told: Any) -> List[Got]:
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
     keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints, key_paths)
     site = FetchSite(settings, keys, int(time.time()), network, known)
-    return get_paths(arguments.wishes, arguments.output, site, _rules(settings), told)
+    return get_paths(arguments.names, arguments.output, site, _rules(settings), on_progress)
 
 
 def _on_mirrors(arguments: argparse.Namespace, settings: Settings, root: str) -> List[Repository]:
@@ -106,44 +106,45 @@ def _rules(settings: Settings) -> Rules:
     return rules_of(settings)._replace(max_bytes=MAX_BYTES, keep_parts=True)
 
 
-def _packages(arguments: argparse.Namespace, told: Any) -> List[Got]:
+def _packages(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]:
     host, now = open_host(arguments), int(time.time())
     pins = pins_of(arguments) or host.settings.fingerprints
     repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, pins=pins) for each in host.repositories]
-    shelves = []
+    resolved = []
     for answer in Resolver(host.settings, host.state).run(repositories):
         if answer.resolution is None:
             raise answer.error or FetchError("unreachable", "no mirror is known", where=answer.repository.id)
         sources = sources_of(answer.repository, answer.memory, host.settings, now)
-        shelves.append(Shelf(answer.resolution, sources))
+        resolved.append(ResolvedRepository(answer.resolution, sources))
     keys = [key for repository in repositories for key in keys_of(arguments, pins, repository.key_paths)]
     site = FetchSite(host.settings, keys, now)
     arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
-    return get_packages(arguments.wishes, arches, shelves, arguments.output, site, _rules(host.settings), told)
+    return get_packages(arguments.names, arches, resolved, arguments.output, site, _rules(host.settings), on_progress)
 
 
-def _line(got: Got, colour: bool) -> str:
-    start = word(got.error, colour)
-    if got.error is not None:
-        tried = ", ".join("{}: {}".format(authority_of(attempt.mirror), attempt.reference) for attempt in got.attempts)
-        line = "{}  {}  {}".format(start, printable(got.wish), printable(str(got.error)))
+def _line(result: FetchedFile, colour: bool) -> str:
+    start = word(result.error, colour)
+    if result.error is not None:
+        tried = ", ".join("{}: {}".format(authority_of(attempt.mirror), attempt.reference) for attempt in result.attempts)
+        line = "{}  {}  {}".format(start, printable(result.name), printable(str(result.error)))
         return "{}; tried {}".format(line, printable(tried)) if tried else line
-    signed = signed_words(got.signed_at, got.fingerprint)
-    return "{}  {}  {}, {}, {}".format(start, printable(got.target), printable(got.detail), _origin(got), signed)
+    signed = signed_words(result.signed_at, result.fingerprint)
+    return "{}  {}  {}, {}, {}".format(start, printable(result.target), printable(result.detail), _origin(result), signed)
 
 
-def _origin(got: Got) -> str:
-    if not got.attempts:
+def _origin(result: FetchedFile) -> str:
+    if not result.attempts:
         return "was there already"
-    received = sum(attempt.bytes for attempt in got.attempts)
-    return "{} from {}".format(size_words(received), printable(authority_of(got.attempts[-1].mirror)))
+    received = sum(attempt.bytes for attempt in result.attempts)
+    return "{} from {}".format(size_words(received), printable(authority_of(result.attempts[-1].mirror)))
 
 
-def _values(got: Got) -> Dict[str, Any]:
+def _values(result: FetchedFile) -> Dict[str, Any]:
     return {
-        "wish": got.wish, "file": got.target or None, "ok": got.error is None, "error": describe_error(got.error),
-        "reference": got.error.reference if got.error else "", "detail": got.detail, "fingerprint": got.fingerprint or None,
-        "signed_at": None if got.signed_at is None else utc(got.signed_at),
+        "wish": result.name, "file": result.target or None, "ok": result.error is None, "error": describe_error(result.error),
+        "reference": result.error.reference if result.error else "", "detail": result.detail,
+        "fingerprint": result.fingerprint or None,
+        "signed_at": None if result.signed_at is None else utc(result.signed_at),
         "attempts": [{"mirror": attempt.mirror, "reference": attempt.reference, "what": attempt.what, "bytes": attempt.bytes}
-                     for attempt in got.attempts],
+                     for attempt in result.attempts],
     }

@@ -12,9 +12,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, MirrorsError, UsageError
 from ..host.rpmdb import installed_packages
 from ..model import Snapshot
-from ..packages.get_packages import Shelf, read_packages
+from ..packages.get_packages import ResolvedRepository, read_packages
 from ..packages.verify import rules_of, sources_of
-from ..pool.freeze import Taking, packages_of
+from ..pool.freeze import SnapshotPinner, packages_of
 from ..pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from ..privsep.gateway import Gateway
 from ..resolve.outcome import Answer
@@ -102,7 +102,7 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOu
     offered: List[PrimaryPackage] = []
     with host.gateway() as gateway:
         answers = Resolver(host.settings, host.state, gateway=gateway).run(host.repositories)
-        failures = Taking(host.settings, host.state, now, gateway).take(answers, token) if token is not None else []
+        failures = SnapshotPinner(host.settings, host.state, now, gateway).pin(answers, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]
         for answer in answers:
             look = PrecheckTarget(answer)
@@ -133,7 +133,7 @@ def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> Li
     if look.held is not None:
         return packages_of(look.held)
     sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(Shelf(answer.resolution, sources, gateway.open), rules_of(host.settings))
+    return read_packages(ResolvedRepository(answer.resolution, sources, gateway.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:

@@ -1,10 +1,10 @@
-"""Files from the mirrors, for people: found, proven, and only then given their names.
+"""Files fetched from the mirrors for an admin: proven before they get their names.
 
 For a path on the mirrors, such as ``isos/8.3/xcp-ng-8.3.0.iso``:
-    1. The redirector lists the mirrors that have it; without it those that are remembered do, and the origin.
+    1. The redirector lists the mirrors that have it; if it does not answer, the remembered mirrors and the origin are asked.
     2. Several of them are asked at once for SHA256SUMS and its signature in the path's folder. Of the lists that a pinned
-       key has signed the newest counts: an old one would let an old file pass.
-    3. The file is fetched by its SHA-256 in that list, from any mirror, and the list is put beside it.
+       key has signed, the newest is used: an old one would accept an old file.
+    3. The file is fetched from any mirror, checked against its SHA-256 in that list, and the list is written beside it.
 """
 import os
 import random
@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
-from ..net.download import Events, Fetched, Rules, download
+from ..net.download import Events, Rules, download
 from ..net.fanout import TaskPool, explain_tls
 from ..net.fetch import OpenSession, Session
 from ..net.transfer import Attempt, Item, Source
@@ -31,42 +31,41 @@ from ..util.urls import safe_path
 
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_SUFFIX = ".asc"
-MAX_BYTES = 64 * 1024 * 1024 * 1024  # of a file whose size nobody signed
-HEDGE_SECONDS = 1.0  # for a newer list of checksums, once there is a good one
+MAX_BYTES = 64 * 1024 * 1024 * 1024  # of a file whose size no signed metadata gives
+HEDGE_SECONDS = 1.0  # how long a newer list of checksums is awaited after the first good one
 READ_BYTES = 1024 * 1024
 
-
-Told = Callable[[str, int, Optional[int], str], None]  # progress: the wish, bytes so far, bytes in all, mirror
+OnProgress = Callable[[str, int, Optional[int], str], None]  # name of the request, bytes so far, bytes in all, mirror
 
 
 class FetchSite(NamedTuple):
-    """What is needed to reach and to believe the mirrors."""
+    """What is needed to ask the mirrors and to verify what they send."""
 
     settings: Settings
     keys: Sequence[PublicKey]
     now: int  # seconds since 1970
     network: Network = Network()
-    known: Tuple[Mirror, ...] = ()  # remembered; each url is the root of all paths
+    known: Tuple[Mirror, ...] = ()  # remembered ones; each url is the root of all paths
 
 
-class Got(NamedTuple):
-    """What became of one wish."""
+class FetchedFile(NamedTuple):
+    """The result of one request."""
 
-    wish: str  # as it was asked for
+    name: str  # of the request
     target: str = ""  # path of the file on this disk
-    error: Optional[MirrorsError] = None  # None: it lies there, proven
-    detail: str = ""  # what it is, in words
+    error: Optional[MirrorsError] = None  # None: the file is at its target, proven
+    detail: str = ""  # a description for people
     fingerprint: str = ""
     signed_at: Optional[int] = None  # seconds since 1970
     attempts: Tuple[Attempt, ...] = ()  # empty: it was there already
 
 
-class Wish(NamedTuple):
-    """A file to fetch, and how its proof is worded."""
+class FileRequest(NamedTuple):
+    """A file to fetch, and how its result is described."""
 
-    wish: str
+    name: str  # what the caller asked for: a path or a package
     item: Item
-    believed: Callable[[Any], Got]  # from the checker's verdict, without target and attempts
+    describe: Callable[[Any], FetchedFile]  # makes the result from the checker's verdict, without target and attempts
 
 
 class _FetchedSums(NamedTuple):
@@ -78,82 +77,79 @@ class _FetchedSums(NamedTuple):
     verdict: Verdict
 
 
-def fetch_wishes(wishes: Sequence[Wish], sources: Sequence[Source], network: Network, rules: Rules,
-                 told: Told, hosts: Tuple[str, ...] = (), open_session: Optional[OpenSession] = None) -> List[Got]:
-    """Bring each wished file to its target, proven; one that lies there already and is good stays as it is.
+def fetch_files(requests: Sequence[FileRequest], sources: Sequence[Source], network: Network, rules: Rules,
+                on_progress: OnProgress = lambda name, received, total, mirror: None, hosts: Tuple[str, ...] = (),
+                open_session: Optional[OpenSession] = None) -> List[FetchedFile]:
+    """Fetch and prove each file that is not already at its target and good.
 
     Args:
-        wishes: each with a target of its own.
+        requests: each with a target of its own.
         sources: best first.
         network: how they are reached.
-        rules: bounds.
-        told: progress.
+        rules: limits of each download.
+        on_progress: called while a file arrives.
         hosts: see ``fetch.Client``.
         open_session: see ``download``.
 
     Returns:
-        One result a wish, in the same order.
+        One result for each request, in the same order.
 
     Raises:
         UsageError: the disk or the TLS settings cannot be used.
     """
-    done = {number: got for number, got in enumerate(map(_already, wishes)) if got is not None}
-    todo = [number for number in range(len(wishes)) if number not in done]
-    events = Events(progress=lambda place, received, total, mirror: told(wishes[todo[place]].wish, received, total, mirror))
-    items = [wishes[number].item for number in todo]
+    done = {number: result for number, result in enumerate(map(_find_existing, requests)) if result is not None}
+    todo = [number for number in range(len(requests)) if number not in done]
+    events = Events(
+        progress=lambda place, received, total, mirror: on_progress(requests[todo[place]].name, received, total, mirror))
+    items = [requests[number].item for number in todo]
     for fetched in download(items, sources, network, rules, events, hosts, open_session) if items else []:
-        number = todo[fetched.number]
-        done[number] = _got(wishes[number], fetched)
-    return [done[number] for number in range(len(wishes))]
+        request = requests[todo[fetched.number]]
+        result = FetchedFile(request.name, error=fetched.error) if fetched.error else request.describe(fetched.verdict)
+        done[todo[fetched.number]] = result._replace(target=request.item.target, attempts=fetched.attempts)
+    return [done[number] for number in range(len(requests))]
 
 
-def _already(wish: Wish) -> Optional[Got]:
-    """Return the result for a target that is there and good; None for any other."""
-    checker = wish.item.make_checker()
+def _find_existing(request: FileRequest) -> Optional[FetchedFile]:
+    """Return the result for a target that exists and is good; None for any other."""
+    checker = request.item.make_checker()
     try:
-        if not os.path.isfile(wish.item.target):
+        if not os.path.isfile(request.item.target):
             return None
-        with open(wish.item.target, "rb", buffering=0) as stream:
+        with open(request.item.target, "rb", buffering=0) as stream:
             for chunk in iter(lambda: stream.read(READ_BYTES), b""):
                 checker.update(chunk)
         verdict = checker.finish()
     except (OSError, TrustError):
-        return None  # it is fetched, and replaced when that has succeeded
-    return wish.believed(verdict)._replace(target=wish.item.target)
+        return None  # the file is fetched, and replaced only when that has succeeded
+    return request.describe(verdict)._replace(target=request.item.target)
 
 
-def _got(wish: Wish, fetched: Fetched) -> Got:
-    if fetched.error is None:
-        return wish.believed(fetched.verdict)._replace(target=wish.item.target, attempts=fetched.attempts)
-    return Got(wish.wish, wish.item.target, fetched.error, attempts=fetched.attempts)
-
-
-def get_paths(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules, told: Told) -> List[Got]:
+def get_paths(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules, on_progress: OnProgress) -> List[FetchedFile]:
     """Fetch files by their paths on the mirrors.
 
     Args:
         paths: below the mirrors' root.
-        folder: where they go.
-        site: see there.
-        rules: bounds of each download.
-        told: progress.
+        folder: that the files are written to.
+        site: see FetchSite.
+        rules: limits of each download.
+        on_progress: called while a file arrives.
 
     Returns:
-        One result a path, in the same order.
+        One result for each path, in the same order.
 
     Raises:
-        UsageError: a path cannot be one, two of them would get one name, or the disk cannot be used.
+        UsageError: a path is not valid, two of them end in one name, or the disk cannot be used.
     """
     cleaned = [_clean(path) for path in paths]
     names = [os.path.basename(path) for path in cleaned]
     for name in names:
         if names.count(name) > 1:
             raise UsageError("usage", "two paths end in one name", where=name, hint="use two calls, each with its own --output")
-    results: Dict[str, Got] = {}
+    results: Dict[str, FetchedFile] = {}
     for place in dict.fromkeys(os.path.dirname(path) for path in cleaned):
         inside = [path for path in cleaned if os.path.dirname(path) == place]
-        for got in _get_from_folder(inside, folder, site, rules, told):
-            results[got.wish] = got
+        for result in _get_from_folder(inside, folder, site, rules, on_progress):
+            results[result.name] = result
     return [results[path] for path in cleaned]
 
 
@@ -164,50 +160,52 @@ def _clean(path: str) -> str:
         raise UsageError("usage", "no path on the mirrors: {}".format(problem), where=path) from None
 
 
-def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules, told: Told) -> List[Got]:
-    """Fetch files of one folder of the mirrors: they have one list of checksums."""
+def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: Rules,
+                     on_progress: OnProgress) -> List[FetchedFile]:
+    """Fetch files of one folder of the mirrors, which have one list of checksums."""
     try:
         mirrors, origins = list_mirrors(paths[0], site)
         sums, servers = _newest_sums(os.path.dirname(paths[0]), mirrors, origins, site)
     except (FetchError, TrustError) as error:
-        return [Got(path, error=error) for path in paths]
-    results, wishes = [], []
+        return [FetchedFile(path, error=error) for path in paths]
+    results, requests = [], []
     for path in paths:
         target, name = os.path.abspath(os.path.join(folder, os.path.basename(path))), os.path.basename(path)
         try:
             if name in (SUMS_NAME, SUMS_NAME + SIGNATURE_SUFFIX):
-                results.append(_believed(path, sums)(b"")._replace(target=target))
+                results.append(_proven(path, sums)._replace(target=target))
             else:
-                wishes.append(_wish(path, target, find_checksum(sums.sums, name), sums))
+                requests.append(_file_request(path, target, find_checksum(sums.sums, name), sums))
         except TrustError as error:
             hint = "see the names in {}/{}".format(os.path.dirname(path), SUMS_NAME)
-            results.append(Got(path, error=TrustError(error.reference, error.what, error.where, hint)))
+            results.append(FetchedFile(path, error=TrustError(error.reference, error.what, error.where, hint)))
     sources = [Source(mirror.url) for mirror in sorted(mirrors, key=lambda mirror: mirror.url not in servers)]
     sources += [Source(mirror.url, last_resort=True) for mirror in origins]
-    results += fetch_wishes(wishes, sources, site.network, rules, told)
-    if any(got.error is None for got in results) and not _put_sums(folder, sums, [os.path.basename(path) for path in paths]):
-        results = [got._replace(detail=got.detail and got.detail + " (another folder's is beside it)") for got in results]
+    results += fetch_files(requests, sources, site.network, rules, on_progress)
+    names = [os.path.basename(path) for path in paths]
+    if any(result.error is None for result in results) and not _write_sums(folder, sums, names):
+        note = " (another folder's is beside it)"
+        results = [result._replace(detail=result.detail and result.detail + note) for result in results]
     return results
 
 
-def _wish(path: str, target: str, digest: str, sums: _FetchedSums) -> Wish:
-    return Wish(path, Item(path, target, lambda: DigestChecker("sha256", digest)), _believed(path, sums))
+def _file_request(path: str, target: str, digest: str, sums: _FetchedSums) -> FileRequest:
+    return FileRequest(path, Item(path, target, lambda: DigestChecker("sha256", digest)), lambda content: _proven(path, sums))
 
 
-def _believed(path: str, sums: _FetchedSums) -> Callable[[Any], Got]:
+def _proven(path: str, sums: _FetchedSums) -> FetchedFile:
     verdict = sums.verdict
-    proven = Got(path, detail="in {}".format(SUMS_NAME), fingerprint=verdict.fingerprint, signed_at=verdict.signed_at)
-    return lambda content: proven
+    return FetchedFile(path, detail="in {}".format(SUMS_NAME), fingerprint=verdict.fingerprint, signed_at=verdict.signed_at)
 
 
-def _put_sums(folder: str, sums: _FetchedSums, names: Sequence[str]) -> bool:
-    """Write the list and its signature beside the files; return False if the list of another folder lies there."""
+def _write_sums(folder: str, sums: _FetchedSums, names: Sequence[str]) -> bool:
+    """Write the list and its signature beside the files; return False if the list of another folder is there."""
     path = os.path.join(os.path.abspath(folder), SUMS_NAME)
     try:
-        there = parse_checksums(read_capped(path, MAX_SUMS_BYTES))
+        existing = parse_checksums(read_capped(path, MAX_SUMS_BYTES))
     except (OSError, TrustError):
-        there = {}
-    if there and SUMS_NAME not in names and not set(names) & set(there):
+        existing = {}
+    if existing and SUMS_NAME not in names and not set(names) & set(existing):
         return False
     try:
         write_whole(path, sums.raw)
@@ -219,30 +217,32 @@ def _put_sums(folder: str, sums: _FetchedSums, names: Sequence[str]) -> bool:
 
 
 def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]]:
-    """Find who may have a file.
+    """List the servers that may have a file.
 
     Args:
         path: below the mirrors' root.
-        site: see there.
+        site: see FetchSite.
 
     Returns:
-        Mirrors, best first, and origins; each url is the root.
+        Mirrors, best first, and origins; each url is the root of all paths.
     """
-    settings, listed = site.settings, None
+    settings = site.settings
     timeouts = Timeouts(settings.connect_timeout, settings.read_timeout)
     roots = ["{}://{}/".format(scheme, host) for host in settings.redirectors for scheme in ("https", "http")]
     seconds = settings.connect_timeout + settings.read_timeout
-    ends_at, arrived = time.monotonic() + seconds, {}  # type: float, Dict[str, Optional[MirrorList]]
+    ends_at = time.monotonic() + seconds
+    arrived: Dict[str, Optional[MirrorList]] = {}
+    listed = None
     task_pool = TaskPool()
     try:
         task_pool.start(PAGE, lambda client: ask_list_page(client, roots, path, timeouts), site.network, seconds)
         task_pool.start(SELECTION, lambda client: ask_selection(client, roots, path, timeouts), site.network, seconds)
         while listed is None:
-            outcome = task_pool.next(ends_at - time.monotonic())
-            if outcome is not None:
-                _raise_bug(outcome.error)
-                arrived[outcome.key] = outcome.value
-            listed = settled_list(arrived, MirrorList(site.known), "", waited_enough=outcome is None)
+            answer = task_pool.next(ends_at - time.monotonic())
+            if answer is not None:
+                _raise_bug(answer.error)
+                arrived[answer.key] = answer.value
+            listed = settled_list(arrived, MirrorList(site.known), "", waited_enough=answer is None)
     finally:
         task_pool.dismiss()
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
@@ -253,19 +253,20 @@ def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]
 
 
 def _raise_bug(error: Optional[Exception]) -> None:
+    """Raise an exception that is no answer of a server but a fault of this program."""
     if error is not None and not isinstance(error, MirrorsError):
         raise error
 
 
-def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror], site: FetchSite) -> Tuple[_FetchedSums,
-                                                                                                             List[str]]:
-    """Find the newest proven list of checksums; some mirrors at a time, the origins last.
+def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror],
+                 site: FetchSite) -> Tuple[_FetchedSums, List[str]]:
+    """Find the newest proven list of checksums; a few mirrors at a time, the origins last.
 
     Returns:
-        The list, and the mirrors that serve exactly it.
+        The list, and the URLs of the mirrors that serve exactly it.
 
     Raises:
-        FetchError, TrustError: there is none; a distrusted one's reason first.
+        FetchError, TrustError: there is none; a refused signature is reported rather than a server that failed.
     """
     count = site.settings.probe_mirrors
     errors: List[MirrorsError] = []
@@ -281,24 +282,25 @@ def _newest_sums(place: str, mirrors: Sequence[Mirror], origins: Sequence[Mirror
 
 def _ask_group(place: str, group: Sequence[Mirror], site: FetchSite,
                errors: List[MirrorsError]) -> List[Tuple[str, _FetchedSums]]:
-    """Ask mirrors at the same time; what goes wrong is added to ``errors``."""
-    settings, proven, answers = site.settings, [], 0  # type: Settings, List[Tuple[str, _FetchedSums]], int
-    seconds = 2 * (settings.connect_timeout + settings.read_timeout)
+    """Ask mirrors at the same time; failures are added to ``errors``."""
+    settings, answers = site.settings, 0
+    proven: List[Tuple[str, _FetchedSums]] = []
+    seconds = 2 * (settings.connect_timeout + settings.read_timeout)  # for two requests: the list and its signature
     ends_at = time.monotonic() + seconds
     task_pool = TaskPool()
     try:
         for mirror in group:
             task_pool.start(mirror.url, _sums_task(mirror.url, place, site), site.network, seconds)
         while answers < len(group) and len(proven) < settings.enough:
-            outcome = task_pool.next(ends_at - time.monotonic())
-            if outcome is None:
+            answer = task_pool.next(ends_at - time.monotonic())
+            if answer is None:
                 break
             answers += 1
-            _raise_bug(outcome.error)
-            if isinstance(outcome.error, MirrorsError):
-                errors.append(outcome.error)
+            _raise_bug(answer.error)
+            if isinstance(answer.error, MirrorsError):
+                errors.append(answer.error)
             else:
-                proven.append((outcome.key, outcome.value))
+                proven.append((answer.key, answer.value))
                 ends_at = min(ends_at, time.monotonic() + HEDGE_SECONDS)
     finally:
         task_pool.dismiss()

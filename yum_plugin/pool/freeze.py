@@ -1,22 +1,24 @@
-"""Taking a pin: prove that exactly the metadata which a pool agreed on can be had, and keep all of it for ``snapshot_pin.py``.
+"""Pinning a host to the snapshots that its pool agreed on; ``state/snapshot_pin.py`` keeps to them afterwards.
 
-    1. The token (``pool_token.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key; if those
-       asked at first do not, all are asked, for mirrors that lag serve it longest. What this host has pinned already counts.
+    1. The token (``state/pool_token.py``) names a digest. A mirror must serve that repomd.xml now, signed by the pinned key.
+       If none of those asked first does, all mirrors are asked: those that lag behind serve it longest. A snapshot that this
+       host is already pinned to needs no mirror.
     2. It must not be older than what this host has accepted: no token lowers the high-water mark.
-    3. All metadata that it names is fetched into the state, each file by its checksum in it; the signature is proven there.
+    3. All metadata that it names is fetched into the state, each file checked against its checksum; the signature is
+       proven again there.
     4. All repositories of the token that this host has are pinned, or none.
 """
 import contextlib
 import logging
 import os
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Probe, Snapshot
 from ..net.transfer import Item, Source
-from ..packages.get_files import Got, Wish, fetch_wishes
+from ..packages.get_files import FetchedFile, FileRequest, fetch_files
 from ..packages.get_packages import primary_checker
 from ..packages.verify import rules_of, sources_of
 from ..privsep.gateway import Gateway
@@ -36,24 +38,24 @@ from ..trust.unpack import unpacked
 from ..util.urls import host_of
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
-MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as its sizes are told
+MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as repomd.xml gives its sizes
 
 log = logging.getLogger("xcpng-mirrors")
 
 AGREE_AGAIN = "on the pool's master: xcpng-mirrors pool --agree"
 
-Failure = Tuple[str, MirrorsError]  # id of the repository, why it cannot be pinned
+Failure = Tuple[str, MirrorsError]  # id of the repository, and why it cannot be pinned
 
 
-class _Ready(NamedTuple):
-    """A repository whose pin only has to be written."""
+class _PreparedPin(NamedTuple):
+    """A repository whose pin is proven, and only has to be written."""
 
     answer: Answer
     snapshot: Snapshot
 
 
 class _SignatureChecker:
-    """Proves a repomd.xml.asc while it comes in."""
+    """Proves a repomd.xml.asc while it arrives."""
 
     def __init__(self, prover: RepomdProver, repomd: bytes) -> None:
         self._prover = prover
@@ -71,14 +73,14 @@ class _SignatureChecker:
         return self._prover.prove(self._repomd, self._signature)
 
 
-class Taking:
-    """How a host takes pins.
+class SnapshotPinner:
+    """Pins this host to snapshots.
 
     Args:
         settings: of the .conf.
-        state: where the pins go.
+        state: that the pins are written to.
         now: seconds since 1970.
-        gateway: who touches the network.
+        gateway: to the network.
     """
 
     def __init__(self, settings: Settings, state: State, now: int, gateway: Gateway) -> None:
@@ -87,23 +89,23 @@ class Taking:
         self._now = now
         self._gateway = gateway
 
-    def take(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
-        """Pin what a token names.
+    def pin(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
+        """Pin the repositories to the snapshots that a token names.
 
         Args:
             answers: of a resolver, for the repositories of this host.
             token: the agreement.
 
         Returns:
-            What went wrong; empty: all of them are pinned. If anything went wrong no pin is new or changed.
+            The failures. If there is none, all repositories of the token are pinned; else no pin is new or changed.
         """
         agreed = {each.repository_id: each for each in token.repositories}
         mine = [answer for answer in answers if answer.repository.id in agreed]
         if not mine:
             return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
-        ready: List[_Ready] = []
+        ready: List[_PreparedPin] = []
         failures: List[Failure] = []
-        for answer in mine:  # without the lock: an update may begin meanwhile
+        for answer in mine:  # without the lock: this takes seconds, and an update may begin meanwhile
             try:
                 ready.append(self._prepare(answer, agreed[answer.repository.id]))
             except MirrorsError as error:
@@ -114,15 +116,15 @@ class Taking:
                 self._forget_files(answer.repository.id)
         return failures
 
-    def _prepare(self, answer: Answer, agreed: Agreed) -> _Ready:
-        """Find and prove the snapshot, and bring its files into the state."""
+    def _prepare(self, answer: Answer, agreed: Agreed) -> _PreparedPin:
+        """Find and prove the snapshot, and fetch its files into the state."""
         repository = answer.repository
         found = _serving(answer, agreed)
         if not found:
-            with contextlib.suppress(TrustError):  # a damaged pin is taken anew
+            with contextlib.suppress(TrustError):  # a damaged pin is made again
                 held = hold(repository, self._state, self._now)
                 if held is not None and held.snapshot.sha256 == agreed.sha256:
-                    return _Ready(answer, held.snapshot)
+                    return _PreparedPin(answer, held.snapshot)
             everyone = ResolveOptions(ask_everyone=True)
             answer = Resolver(self._settings, self._state, everyone, gateway=self._gateway).run([repository])[0]
             found = _serving(answer, agreed)
@@ -131,10 +133,10 @@ class Taking:
             what = "the agreed revision {} is older than what this host has accepted".format(snapshot.revision)
             raise TrustError("rollback", what, hint=AGREE_AGAIN)
         self._fetch(answer, snapshot, [probe.mirror.url for probe in found])
-        return _Ready(answer, snapshot)
+        return _PreparedPin(answer, snapshot)
 
     def _fetch(self, answer: Answer, snapshot: Snapshot, serving: Sequence[str]) -> None:
-        """Fetch repomd.xml, its signature and all files it names; what is there already and good stays."""
+        """Fetch repomd.xml, its signature and all files that it names, as far as they are not there already and good."""
         repository = answer.repository
         sources = [Source(url) for url in serving]
         sources += [source for source in sources_of(repository, answer.memory, self._settings, self._now)
@@ -142,18 +144,20 @@ class Taking:
         prover = RepomdProver(load_keys(repository.key_paths, repository.pins), self._now)
         rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
         hosts = tuple(host_of(url) for url in repository.base_urls)
-        wishes = [_wish(item) for item in _items(snapshot, prover, folder_of(self._state, repository.id, snapshot.sha256))]
-        for got in fetch_wishes(wishes, sources, repository.network, rules, _untold, hosts, self._gateway.open):
-            if got.error is not None:
-                raise got.error
+        folder = folder_of(self._state, repository.id, snapshot.sha256)
+        requests = [_file_request(item) for item in _items(snapshot, prover, folder)]
+        # without progress: it mostly takes a second, and the pool's table counts the hosts
+        for result in fetch_files(requests, sources, repository.network, rules, hosts=hosts, open_session=self._gateway.open):
+            if result.error is not None:
+                raise result.error
 
     def _forget_files(self, name: str) -> None:
-        """Remove what was fetched for a pin that came to nothing."""
+        """Remove what was fetched for a pin that failed."""
         pin = self._state.pin(name)
         remove_folders(self._state, name, kept=folder_of(self._state, name, pin.snapshot.sha256) if pin is not None else "")
 
-    def _write_all(self, ready: Sequence[_Ready], expires: int) -> List[Failure]:
-        """Write the pins if the files of all are there."""
+    def _write_all(self, ready: Sequence[_PreparedPin], expires: int) -> List[Failure]:
+        """Write the pins if the files of all still exist."""
         with self._state.locked(self._settings.deadline) as held:
             if not held:
                 what = "the state is locked by another process or cannot be written"
@@ -169,8 +173,8 @@ class Taking:
                 return [("", error)]
         return []
 
-    def _write_pins(self, ready: Sequence[_Ready], expires: int) -> None:
-        """Write all pins, or leave those that were there; then what goes with them, which the next update would make too."""
+    def _write_pins(self, ready: Sequence[_PreparedPin], expires: int) -> None:
+        """Write all pins, or restore the earlier ones; then write what belongs to them, which the next update would do too."""
         state = self._state
         before = {item.answer.repository.id: state.pin(item.answer.repository.id) for item in ready}
         try:
@@ -184,10 +188,10 @@ class Taking:
         for item in ready:
             self._settle(item, self._pin(item, expires))
 
-    def _pin(self, item: _Ready, expires: int) -> SnapshotPin:
+    def _pin(self, item: _PreparedPin, expires: int) -> SnapshotPin:
         return SnapshotPin(item.snapshot._replace(raw=b""), expires, self._now)
 
-    def _settle(self, item: _Ready, pin: SnapshotPin) -> None:
+    def _settle(self, item: _PreparedPin, pin: SnapshotPin) -> None:
         answer, state = item.answer, self._state
         name = answer.repository.id
         folder = folder_of(state, name, pin.snapshot.sha256)
@@ -197,7 +201,7 @@ class Taking:
         state.remember(name, with_decision(answer.memory, decision))
         mirrors = answer.resolution.mirrors if answer.resolution else ()
         state.write_metalink(name, render_metalink(item.snapshot, mirrors, folder))
-        make_cold(state, name)  # the package manager has to take it first
+        make_cold(state, name)  # the package manager has to load it first
 
 
 def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:
@@ -212,10 +216,6 @@ def _agreed_snapshot(answer: Answer, found: Sequence[Probe], agreed: Agreed) -> 
             return probe.snapshot
     raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
         agreed.revision, answer.resolution.snapshot.revision), hint=AGREE_AGAIN)
-
-
-def _untold(wish: str, received: int, total: Optional[int], mirror: str) -> None:
-    """Show no progress: most of the time this is a matter of a second, and the pool's table counts the hosts."""
 
 
 def _paths(snapshot: Snapshot) -> List[str]:
@@ -235,8 +235,8 @@ def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
     return items
 
 
-def _wish(item: Item) -> Wish:
-    return Wish(item.path, item, lambda verdict: Got(item.path))
+def _file_request(item: Item) -> FileRequest:
+    return FileRequest(item.path, item, lambda verdict: FetchedFile(item.path))
 
 
 def packages_of(held: HeldSnapshot) -> List[PrimaryPackage]:
