@@ -26,7 +26,7 @@ from yum_plugin.privsep.gateway import Gateway, ask_list
 from yum_plugin.resolve.refresh import is_refusal, refresh
 from yum_plugin.resolve.resolver import ResolveOptions
 from yum_plugin.state.snapshot_pin import folder_of
-from yum_plugin.state.store import SnapshotPin, State
+from yum_plugin.state.store import Memory, SnapshotPin, State
 from yum_plugin.trust.repomd import MAX_REPOMD_BYTES
 from yum_plugin.util.files import write_whole
 
@@ -531,6 +531,14 @@ class Simulator:
         now = int(self.clock.wall())
         self.state.write_pin(name, SnapshotPin(snapshot, int(now + 3600 * hours), now))
         return folder
+
+    def memory(self, repository_id: str = "xcp-ng-updates") -> Memory:
+        """What the host remembers."""
+        return self.state.memory(repository_id)
+
+    def urls(self, *names: str) -> Tuple[str, ...]:
+        """The bases of the updates on some mirrors."""
+        return tuple("{}{}updates/x86_64/".format(self.mirrors[name].url, RELEASE) for name in names)
 
     # What was asked, and of whom.
 

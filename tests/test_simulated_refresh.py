@@ -1,0 +1,611 @@
+"""How many mirrors a refresh asks, and what a host keeps: the mark, the pin, the memory. On the simulator (tests/simulator.py)."""
+import ast
+import importlib
+import os
+import re
+import shutil
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from yum_plugin.errors import UsageError
+from yum_plugin.model import REPOMD, Mirror
+from yum_plugin.resolve.refresh_policy import MAX_STILL, SPREAD_SECONDS
+from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, State
+from yum_plugin.util.files import write_whole
+
+from .simulator import BEGIN, DAY, PUBLISHED, SIGNATURE, Simulator, signed, snapshot_of
+
+OLD, NEW, NEWER = PUBLISHED - 1, PUBLISHED, PUBLISHED + 1
+ID = "xcp-ng-updates"
+EXPIRE_HOURS = 6.0  # metadata_expire of yum; a mirror is due after 5.25 of them, for the simulator's chance is a half
+NOT_DUE, DUE = 4.0, 5.5  # hours
+RULED = ("resolve.resolver", "resolve.candidates", "resolve.outcome", "resolve.refresh", "resolve.selection",
+         "resolve.refresh_policy", "state.snapshot_pin")
+
+
+@pytest.fixture
+def sim(tmp_path):
+    return Simulator(tmp_path)
+
+
+@pytest.fixture
+def settled(sim):
+    """A host that has taken NEW from m1 and m2, of six mirrors."""
+    sim.add_many(6)
+    assert sim.update().mirrors == ["m1", "m2"]
+    return sim
+
+
+def publish(sim, *having, names=True):
+    """Publish NEWER; only some mirrors have it, the redirector offers these alone, and names its digest or not."""
+    sim.version = NEWER
+    for name, mirror in sim.mirrors.items():
+        mirror.version = NEWER if name in having else NEW
+        mirror.excluded = "" if name in having or not names else "File size mismatch"
+    sim.redirector.digest = None if names else ""
+
+
+def test_every_numbered_rule_of_these_modules_has_a_test_named_for_it():
+    tested = set()
+    for path in Path(__file__).parent.glob("test_simulated_*.py"):
+        functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+        tested |= {match.group(1) for match in (re.match(r"test_([a-z_]+_rule_[0-9]+)_", name) for name in functions) if match}
+    rules = set()
+    for module in RULED:
+        text = importlib.import_module("yum_plugin." + module).__doc__
+        rules |= {"{}_rule_{}".format(module.partition(".")[2], number) for number in re.findall(r"^ {4}([0-9]+)\. ", text, re.M)}
+    assert len(rules) >= 14 and rules == tested
+
+
+# refresh_policy.py, rule 1: when as many as must agree are asked.
+
+
+@pytest.mark.parametrize("changes", [dict(held_sha256=""), dict(held_sha256=signed("updates", OLD).sha256)],
+                         ids=["an emptied cache, or --refresh", "a cache of something else"])
+def test_refresh_policy_rule_1_without_a_cache_that_fits_enough_are_asked(changes, settled):
+    assert settled.refresh(settled.repository(**changes)).error == ""
+    assert settled.asked == ["m1", "m2"] and settled.files_asked("m1") == ["repomd.xml", "repomd.xml.asc", "primary"]
+
+
+def test_refresh_policy_rule_1_a_new_host_asks_enough(sim):
+    sim.add_many(6)
+    sim.refresh()
+    assert len(sim.asked) == 2
+
+
+def test_refresh_policy_rule_1_what_was_found_and_not_loaded_does_not_count(settled):
+    settled.version = NEWER
+    settled.refresh(settled.repository(installs=True))  # as the timer does: found, but the package manager has not loaded it
+    settled.refresh()
+    assert len(settled.asked) == 2
+
+
+def test_refresh_policy_rule_1_what_is_below_the_mark_does_not_count(settled):
+    settled.accept(snapshot_of(NEWER))
+    settled.accepted[ID] = signed("updates", NEW).sha256
+    settled.version = NEWER
+    settled.refresh()
+    assert len(settled.asked) == 2
+
+
+def test_refresh_policy_rule_1_without_a_mark_enough_are_asked(settled):
+    os.unlink(settled.state.path(ID, "accepted.json"))
+    settled.refresh()
+    assert len(settled.asked) == 2
+
+
+def test_refresh_policy_rule_1_a_key_that_is_pinned_since_has_proven_nothing_yet(settled):
+    outcome = settled.refresh(settled.repository(pins=("A" * 40,) + settled.settings.fingerprints))
+    assert outcome.error == "" and len(settled.asked) == 2
+
+
+def test_refresh_policy_rule_1_where_nobody_proven_is_still_offered_enough_are_asked(settled):
+    settled.change("m1", "m2", listed=False)
+    assert settled.refresh().mirrors == ["m3", "m4"] == settled.asked
+
+
+# Rule 2: the redirector names another digest.
+
+
+def test_refresh_policy_rule_2_who_installs_gets_what_is_new_at_once_though_one_mirror_only_has_it(settled):
+    publish(settled, "m3")
+    settled.clock.chance = lambda: 0.999
+    assert settled.refresh(settled.repository(installs=True)).version == NEWER and "m3" in settled.asked
+
+
+def test_refresh_policy_rule_2_who_installs_asks_enough_where_the_redirector_names_no_digest(settled):
+    publish(settled, *settled.mirrors, names=False)
+    assert settled.refresh(settled.repository(installs=True)).version == NEWER
+    assert len(settled.asked) == settled.settings.probe_mirrors
+
+
+def test_refresh_policy_rule_2_who_installs_asks_nobody_where_nothing_is_new(settled):
+    assert settled.refresh(settled.repository(installs=True)).mirrors == ["m1", "m2"] and settled.asked == []
+
+
+@pytest.mark.parametrize("having, asked", [(0, False), (1, False), (2, False), (3, True), (6, True)])
+def test_refresh_policy_rule_2_who_only_looks_waits_until_half_of_the_mirrors_have_it(having, asked, settled):
+    publish(settled, *list(settled.mirrors)[:having])
+    settled.clock.chance = lambda: 0.0
+    outcome = settled.refresh()
+    assert bool(settled.asked) == asked and outcome.version == (NEWER if asked else NEW) and "origin" not in settled.asked
+    assert asked or outcome.mirrors == ["m1", "m2"], "those that were proven then; they keep what they had"
+
+
+@pytest.mark.parametrize("extra", [dict(excluded="Down"), dict(source="origin")], ids=["an excluded one", "the origin"])
+def test_refresh_policy_rule_2_neither_excluded_mirrors_nor_the_origin_count_for_half_of_the_mirrors(extra, sim):
+    """Two were offered, so one is half of them, whatever else the list named."""
+    sim.add_many(2)
+    sim.update()
+    memory = sim.memory()
+    others = tuple(Mirror("https://x{}.test/".format(number), **extra) for number in range(3))
+    sim.state.remember(ID, memory._replace(mirrors=memory.mirrors + others))
+    sim.clock.chance = lambda: 0.0
+    publish(sim, "m1")
+    assert sim.refresh().version == NEWER and "m1" in sim.asked
+
+
+def test_refresh_policy_rule_2_where_no_mirror_had_anything_the_first_that_has_something_new_is_asked(sim):
+    """While no mirror had it the list was the fallback alone."""
+    sim.add("a", excluded="Down")
+    sim.update()
+    assert [mirror.source for mirror in sim.memory().mirrors if not mirror.excluded] == ["origin"]
+    sim.clock.chance = lambda: 0.0
+    publish(sim, "a")
+    assert sim.refresh().mirrors == ["a"]
+
+
+def test_refresh_policy_rule_2_what_is_missing_on_a_denied_mirror_is_waited_for_too(settled):
+    """Half of those that the redirector offered then; a denied one is offered and cannot be asked."""
+    settled.configure(deny=("m1.test",))
+    settled.clock.chance = lambda: 0.0
+    publish(settled, "m1", "m3", "m4")
+    settled.refresh()
+    assert settled.asked == []
+
+
+@pytest.mark.parametrize("hours, chance, asked", [
+    (0.0, 0.01, False), (1.0, 0.32, True), (1.0, 0.35, False), (2.9, 0.96, True), (2.9, 0.98, False), (3.0, 0.999, True)])
+def test_refresh_policy_rule_2_looking_hosts_learn_of_something_new_one_after_another(hours, chance, asked, settled):
+    """Within SPREAD_SECONDS after their last look."""
+    assert SPREAD_SECONDS == 3 * 3600
+    settled.clock.chance = lambda: chance
+    publish(settled, *settled.mirrors)
+    settled.later(hours=hours)
+    settled.refresh()
+    assert bool(settled.asked) == asked
+
+
+def test_refresh_policy_rule_2_waiting_ends_when_a_mirror_is_due(settled):
+    publish(settled, "m3")
+    settled.clock.chance = lambda: 0.999
+    settled.later(hours=DUE)
+    assert settled.refresh().version == NEWER
+
+
+# Rule 3: nobody, until one is due.
+
+
+@pytest.mark.parametrize("digest", [None, ""])
+def test_refresh_policy_rule_3_nobody_is_asked_until_one_is_due(digest, settled):
+    settled.redirector.digest = digest
+    settled.later(hours=NOT_DUE)
+    assert settled.refresh().mirrors == ["m1", "m2"] and settled.asked == []
+
+
+def test_refresh_policy_rule_3_one_is_asked_for_one_file_when_it_is_due(settled):
+    settled.later(hours=DUE)
+    assert settled.refresh().mirrors == ["m1", "m2"]
+    assert [(request.server, request.file) for request in settled.requests if request.server != "redirector"] == [("m1", "repomd.xml")]
+
+
+@pytest.mark.parametrize("luck, hours", [(0.0, 4.5), (0.5, 5.25), (0.999999, 6.0)])
+def test_refresh_policy_rule_3_one_is_due_in_the_last_quarter_of_metadata_expire_and_never_later(luck, hours, sim):
+    sim.add_many(4)
+    sim.clock.chance = lambda: luck
+    sim.update()
+    heard_at = sim.memory().heard_at
+    for seconds, asked in ((-3, []), (1, ["m1"])):
+        sim.later(seconds=heard_at + 3600 * hours + seconds - sim.clock.wall() - 1)
+        sim.refresh()
+        assert sim.asked == asked
+
+
+def test_freeze_attack_by_a_stuck_redirector_hides_an_update_no_longer_than_a_cache_does_from_stock(settled):
+    """Rule 3: looking every half an hour, which asks the redirector alone, does not put off when a mirror is due."""
+    settled.redirector.digest = signed("updates", NEW).sha256
+    settled.version = NEWER
+    for _ in range(11):
+        settled.later(hours=0.5)
+        if settled.refresh().version == NEWER:
+            break
+    assert settled.refresh(settled.repository(installs=True)).version == NEWER
+    assert settled.clock.wall() < settled.memory().heard_at + 3600 * EXPIRE_HOURS
+
+
+@pytest.mark.parametrize("step_hours", [-1, -1000, 1000])
+def test_refresh_policy_rule_3_a_clock_that_was_set_proves_nothing(step_hours, settled):
+    settled.clock.ahead += 3600 * step_hours
+    settled.refresh()
+    assert settled.asked[:1] == ["m1"]
+
+
+def test_refresh_policy_rule_3_the_one_that_is_due_is_drawn_anew_each_time(sim):
+    sim.add_many(4, weight=25)
+    draws = iter([0.9, 0.5, 0.5, 0.5, 0.5] + [0.5, 0.5, 0.1, 0.5, 0.5] * 9)  # the host's luck, then a draw a mirror
+    sim.clock.chance = lambda: next(draws)
+    sim.update()
+    sim.later(hours=2 * EXPIRE_HOURS)
+    sim.refresh()
+    assert sim.asked == ["m2"]
+
+
+def test_refresh_policy_rule_3_what_is_known_is_proven_once_more_with_the_signature_that_is_kept(settled):
+    memory = settled.memory()
+    assert memory.signature.encode("latin-1") == signed("updates", NEW).signature
+    settled.state.remember(ID, memory._replace(signature="spoilt \xff"))
+    settled.later(hours=DUE)
+    assert settled.refresh().error == "" and "repomd.xml.asc" in settled.files_asked("m1")
+
+
+def test_refresh_policy_rule_3_a_mirror_that_went_back_when_it_is_asked_alone_does_not_take_the_host_with_it(settled):
+    settled.mirrors["m1"].fault = "stale"
+    settled.later(hours=DUE)
+    outcome = settled.refresh()
+    assert (outcome.error, outcome.version, outcome.mirrors) == ("", NEW, ["m2"])
+
+
+def test_refresh_policy_rule_3_what_is_kept_does_not_grow_without_end(sim):
+    sim.add_many(30)
+    sim.update(ask_everyone=True)
+    assert sim.refresh().mirrors == ["m{}".format(number) for number in range(1, MAX_STILL + 1)]
+
+
+def test_refresh_policy_rule_3_mirrors_that_are_no_longer_offered_are_left_out_of_what_is_kept(settled):
+    settled.change("m1", excluded="Down")
+    assert settled.refresh().mirrors == ["m2"] and settled.asked == []
+
+
+def test_refresh_policy_rule_3_the_origin_is_kept_where_nobody_else_is_offered(sim):
+    sim.add("a", excluded="Down")
+    assert sim.update().mirrors == ["origin"]
+    assert sim.refresh().mirrors == ["origin"] and sim.asked == []
+    sim.change("a", excluded="")
+    assert sim.refresh().mirrors == ["a"], "packages must not all come from there"
+
+
+def test_a_look_at_the_redirector_alone_is_no_decision_and_keeps_the_records(settled):
+    before = settled.memory()
+    settled.refresh()
+    after = settled.memory()
+    assert (after.decisions, after.records, after.heard_at, after.snapshot) == (
+        before.decisions, before.records, before.heard_at, before.snapshot)
+    assert after.resolved_at > before.resolved_at
+
+
+# What is handed over: only mirrors proven for the snapshot that is taken (outcome.py).
+
+
+def test_mirrors_proven_for_an_old_snapshot_are_never_listed_for_a_new_one(settled):
+    """One mirror is asked, and has something new. m2 was proven too, but for what was before."""
+    settled.configure(probe_mirrors=1, enough=1)
+    publish(settled, "m1", names=False)
+    settled.later(hours=DUE)
+    outcome = settled.refresh()
+    assert settled.asked == ["m1"] and (outcome.version, outcome.mirrors) == (NEWER, ["m1"])
+    assert "m2.test" not in outcome.metalink and settled.memory().usable == settled.urls("m1")
+
+
+def test_mirrors_proven_for_the_same_snapshot_stay_behind_the_one_that_was_asked(settled):
+    settled.later(hours=DUE)
+    settled.change("m1", fault="refused")
+    assert settled.refresh().mirrors == ["m2"], "the one that failed is not handed over"
+    settled.later(hours=DUE)
+    settled.configure(prefer=("m5.test",))
+    assert settled.refresh().mirrors == ["m5", "m2"]
+
+
+def test_a_mirror_that_fell_behind_is_not_handed_over_though_it_was_proven_before(settled):
+    settled.version = NEWER
+    settled.change("m1", version=NEW)
+    outcome = settled.refresh(settled.repository(installs=True))
+    assert outcome.version == NEWER and "m1" not in outcome.mirrors and outcome.rejected["m1"][0] == "stale"
+
+
+def test_the_origin_is_kept_last_behind_mirrors_that_were_proven_later(sim):
+    sim.add("a", "refused")
+    assert sim.update().mirrors == ["origin"]
+    sim.change("a", fault="")
+    sim.later(hours=DUE)
+    assert sim.refresh(ask_everyone=True).mirrors == ["a", "origin"]
+
+
+def test_a_decision_says_whom_was_asked_who_is_used_and_why_the_others_are_not(sim):
+    for name, fault in (("bad", "tampered"), ("good", ""), ("old", "stale")):
+        sim.add(name, fault)
+    sim.configure(deny=("never.test",))
+    sim.add("never")
+    sim.refresh(ask_everyone=True)
+    last = sim.memory().decisions[-1]
+    assert (last.asked, last.used, last.revision) == (4, ("good.test", "updates.test"), snapshot_of(NEW).revision)
+    assert {authority: reference for authority, reference, _ in last.rejected} == {
+        "bad.test": "signature-invalid", "old.test": "stale", "never.test": "not-asked"}
+
+
+def test_a_refused_rollback_is_remembered_with_whom_offered_it_and_changes_nothing_else(settled):
+    before = settled.memory()
+    settled.change(fault="stale")
+    settled.origin.fault = "refused"
+    settled.accepted.clear()
+    assert settled.refresh().error == "rollback"
+    memory = settled.memory()
+    assert {reference for _, reference, _ in memory.decisions[-1].rejected} == {"rollback", "unreachable"}
+    assert (memory.snapshot, memory.usable, memory.heard_at) == (before.snapshot, before.usable, before.heard_at)
+
+
+def test_what_was_seen_of_each_mirror_is_added_to_its_history(sim):
+    for name, fault in (("good", ""), ("old", "stale"), ("dead", "refused")):
+        sim.add(name, fault)
+    sim.refresh(ask_everyone=True)
+    seen = {sim.name_of(each.url): (each.outcome, each.lag_seconds) for each in sim.state.observed(ID, sim.clock.wall())}
+    assert seen == dict(good=("ok", 0), origin=("ok", 0), old=("stale", DAY), dead=("unreachable", None))
+
+
+# The high-water mark.
+
+
+def test_a_refresh_alone_raises_no_mark(sim):
+    sim.add_many(2)
+    sim.refresh()
+    assert sim.state.accepted(ID) is None
+
+
+def test_an_admin_may_go_back_and_the_mark_follows(settled):
+    settled.version = OLD
+    outcome = settled.refresh(accept_rollback=True)
+    assert (outcome.error, outcome.version) == ("", OLD)
+    assert settled.state.accepted(ID).sha256 == signed("updates", OLD).sha256
+    assert settled.memory().decisions[-1].note == "accept-rollback"
+
+
+def test_going_back_needs_proof_too(settled):
+    settled.without_origin()
+    settled.change(fault="tampered")
+    assert settled.refresh(accept_rollback=True).error == "signature-invalid"
+    assert settled.state.accepted(ID).sha256 == signed("updates", NEW).sha256
+
+
+class Disk:
+    """Records what a write asks of the disk, in order."""
+
+    def __init__(self, monkeypatch):
+        self.calls = []
+        real = {"fsync": os.fsync, "rename": os.rename}
+
+        def fsync(handle):
+            self.calls.append("fsync of " + ("the folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "the file"))
+            real["fsync"](handle)
+
+        def rename(source, target):
+            self.calls.append("rename to " + os.path.basename(target))
+            real["rename"](source, target)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "rename", rename)
+
+
+@pytest.mark.parametrize("name, write", [
+    ("accepted.json", lambda sim: sim.accept(snapshot_of(NEW))),
+    ("accepted.json", lambda sim: sim.refresh(accept_rollback=True)),
+    ("pin.json", lambda sim: sim.pin(NEW)),
+])
+def test_a_power_failure_leaves_the_mark_and_the_pin_whole(name, write, sim, monkeypatch):
+    """The bytes are on the disk before the name is, and the name before anybody is told that it is done."""
+    sim.add_many(2)
+    disk = Disk(monkeypatch)
+    write(sim)
+    at = disk.calls.index("rename to " + name)
+    assert disk.calls[at - 1:at + 2] == ["fsync of the file", "rename to " + name, "fsync of the folder"]
+
+
+def test_nobody_waits_for_the_disk_for_what_can_be_found_again(sim, monkeypatch):
+    sim.add_many(2)
+    disk = Disk(monkeypatch)
+    assert sim.refresh().error == ""
+    assert sorted(disk.calls) == ["rename to history.jsonl", "rename to metalink.xml", "rename to mirrors.json"]
+
+
+def test_a_mark_that_cannot_be_written_leaves_the_old_one(settled, monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(UsageError) as problem:
+        settled.state.accept(ID, snapshot_of(NEWER))
+    assert problem.value.reference == "state"
+    monkeypatch.undo()
+    assert settled.state.accepted(ID).sha256 == signed("updates", NEW).sha256
+    assert not [name for name in os.listdir(os.path.dirname(settled.state.path(ID, ""))) if name.endswith(".new")]
+
+
+# snapshot_pin.py.
+
+
+def test_snapshot_pin_rule_1_a_pin_holds_until_it_expires_then_the_newest_is_taken_again(settled):
+    folder = settled.pin(NEW, hours=2)
+    settled.version = NEWER
+    settled.accepted.clear()
+    settled.later(hours=2, seconds=-3)
+    assert settled.refresh().version == NEW
+    settled.later(seconds=3)
+    assert settled.refresh().version == NEWER
+    assert settled.state.pin(ID) is None and not os.path.exists(folder)
+    assert [decision.about for decision in settled.memory().decisions][-2:] == ["metadata", "pin"]
+
+
+def test_snapshot_pin_rule_1_a_clock_that_was_set_back_makes_no_pin_longer(settled):
+    settled.pin(NEW, hours=2)
+    settled.accepted.clear()
+    settled.version = NEWER
+    settled.clock.ahead -= MAX_CLOCK_STEP_SECONDS + 10
+    assert settled.refresh().version == NEWER
+
+
+def test_snapshot_pin_rule_2_the_pinned_metadata_is_proven_anew_each_time(settled):
+    folder = settled.pin(NEW)
+    settled.accepted.clear()
+    assert settled.refresh().version == NEW
+    write_whole(os.path.join(folder, SIGNATURE), signed("updates", NEW, key="other").signature)
+    outcome = settled.refresh()
+    assert (outcome.error, outcome.refused) == ("pinned", True) and "unknown-key" in outcome.message
+
+
+@pytest.mark.parametrize("other", [signed("updates", OLD), signed("updates", NEWER), signed("base", NEW)],
+                         ids=["older", "newer", "of another repository"])
+def test_snapshot_pin_rule_2_other_metadata_in_its_place_is_not_what_was_pinned_though_the_key_has_signed_it(other, sim):
+    sim.add_many(2)
+    folder = sim.pin(NEW)
+    for path, content in ((REPOMD, other.repomd), (SIGNATURE, other.signature)):
+        write_whole(os.path.join(folder, path), content)
+    outcome = sim.refresh()
+    assert (outcome.error, outcome.mirrors) == ("pinned", []) and "it is not what was pinned" in outcome.message
+
+
+@pytest.mark.parametrize("accepted, error", [(OLD, ""), (NEW, ""), (NEWER, "pinned")])
+def test_snapshot_pin_rule_2_a_pin_does_not_lead_below_the_high_water_mark(accepted, error, sim):
+    sim.add_many(2)
+    sim.pin(NEW)
+    sim.version = NEWER
+    sim.accept(snapshot_of(accepted))
+    sim.accepted.clear()
+    outcome = sim.refresh()
+    assert (outcome.error, outcome.version) == (error, None if error else NEW)
+    assert not error or "older than what this host has accepted" in outcome.message
+
+
+def test_snapshot_pin_rule_3_its_metadata_comes_from_the_state_and_packages_from_the_mirrors(settled):
+    folder = settled.pin(NEW)
+    settled.version = NEWER
+    outcome = settled.refresh(settled.repository(held_sha256=""))
+    assert outcome.version == NEW and outcome.mirrors == ["m1", "m2"]
+    assert re.findall(r">(file:[^<]*|https:[^<]*)<", outcome.metalink) == [
+        "file://{}/{}".format(folder, REPOMD)] + [url + REPOMD for url in settled.urls("m1", "m2")]
+
+
+def test_snapshot_pin_rule_3_it_is_kept_while_no_mirror_can_be_reached(settled):
+    settled.pin(NEW)
+    settled.accepted.clear()
+    settled.redirector.fault = settled.origin.fault = "refused"
+    settled.change(fault="refused")
+    outcome = settled.refresh()
+    assert (outcome.error, outcome.version, outcome.mirrors) == ("", NEW, ["m1", "m2"])
+    assert [line.partition(":")[0] for line in outcome.warnings] == ["unreachable"]
+
+
+@pytest.mark.parametrize("damage, words", [
+    (lambda folder: shutil.rmtree(folder), "No such file"),
+    (lambda folder: os.unlink(os.path.join(folder, REPOMD)), "No such file"),
+    (lambda folder: write_whole(os.path.join(folder, REPOMD), b"x"), "signature-invalid"),
+    (lambda folder: write_whole(os.path.join(folder, SIGNATURE), b"x" * (1 << 20)), "larger than 65536 bytes"),
+])
+def test_snapshot_pin_rule_4_a_pin_that_cannot_be_kept_stops_the_update(damage, words, settled):
+    damage(settled.pin(NEW))
+    settled.version = NEWER
+    outcome = settled.refresh(settled.repository(held_sha256=""))
+    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.metalink_path) == ("pinned", True, [], "")
+    assert words in outcome.message and "precheck --unpin" in outcome.message
+    assert settled.memory().decisions[-1].error.startswith("pinned: ")
+
+
+def test_snapshot_pin_rule_4_an_attack_on_the_mirrors_stops_it_too(settled):
+    settled.pin(NEW)
+    settled.without_origin()
+    settled.change(fault="tampered")
+    settled.accepted.clear()
+    assert (settled.refresh().error, settled.refresh().refused) == ("signature-invalid", True)
+
+
+def test_snapshot_pin_rule_5_that_something_newer_is_held_back_is_told_every_time(settled):
+    settled.pin(NEW)
+    settled.accepted.clear()
+    assert settled.refresh().warnings == [], "nothing is"
+    settled.version = NEWER
+    for _ in range(3):
+        [line] = settled.refresh().warnings
+        assert line.startswith("pinned: revision {} is taken until ".format(BEGIN + NEW * DAY))
+        assert "revision {} is held back".format(BEGIN + NEWER * DAY) in line and "precheck --unpin" in line
+        assert settled.memory().decisions[-1].note == "pinned"
+
+
+# refresh.py: two at once.
+
+
+def meanwhile(monkeypatch, do):
+    """Let something be done while the lock is waited for."""
+    real = State.locked
+
+    @contextmanager
+    def locked(self, wait_seconds):
+        monkeypatch.setattr(State, "locked", real)
+        do()
+        with real(self, wait_seconds) as held:
+            yield held
+
+    monkeypatch.setattr(State, "locked", locked)
+
+
+def test_the_second_of_two_at_once_works_from_what_the_first_wrote(sim, monkeypatch):
+    sim.add_many(3)
+    meanwhile(monkeypatch, lambda: sim.refresh())
+    requests = len(sim.log)
+    outcome = sim.refresh()
+    assert outcome.reused and outcome.mirrors == ["m1", "m2"] and outcome.version == NEW
+    assert sim.requests == [] or len(sim.log) > requests, "all of the requests are the first one's"
+    assert len([request for request in sim.log if request.server == "redirector"]) == 1
+
+
+def test_what_was_written_before_this_one_was_called_is_not_used_again(sim):
+    sim.add_many(3)
+    assert [sim.refresh().reused, sim.refresh().reused] == [False, False]
+
+
+def test_who_wants_something_different_does_not_work_from_what_another_wrote(sim, monkeypatch):
+    sim.add_many(3)
+    meanwhile(monkeypatch, lambda: sim.refresh())
+    outcome = sim.refresh(ask_everyone=True)
+    assert not outcome.reused and len(outcome.probes) == 4
+
+
+def test_the_second_of_two_at_once_takes_the_pin_of_the_first(sim, monkeypatch):
+    sim.add_many(3)
+
+    def pin():
+        sim.refresh()
+        sim.pin(OLD)
+
+    meanwhile(monkeypatch, pin)
+    outcome = sim.refresh()
+    assert outcome.reused and outcome.version == OLD
+
+
+def test_the_second_of_two_at_once_does_not_take_a_pin_that_cannot_be_kept(sim, monkeypatch):
+    sim.add_many(3)
+
+    def pin():
+        sim.refresh()
+        shutil.rmtree(sim.pin(OLD))
+
+    meanwhile(monkeypatch, pin)
+    assert sim.refresh().error == "pinned"
+
+
+def test_a_state_that_another_process_holds_leaves_the_repositories_alone(sim, monkeypatch):
+    sim.add_many(2)
+    sim.configure(deadline=0.01)
+    with State(sim.settings.state_dir).locked(0.0) as held:
+        assert held
+        outcome = sim.refresh()
+    assert (outcome.error, outcome.refused, sim.requests) == ("state", False, [])
