@@ -24,6 +24,7 @@ from yum_plugin.plugins import bridge
 
 from .support.world import DEFAULTS, read_values
 
+CONF = REPOSITORY_ROOT / "etc" / "xcpng-mirrors.conf"
 PIN = "34AC2EB68248FED6D076838ACD75783A3FD3AC9E"
 KEY_FILE = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"
 BASE_URLS = ("http://mirrors.xcp-ng.org/8/8.3/updates/x86_64/", "http://updates.xcp-ng.org/8/8.3/updates/x86_64/")
@@ -32,24 +33,20 @@ SECTION = "[xcp-ng-updates]\nbaseurl={}\ngpgkey=file://{}\n".format(" ".join(BAS
 EXPECTED = Repository("xcp-ng-updates", BASE_URLS, "8/8.3/updates/x86_64/", (KEY_FILE,), (PIN,), Network())
 
 
-# The files that are installed
+# The file that is installed
 
 
-def explained(name):
-    """Return (key, default, comment, whether it is commented out) of each key of an installed .conf."""
-    blocks = (REPOSITORY_ROOT / "etc" / name).read_text(encoding="utf-8").split("\n\n")
+def explained():
+    """Return (key, default, comment, whether it is commented out) of each key of the .conf."""
+    blocks = CONF.read_text(encoding="utf-8").split("\n\n")
     for block in blocks[2:]:
         lines = block.strip().split("\n")
         key, value = lines[-1].lstrip("#").split("=", 1)
         yield key, value, " ".join(line[2:] for line in lines[:-1]), lines[-1].startswith("#")
 
 
-CONFS = ["xcpng-mirrors.dnf.conf", "xcpng-mirrors.yum.conf"]
-
-
-@pytest.mark.parametrize("name", CONFS)
-def test_the_conf_explains_every_key_with_its_unit_and_default(name):
-    found = list(explained(name))
+def test_the_conf_explains_every_key_with_its_unit_and_default():
+    found = list(explained())
     assert [(key, value) for key, value, _, _ in found] == [(key.name, key.default) for key in KEYS]
     for key, (_, _, comment, commented_out) in zip(KEYS, found):
         facts = "Unit: {}. Default: {} Reason: ".format(key.unit.replace("|", " or "), key.default or "nothing")
@@ -58,17 +55,12 @@ def test_the_conf_explains_every_key_with_its_unit_and_default(name):
         assert commented_out == (key.name != "enabled")
 
 
-@pytest.mark.parametrize("name", CONFS)
 @pytest.mark.parametrize("uncommented", [False, True])
-def test_the_conf_as_installed_and_with_every_key_active_gives_the_defaults(tmp_path, name, uncommented):
-    text = (REPOSITORY_ROOT / "etc" / name).read_text(encoding="utf-8")
+def test_the_conf_as_installed_and_with_every_key_active_gives_the_defaults(tmp_path, uncommented):
+    text = CONF.read_text(encoding="utf-8")
     path = tmp_path / "x.conf"
     path.write_text(re.sub("(?m)^#(?! )", "", text) if uncommented else text, encoding="utf-8")
     assert read_settings(str(path))[:2] == (DEFAULTS, ())
-
-
-def test_both_package_managers_get_the_same_keys():
-    assert list(explained(CONFS[0])) == list(explained(CONFS[1]))
 
 
 def test_the_table_and_the_settings_have_the_same_names():

@@ -230,6 +230,11 @@ def test_the_staged_tree_is_exactly_what_a_host_gets(staged):
     assert [list((staged / folder).iterdir()) for folder in ("var/lib/xcpng-mirrors", "etc/xcpng-mirrors.d")] == [[], []]
 
 
+def test_both_package_managers_get_the_same_conf_but_for_the_name_of_their_plugin(staged):
+    dnf, yum = ((staged / folder / "xcpng-mirrors.conf").read_text() for folder in ("etc/dnf/plugins", "etc/yum/pluginconf.d"))
+    assert dnf.splitlines()[0].count("the dnf plugin") == 1 and yum == dnf.replace("the dnf plugin", "the yum plugin", 1)
+
+
 def test_links_lead_to_files_of_the_same_tree(staged):
     links = [path for path in staged.rglob("*") if path.is_symlink()]
     assert [link for link in links if not link.is_file() or staged not in link.resolve().parents] == []

@@ -262,7 +262,7 @@ def older_packages(folder):
     source = folder / "source"
     assert run(["git", "clone", "-q", "--shared", REPOSITORY_ROOT, source]).returncode == 0
     for name, old, new in (("yum_plugin/__init__.py", '__version__ = "', '__version__ = "0.0.'),
-                           ("etc/xcpng-mirrors.dnf.conf", "#deadline=8", "#deadline=7")):
+                           ("etc/xcpng-mirrors.conf", "#deadline=8", "#deadline=7")):
         text = (source / name).read_text()
         assert text.count(old) == 1
         (source / name).write_text(text.replace(old, new))

@@ -75,10 +75,12 @@ sed -e "s|@PYTHON@|$python|" -e "s|@LIB@|${libdir#/usr/}|" tools/xcpng-mirrors.i
 chmod 0755 "$root/usr/bin/xcpng-mirrors"
 
 plugin dnf "$dnf_plugins"
-put etc/xcpng-mirrors.dnf.conf /etc/dnf/plugins/xcpng-mirrors.conf
+put etc/xcpng-mirrors.conf /etc/dnf/plugins/xcpng-mirrors.conf
 if [ -e yum_plugin/plugins/yum.py ]; then
     plugin yum /usr/lib/yum-plugins
-    put etc/xcpng-mirrors.yum.conf /etc/yum/pluginconf.d/xcpng-mirrors.conf
+    yum_conf=/etc/yum/pluginconf.d/xcpng-mirrors.conf
+    put etc/xcpng-mirrors.conf $yum_conf
+    sed -i '1s/the dnf plugin/the yum plugin/' "$root$yum_conf"
 fi
 xapi=$share/yum_plugin/plugins/xapi.py
 sed -i "1s|/usr/bin/python3|$python|" "$root$xapi"
