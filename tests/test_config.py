@@ -10,15 +10,8 @@ from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.errors import UsageError
 from yum_plugin.host.inifile import MAX_BYTES, IniEntry, parse_ini
 from yum_plugin.host.repofiles import host_variables, main_options, read_repositories, replace_variables
-from yum_plugin.host.settings import (
-    KEYS,
-    MAX_VALUE_CHARACTERS,
-    MAX_WARNINGS,
-    Settings,
-    read_settings,
-    repository_from_request,
-    repository_path,
-)
+from yum_plugin.host.repository_options import repository_from_request, repository_path
+from yum_plugin.host.settings import KEYS, MAX_VALUE_CHARACTERS, MAX_WARNINGS, Settings, read_settings
 from yum_plugin.model import Network, Repository
 from yum_plugin.plugins import bridge
 

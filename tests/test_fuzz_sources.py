@@ -8,7 +8,8 @@ from hypothesis import given, strategies
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.host.inifile import parse_ini
 from yum_plugin.host.repofiles import read_repositories, replace_variables
-from yum_plugin.host.settings import read_settings, repository_from_request
+from yum_plugin.host.repository_options import repository_from_request
+from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Mirror, MirrorList, Repository, Snapshot
 from yum_plugin.resolve.metalink_writer import render_metalink
 from yum_plugin.sources import metalink, mirrorbits, plain

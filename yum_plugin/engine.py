@@ -39,7 +39,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTupl
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .host.keyring import load_keys
 from .host.log import open_log
-from .host.settings import Settings, fragments_of, read_settings, repository_from_request
+from .host.repository_options import repository_from_request
+from .host.settings import Settings, fragments_of, read_settings
 from .model import Network, Repository, Snapshot
 from .privsep.gateway import RESOLVE_CPU_SECONDS, Gateway, Separate, together
 from .resolve.refresh import Refreshed, is_refusal, refresh

@@ -9,7 +9,8 @@ from ..errors import UsageError
 from ..model import Repository
 from ..util.files import listed
 from .inifile import MAX_BYTES, parse_ini
-from .settings import Settings, read_flag, repository_from_request, split_words
+from .repository_options import repository_from_request
+from .settings import Settings, read_flag, split_words
 
 MAX_FILES = 256  # .repo files or variables in one folder
 MAX_VARIABLE_BYTES = 1024

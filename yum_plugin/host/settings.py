@@ -1,17 +1,16 @@
-"""The settings of the .conf and its fragments, and the repositories that a plugin asks us to look after.
+"""The settings: the .conf and its fragments.
 
-One table, KEYS, says what a .conf may hold; etc/*.conf explain the same keys to the admin (tests/test_config.py
-holds both together). Nothing in a .conf stops a package manager: what cannot be used is told, and the default is used.
+One table, KEYS, says what a .conf may hold; etc/xcpng-mirrors.conf explains the same keys to the admin
+(tests/test_config.py compares the two). Nothing in a .conf stops a package manager: a value that cannot be used is
+reported with file and line, and the default is used.
 """
 import os
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
-from urllib.parse import unquote, urlsplit
 
 from ..errors import UsageError
-from ..model import Network, Repository
 from ..util.files import inside, listed
-from ..util.urls import authority_of, clean_base_url, host_of, safe_repository_id
+from ..util.urls import authority_of, clean_base_url
 from .inifile import MAX_BYTES, parse_ini
 
 CONFIG_FILES = ("/etc/dnf/plugins/xcpng-mirrors.conf", "/etc/yum/pluginconf.d/xcpng-mirrors.conf")
@@ -19,10 +18,7 @@ FRAGMENT_FOLDER = "/etc/xcpng-mirrors.d"
 MAX_FRAGMENTS = 256
 MAX_VALUE_CHARACTERS = 4096
 MAX_WARNINGS = 20
-MAX_URLS = 64  # baseurls of one repository
-MAX_KEYS = 16  # gpgkeys of one repository
 _FLAGS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
-_FAMILIES = {"": 0, "0": 0, "whatever": 0, "4": 4, "ipv4": 4, "6": 6, "ipv6": 6}
 _FINGERPRINT = re.compile(r"^[0-9A-F]{40}\Z")
 _WORD = re.compile(r"^[A-Za-z0-9_.:*?!\[\]-]{1,255}\Z")
 
@@ -123,7 +119,8 @@ def read_flag(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
-def _path(text: str) -> str:
+def read_path(text: str) -> str:
+    """Return an absolute path; raise ValueError if it is none."""
     if not text.startswith("/") or not text.isprintable():
         raise ValueError("not an absolute path")
     return text
@@ -178,7 +175,7 @@ def _number(text: str, key: Key, read: Callable[[str], float]) -> float:
 
 _READERS: Dict[str, Callable[[str, Key], Any]] = {
     "flag": lambda text, key: read_flag(text),
-    "path": lambda text, key: _path(text),
+    "path": lambda text, key: read_path(text),
     "choice": lambda text, key: _choice(text, key.unit),
     "count": lambda text, key: int(_number(text, key, int)),
     "seconds": lambda text, key: _number(text, key, float),
@@ -266,7 +263,7 @@ def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]
     for key in KEYS:
         text, origin = given.get(key.name, (key.default, None))
         try:
-            values[key.name] = _READERS[key.kind](_bounded(text), key)
+            values[key.name] = _READERS[key.kind](bounded_text(text), key)
             if origin is not None:
                 origins[key.name] = origin
         except ValueError as problem:
@@ -281,121 +278,8 @@ def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]
     return LoadedSettings(Settings(**values), tuple(warnings), origins, ())
 
 
-def _bounded(text: object) -> str:
-    """Return a text from outside, or raise ValueError: it is none, or longer than any setting."""
+def bounded_text(text: object) -> str:
+    """Return a text of another program; raise ValueError if it is no text or longer than any setting."""
     if not isinstance(text, str) or len(text) > MAX_VALUE_CHARACTERS:
         raise ValueError("not a text of at most {} characters".format(MAX_VALUE_CHARACTERS))
     return text
-
-
-def repository_from_request(values: object, settings: Settings) -> Repository:
-    """Check what a plugin says about one repository.
-
-    Args:
-        values: an object with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
-            sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, variables
-            replaced; lists of texts for the first two plurals; sslverify and ip_resolve also as true/false and 4/6.
-            Missing or null is "not set"; ``proxy`` "" or "_none_" is "no proxy, whatever the environment says".
-        settings: for the pins and the redirectors.
-
-    Returns:
-        The repository; baseurls that are neither http nor https and gpgkeys that are no files are left out.
-
-    Raises:
-        UsageError: configuration: it cannot be used, and should be left alone.
-    """
-    if not isinstance(values, dict):
-        raise UsageError("configuration", "a repository that is no JSON object")
-    name = values.get("id")
-    try:
-        base_urls = _base_urls(_texts(values, "base_urls", MAX_URLS))
-        return Repository(
-            id=safe_repository_id(_text(values, "id")),
-            base_urls=base_urls,
-            path=repository_path(base_urls, settings.redirectors),
-            key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
-            pins=settings.fingerprints,
-            network=_network(values),
-        )
-    except ValueError as problem:
-        where = name if isinstance(name, str) else ""
-        raise UsageError("configuration", "the repository is left as it is: {}".format(problem), where=where) from None
-
-
-def repository_path(base_urls: Sequence[str], redirectors: Sequence[str]) -> str:
-    """Return the path of a repository below a mirror's root, as its first baseurl on a redirector has it.
-
-    Args:
-        base_urls: each ending in "/".
-        redirectors: host or host:port, lower case.
-
-    Returns:
-        For example "8/8.3/updates/x86_64/"; "" if no baseurl is on a redirector.
-    """
-    for url in base_urls:
-        if host_of(url) in redirectors or authority_of(url) in redirectors:
-            return urlsplit(url).path.lstrip("/")
-    return ""
-
-
-def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
-    """Clean baseurls; raise ValueError if none is left, or if one is rewritten for a caching proxy."""
-    if any("://HTTPS///" in text.upper() for text in texts):
-        raise ValueError("baseurl= goes through a caching proxy (http://HTTPS///)")
-    usable, reason = [], "there is no baseurl="
-    for text in texts:
-        try:
-            usable.append(clean_base_url(text))
-        except ValueError as problem:
-            reason = "baseurl=: {}".format(problem)
-    if not usable:
-        raise ValueError(reason)
-    return tuple(usable)
-
-
-def _key_paths(texts: Sequence[str]) -> Tuple[str, ...]:
-    """Return the paths of file:// keys; raise ValueError if there is none."""
-    files = [urlsplit(text) for text in texts if text.startswith("file:")]
-    paths = tuple(_path(unquote(url.path)) for url in files if url.netloc in ("", "localhost"))
-    if not paths:
-        raise ValueError("gpgkey= names no file:// key")
-    return paths
-
-
-def _network(values: Mapping[str, Any]) -> Network:
-    proxy = _text(values, "proxy")
-    family = _text(values, "ip_resolve").lower()
-    if family not in _FAMILIES:
-        raise ValueError("ip_resolve= is none of 4, 6 and whatever")
-    return Network(
-        proxy=None if values.get("proxy") is None else "" if proxy == "_none_" else proxy,
-        proxy_username=_text(values, "proxy_username"),
-        proxy_password=_text(values, "proxy_password"),
-        username=_text(values, "username"),
-        password=_text(values, "password"),
-        ssl_verify=read_flag(_text(values, "sslverify") or "1"),
-        ssl_ca_cert=_text(values, "sslcacert"),
-        ssl_client_cert=_text(values, "sslclientcert"),
-        ssl_client_key=_text(values, "sslclientkey"),
-        ip_resolve=_FAMILIES[family],
-    )
-
-
-def _text(values: Mapping[str, Any], key: str) -> str:
-    """Return a text, "" if it is not set; true, false and numbers as they would stand in a file."""
-    value = values.get(key)
-    if value is None:
-        return ""
-    text = _bounded(str(value) if value in (0, 1, 4, 6) else value)
-    if not text.isprintable():
-        raise ValueError("control characters in {}=".format(key))
-    return text.strip()
-
-
-def _texts(values: Mapping[str, Any], key: str, most: int) -> List[str]:
-    found = values.get(key)
-    if found is None:
-        return []
-    if not isinstance(found, (list, tuple)) or len(found) > most or not all(isinstance(text, str) for text in found):
-        raise ValueError("{} is not a list of at most {} texts".format(key, most))
-    return list(found)
