@@ -2,6 +2,7 @@
 import functools
 import glob
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+# A shell that starts the tests with "&" lets them ignore Ctrl-C, and what is ignored stays ignored in every child (POSIX,
+# sh: "asynchronous lists"; execve(2)): the tests of an interrupt would wait for ever. A handler is not handed down so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1000")),

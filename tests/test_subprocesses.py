@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.world import ends
+from tests.support.waiting import ends
 from yum_plugin.pool.subprocesses import CommandResult, run_all
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.lab.keys import OTHER
 from tests.lab.rsyncd import free_port
 from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
+from tests.support.waiting import wait_until
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.operators.rsync import RsyncAddress
 from yum_plugin.operators.sync import exchange, staging
@@ -346,10 +347,10 @@ def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):
         with_sizes = [os.path.getsize(os.path.join(stage, name)) for name in os.listdir(stage) if "large" in name] if os.path.isdir(stage) else []
         return sum(with_sizes)
 
-    wait(lambda: arrived() > 500000)
+    assert wait_until(lambda: arrived() > 500000)
     os.kill(child, 9)
     os.waitpid(child, 0)
-    wait(lambda: not locked(site))
+    assert wait_until(lambda: not locked(site))
     part = os.path.join(stage, ".xcpng-part", "large")
     assert 500000 < os.path.getsize(part) < 3000000
     log = os.path.join(site.daemon.folder, "log")
@@ -360,13 +361,6 @@ def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):
         stream.seek(before)
         sent = [int(line.split("sent ")[1].split()[0]) for line in stream if " sent " in line and "total size" in line]
     assert 0 < max(sent) < 3000000, "only the rest was sent"
-
-
-def wait(condition):
-    ends_at = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < ends_at
-        time.sleep(0.02)
 
 
 def locked(site):

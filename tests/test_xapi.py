@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY_ROOT
 from tests.lab.pool import PoolHost
-from tests.support.world import ends
+from tests.support.waiting import ends
 
 SOURCE = REPOSITORY_ROOT / "yum_plugin" / "plugins" / "xapi.py"
 SESSION = "OpaqueRef:0"

@@ -30,7 +30,8 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]  # names in lower case
     tls: bool
-    client_port: int = 0  # of the client's end of the connection: tells its process and user
+    client: Tuple[str, int] = ("", 0)  # address and port of the client's end of the connection
+    server: Tuple[str, int] = ("", 0)  # of the server's end; both together tell the process that asks, and its user
 
 
 class Response(NamedTuple):
@@ -173,11 +174,11 @@ class Server:
             return
         connection = self._secured(raw, seen)
         try:
-            client_port = connection.getpeername()[1]
+            client, server = connection.getpeername()[:2], connection.getsockname()[:2]
             buffered = b""
             while not self._stopped.is_set():
                 head, buffered = _read_head(connection, buffered)
-                request = _parse(head, seen.tls)._replace(client_port=client_port)
+                request = _parse(head, seen.tls)._replace(client=client, server=server)
                 entry = self._log.requested(seen, request.method, request.target, request.headers)
                 if not self._reply(connection, entry, request):
                     return

@@ -22,7 +22,7 @@ from yum_plugin.verify.repository import RepositoryExaminer
 FOLDERS = ("8/8.3/base/x86_64", "8/8.3/updates/x86_64", "8", "isos/8.3")
 UPDATES = FOLDERS[1]
 ISO = "isos/8.3/xcp-ng-8.3.0.iso"
-QUICK = RsyncLimits(connect_seconds=5, silent_seconds=10, seconds=30)
+LIMITS = RsyncLimits(connect_seconds=60, silent_seconds=60, seconds=180)
 
 
 class CopyOrigin(SyncSource):
@@ -103,7 +103,7 @@ class Mirrored:
 
     def origin(self, **limits: Any) -> RsyncSource:
         """The source."""
-        return RsyncSource(parse_address(self.url), SourceLimits(**limits), QUICK)
+        return RsyncSource(parse_address(self.url), SourceLimits(**limits), LIMITS)
 
     def sync(self, step: Optional[Callable[[str, str], None]] = None, origin: Optional[SyncSource] = None, **options: Any) -> SyncReport:
         """Sync once; ``steps`` holds what it told."""

@@ -1,6 +1,5 @@
 """What several tests are made of: values by short names, and the product set up for the lab."""
 import tempfile
-import time
 from typing import Any, List, Mapping
 
 from tests.lab.lab import Lab
@@ -58,16 +57,3 @@ def lab_repository(lab: Lab, name: str = "updates", **network: Any) -> Repositor
     network.setdefault("proxy", "")
     return Repository("xcp-ng-" + name, tuple(lab.base_urls(name)), repository_path(name), (lab.key_file,),
                       (lab.key_fingerprint,), Network(**network))
-
-
-def ends(pid: str, within_seconds: float = 10.0) -> bool:
-    """Whether a process of somebody else's, just killed, is gone, or a zombie that nobody here is to wait for."""
-    ends_at = time.monotonic() + within_seconds
-    while time.monotonic() < ends_at:
-        try:
-            with open("/proc/{}/stat".format(pid)) as stream:
-                if stream.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except OSError:
-            return True
-    return False
