@@ -19,7 +19,7 @@ from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Reachability, reachability_of
 from yum_plugin.operators.cli.report_data import MOST_AT_ONCE, sites_named, try_ways
 from yum_plugin.operators.report.values import MirrorFinding, MirrorSite
-from yum_plugin.packages.quarantine import MAX_FILES, keep_aside, kept_aside
+from yum_plugin.packages.quarantine import MAX_FILES, quarantine_file, quarantine_notes
 from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 
@@ -254,7 +254,7 @@ def test_packages_of_it_that_were_refused_are_part_of_the_report(admin):
     admin.lab.add_mirror("bad")
     admin.lab.add_mirror("good")
     url = admin.lab.mirrors["bad"].url + "8/8.3/updates/x86_64/"
-    keep_aside(admin.path("state/{}/refused".format(ID)), io.BytesIO(b"wrong bytes"), {
+    quarantine_file(admin.path("state/{}/refused".format(ID)), io.BytesIO(b"wrong bytes"), {
         "when": int(time.time()), "repository": ID, "package": "lab-agent-2.0-1.x86_64", "location": "Packages/lab-agent.rpm",
         "mirrors": [url], "reference": "payload-mismatch", "what": "its payload was changed"})
     done = admin.run("report-mirror", "bad", *UPDATES)
@@ -264,9 +264,9 @@ def test_packages_of_it_that_were_refused_are_part_of_the_report(admin):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"when": "today"}', b"\xff", b"[" * 50000, b'{"when": 1e999}'])
 def test_a_damaged_note_beside_a_refused_file_is_passed_over(content, tmp_path):
-    keep_aside(str(tmp_path), io.BytesIO(b"x"), {"when": 5, "package": "p", "location": "l", "mirrors": [], "reference": "r", "what": "w"})
+    quarantine_file(str(tmp_path), io.BytesIO(b"x"), {"when": 5, "package": "p", "location": "l", "mirrors": [], "reference": "r", "what": "w"})
     (tmp_path / "0.json").write_bytes(content)
-    assert [note.package for note in kept_aside(str(tmp_path))] == ["p"] and kept_aside(str(tmp_path / "none")) == []
+    assert [note.package for note in quarantine_notes(str(tmp_path))] == ["p"] and quarantine_notes(str(tmp_path / "none")) == []
     assert MAX_FILES < 100
 
 

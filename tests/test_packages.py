@@ -18,10 +18,10 @@ from yum_plugin.model import Mirror, Repository
 from yum_plugin.net.transfer import Attempt, Source
 from yum_plugin.packages import quarantine, verify
 from yum_plugin.packages.verify import (
+    PackageEvents,
     PackageJob,
     PackageRequest,
     PackageResult,
-    Watch,
     fetch_packages,
     read_requests,
     verify_packages,
@@ -29,7 +29,7 @@ from yum_plugin.packages.verify import (
 from yum_plugin.state.store import Memory, Record, State
 
 LOCATION = "Packages/lab-agent-2.0-1.noarch.rpm"
-# How a mirror's packages are bad -> the reference that is told of it.
+# How a mirror's packages are bad -> the reference that is reported of it.
 PACKAGE_FAULTS = {
     "packages-404": "http-status", "corrupt-packages": "payload-mismatch", "truncated-packages": "truncated",
     "short-packages": "truncated", "stalling-packages": "timed-out", "slow-packages": "too-slow",
@@ -88,10 +88,10 @@ def notes(folder):
 def test_a_package_arrives_proven_at_its_target(lab, tmp_path):
     lab.add_mirror("good")
     request = request_of(lab, tmp_path)
-    told = []
-    results = fetch_packages(job_of(lab, tmp_path, request), Watch(done=lambda number, result: told.append((number, result))))
+    done = []
+    results = fetch_packages(job_of(lab, tmp_path, request), PackageEvents(done=lambda number, result: done.append((number, result))))
     assert [result.status for result in results] == ["verified"] and read(request.target) == signed_bytes(lab)
-    assert told == [(0, results[0])] and notes(tmp_path) == []
+    assert done == [(0, results[0])] and notes(tmp_path) == []
 
 
 @pytest.mark.parametrize("fault", sorted(PACKAGE_FAULTS))
@@ -169,8 +169,8 @@ def test_a_good_file_is_not_fetched_again(lab, tmp_path):
     request = request_of(lab, tmp_path)
     put(request, signed_bytes(lab))
     seen = []
-    watch = Watch(progress=lambda number, received: seen.append((number, received)))
-    assert [result.status for result in fetch_packages(job_of(lab, tmp_path, request), watch)] == ["verified"]
+    events = PackageEvents(progress=lambda number, received: seen.append((number, received)))
+    assert [result.status for result in fetch_packages(job_of(lab, tmp_path, request), events)] == ["verified"]
     assert lab.log.requests() == [] and seen == [(0, len(signed_bytes(lab)))]
 
 
@@ -216,13 +216,13 @@ def test_one_bad_package_does_not_keep_the_others(lab, tmp_path):
     lab.add_mirror("good")
     requests = [request_of(lab, tmp_path), UsageError("usage", "nonsense"), request_of(lab, tmp_path, name="other", target=str(
         tmp_path / "cache" / "b.rpm")), request_of(lab, tmp_path, location="Packages/none.rpm", target=str(tmp_path / "cache" / "c"))]
-    told = {}
-    results = fetch_packages(job_of(lab, tmp_path, *requests), Watch(done=told.__setitem__))
+    done = {}
+    results = fetch_packages(job_of(lab, tmp_path, *requests), PackageEvents(done=done.__setitem__))
     assert [result.status for result in results] == ["verified", "unavailable", "refused", "unavailable"]
-    assert [told[number] for number in range(4)] == results and verify.worst(results) == results[2]
+    assert [done[number] for number in range(4)] == results and verify.worst(results) == results[2]
 
 
-def test_no_space_for_all_is_told_of_each(lab, tmp_path):
+def test_no_space_for_all_is_reported_for_each(lab, tmp_path):
     lab.add_mirror("good")
     [result] = fetch_packages(job_of(lab, tmp_path, request_of(lab, tmp_path, size=1 << 60)))
     assert (result.status, result.error.reference) == ("unavailable", "state") and "free" in str(result.error)
@@ -310,7 +310,7 @@ def test_refused_files_are_few_small_and_roots_only(tmp_path, monkeypatch):
     monkeypatch.setattr(quarantine, "MAX_KEPT_BYTES", 10)
     folder = tmp_path / "state" / "refused"
     for number in range(quarantine.MAX_FILES + 3):
-        quarantine.keep_aside(str(folder), io.BytesIO(b"%012d" % number), {"package": "p{}".format(number)})
+        quarantine.quarantine_file(str(folder), io.BytesIO(b"%012d" % number), {"package": "p{}".format(number)})
     names = sorted(os.listdir(str(folder)))
     assert len(names) == 2 * quarantine.MAX_FILES and stat.S_IMODE(os.stat(str(folder)).st_mode) == 0o700
     assert {stat.S_IMODE(os.stat(str(folder / name)).st_mode) for name in names} == {0o600}

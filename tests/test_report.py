@@ -29,7 +29,7 @@ from yum_plugin.operators.report.style import STYLE
 from yum_plugin.operators.report.values import ORDER, STATES, MirrorFinding, MirrorSite, MirrorsReport, sites_of, state_of
 from yum_plugin.operators.report.world import land_along, rings
 from yum_plugin.operators.report.worldmap import SIZE, marks_of, spread, world_map
-from yum_plugin.packages.quarantine import Kept
+from yum_plugin.packages.quarantine import QuarantineNote
 from yum_plugin.state.history import Observation
 
 # The page.
@@ -264,7 +264,7 @@ def case(error=None, served=CURRENT, newest=CURRENT, certificate=CERTIFICATE, ur
     return Case(site, (look,), {"xcp-ng-updates": Newest(newest, 3)}, certificate, None, tuple(kept), NOW, "0.1.0")
 
 
-PACKAGE = Kept(NOW - DAY, "lab-agent-2.0-1.x86_64", "Packages/lab-agent.rpm", (BASE,), "payload-mismatch", "its payload was changed",
+PACKAGE = QuarantineNote(NOW - DAY, "lab-agent-2.0-1.x86_64", "Packages/lab-agent.rpm", (BASE,), "payload-mismatch", "its payload was changed",
                "ef" * 32, 123, "/state/refused/ef.rpm")
 OLD = snapshot(80)
 

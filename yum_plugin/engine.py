@@ -177,7 +177,7 @@ def _packages(call: _Call) -> None:
 
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: "Callable[[verify.PackageJob, verify.Watch], List[verify.PackageResult]]",
+                    act: "Callable[[verify.PackageJob, verify.PackageEvents], List[verify.PackageResult]]",
                     gateway: Gateway) -> Dict[str, str]:
     from .packages import verify
 
@@ -186,10 +186,10 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
     job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
                               call.state.path(repository.id, "refused"), verify.rules_of(call.settings), sources,
                               gateway.open)
-    watch = verify.Watch(
+    events = verify.PackageEvents(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
-    results = act(job, watch)
+    results = act(job, events)
     with call.state.locked(call.settings.deadline) as held:
         try:
             if held:

@@ -1,4 +1,4 @@
-"""Wrong bytes kept aside, for the report to the mirror's owner: the beginning of a file and a note, few and root's only."""
+"""Refused files in quarantine, as evidence for the mirror's owner: the beginning of each and a note, readable by root only."""
 import hashlib
 import json
 import os
@@ -6,37 +6,37 @@ from typing import Any, BinaryIO, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..util.files import listed, read_capped, write_whole
 
-MAX_FILES = 8
+MAX_FILES = 8  # so at most 64 MiB a repository
 MAX_KEPT_BYTES = 8 * 1024 * 1024  # of each file: an RPM's headers and much of its payload
 READ_BYTES = 256 * 1024
 MAX_NOTE_BYTES = 64 * 1024
 _DAMAGE = (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-class Kept(NamedTuple):
-    """The note beside a file that was kept aside."""
+class QuarantineNote(NamedTuple):
+    """The note beside a file in quarantine."""
 
     when: int  # seconds since 1970
     package: str  # NEVRA
     location: str  # below the repository
-    mirrors: Tuple[str, ...]  # base URLs that gave it
+    mirrors: Tuple[str, ...]  # base URLs of those that sent it
     reference: str
     what: str
     sha256: str  # of the whole file
     size: int  # bytes
-    path: str  # of what is kept of it
+    path: str  # of its kept beginning
 
 
-def keep_aside(folder: str, stream: BinaryIO, note: Mapping[str, Any]) -> None:
-    """Keep the beginning of a refused file.
+def quarantine_file(folder: str, stream: BinaryIO, note: Mapping[str, Any]) -> None:
+    """Put the beginning of a refused file into quarantine.
 
     Args:
-        folder: made if missing, mode 0700; the oldest go when there are more than MAX_FILES.
+        folder: made if missing, mode 0700; the oldest files are removed when there are more than MAX_FILES.
         stream: at the start of the refused file.
-        note: goes into the .json file beside it, with sha256 and size of the whole file and kept_bytes added.
+        note: for the .json file beside it; sha256 and size of the whole file and kept_bytes are added.
 
     Raises:
-        OSError: it could not be read or kept.
+        OSError: it could not be read or written.
     """
     digest, size, kept = hashlib.sha256(), 0, bytearray()
     for chunk in iter(lambda: stream.read(READ_BYTES), b""):
@@ -49,10 +49,10 @@ def keep_aside(folder: str, stream: BinaryIO, note: Mapping[str, Any]) -> None:
     write_whole(base + ".rpm", bytes(kept), 0o600)
     text = json.dumps(dict(note, sha256=digest.hexdigest(), size=size, kept_bytes=len(kept)), indent=1, sort_keys=True)
     write_whole(base + ".json", text.encode("ascii"), 0o600)
-    _forget_oldest(folder)
+    _remove_oldest(folder)
 
 
-def _forget_oldest(folder: str) -> None:
+def _remove_oldest(folder: str) -> None:
     notes = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".json")]
     notes.sort(key=lambda path: (os.stat(path).st_mtime_ns, path))
     for note in notes[:-MAX_FILES]:
@@ -60,18 +60,18 @@ def _forget_oldest(folder: str) -> None:
         os.unlink(note[:-len("json")] + "rpm")
 
 
-def kept_aside(folder: str) -> List[Kept]:
-    """Read the notes of a folder, the oldest first; one that cannot be understood is passed over."""
+def quarantine_notes(folder: str) -> List[QuarantineNote]:
+    """Read the notes of a folder, the oldest first; one that cannot be read is left out."""
     notes = [_read_note(path) for path in listed(folder, ".json", 4 * MAX_FILES)]
     return sorted((note for note in notes if note is not None), key=lambda note: note.when)
 
 
-def _read_note(path: str) -> Optional[Kept]:
+def _read_note(path: str) -> Optional[QuarantineNote]:
     try:
         values = json.loads(read_capped(path, MAX_NOTE_BYTES).decode("utf-8"))
         texts = [str(values[key]) for key in ("package", "location", "reference", "what", "sha256")]
         mirrors = tuple(str(url) for url in values["mirrors"])
-        return Kept(int(values["when"]), texts[0], texts[1], mirrors, texts[2], texts[3], texts[4], int(values["size"]),
+        return QuarantineNote(int(values["when"]), texts[0], texts[1], mirrors, texts[2], texts[3], texts[4], int(values["size"]),
                     path[:-len("json")] + "rpm")
     except _DAMAGE:
         return None

@@ -1,10 +1,10 @@
-"""Job 2: the packages that the package manager is about to install, each proven before rpm sees it.
+"""Package verification: each package that the package manager is about to install is proven before rpm sees it.
 
-A package is believed only if
+A package is accepted only if
     1. it is an RPM whose signature by the pinned key covers all of it (``trust/rpmfile.py``),
     2. the signed name, epoch, version, release and architecture are those that were asked for, and
     3. size and checksum of the file are those of the signed metadata, as far as the package manager named them.
-What is refused is taken away from where it lay; a part of it is kept aside, for the report to the mirror's owner.
+A refused package is removed from its place; its beginning goes into quarantine, as evidence for the mirror's owner.
 """
 import contextlib
 import logging
@@ -39,13 +39,13 @@ from ..trust.hashing import new_hash, require_strong
 from ..trust.keys import PublicKey
 from ..trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
 from ..util.urls import authority_of, host_of, safe_path
-from .quarantine import keep_aside
+from .quarantine import quarantine_file
 
-if TYPE_CHECKING:  # lxml comes with it, and the engine that only verifies needs none
+if TYPE_CHECKING:  # it imports lxml, which an engine that only verifies packages does not need
     from ..trust.primary import PrimaryPackage
 
 MAX_PACKAGES = 20000  # of one repository in one request
-MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # rpm's own tags for sizes end there
+MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # what rpm's 32-bit size tags can express
 MAX_TEXT_CHARACTERS = 4096
 READ_BYTES = 256 * 1024
 PROGRESS_SECONDS = 0.1
@@ -58,7 +58,7 @@ log = logging.getLogger("xcpng-mirrors")
 
 
 class PackageRequest(NamedTuple):
-    """A package as the signed metadata has it, and where the package manager wants it."""
+    """A package as the signed metadata describes it, and its path in the package manager's cache."""
 
     name: str
     epoch: int
@@ -73,14 +73,14 @@ class PackageRequest(NamedTuple):
 
     @property
     def nevra(self) -> str:
-        """The package in one word, as dnf writes it."""
+        """Name, epoch, version, release and architecture in one word, as dnf writes it."""
         return "{}-{}:{}-{}.{}".format(self.name, self.epoch, self.version, self.release, self.arch)
 
 
 class PackageResult(NamedTuple):
-    """What became of one package."""
+    """The result for one package."""
 
-    error: Optional[MirrorsError] = None  # None: it lies at its target, proven
+    error: Optional[MirrorsError] = None  # None: it is at its target, proven
     attempts: Tuple[Attempt, ...] = ()
 
     @property
@@ -92,27 +92,27 @@ class PackageResult(NamedTuple):
 
 
 class PackageJob(NamedTuple):
-    """The packages of one repository and what is needed to prove them."""
+    """The packages of one repository, and what is needed to fetch and prove them."""
 
     repository: Repository
     requests: Sequence[Union[PackageRequest, MirrorsError]]  # from ``read_requests``
     keys: Sequence[PublicKey]
     now: int  # seconds since 1970
-    refused_folder: str
+    quarantine_folder: str
     rules: Rules = Rules()
     sources: Sequence[Source] = ()
-    open_session: Optional[OpenSession] = None  # this process's if left out
+    open_session: Optional[OpenSession] = None  # None: this process makes the sessions
 
 
-class Watch(NamedTuple):
-    """Who wants to know; called in the caller's thread."""
+class PackageEvents(NamedTuple):
+    """Callbacks, called in the caller's thread."""
 
     progress: Callable[[int, int], None] = lambda number, received: None  # its place among the requests, bytes so far
     done: Callable[[int, PackageResult], None] = lambda number, result: None
 
 
 class PackageChecker:
-    """Proves one package while its bytes come in.
+    """Proves one package while its bytes arrive.
 
     Args:
         request: what was asked for.
@@ -146,27 +146,27 @@ class PackageChecker:
 
 
 def request_for(package: "PrimaryPackage", target: str) -> PackageRequest:
-    """Ask for exactly the package that the primary metadata describes.
+    """Make the request for exactly the package that the primary metadata describes.
 
     Args:
         package: as proven metadata has it.
-        target: absolute path of the file; "" if it is not kept.
+        target: absolute path of the file; "" if the file is not kept.
     """
     return PackageRequest(package.name, package.epoch, package.version, package.release, package.arch, package.href,
                           package.size, package.checksum_type, package.checksum, target)
 
 
 def read_requests(values: object) -> List[Union[PackageRequest, MirrorsError]]:
-    """Check what a plugin says about the packages of a repository.
+    """Read a plugin's list of packages of a repository.
 
     Args:
         values: a list of objects with the fields of PackageRequest.
 
     Returns:
-        A request for each, or why it cannot be one: TrustError for what the metadata must not say.
+        A request for each, or the error that makes it unusable: a TrustError for what signed metadata must not contain.
 
     Raises:
-        UsageError: usage: it is no list, or too long.
+        UsageError: usage: it is not a list, or too long.
     """
     if not isinstance(values, list) or len(values) > MAX_PACKAGES:
         raise UsageError("usage", "a request without a list of at most {} packages".format(MAX_PACKAGES))
@@ -185,15 +185,15 @@ def _read_request(values: object) -> Union[PackageRequest, MirrorsError]:
             _text(values, "checksum_type"), _text(values, "checksum").lower(), target)
         if not os.path.isabs(target) or os.path.basename(target) in ("", ".", ".."):
             raise ValueError("its target is no absolute path of a file")
-        return _believable(request)
+        return _checked(request)
     except ValueError as problem:
         return UsageError("usage", "a package that cannot be asked for: {}".format(problem))
     except TrustError as error:
         return error
 
 
-def _believable(request: PackageRequest) -> PackageRequest:
-    """Return a request whose path and checksum may be used; raise TrustError for any other."""
+def _checked(request: PackageRequest) -> PackageRequest:
+    """Return the request if its path is safe and its checksum strong; else raise TrustError."""
     try:
         safe_path(request.location)
     except ValueError as problem:
@@ -217,45 +217,45 @@ def _number(value: object, most: int) -> int:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return the bounds of a download of packages."""
+    """Return the limits of a download of packages."""
     return Rules(settings.minrate or STOCK_MINRATE, float(settings.timeout or STOCK_TIMEOUT_SECONDS),
                  connect_seconds=settings.connect_timeout, max_bytes=MAX_PACKAGE_BYTES)
 
 
 def sources_of(repository: Repository, memory: Memory, settings: Settings, now: int) -> List[Source]:
-    """List where packages come from.
+    """List the sources of packages.
 
     Args:
         repository: for its path on the fallbacks.
-        memory: what the last resolution proved.
+        memory: of the last resolution, for the mirrors that it proved.
         settings: for the fallbacks.
         now: seconds since 1970.
 
     Returns:
-        The proven mirrors, those that have failed since behind the others, then the origin; empty if none is proven.
+        The proven mirrors, those that have failed since then last, followed by the origin; empty if none is proven.
     """
     if not memory.usable:
         return []
-    tired = set(resting(memory, now))
+    quarantined = set(resting(memory, now))
     origins = {mirror.url for mirror in memory.mirrors if mirror.source == "origin"}
     origins.update(url + repository.path for url in settings.fallbacks if repository.path)
     mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
                for url in memory.usable if url not in origins]
-    mirrors.sort(key=lambda source: authority_of(source.url) in tired)
+    mirrors.sort(key=lambda source: authority_of(source.url) in quarantined)
     return mirrors + [Source(url, last_resort=True) for url in sorted(origins)]
 
 
-def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResult]:
-    """Bring each package to its target, proven; one that lies there already and is good stays as it is.
+def fetch_packages(job: PackageJob, events: PackageEvents = PackageEvents()) -> List[PackageResult]:
+    """Fetch and prove each package that is not already at its target and good.
 
     Args:
-        job: what to fetch, from where.
-        watch: callbacks.
+        job: the packages and their sources.
+        events: callbacks.
 
     Returns:
-        One result a request, in the same order.
+        One result for each request, in the same order.
     """
-    results = {number: result for number, result in enumerate(_verify_each(job, watch, missing_is_final=False)) if result}
+    results = {number: result for number, result in enumerate(_verify_each(job, events, missing_is_final=False)) if result}
     todo = [(number, request) for number, request in enumerate(job.requests)
             if number not in results and isinstance(request, PackageRequest)]
 
@@ -263,54 +263,54 @@ def fetch_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResul
         number, request = todo[fetched.number]
         error = fetched.error and _explained(fetched.error, request, fetched.attempts)
         results[number] = PackageResult(error, fetched.attempts)
-        watch.done(number, results[number])
+        events.done(number, results[number])
 
-    events = Events(
-        progress=lambda place, received, total, mirror: watch.progress(todo[place][0], received),
+    download_events = Events(
+        progress=lambda place, received, total, mirror: events.progress(todo[place][0], received),
         done=done,
-        wrong=lambda place, path, mirrors, error: _keep(job, todo[place][1], path, mirrors, error))
+        wrong=lambda place, path, mirrors, error: _quarantine(job, todo[place][1], path, mirrors, error))
     hosts = tuple(host_of(url) for url in job.repository.base_urls)
     try:
         if todo:
-            download([_item(job, request) for _, request in todo], job.sources, job.repository.network, job.rules, events, hosts,
-                     job.open_session)
-    except UsageError as error:  # no space for all of them, or unusable TLS settings
+            items = [_item(job, request) for _, request in todo]
+            download(items, job.sources, job.repository.network, job.rules, download_events, hosts, job.open_session)
+    except UsageError as error:  # there is no space for all of them, or the TLS settings are unusable
         for place in range(len(todo)):
             done(Fetched(place, error=error))
     return [results[number] for number in range(len(job.requests))]
 
 
-def verify_packages(job: PackageJob, watch: Watch = Watch()) -> List[PackageResult]:
-    """Prove the packages that lie at their targets; arguments and result as of ``fetch_packages``."""
-    return [result or PackageResult() for result in _verify_each(job, watch, missing_is_final=True)]
+def verify_packages(job: PackageJob, events: PackageEvents = PackageEvents()) -> List[PackageResult]:
+    """Prove the packages at their targets and fetch none; arguments and result as of ``fetch_packages``."""
+    return [result or PackageResult() for result in _verify_each(job, events, missing_is_final=True)]
 
 
 def _item(job: PackageJob, request: PackageRequest) -> Item:
     return Item(request.location, request.target, lambda: PackageChecker(request, job.keys, job.now), request.size)
 
 
-def _verify_each(job: PackageJob, watch: Watch, missing_is_final: bool) -> Iterator[Optional[PackageResult]]:
-    """Look at each target; None for what is to be fetched: it is missing, or was refused and taken away."""
+def _verify_each(job: PackageJob, events: PackageEvents, missing_is_final: bool) -> Iterator[Optional[PackageResult]]:
+    """Examine each target; None for a package that must be fetched: it is missing, or was refused and removed."""
     for number, request in enumerate(job.requests):
         result: Optional[PackageResult]
         if isinstance(request, MirrorsError):
             result = PackageResult(request)
         else:
-            result = _verify_one(job, number, request, watch)
+            result = _verify_one(job, number, request, events)
             if result.error is not None and not missing_is_final:
                 result = None
         if result is not None:
-            watch.done(number, result)
+            events.done(number, result)
         yield result
 
 
-def _verify_one(job: PackageJob, number: int, request: PackageRequest, watch: Watch) -> PackageResult:
+def _verify_one(job: PackageJob, number: int, request: PackageRequest, events: PackageEvents) -> PackageResult:
     try:
         with _opened(request.target) as stream:
-            _check(stream, PackageChecker(request, job.keys, job.now), lambda received: watch.progress(number, received))
+            _check(stream, PackageChecker(request, job.keys, job.now), lambda received: events.progress(number, received))
         return PackageResult()
     except TrustError as error:
-        _keep(job, request, request.target, (), error)
+        _quarantine(job, request, request.target, (), error)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(request.target)
         return PackageResult(_explained(error, request, ()))
@@ -321,7 +321,7 @@ def _verify_one(job: PackageJob, number: int, request: PackageRequest, watch: Wa
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file as rpm will find it: regular, and no link at its last part."""
+    """Open a file as rpm will find it: it must be regular, and its last part no link."""
     if os.path.islink(path):
         raise TrustError("malformed", "it is a link")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -332,47 +332,47 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 def _check(stream: BinaryIO, checker: PackageChecker, progress: Callable[[int], None]) -> None:
-    received, told_at = 0, 0.0
+    received, reported_at = 0, 0.0
     while True:
         chunk = stream.read(READ_BYTES)
         if not chunk:
             break
         checker.update(chunk)
         received += len(chunk)
-        if time.monotonic() - told_at >= PROGRESS_SECONDS:
-            told_at = time.monotonic()
+        if time.monotonic() - reported_at >= PROGRESS_SECONDS:
+            reported_at = time.monotonic()
             progress(received)
     checker.finish()
 
 
 def _explained(error: MirrorsError, request: PackageRequest, attempts: Sequence[Attempt]) -> MirrorsError:
-    """Name the package and the mirrors tried."""
+    """Add the package and the mirrors tried to an error."""
     where = ", ".join("{}: {}".format(attempt.mirror, attempt.reference) for attempt in attempts) or error.where
     return type(error)(error.reference, "{}: {}".format(request.nevra, error.what), where=where, hint=error.hint)
 
 
-def _keep(job: PackageJob, request: PackageRequest, path: str, mirrors: Sequence[str], error: TrustError) -> None:
+def _quarantine(job: PackageJob, request: PackageRequest, path: str, mirrors: Sequence[str], error: TrustError) -> None:
     log.warning("%s: %s: %s (%s)", job.repository.id, request.nevra, error, ", ".join(mirrors) or path)
     note = {"when": job.now, "repository": job.repository.id, "package": request.nevra, "location": request.location,
             "mirrors": list(mirrors), "reference": error.reference, "what": error.what}
     try:
         with _opened(path) as stream:
-            keep_aside(job.refused_folder, stream, note)
-    except (OSError, TrustError) as problem:  # that nothing can be kept must not keep anybody from refusing it
-        log.warning("%s: nothing is kept aside: %s", path, problem)
+            quarantine_file(job.quarantine_folder, stream, note)
+    except (OSError, TrustError) as problem:  # it is refused all the same
+        log.warning("%s: cannot be put into quarantine: %s", path, problem)
 
 
 def worst(results: Sequence[PackageResult]) -> PackageResult:
-    """Return the first of the worst results; a good one if there is none at all."""
+    """Return the first of the worst results; a good one for an empty list."""
     return max(results, key=lambda result: STATUSES.index(result.status), default=PackageResult())
 
 
 def remember_failures(state: State, repository_id: str, results: Sequence[PackageResult], now: int) -> None:
-    """Let mirrors that failed rest, so that neither the next package nor the next refresh begins with them.
+    """Put mirrors that failed into quarantine, so that neither the next package nor the next refresh asks them first.
 
     Args:
-        state: where mirrors are remembered; its lock is held by the caller.
-        repository_id: whose mirrors.
+        state: where mirrors are remembered; the caller holds its lock.
+        repository_id: of the repository that the mirrors serve.
         results: of ``fetch_packages``.
         now: seconds since 1970.
 
@@ -381,7 +381,7 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     """
     worst: Dict[str, Attempt] = {}
     for attempt in (attempt for result in results for attempt in result.attempts):
-        if attempt.reference in UsageError.REFERENCES:  # of this host: no mirror is to blame
+        if attempt.reference in UsageError.REFERENCES:  # a fault of this host and of no mirror
             continue
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt

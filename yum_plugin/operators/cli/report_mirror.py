@@ -11,7 +11,7 @@ from ...cli.common.host_options import SCHEMA, Host, add_host_arguments, describ
 from ...errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ...host.keyring import load_keys
 from ...model import Mirror, Repository
-from ...packages.quarantine import Kept, kept_aside
+from ...packages.quarantine import QuarantineNote, quarantine_notes
 from ...privsep.gateway import Gateway
 from ...resolve.outcome import Answer
 from ...resolve.resolver import Resolver
@@ -110,8 +110,8 @@ def _newest(site: MirrorSite, answers: Sequence[Answer]) -> Dict[str, Newest]:
     return found
 
 
-def _kept(site: MirrorSite, host: Host) -> Tuple[Kept, ...]:
-    notes = [note for finding in site.findings for note in kept_aside(host.state.path(finding.repository, "refused"))]
+def _kept(site: MirrorSite, host: Host) -> Tuple[QuarantineNote, ...]:
+    notes = [note for finding in site.findings for note in quarantine_notes(host.state.path(finding.repository, "refused"))]
     return tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
 
 

@@ -9,7 +9,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ...errors import FetchError, TrustError
 from ...model import REPOMD, Snapshot
 from ...net.certificate import ServedCertificate
-from ...packages.quarantine import Kept
+from ...packages.quarantine import QuarantineNote
 from ...state.history import Observation, address_family
 from ...trust.freshness import duration
 from ...util.text import printable, utc
@@ -59,7 +59,7 @@ class Case(NamedTuple):
     newest: Dict[str, Newest]  # by repository
     certificate: Optional[ServedCertificate]
     certificate_error: Optional[FetchError]
-    kept: Tuple[Kept, ...]  # packages of it that were refused, the oldest first
+    kept: Tuple[QuarantineNote, ...]  # packages of it that were refused, the oldest first
     made_at: int  # seconds since 1970
     version: str
 
