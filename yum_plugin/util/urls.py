@@ -52,7 +52,7 @@ def _check_authority(netloc: str) -> None:
     known = _IPV6.match(host[1:]) if bracket == "]" else _HOST.match(host)
     if not known or ".." in host:
         raise ValueError("no valid host name in the URL")
-    if port and not (port.isdigit() and 0 < int(port[:6]) < 65536):
+    if port and not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError("no valid port in the URL")
 
 
