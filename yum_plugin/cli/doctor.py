@@ -31,11 +31,11 @@ from ..pool.precheck import room_for
 from ..sources.redirector import redirector_roots
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped
+from ..util.text import size_words
 from ..util.urls import authority_of, host_of
 from .common.check_lines import verdict_lines
 from .common.console import Console, utc
 from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
-from .common.progress import size_words
 from .mirrors import Display, ask_everyone, views_of
 
 NAME = "xcpng-mirrors"

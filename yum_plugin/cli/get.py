@@ -23,12 +23,13 @@ from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
 from ..state.store import State, known_list
 from ..util.files import inside
+from ..util.text import size_words
 from ..util.urls import authority_of
 from .common.console import Console, printable, utc
 from .common.file_lines import exit_code, signed_words, word
 from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, add_host_arguments, describe_error, open_host
 from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
-from .common.progress import Progress, size_words
+from .common.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,10 +22,10 @@ from ..resolve.resolver import Resolver
 from ..state.pool_token import Token, read_token
 from ..state.snapshot_pin import HeldSnapshot, hold, lift, words
 from ..trust.primary import PrimaryPackage
+from ..util.text import size_words
 from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
-from .common.progress import size_words
 
 COUNTED = ("Counted are the newest packages in the repositories that are newer than the installed ones of the same name and "
            "architecture: their files, also those that are in the cache already, and their installed size. What they require "

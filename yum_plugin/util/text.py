@@ -1,8 +1,9 @@
-"""Texts for people and programs, whoever wrote them: what may be shown of a server's words, and times in UTC. Pure."""
+"""Texts for people and programs, whoever wrote them: what may be shown of a server's words, times in UTC, and sizes. Pure."""
 import time
 import unicodedata
 
 MAX_TEXT_CHARACTERS = 300
+_UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def printable(text: str) -> str:
@@ -19,3 +20,11 @@ def utc(seconds: float) -> str:
 def utc_words(seconds: float) -> str:
     """Return a time in UTC to the minute, for people."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def size_words(count: float) -> str:
+    """Word a number of bytes, e.g. "600.0 MB"."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return "{:.0f} {}".format(count, _UNITS[unit]) if unit == 0 else "{:.1f} {}".format(count, _UNITS[unit])

@@ -2,19 +2,11 @@
 import sys
 import time
 
+from ...util.text import size_words
 from .console import Console, printable, shortened
 
 REDRAW_SECONDS = 0.1
 BIG_BYTES = 16 * 1024 * 1024  # read in a blink of an eye, up to here
-_UNITS = ("B", "KB", "MB", "GB", "TB")
-
-
-def size_words(count: float) -> str:
-    """Word a number of bytes, e.g. "600.0 MB"."""
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return "{:.0f} {}".format(count, _UNITS[unit]) if unit == 0 else "{:.1f} {}".format(count, _UNITS[unit])
 
 
 class Progress:

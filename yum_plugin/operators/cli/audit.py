@@ -15,10 +15,11 @@ from ...cli.common.check_lines import verdict_lines
 from ...cli.common.console import Console, printable, utc
 from ...cli.common.host_options import SCHEMA
 from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
-from ...cli.common.progress import Progress, size_words
+from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
 from ...model import Network
 from ...trust.keys import PublicKey
+from ...util.text import size_words
 from ...util.urls import clean_base_url, safe_path
 from ..audit import (
     addresses,

@@ -16,11 +16,12 @@ from ...cli.common.console import Cell, Column, Console, printable, shortened, t
 from ...cli.common.file_lines import exit_code
 from ...cli.common.host_options import SCHEMA, add_config_arguments, describe_error
 from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
-from ...cli.common.progress import Progress, size_words
+from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ...host.log import open_log
 from ...model import Network
 from ...util.files import inside
+from ...util.text import size_words
 from ...util.urls import clean_base_url
 from ...verify.files import localized
 from ..rsync import parse_address
