@@ -5,17 +5,10 @@ from tests.support.auditing import subject_of, words
 from tests.support.world import DAY, NOW, snapshot
 from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import Network
-from yum_plugin.operators.audit import freshness
-from yum_plugin.operators.audit.freshness import (
-    RepositoryFreshness,
-    ServedMetadata,
-    finding_of,
-    interval_finding,
-    judge,
-    last_signed,
-)
+from yum_plugin.operators.audit import freshness, sync_interval
+from yum_plugin.operators.audit.freshness import RepositoryFreshness, ServedMetadata, judge, judge_repository
 from yum_plugin.operators.audit.model import AuditOptions
-from yum_plugin.operators.audit.sync_interval import (
+from yum_plugin.operators.audit.publication_lag import (
     RevisionSample,
     SecondsRange,
     SignedRevision,
@@ -52,13 +45,13 @@ TAMPERED = failed(TrustError("signature-invalid", "not by this key"))
     (MISSING, [answer(5)], "problem", "http-status: HTTP 404"),
 ])
 def test_a_mirror_stands_where_its_signed_revision_stands(mine, others, verdict, said):
-    result = judge("p", mine, list(zip((ORIGIN, OTHER), others)), NOW)
+    result = judge_repository("p", mine, list(zip((ORIGIN, OTHER), others)), NOW)
     assert result.verdict == verdict and said in result.words
 
 
 def test_what_was_published_within_the_hour_need_not_be_there_yet():
     published = snapshot(100)
-    result = judge("p", answer(99), [(ORIGIN, ServedMetadata(published))], published.signed_at + 1800)
+    result = judge_repository("p", answer(99), [(ORIGIN, ServedMetadata(published))], published.signed_at + 1800)
     assert result.verdict == "warning" and result.behind_seconds == DAY and result.behind_revisions == 1
 
 
@@ -66,17 +59,22 @@ def test_what_was_published_within_the_hour_need_not_be_there_yet():
     (["ok", "ok"], "ok"), (["ok", "unknown"], "unknown"), (["unknown", "warning", "ok"], "warning"), (["problem", "warning"], "problem"),
 ])
 def test_the_worst_repository_is_the_verdict(verdicts, worst):
-    finding = finding_of([RepositoryFreshness("p", verdict, "words") for verdict in verdicts], [ORIGIN])
+    finding = judge([RepositoryFreshness("p", verdict, "words") for verdict in verdicts], [ORIGIN])
     assert finding.verdict == worst and bool(finding.remedy) == (worst in ("warning", "problem"))
 
 
 def test_a_revision_that_was_missed_long_ago_counts_however_new_the_last_one_is():
     last, missed = snapshot(100), snapshot(98)
-    result = judge("p", answer(97), [(ORIGIN, ServedMetadata(last)), (OTHER, ServedMetadata(missed))], last.signed_at + 60)
+    result = judge_repository("p", answer(97), [(ORIGIN, ServedMetadata(last)), (OTHER, ServedMetadata(missed))], last.signed_at + 60)
     assert result.verdict == "problem" and "signed 48 h ago" in result.words
 
 
 # Mirrors of the lab
+
+
+def watched(subject, every, seconds, clock, sleep):
+    """The subject as --watch and --every make it, on the test's time."""
+    return subject._replace(options=AuditOptions(watch_seconds=seconds, every_seconds=every), clock=clock, sleep=sleep)
 
 
 @pytest.mark.parametrize("fault, verdict, said", [
@@ -93,7 +91,7 @@ def test_a_revision_that_was_missed_long_ago_counts_however_new_the_last_one_is(
 def test_every_repository_is_compared_with_the_origin_and_another_mirror(lab, tmp_path, fault, verdict, said):
     mirror = lab.add_mirror("m", fault)
     lab.add_mirror("n")
-    [finding] = freshness.check_freshness(subject_of(lab, mirror.url, tmp_path))
+    [finding] = freshness.run(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == verdict and words(finding).count(said) == 2
     assert (lab.origin.server.authority in finding.values["compared_with"]) and len(finding.values["compared_with"]) == 2
     assert bool(finding.remedy) == (verdict == "problem")
@@ -103,19 +101,19 @@ def test_an_origin_that_does_not_answer_leaves_the_other_mirrors_to_compare_with
     mirror = lab.add_mirror("m", "stale")
     lab.add_mirror("n")
     lab.origin.server.refuse()
-    [finding] = freshness.check_freshness(subject_of(lab, mirror.url, tmp_path))
+    [finding] = freshness.run(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == "problem" and "4 days behind" in words(finding)
 
 
 def test_a_mirror_with_a_bad_certificate_does_not_keep_the_origins_from_being_checked(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m", "self-signed-certificate").url, tmp_path)
     subject = subject._replace(network=subject.network._replace(ssl_verify=False))
-    assert freshness.check_freshness(subject)[0].verdict == "ok"
-    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, Time(subject.now).clock, interrupt))
-    assert "1 look\n" in words(finding)  # at the mirror too something was seen
+    assert freshness.run(subject)[0].verdict == "ok"
+    [finding] = sync_interval.run(watched(subject, 300, 1200, Time(subject.now).clock, interrupt))
+    assert "1 sample\n" in words(finding)  # at the mirror too something was seen
     subject = subject._replace(others_network=Network(proxy=""))  # which does not trust the lab
-    assert freshness.check_freshness(subject)[0].verdict == "unknown"
-    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, Time(0).clock, interrupt))
+    assert freshness.run(subject)[0].verdict == "unknown"
+    [finding] = sync_interval.run(watched(subject, 300, 1200, Time(0).clock, interrupt))
     assert "gave nothing to compare with" in words(finding)
 
 
@@ -123,7 +121,7 @@ def test_a_dead_place_is_asked_once_and_not_for_each_repository(lab, tmp_path):
     dead = lab.add_mirror("m", "mute")
     subject = subject_of(lab, dead.url, tmp_path)
     subject = subject._replace(settings=subject.settings._replace(read_timeout=0.2))
-    [finding] = freshness.check_freshness(subject)
+    [finding] = freshness.run(subject)
     assert finding.verdict == "problem" and words(finding).count("timed-out: no answer in time") == 2
     assert len(lab.log.requests("m")) == 1
 
@@ -131,8 +129,8 @@ def test_a_dead_place_is_asked_once_and_not_for_each_repository(lab, tmp_path):
 def test_the_examined_mirror_is_never_compared_with_itself(lab, tmp_path):
     mirror = lab.add_mirror("m")
     subject = subject_of(lab, mirror.url, tmp_path)
-    assert freshness.places_to_compare(subject, [UPDATES]) == [lab.origin.url]
-    [finding] = freshness.check_freshness(subject._replace(settings=subject.settings._replace(fallbacks=())))
+    assert freshness.roots_to_compare(subject, [UPDATES]) == [lab.origin.url]
+    [finding] = freshness.run(subject._replace(settings=subject.settings._replace(fallbacks=())))
     assert finding.verdict == "unknown" and "compared with nobody" in words(finding)
 
 
@@ -178,7 +176,7 @@ def test_only_bounds_that_prove_it_make_a_verdict(lag, verdict):
 
 
 def test_those_that_were_signed_last_are_watched():
-    assert last_signed({"base": SignedRevision("a", 1), "updates": SignedRevision("b", 9), "lost": None, "testing": SignedRevision("c", 5)}, 2) == ["updates", "testing"]
+    assert sync_interval.last_signed({"base": SignedRevision("a", 1), "updates": SignedRevision("b", 9), "lost": None, "testing": SignedRevision("c", 5)}, 2) == ["updates", "testing"]
 
 
 class Time:
@@ -224,7 +222,7 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
     now = subject_of(lab, mirror.url, tmp_path).now
     time = Time(now, _1=lambda: lab.publish("new"), _3=follow)
     subject = subject_of(lab, mirror.url, tmp_path)
-    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, time.clock, time.sleep))
+    [finding] = sync_interval.run(watched(subject, 300, 1200, time.clock, time.sleep))
     assert finding.verdict == "ok"
     for path in (UPDATES, "8/8.3/base/x86_64/"):
         assert finding.values[path]["looks"] == 5
@@ -235,7 +233,7 @@ def test_a_publication_is_watched_from_the_origin_to_the_mirror(lab, tmp_path):
 def test_what_is_signed_while_it_is_watched_is_not_taken_for_the_future(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m", tree="new").url, tmp_path)
     time = Time(subject.now + 31 * DAY, _1=lambda: lab.publish("future"))  # whose stamps are 30 days ahead of the lab's present
-    [finding] = freshness.check_interval(subject, WatchSchedule(300, 600, time.clock, time.sleep))
+    [finding] = sync_interval.run(watched(subject, 300, 600, time.clock, time.sleep))
     assert len(finding.values[UPDATES]["publications"]) == 1
 
 
@@ -245,7 +243,7 @@ def test_what_is_signed_while_it_is_watched_is_not_taken_for_the_future(lab, tmp
     (looks((900, OLD, OLD), (1200, OLD, NEW)), "unknown"),
 ])
 def test_a_mirror_that_comes_hours_after_a_publication_syncs_too_seldom(rows, verdict):
-    finding = interval_finding({"p": summarize_watch(rows)}, ORIGIN)
+    finding = sync_interval.judge({"p": summarize_watch(rows)}, ORIGIN)
     assert finding.verdict == verdict and bool(finding.remedy) == (verdict == "problem")
 
 
@@ -253,11 +251,11 @@ def test_a_watch_without_an_origin_says_that_it_cannot_know(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path)
     lab.origin.server.refuse()
     time = Time(0)
-    [finding] = freshness.check_interval(subject, WatchSchedule(300, 1200, time.clock, time.sleep))
+    [finding] = sync_interval.run(watched(subject, 300, 1200, time.clock, time.sleep))
     assert finding.verdict == "unknown" and "gave nothing to compare with" in words(finding) and time.slept == []
 
 
 def test_what_a_watch_costs_is_told_beforehand():
-    short, long = (freshness.interval_check(AuditOptions(watch_seconds=seconds), interrupt, interrupt) for seconds in (3600.0, 36000.0))
+    short, long = (sync_interval.CHECK.with_limits(AuditOptions(watch_seconds=seconds)) for seconds in (3600.0, 36000.0))
     assert short.cost.connections == 2 * 14 + 1  # two places a look: the first, twelve more within the hour, the last
     assert short.cost.connections < long.cost.connections and short.cost.bytes < long.cost.bytes

@@ -63,13 +63,13 @@ def test_back_ends_of_different_age_behind_one_name_are_found(lab, tmp_path):
         return original(request, state, variant)
 
     mirror.serve = serve
-    [finding] = backends.check_backends(subject_of(lab, mirror.url, tmp_path))
+    [finding] = backends.run(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == "problem" and "content differs" in words(finding) and "(3 of 5)" in words(finding)
 
 
 def test_a_healthy_mirror_says_the_same_on_every_connection(lab, tmp_path):
     mirror = lab.add_mirror("m")
-    [finding] = backends.check_backends(subject_of(lab, mirror.url, tmp_path))
+    [finding] = backends.run(subject_of(lab, mirror.url, tmp_path))
     assert finding.verdict == "ok" and len({entry.connection for entry in lab.log.requests("m")}) == backends.TIMES
 
 
@@ -121,7 +121,7 @@ class Ticks:
 ])
 def test_the_largest_image_is_read_in_parts_on_one_connection(lab, tmp_path, tick, verdict, said):
     mirror = lab.add_mirror("m")
-    [finding] = bandwidth.check_bandwidth(subject_of(lab, mirror.url, tmp_path), Ticks(tick))
+    [finding] = bandwidth.run(subject_of(lab, mirror.url, tmp_path), Ticks(tick))
     assert finding.verdict == verdict and said in words(finding)
     ranged = [entry for entry in lab.log.requests("m") if "range" in entry.headers]
     assert len(ranged) == bandwidth.PARTS and len({entry.connection for entry in ranged}) == 1
@@ -135,26 +135,26 @@ def test_without_images_the_largest_package_is_read_and_a_small_one_says_nothing
     mirror = lab.add_mirror("m")
     mirror.faults = (Fault("no-images", "", without_images),)
     subject = subject_of(lab, mirror.url, tmp_path)
-    assert bandwidth.check_bandwidth(subject)[0].verdict == "unknown"
+    assert bandwidth.run(subject)[0].verdict == "unknown"
     monkeypatch.setattr(bandwidth, "LEAST_BYTES", 1000)
-    assert bandwidth.check_bandwidth(subject)[0].values["path"].endswith("Packages/lab-base-2.0-1.noarch.rpm")
+    assert bandwidth.run(subject)[0].values["path"].endswith("Packages/lab-base-2.0-1.noarch.rpm")
 
 
 def test_a_part_that_takes_too_long_is_left_in_its_middle(lab, tmp_path):
     mirror = lab.add_mirror("m")
-    [finding] = bandwidth.check_bandwidth(subject_of(lab, mirror.url, tmp_path), Ticks(bandwidth.PART_SECONDS + 1))
+    [finding] = bandwidth.run(subject_of(lab, mirror.url, tmp_path), Ticks(bandwidth.PART_SECONDS + 1))
     assert finding.verdict == "warning" and finding.values["read_bytes"] < bandwidth.PARTS * 300000
 
 
 def test_a_budget_is_never_exceeded_by_more_than_a_chunk(lab, tmp_path):
     budget = Budget(Cost(20, 500000), 60.0)
     with pytest.raises(OverBudget):
-        bandwidth.check_bandwidth(subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=budget))
+        bandwidth.run(subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=budget))
     assert budget.spent.bytes < 500000 + 70000
 
 
 def test_a_mirror_that_breaks_off_is_told(lab, tmp_path):
-    [finding] = bandwidth.check_bandwidth(subject_of(lab, lab.add_mirror("m", "short-packages").url, tmp_path))
+    [finding] = bandwidth.run(subject_of(lab, lab.add_mirror("m", "short-packages").url, tmp_path))
     assert finding.verdict == "problem" and "truncated" in words(finding)
 
 
@@ -184,7 +184,7 @@ def nginx(tmp_path):
 ], ids=["right", "right, listed", "an alias without its slash", "the same, listed"])
 def test_an_nginx_alias_without_its_slash_leads_out_of_the_tree(lab, tmp_path, nginx, block, more, out):
     with nginx(block, more) as server:
-        [finding] = traversal.check_traversal(subject_of(lab, "http://127.0.0.1:{}/pub/xcp-ng/".format(server.http_port), tmp_path))
+        [finding] = traversal.run(subject_of(lab, "http://127.0.0.1:{}/pub/xcp-ng/".format(server.http_port), tmp_path))
         assert '"GET ' not in server.requests  # nothing is ever read
     assert (finding.verdict, finding.values["leads_out"]) == (("problem", ["/pub/xcp-ng../"]) if out else ("ok", []))
     assert ("location /name/ { alias /path/to/mirror/; }" in finding.remedy) == out
@@ -224,13 +224,13 @@ def hangs_up(connection, server):
 ])
 def test_a_path_that_leaves_the_tree_is_told_from_one_that_seems_to(lab, tmp_path, behave, verdict, said):
     with RawServer(behave) as server:
-        [finding] = traversal.check_traversal(subject_of(lab, server.url + "pub/", tmp_path))
+        [finding] = traversal.run(subject_of(lab, server.url + "pub/", tmp_path))
     assert finding.verdict == verdict and said in words(finding)
     assert all(head.startswith(b"HEAD ") for head in server.heads)
     assert server.heads[0].startswith(b"HEAD /pub/../../../")  # as it is: no library has resolved it on the way
 
 
 def test_a_healthy_mirror_of_the_lab_refuses_every_probe(lab, tmp_path):
-    [finding] = traversal.check_traversal(subject_of(lab, lab.add_mirror("m").url, tmp_path))
+    [finding] = traversal.run(subject_of(lab, lab.add_mirror("m").url, tmp_path))
     assert finding.verdict == "ok"
 

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Network
-from yum_plugin.operators.audit import addresses, http_semantics, http_vs_https, reachable, tls
+from yum_plugin.operators.audit import addresses, http_semantics, http_vs_https, reachable, tls, tls_versions
 from yum_plugin.operators.audit.certificates import has_signed
-from yum_plugin.operators.audit.model import REPOSITORIES, AuditOptions, Budget, Cost, Subject
+from yum_plugin.operators.audit.model import AuditOptions, Budget, Cost, Subject
 from yum_plugin.operators.audit.tls_versions import REFUSED, VERSIONS, client_hello, read_answer
+from yum_plugin.operators.facts import HOST_REPOSITORIES
 
 from .support.chains import DAY, Authority, pem_of
 from .support.nginx import Nginx, site
@@ -43,7 +44,7 @@ class Grounds:
         self.chains = self.authority.chains(NAMES)
 
     def make_tree(self, name, revision):
-        for path in REPOSITORIES:
+        for path in HOST_REPOSITORIES:
             file = self.folder / name / path / REPOMD
             file.parent.mkdir(parents=True)
             file.write_text(BODY.format(revision, "a" * 64))
@@ -73,7 +74,7 @@ class Grounds:
 
     def subject(self, url, also="", **changes):
         network = Network(proxy="", ssl_ca_cert=self.bundle)
-        made = Subject(url, "", network, network, (), "", REPOSITORIES, DEFAULTS, AuditOptions(), int(time.time()),
+        made = Subject(url, "", network, network, (), "", HOST_REPOSITORIES, DEFAULTS, AuditOptions(), int(time.time()),
                        Budget(Cost(100, 10**8), 60), also, look_up=lambda host, port: [FOUR, SIX])
         return made._replace(**changes)
 
@@ -94,9 +95,8 @@ def verdicts_of(findings):
 def test_a_good_mirror_passes_every_check_of_its_server(grounds):
     with grounds.nginx(more="ssl_protocols TLSv1.2 TLSv1.3;") as server:
         subject = grounds.of(server)
-        reached = reachable.reach(subject)
-        findings = [finding for examine in (tls.examine, tls.examine_versions, http_vs_https.examine, addresses.examine, http_semantics.examine)
-                    for finding in examine(subject)]
+        reached = reachable.run(subject)
+        findings = [finding for check in (tls, tls_versions, http_vs_https, addresses, http_semantics) for finding in check.run(subject)]
     assert reached.is_mirror and reached.finding.verdict == "ok" and reached.subject == subject
     assert verdicts_of(findings) == dict.fromkeys(
         ("https", "chain", "lets-encrypt", "tls-versions", "http-and-https", "ipv4", "ipv6", "range", "keep-alive", "head", "headers"),
@@ -111,8 +111,8 @@ def test_a_good_mirror_passes_every_check_of_its_server(grounds):
 @pytest.mark.parametrize("chain, https, served, trap, word, remedy", [
     ("long", "ok", "ok", "problem", "DST Root CA X3", "preferred_chain"),
     ("short with the root", "ok", "warning", "ok", "the root ISRG Root X1 is served", "fullchain.pem"),
-    ("long, its order turned", "ok", "warning", "problem", "is not in its order", "fullchain.pem"),
-    ("strangers beside", "ok", "warning", "ok", "Some CA belongs to no other", "fullchain.pem"),
+    ("long, its order turned", "ok", "warning", "problem", "is out of order", "fullchain.pem"),
+    ("strangers beside", "ok", "warning", "ok", "Some CA is not related to any other", "fullchain.pem"),
     ("leaf alone", "problem", "problem", "unknown", "tls-incomplete", "fullchain.pem"),
     ("expired leaf, short", "problem", "ok", "unknown", "ended 3 days ago", "certbot renew"),
     ("expired leaf, long", "problem", "ok", "problem", "ended 3 days ago", "certbot renew"),
@@ -123,7 +123,7 @@ def test_a_good_mirror_passes_every_check_of_its_server(grounds):
 ], ids=lambda value: value if " " in str(value) or value == "long" else "")
 def test_a_chain_is_judged_as_it_is_served(grounds, chain, https, served, trap, word, remedy):
     with grounds.nginx(chain) as server:
-        findings = tls.examine(grounds.of(server))
+        findings = tls.run(grounds.of(server))
     assert [verdicts_of(findings)[name] for name in ("https", "chain", "lets-encrypt")] == [https, served, trap], findings
     lines = [line for finding in findings for line in finding.evidence]
     assert any(word in line for line in lines), lines
@@ -139,7 +139,7 @@ def test_a_chain_is_judged_as_it_is_served(grounds, chain, https, served, trap, 
 def test_a_name_that_is_not_its_own_and_an_end_that_is_near_are_told(grounds, names, days, verdict, word, remedy):
     chain = (grounds.authority.leaf(names, ends_in=days * DAY), grounds.authority.r3)
     with grounds.nginx(chain) as server:
-        finding = tls.examine(grounds.of(server))[0]
+        finding = tls.run(grounds.of(server))[0]
     assert (finding.check, finding.verdict) == ("https", verdict)
     assert any(word in line for line in finding.evidence) and remedy in finding.remedy
 
@@ -163,11 +163,11 @@ def test_a_weak_key_and_a_weak_digest_are_told(tmp_path, key, digest, words):
 def test_what_is_weak_or_superfluous_is_told_of_the_right_certificate_only(grounds):
     leaf, r3, x1 = (tls.read_chain([each.public_bytes(Encoding.DER)])[0][0] for each in grounds.chains["short with the root"])
     old_root = x1._replace(weakness="signed with SHA1")
-    assert tls.judge_chain([leaf, r3, old_root], 0, [old_root], "m").evidence[0] == "the root ISRG Root X1 is served: every client has its own"
+    assert tls.judge_chain([leaf, r3, old_root], 0, [old_root], "m").evidence[0] == "the root ISRG Root X1 is served: every client has its own copy"
     assert tls.judge_chain([leaf, r3], 0, [old_root], "m").verdict == "ok"
     [alone] = tls.read_chain([grounds.authority.certificate("nobody", "nobody").public_bytes(Encoding.DER)])[0]
     verdicts_of = tls.judge_chain([alone], 3, [], "m").evidence
-    assert verdicts_of[:2] == ("nobody has issued itself and is no root that is known here", "3 more certificates that cannot be read")
+    assert verdicts_of[:2] == ("nobody has issued itself and is not a root known here", "3 further certificates that cannot be read")
 
 
 def test_a_certificate_of_a_thousand_names_is_not_read(grounds):
@@ -186,7 +186,7 @@ def broken(certificate):
 
 def test_a_server_of_tls_1_3_alone_is_looked_into_where_python_can(grounds):
     with grounds.nginx("long", "ssl_protocols TLSv1.3;") as server:
-        findings = verdicts_of(tls.examine(grounds.of(server)) + tls.examine_versions(grounds.of(server)))
+        findings = verdicts_of(tls.run(grounds.of(server)) + tls_versions.run(grounds.of(server)))
     seen = ("ok", "problem") if sys.version_info >= (3, 10) else ("unknown", "unknown")
     assert findings == {"https": "ok", "chain": seen[0], "lets-encrypt": seen[1], "tls-versions": "problem"}
 
@@ -199,7 +199,7 @@ def test_old_versions_of_tls_are_found_although_this_machines_openssl_refuses_th
             grounds.tree, ["127.0.0.1:{} ssl".format(https)], pem, old + " server_name localhost;")
 
     with grounds.nginx(sites=sites) as server:
-        [finding] = tls.examine_versions(grounds.of(server))
+        [finding] = tls_versions.run(grounds.of(server))
     assert finding.values["versions"] == dict.fromkeys(("TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3"), "offered")
     assert finding.verdict == "warning" and "ssl_protocols TLSv1.2 TLSv1.3;" in finding.remedy
 
@@ -225,7 +225,7 @@ def test_no_answer_to_a_hello_makes_the_parser_fail():
 @pytest.mark.parametrize("more, verdict, word", [
     ("return 301 https://localhost:{https}$request_uri;", "ok", "http redirects to https"),
     ("return 302 http://localhost:{http}/elsewhere;", "problem", "not to https://localhost"),
-    ("root {other};", "problem", "two different files"),
+    ("root {other};", "problem", "served different files"),
     ("return 403;", "ok", "https is enough"),
 ])
 def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, word):
@@ -240,7 +240,7 @@ def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, w
         return plain + site(grounds.tree, ["127.0.0.1:{} ssl".format(https)], pem)
 
     with grounds.nginx(sites=sites) as server:
-        [finding] = http_vs_https.examine(grounds.of(server))
+        [finding] = http_vs_https.run(grounds.of(server))
     assert finding.verdict == verdict and word in finding.evidence[0], finding
     assert bool(finding.remedy) == (verdict == "problem")
 
@@ -248,9 +248,9 @@ def test_http_must_be_the_same_mirror_or_lead_to_https(grounds, more, verdict, w
 def test_without_the_other_port_nothing_is_guessed(grounds):
     with grounds.nginx() as server:
         subject = grounds.of(server, also_url="")
-        assert http_vs_https.examine(subject)[0].verdict == "unknown"
+        assert http_vs_https.run(subject)[0].verdict == "unknown"
         plain = subject._replace(url="http://localhost:{}/".format(server.http_port))
-        assert verdicts_of(tls.examine(plain) + tls.examine_versions(plain)) == {"https": "unknown", "tls-versions": "unknown"}
+        assert verdicts_of(tls.run(plain) + tls_versions.run(plain)) == {"https": "unknown", "tls-versions": "unknown"}
 
 
 # Addresses
@@ -262,9 +262,9 @@ def look_up(*found):
 
 def test_an_ipv6_address_that_nobody_listens_at_is_found(grounds):
     with grounds.nginx(listen=("127.0.0.1",)) as server:
-        four, six = addresses.examine(grounds.of(server))
+        four, six = addresses.run(grounds.of(server))
     assert (four.verdict, six.verdict) == ("ok", "problem")
-    assert six.evidence == ("::1: unreachable: Connection refused",) and "take its AAAA record away" in six.remedy
+    assert six.evidence == ("::1: unreachable: Connection refused",) and "remove its AAAA record" in six.remedy
 
 
 def test_an_address_that_serves_something_else_is_found_though_the_name_works(grounds):
@@ -275,7 +275,7 @@ def test_an_address_that_serves_something_else_is_found_though_the_name_works(gr
             other, ["127.0.0.2:{} ssl".format(https)], pem)
 
     with grounds.nginx(sites=sites) as server:
-        four, six = addresses.examine(grounds.of(server, look_up=look_up(FOUR, (FOUR[0], "127.0.0.2"), SIX)))
+        four, six = addresses.run(grounds.of(server, look_up=look_up(FOUR, (FOUR[0], "127.0.0.2"), SIX)))
     assert (four.verdict, six.verdict) == ("problem", "ok")
     assert "127.0.0.2: answers, with another repomd.xml" in four.evidence
 
@@ -290,7 +290,7 @@ def test_every_address_is_asked_by_the_mirrors_name_and_must_have_its_certificat
     chain = (grounds.authority.leaf(("mirror.test",)), grounds.authority.r3)
     with grounds.nginx(chain, sites=sites) as server:
         subject = grounds.subject("https://mirror.test:{}/".format(server.https_port))
-        four, six = addresses.examine(subject)
+        four, six = addresses.run(subject)
     assert (four.verdict, six.verdict) == ("ok", "problem") and six.evidence[0].startswith("::1: tls-")
 
 
@@ -302,25 +302,25 @@ def test_every_address_is_asked_by_the_mirrors_name_and_must_have_its_certificat
 def test_a_family_without_an_address_is_a_fault_and_many_addresses_are_not_all_asked(grounds, found, verdicts, word):
     with grounds.nginx() as server:
         subject = grounds.of(server, look_up=look_up(*found))
-        findings = addresses.examine(subject)
+        findings = addresses.run(subject)
     assert tuple(finding.verdict for finding in findings) == verdicts
     assert any(word in line for finding in findings for line in finding.evidence)
-    assert subject.budget.spent.connections <= addresses.COST.connections
+    assert subject.budget.spent.connections <= addresses.CHECK.cost.connections
 
 
 def test_a_name_that_cannot_be_looked_up_and_an_address_for_a_name_are_told(grounds):
     def unknown(host, port):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    findings = addresses.examine(grounds.subject("https://mirror.test/", look_up=unknown))
+    findings = addresses.run(grounds.subject("https://mirror.test/", look_up=unknown))
     assert verdicts_of(findings) == {"ipv4": "problem", "ipv6": "problem"}
-    assert verdicts_of(addresses.examine(grounds.subject("https://[::1]:1/"))) == {"ipv4": "unknown", "ipv6": "unknown"}
+    assert verdicts_of(addresses.run(grounds.subject("https://[::1]:1/"))) == {"ipv4": "unknown", "ipv6": "unknown"}
 
 
 def test_a_machine_without_ipv6_does_not_accuse_the_mirror():
-    far = addresses.AddressResult("2001:db8::1", problem="this machine has no way there", has_route=False)
+    far = addresses.AddressResult("2001:db8::1", problem="this machine has no route to it", has_route=False)
     finding = addresses.judge_family("IPv6", "AAAA", [far], "a" * 64, "mirror.test")
-    assert finding.verdict == "unknown" and "where there is IPv6" in finding.remedy
+    assert finding.verdict == "unknown" and "from a machine with IPv6" in finding.remedy
     assert addresses.has_route("127.0.0.1", 443) and not addresses.has_route("no address", 443)
 
 
@@ -335,7 +335,7 @@ def test_a_machine_without_ipv6_does_not_accuse_the_mirror():
 ])
 def test_each_bad_manner_is_told_by_its_name(grounds, more, check, verdict):
     with grounds.nginx(more=more.replace("{{", "{").replace("}}", "}")) as server:
-        findings = http_semantics.examine(grounds.of(server))
+        findings = http_semantics.run(grounds.of(server))
     expected = dict.fromkeys(("range", "keep-alive", "head", "headers"), "ok")
     expected[check] = verdict
     assert verdicts_of(findings) == expected, findings
@@ -344,7 +344,7 @@ def test_each_bad_manner_is_told_by_its_name(grounds, more, check, verdict):
 def test_a_time_in_the_future_is_told(grounds):
     tree = grounds.make_tree("future", int(time.time()) + 86400)
     with grounds.nginx(sites=lambda pem, http, https: site(tree, ["127.0.0.1:{} ssl".format(https)], pem)) as server:
-        findings = {finding.check: finding for finding in http_semantics.examine(grounds.of(server))}
+        findings = {finding.check: finding for finding in http_semantics.run(grounds.of(server))}
     assert findings["headers"].verdict == "warning" and "future" in findings["headers"].evidence[0]
 
 
@@ -385,20 +385,20 @@ def partial(body, said="bytes 1-32/104"):
 ])
 def test_answers_that_no_good_server_gives_are_told(grounds, answers, check, verdict, word):
     with RawServer(answering(**answers)) as server:
-        findings = {finding.check: finding for finding in http_semantics.examine(grounds.subject(server.url))}
+        findings = {finding.check: finding for finding in http_semantics.run(grounds.subject(server.url))}
     assert findings[check].verdict == verdict and any(word in line for line in findings[check].evidence), findings[check]
 
 
 def test_a_server_that_closes_each_connection_without_saying_so_keeps_none_alive(grounds):
     with RawServer(says(ok(WHOLE, "Last-Modified: Thu, 26 Nov 2020 10:00:00 GMT"))) as server:
-        findings = verdicts_of(http_semantics.examine(grounds.subject(server.url)))
+        findings = verdicts_of(http_semantics.run(grounds.subject(server.url)))
     assert findings == {"range": "problem", "keep-alive": "warning", "head": "ok", "headers": "ok"}
 
 
 def test_a_server_that_says_a_wrong_length_is_not_believed(grounds):
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + WHOLE
     with RawServer(says(reply)) as server, pytest.raises(FetchError) as caught:
-        http_semantics.examine(grounds.subject(server.url))
+        http_semantics.run(grounds.subject(server.url))
     assert caught.value.reference == "truncated"
 
 
@@ -414,14 +414,14 @@ def resets(connection, server):
     (never_speaks, False, "timed-out"),
     (resets, False, "unreachable"),
     (says(b""), False, "unreachable"),
-    (serves(ok(b"<html>welcome</html>")), True, "something else than a repomd.xml"),
+    (serves(ok(b"<html>welcome</html>")), True, "not a repomd.xml"),
     (serves(ok(b"x" * 2000000)), True, "more than the"),
     (serves(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), True, "HTTP 404"),
     (says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), True, "it redirects to http://127.0.0.1:1/"),
 ], ids=["ssh", "hangs", "resets", "closes", "a page for everything", "endless", "404", "redirects"])
 def test_what_is_no_mirror_is_told_and_never_a_crash(grounds, behave, answers, word):
     with RawServer(behave) as server:
-        reached = reachable.reach(grounds.subject(server.url, settings=HASTY if behave is never_speaks else DEFAULTS))
+        reached = reachable.run(grounds.subject(server.url, settings=HASTY if behave is never_speaks else DEFAULTS))
     assert (reached.answers, reached.is_mirror, reached.finding.verdict) == (answers, False, "problem")
     assert word in reached.finding.evidence[0] and reached.finding.remedy
 
@@ -440,14 +440,14 @@ def blurts(said):
 def test_a_port_that_speaks_no_tls_is_told_by_each_check_of_tls(grounds, behave):
     with RawServer(behave) as server:
         subject = grounds.subject("https://127.0.0.1:{}/".format(server.port), settings=HASTY if behave is never_speaks else DEFAULTS)
-        findings = tls.examine(subject) + tls.examine_versions(subject)
+        findings = tls.run(subject) + tls_versions.run(subject)
     verdicts = verdicts_of(findings)
     assert verdicts["https"] == "problem" and set(verdicts.values()) <= {"problem", "unknown"}
 
 
 def test_a_bad_certificate_does_not_keep_the_other_checks_from_looking(grounds):
     with grounds.nginx("expired leaf, short") as server:
-        reached = reachable.reach(grounds.of(server))
+        reached = reachable.run(grounds.of(server))
     assert reached.is_mirror and not reached.subject.network.ssl_verify and reached.subject.others_network.ssl_verify
     assert reached.finding.evidence[0].startswith("tls-")
 
@@ -455,8 +455,8 @@ def test_a_bad_certificate_does_not_keep_the_other_checks_from_looking(grounds):
 def test_a_mirror_of_http_alone_is_examined_by_http_and_told_so(grounds):
     with RawServer(serves(ok(BODY.format(1, "a" * 64).encode()))) as server:
         subject = grounds.subject("https://127.0.0.1:1/", "http://127.0.0.1:{}/".format(server.port))
-        reached = reachable.reach(subject)
-        findings = tls.examine(reached.subject)
+        reached = reachable.run(subject)
+        findings = tls.run(reached.subject)
     assert reached.answers and reached.subject.url == subject.also_url and reached.subject.https_url == subject.url
     assert verdicts_of(findings) == {"https": "problem"} and "listen 443 ssl" in findings[0].remedy
 
@@ -469,8 +469,8 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
     with grounds.nginx(sites=sites) as server:
         subject = grounds.of(server)
         plain = subject._replace(url=subject.also_url, also_url=subject.url)
-        reached = reachable.reach(plain)
-        [agreed] = http_vs_https.examine(reached.subject)
+        reached = reachable.run(plain)
+        [agreed] = http_vs_https.run(reached.subject)
     assert reached.is_mirror and reached.finding.verdict == agreed.verdict == "ok" and reached.subject.url == subject.url
 
 
@@ -482,5 +482,5 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
 ])
 def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, remedy):
     with RawServer(says("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location).encode())) as server:
-        reached = reachable.reach(grounds.subject(server.url))
+        reached = reachable.run(grounds.subject(server.url))
     assert (reached.answers, reached.is_mirror, reached.finding.remedy) == (True, False, remedy)

@@ -14,7 +14,7 @@ from tests.lab.wire import document
 from tests.support.auditing import found, subject_of, verdicts, words
 from tests.support.nginx import Nginx, site
 from yum_plugin.errors import FetchError
-from yum_plugin.operators.audit import images, listings, repositories, tree
+from yum_plugin.operators.audit import image_bytes, images, listings, repositories, tree
 from yum_plugin.operators.audit.indexpage import MAX_ENTRIES, IndexEntry, parse_index
 from yum_plugin.operators.audit.inventory import FILE, FOLDER, LINK, RepositoryContent, TreeEntry, compare, first_lines
 from yum_plugin.operators.audit.listings import by_rsync
@@ -184,7 +184,7 @@ GOOD = {"metadata": "ok", "packages": "ok", "stray-files": "unknown", "package-b
 ])
 def test_what_is_wrong_with_a_tree_is_found(lab, tmp_path, fault, changed, said):
     mirror = lab.add_mirror("m", fault)
-    findings = tree.check_tree(subject_of(lab, mirror.url, tmp_path))
+    findings = tree.run(subject_of(lab, mirror.url, tmp_path))
     assert verdicts(findings) == {name: verdict for name, verdict in dict(GOOD, **changed).items() if verdict}
     assert said in "\n".join(words(finding) for finding in findings)
     assert all(bool(finding.remedy) == (finding.verdict == "problem") for finding in findings if finding.check != "package-bytes")
@@ -192,8 +192,8 @@ def test_what_is_wrong_with_a_tree_is_found(lab, tmp_path, fault, changed, said)
 
 def test_without_a_key_nothing_is_said_about_what_is_signed(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path, keys=(), keys_problem="no such file")
-    for check in (tree.check_tree, images.check_images):
-        [finding] = check(subject)
+    for check in (tree, images):
+        [finding] = check.run(subject)
         assert finding.verdict == "unknown" and "no such file" in words(finding)
 
 
@@ -208,15 +208,15 @@ def test_a_mirror_that_is_synced_while_it_is_read_is_not_called_broken(lab, tmp_
         return None
 
     mirror.faults = (Fault("deletes", "deletes packages while they are looked at", answer),)
-    findings = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))
+    findings = found(tree.run(subject_of(lab, mirror.url, tmp_path)))
     assert findings["packages"].verdict == "unknown"
-    assert "was synced while it was read" in words(findings["packages"])
+    assert "was synced during the audit" in words(findings["packages"])
 
 
 def test_a_metadata_file_that_takes_too_much_is_left_unread_and_told(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(tree, "ROOM_BYTES", 1000)
-    findings = found(tree.check_tree(subject_of(lab, lab.add_mirror("m").url, tmp_path)))
-    assert findings["metadata"].verdict == "ok" and "files not read, to be polite" in words(findings["metadata"])
+    monkeypatch.setattr(tree, "MAX_METADATA_BYTES", 1000)
+    findings = found(tree.run(subject_of(lab, lab.add_mirror("m").url, tmp_path)))
+    assert findings["metadata"].verdict == "ok" and "files not read, to spare the mirror" in words(findings["metadata"])
     assert findings["packages"].verdict == "ok"
 
 
@@ -226,7 +226,7 @@ def test_a_metadata_file_that_takes_too_much_is_left_unread_and_told(lab, tmp_pa
 def test_a_repository_that_the_origin_has_and_the_mirror_lacks_is_told(lab, tmp_path):
     mirror = lab.add_mirror("m")
     mirror.faults = (Fault("partial", "lacks base", lambda served, request: NOT_FOUND if "/base/" in request.path else None),)
-    discovered = repositories.discover(subject_of(lab, mirror.url, tmp_path))
+    discovered = repositories.run(subject_of(lab, mirror.url, tmp_path))
     assert discovered.subject.repositories == (UPDATES,)
     assert discovered.finding.verdict == "problem" and "missing: 8/8.3/base/x86_64/ (not found)" in words(discovered.finding)
     assert discovered.finding.remedy.startswith("rsync ")
@@ -234,22 +234,22 @@ def test_a_repository_that_the_origin_has_and_the_mirror_lacks_is_told(lab, tmp_
 
 def test_a_repository_that_the_origin_does_not_sign_is_no_fault_of_the_mirror(lab, tmp_path):
     lab.origin.faults = (Fault("unsigned", "", lambda served, request: NOT_FOUND if "base/x86_64/repodata/repomd.xml.asc" in request.path else None),)
-    discovered = repositories.discover(subject_of(lab, lab.add_mirror("m", "no-asc").url, tmp_path))
+    discovered = repositories.run(subject_of(lab, lab.add_mirror("m", "no-asc").url, tmp_path))
     assert discovered.subject.repositories == (UPDATES,) and discovered.finding.verdict == "ok"
-    assert "not signed at the origin, so not examined: 8/8.3/base/x86_64/" in words(discovered.finding)
+    assert "not signed at the origin, therefore not examined: 8/8.3/base/x86_64/" in words(discovered.finding)
 
 
 def test_without_an_origin_what_the_mirror_has_is_examined_and_told(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path)
     subject = subject._replace(settings=subject.settings._replace(fallbacks=("https://127.0.0.1:9/",)))
-    discovered = repositories.discover(subject)
+    discovered = repositories.run(subject)
     assert set(discovered.subject.repositories) == {UPDATES, "8/8.3/base/x86_64/"}
-    assert discovered.finding.verdict == "warning" and "the origin was not reached: unreachable" in words(discovered.finding)
+    assert discovered.finding.verdict == "warning" and "the origin could not be reached: unreachable" in words(discovered.finding)
 
 
 def test_repositories_that_are_named_are_the_only_ones_that_are_looked_for(lab, tmp_path):
     mirror = lab.add_mirror("m")
-    repositories.discover(subject_of(lab, mirror.url, tmp_path, repositories=(UPDATES,)))
+    repositories.run(subject_of(lab, mirror.url, tmp_path, repositories=(UPDATES,)))
     assert [entry.path for entry in lab.log.requests("m")] == ["/pub/xcp-ng/" + UPDATES + "repodata/repomd.xml"]
 
 
@@ -273,12 +273,12 @@ def test_index_pages_spare_a_request_for_each_file(lab, tmp_path, copy):
         subject = subject_of(lab, "http://127.0.0.1:{}/".format(server.http_port), tmp_path)
         (copy / UPDATES / "Packages" / "notes.txt~").write_text("")
         os.truncate(str(copy / PACKAGE), 100)
-        findings = found(tree.check_tree(subject))
+        findings = found(tree.run(subject))
         assert "HEAD" not in server.requests
     assert findings["packages"].evidence[0].endswith("(index pages)")
     assert findings["packages"].verdict == "problem" and "{}: 100 bytes instead of".format(PACKAGE) in words(findings["packages"])
     assert findings["stray-files"].verdict == "problem" and "notes.txt~" in words(findings["stray-files"])
-    assert "hidden names and links are not on such a list" in words(findings["stray-files"])
+    assert "such a list has no hidden names and no links" in words(findings["stray-files"])
 
 
 @pytest.fixture
@@ -289,7 +289,7 @@ def served(lab, tmp_path, copy):
 
 
 def test_one_rsync_listing_tells_names_sizes_and_strays(served):
-    findings = tree.check_tree(served)
+    findings = tree.run(served)
     assert verdicts(findings) == {"metadata": "ok", "rsync-tree": "ok", "packages": "ok", "stray-files": "ok", "package-bytes": "ok"}
     assert found(findings)["rsync-tree"].evidence[0].endswith("(rsync)")
     assert "hidden names" not in words(found(findings)["stray-files"])
@@ -297,7 +297,7 @@ def test_one_rsync_listing_tells_names_sizes_and_strays(served):
 
 def test_a_file_that_rsync_lists_with_another_size_is_told(served, copy):
     os.truncate(str(copy / PACKAGE), 100)
-    finding = found(tree.check_tree(served))["rsync-tree"]
+    finding = found(tree.run(served))["rsync-tree"]
     assert finding.verdict == "problem" and "wrong size: {}: 100 bytes instead of".format(PACKAGE) in words(finding)
 
 
@@ -309,7 +309,7 @@ def test_hostile_names_are_told_and_cannot_mislead(served, copy):
     os.symlink("../../../etc/passwd", str(copy / "8" / "out"))
     os.symlink("8.3", str(copy / "8" / "latest"))
     os.mkfifo(str(copy / "8" / "pipe"))
-    finding = found(tree.check_tree(served))["stray-files"]
+    finding = found(tree.run(served))["stray-files"]
     assert finding.verdict == "problem"
     kinds = {kind: value["count"] for kind, value in finding.values.items()}
     assert kinds == {"misleading": 3, "dot-file": 2, "leftover": 1, "leaving": 1, "special": 1}
@@ -320,21 +320,21 @@ def test_a_repository_that_nobody_looked_for_is_named_and_not_judged(served, cop
     (other / "repodata").mkdir(parents=True)
     (other / "repodata" / "repomd.xml").write_text("")
     (other / "anything").write_text("")
-    finding = found(tree.check_tree(served))["stray-files"]
+    finding = found(tree.run(served))["stray-files"]
     assert finding.verdict == "ok" and "not examined: 8/8.1/base/x86_64/" in words(finding)
 
 
 def test_rsync_that_serves_another_tree_than_the_web_server_is_told(served, copy, lab, tmp_path):
     (copy / PACKAGE).unlink()
     with RsyncDaemon(tmp_path / "other", {"repo": lab.trees.path("new")}) as daemon:
-        findings = tree.check_tree(served._replace(rsync_url=daemon.url("repo/")))
+        findings = tree.run(served._replace(rsync_url=daemon.url("repo/")))
     assert (verdicts(findings)["rsync-tree"], verdicts(findings)["packages"]) == ("ok", "problem")
 
 
 def test_a_module_of_something_else_lacks_everything(served, tmp_path):
     (tmp_path / "debian" / "dists").mkdir(parents=True)
     with RsyncDaemon(tmp_path / "other", {"repo": tmp_path / "debian"}) as daemon:
-        finding = found(tree.check_tree(served._replace(rsync_url=daemon.url("repo/"))))["rsync-tree"]
+        finding = found(tree.run(served._replace(rsync_url=daemon.url("repo/"))))["rsync-tree"]
     assert finding.verdict == "problem" and finding.values["found"] == 0
 
 
@@ -342,7 +342,7 @@ def test_a_folder_that_the_daemon_cannot_read_does_not_end_the_listing(served, c
     if os.geteuid() == 0:  # then the daemon's children are nobody, as rsyncd.conf's default has it
         (copy / "8" / "secret").mkdir(mode=0o700)
         with RsyncDaemon(tmp_path / "nobody", {"repo": copy}, uid="nobody") as daemon:
-            finding = found(tree.check_tree(served._replace(rsync_url=daemon.url("repo/"))))["rsync-tree"]
+            finding = found(tree.run(served._replace(rsync_url=daemon.url("repo/"))))["rsync-tree"]
         assert finding.verdict == "warning" and "the list ended early: rsync-partial" in words(finding)
     else:
         pytest.skip("only root can start a daemon that may not read")
@@ -377,7 +377,7 @@ def test_a_listing_without_end_is_ended_and_told(served, tmp_path, monkeypatch):
 
 
 def test_images_are_held_against_the_signed_list_and_the_origins_sizes(lab, tmp_path):
-    [finding] = images.check_images(subject_of(lab, lab.add_mirror("m").url, tmp_path))
+    [finding] = images.run(subject_of(lab, lab.add_mirror("m").url, tmp_path))
     assert finding.verdict == "ok" and "isos/8.3/SHA256SUMS: signed, 1 of 1 files are there" in words(finding)
 
 
@@ -386,22 +386,22 @@ def test_images_are_held_against_the_signed_list_and_the_origins_sizes(lab, tmp_
     ("packages-404", "missing: isos/8.3/xcp-ng-8.3.0.iso"), ("truncated-packages", "wrong size: isos/8.3/xcp-ng-8.3.0.iso"),
 ])
 def test_what_is_wrong_with_images_is_found(lab, tmp_path, fault, said):
-    [finding] = images.check_images(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path))
+    [finding] = images.run(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path))
     assert finding.verdict == "problem" and said in words(finding)
     assert words(finding).count(said) == (2 if fault == "stale" else 1)  # of both lists, though the origin has no third
 
 
 @pytest.mark.parametrize("fault, verdict", [("", "ok"), ("corrupt-packages", "problem"), ("no-asc", "ok")])
 def test_images_are_read_whole_on_request(lab, tmp_path, fault, verdict):
-    [finding] = images.check_image_bytes(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=AuditOptions(yes=True)))
+    [finding] = image_bytes.run(subject_of(lab, lab.add_mirror("m", fault).url, tmp_path, options=AuditOptions(yes=True)))
     assert finding.verdict == verdict
     assert ("payload-mismatch" in words(finding)) == (verdict == "problem")
 
 
 def test_an_image_that_is_larger_than_what_may_be_read_is_left_and_told(lab, tmp_path):
     subject = subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=Budget(Cost(5, 100000), 60.0))
-    [finding] = images.check_image_bytes(subject)
-    assert finding.verdict == "unknown" and images.UNREAD in words(finding) and subject.budget.spent.bytes < 100000
+    [finding] = image_bytes.run(subject)
+    assert finding.verdict == "unknown" and image_bytes.UNREAD in words(finding) and subject.budget.spent.bytes < 100000
 
 
 def test_a_list_that_is_synced_between_it_and_its_signature_is_asked_for_once_more(lab, tmp_path):
@@ -416,7 +416,7 @@ def test_a_list_that_is_synced_between_it_and_its_signature_is_asked_for_once_mo
         return answer
 
     mirror.serve = synced_meanwhile
-    assert images.check_images(subject_of(lab, mirror.url, tmp_path))[0].verdict == "ok"
+    assert images.run(subject_of(lab, mirror.url, tmp_path))[0].verdict == "ok"
 
 
 @pytest.mark.parametrize("page, verdict", [
@@ -436,7 +436,7 @@ def test_where_an_index_tells_too_little_the_files_are_asked_for_by_name(lab, tm
         return None
 
     mirror.faults = (Fault("index", "has index pages", answer),)
-    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    finding = found(tree.run(subject_of(lab, mirror.url, tmp_path)))["packages"]
     assert finding.verdict == verdict and finding.values["source"] == "index pages"
     assert [entry.path for entry in lab.log.requests("m") if entry.method == "HEAD" and entry.path.endswith(PACKAGE)]
 
@@ -451,27 +451,27 @@ def test_a_size_that_the_index_rounds_is_asked_for_and_found_wrong(lab, tmp_path
         return document("<title>Index of /</title>{}".format("".join('<a href="{}">x</a> 1K'.format(name) for name in names)).encode(), "")
 
     mirror.faults = (Fault("index", "has index pages", answer),) + mirror.faults
-    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    finding = found(tree.run(subject_of(lab, mirror.url, tmp_path)))["packages"]
     assert finding.verdict == "problem" and "wrong size: " + PACKAGE in words(finding)
 
 
 def test_a_tree_of_too_many_files_is_sampled_and_that_is_told(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(listings, "MAX_HEADS", 5)
-    finding = found(tree.check_tree(subject_of(lab, lab.add_mirror("m").url, tmp_path)))["packages"]
+    finding = found(tree.run(subject_of(lab, lab.add_mirror("m").url, tmp_path)))["packages"]
     assert finding.evidence[0] == (
         "5 of 5 files that signed metadata names are there (HEAD requests), a random sample of the 18 that are named")
 
 
 def test_what_was_found_before_the_budget_was_spent_is_told(lab, tmp_path):
     budget = Budget(Cost(2, 10**6), 60.0)  # one for the metadata, one for the names, none for the sample
-    findings = tree.check_tree(subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=budget))
+    findings = tree.run(subject_of(lab, lab.add_mirror("m").url, tmp_path, budget=budget))
     assert verdicts(findings) == dict(GOOD, **{"package-bytes": "unknown"})
-    assert "given up: it may open 2 connections" in words(findings[-1])
+    assert "stopped: it may open only 2 connections" in words(findings[-1])
 
 
 def test_a_server_that_refuses_head_says_nothing_about_its_files(lab, tmp_path):
     mirror = lab.add_mirror("m")
     refuse = document(b"", "text/plain", 405)
     mirror.faults = (Fault("no-head", "", lambda served, request: refuse if request.method == "HEAD" else None),)
-    finding = found(tree.check_tree(subject_of(lab, mirror.url, tmp_path)))["packages"]
+    finding = found(tree.run(subject_of(lab, mirror.url, tmp_path)))["packages"]
     assert finding.verdict == "unknown" and "the list ended early: http-status: HTTP 405" in words(finding)

@@ -104,8 +104,8 @@ def test_a_mirror_is_asked_politely(owner):
 
 
 @pytest.mark.parametrize("options, said", [
-    (["--every", "59s"], "--every wants 60 s at least"), (["--watch", "15d"], "--watch wants a time such as"),
-    (["--watch", "soon"], "--watch wants a time such as"), (["--rsync", "rsync://127.0.0.1/"], "no module in the URL"),
+    (["--every", "59s"], "--every must be at least 60 s"), (["--watch", "15d"], "--watch must be a time such as"),
+    (["--watch", "soon"], "--watch must be a time such as"), (["--rsync", "rsync://127.0.0.1/"], "no module in the URL"),
     (["--rsync", "rsync://h/m/../x"], "dot segments"), (["--path", "../etc"], "dot segments"),
 ])
 def test_what_cannot_be_meant_is_refused_before_anybody_is_asked(owner, options, said):

@@ -2,6 +2,10 @@
 import json
 import socket
 import time
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,9 +14,9 @@ from tests.support.auditing import subject_of
 from tests.support.rawserver import RawServer, never_speaks, says, serves
 from yum_plugin.cli.main import main
 from yum_plugin.errors import FetchError
+from yum_plugin.operators.audit import auditor
 from yum_plugin.operators.audit.application import application
-from yum_plugin.operators.audit.model import Check, Cost, Finding, OverBudget
-from yum_plugin.operators.cli import audit
+from yum_plugin.operators.audit.model import Budget, Check, Cost, Finding, OverBudget
 
 HERE = "http://127.0.0.1:1/"
 FIELDS = [
@@ -49,9 +53,13 @@ def desk(lab, tmp_path, capsys):
 
 def only(monkeypatch, *checks):
     """Leave the table these checks."""
-    monkeypatch.setattr(audit, "CHECKS", checks)
-    monkeypatch.setattr(audit, "TREE_CHECKS", ())
-    monkeypatch.setattr(audit.freshness, "interval_check", lambda *_: Check("none", lambda subject: (), Cost(0, 0), wanted=lambda _: False))
+    monkeypatch.setattr(auditor, "CHECKS", checks)
+    monkeypatch.setattr(auditor, "TREE_CHECKS", ())
+
+
+def check(name, run, cost):
+    """What the auditor needs of a check's module."""
+    return SimpleNamespace(CHECK=Check(name, cost), run=run)
 
 
 # What it says
@@ -60,7 +68,7 @@ def only(monkeypatch, *checks):
 def test_each_verdict_has_its_word_its_evidence_and_its_mend(desk, monkeypatch):
     findings = [Finding("a", "ok", ("fine", "indeed")), Finding("b", "problem", ("bad \x1b[31m",), "do this\nthen that"),
                 Finding("c", "warning", ("hm",), "mend it"), Finding("d", "unknown", ("?",))]
-    only(monkeypatch, Check("all", lambda subject: findings, Cost(1, 10)))
+    only(monkeypatch, check("all", lambda subject: findings, Cost(1, 10)))
     url = desk.lab.add_mirror("m").url
     code, out, err = desk.run(url)
     reported = out[out.index("ok       a"):].split("\n")
@@ -88,34 +96,34 @@ def test_json_has_every_check_with_its_values_and_what_was_spent(desk):
 
 def test_an_expensive_check_is_done_with_yes_only_and_told_beforehand(desk, monkeypatch):
     done = []
-    only(monkeypatch, Check("dear", lambda subject: done.append(1) or [Finding("dear", "ok", ("done",))], Cost(1, 10**9)))
+    only(monkeypatch, check("dear", lambda subject: done.append(1) or [Finding("dear", "ok", ("done",))], Cost(1, 10**9)))
     url = desk.lab.add_mirror("m").url
     _, out, err = desk.run(url)
-    assert "unknown  dear: left out: it may take 1.0 GB\n    mend: xcpng-mirrors audit {} --yes\n".format(url) in out and not done
-    assert "GB at most" not in err
+    assert "unknown  dear: left out: it may transfer 1.0 GB\n    mend: xcpng-mirrors audit {} --yes\n".format(url) in out and not done
+    assert "GB in all" not in err
     _, out, err = desk.run(url, "--yes")
-    assert "ok       dear: done" in out and done and "1.0 GB at most" in err
+    assert "ok       dear: done" in out and done and "1.0 GB in all" in err
 
 
 @pytest.mark.parametrize("error, word", [
-    (OverBudget("it may open 0 connections"), "it was given up: it may open 0 connections"),
+    (OverBudget("it may open only 0 connections"), "stopped: it may open only 0 connections"),
     (FetchError("timed-out", "no answer in time"), "timed-out: no answer in time"),
 ])
 def test_a_check_that_fails_or_wants_too_much_is_unknown_and_the_next_one_is_done(desk, monkeypatch, error, word):
     def fails(subject):
         raise error
 
-    only(monkeypatch, Check("bad", fails, Cost(1, 1)), Check("next", lambda subject: [Finding("next", "ok", ())], Cost(1, 1)))
+    only(monkeypatch, check("bad", fails, Cost(1, 1)), check("next", lambda subject: [Finding("next", "ok", ())], Cost(1, 1)))
     _, reported = desk.json(desk.lab.add_mirror("m").url)
     assert [(check["name"], check["verdict"]) for check in reported["checks"][1:3]] == [("bad", "unknown"), ("next", "ok")]
     assert reported["checks"][1]["evidence"] == [word]
 
 
 def test_a_budget_ends_connections_bytes_and_time(lab, tmp_path):
-    budget = audit.Budget(Cost(2, 100), 60.0)
+    budget = Budget(Cost(2, 100), 60.0)
     budget.connect(2)
     budget.receive(100)
-    for excess in (budget.connect, lambda: budget.receive(1), audit.Budget(Cost(9, 9), 0.0).connect):
+    for excess in (budget.connect, lambda: budget.receive(1), Budget(Cost(9, 9), 0.0).connect):
         with pytest.raises(OverBudget):
             excess()
 
@@ -199,11 +207,11 @@ def test_what_was_found_is_filled_in_and_what_only_a_person_knows_is_marked(mirr
     ([Finding("lets-encrypt", "problem", (), values={"is_lets_encrypt": True, "installer": False})], FIELDS[10], "NOT APPLIED YET"),
     ([Finding("lets-encrypt", "unknown", ())], FIELDS[10], "[FILL IN: "),
     ([Finding("range", "problem", ()), Finding("head", "problem", ())], FIELDS[11], "NO: range, head"),
-    ([Finding("freshness", "unknown", ())], FIELDS[11], "yes, but not seen from outside: freshness [FILL IN: "),
+    ([Finding("freshness", "unknown", ())], FIELDS[11], "yes, but not checked from outside: freshness [FILL IN: "),
     ([Finding("headers", "warning", ())], FIELDS[11], "yes, with warnings [FILL IN: "),
     ([Finding("bandwidth", "ok", (), values={"bits_per_second": 940000000})], "Bandwidth", "[FILL IN: of the line] (940 Mbit/s were measured"),
     ([Finding("sync-interval", "ok", (), values={"8/": {"publications": [{"arrived": True, "lag_seconds": [100, 700]}]}})], "Sync frequency",
-     "[FILL IN: e.g. every 15 min] (a publication was seen to arrive within 11 min)"),
+     "[FILL IN: e.g. every 15 min] (a publication arrived within 11 min)"),
     ([], "Hostname, IPv4 and IPv6", "mirror.test, [FILL IN: IPv4], [FILL IN: IPv6]"),
 ])
 def test_each_field_says_what_the_audit_knows_of_it(mirror, findings, field, value):
@@ -211,10 +219,10 @@ def test_each_field_says_what_the_audit_knows_of_it(mirror, findings, field, val
 
 
 def test_no_application_is_written_while_a_prerequisite_fails_unless_it_is_forced(desk, monkeypatch):
-    only(monkeypatch, Check("range", lambda subject: [Finding("range", "problem", ("Range is ignored",), "mend")], Cost(1, 1)))
+    only(monkeypatch, check("range", lambda subject: [Finding("range", "problem", ("Range is ignored",), "mend")], Cost(1, 1)))
     url = desk.lab.add_mirror("m").url
     code, out, err = desk.run(url, "--application")
-    assert (code, out) == (1, "") and "no application yet: range must be mended first; --force writes it in any case" in err
+    assert (code, out) == (1, "") and "no application yet: fix range first; --force writes it anyway" in err
     assert "PROBLEM  range: Range is ignored" in err
     code, out, err = desk.run(url, "--application", "--force")
     assert code == 1 and out.startswith("To: mirrors@xcp-ng.org\n") and "checked: NO: range" in out
@@ -223,7 +231,7 @@ def test_no_application_is_written_while_a_prerequisite_fails_unless_it_is_force
 
 
 def test_a_mirror_without_a_fault_gets_its_application_and_nothing_else_on_stdout(desk, monkeypatch):
-    only(monkeypatch, Check("range", lambda subject: [Finding("range", "ok", ("fine",))], Cost(1, 1)))
+    only(monkeypatch, check("range", lambda subject: [Finding("range", "ok", ("fine",))], Cost(1, 1)))
     url = desk.lab.add_mirror("m").url
     code, out, err = desk.run(url, "--application")
     assert code == 0 and [line.split(": ")[0] for line in out.splitlines()[3:]] == FIELDS and "ok       range: fine" in err
@@ -239,3 +247,15 @@ def test_for_an_application_nobody_is_asked_but_the_mirror_and_the_origin(desk, 
     monkeypatch.setattr(socket.socket, "connect_ex", lambda self, place: asked.append(place[1]) or connect(self, place))
     assert desk.run(mirror.url, "--application")[1].startswith("To: ")
     assert set(asked) <= {urlsplit(url).port for url in (mirror.url, desk.lab.origin.url)}
+
+
+# The table of checks
+
+
+def test_every_module_with_a_check_is_run_by_the_auditor_under_a_name_of_its_own():
+    folder = Path(auditor.__file__).parent
+    modules = [import_module("yum_plugin.operators.audit." + path.stem) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
+    checks = [module for module in modules if isinstance(getattr(module, "CHECK", None), Check)]
+    assert set(checks) == set(auditor.CHECKS) | set(auditor.TREE_CHECKS) | {auditor.reachable, auditor.repositories}
+    assert len({module.CHECK.name for module in checks}) == len(checks)
+    assert all(list(signature(module.run).parameters)[0] == "subject" for module in checks)

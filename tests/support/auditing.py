@@ -5,7 +5,8 @@ from typing import Any, Dict
 from tests.support.world import lab_settings
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Network
-from yum_plugin.operators.audit.model import REPOSITORIES, AuditOptions, Budget, Cost, Subject
+from yum_plugin.operators.audit.model import AuditOptions, Budget, Cost, Subject
+from yum_plugin.operators.facts import HOST_REPOSITORIES
 
 ROOM = Cost(1000, 10**9)
 
@@ -15,7 +16,7 @@ def subject_of(lab: Any, url: str, folder: Any, **changes: Any) -> Subject:
     network = Network(proxy="", ssl_ca_cert=lab.ca_bundle)
     keys = tuple(load_keys([lab.key_file], [lab.key_fingerprint]))
     settings = lab_settings(lab, folder, connect_timeout=10.0, read_timeout=10.0)
-    subject = Subject(url, "", network, network, keys, "", REPOSITORIES, settings, AuditOptions(), int(time.time()), Budget(ROOM, 120.0))
+    subject = Subject(url, "", network, network, keys, "", HOST_REPOSITORIES, settings, AuditOptions(), int(time.time()), Budget(ROOM, 120.0))
     return subject._replace(**changes)
 
 

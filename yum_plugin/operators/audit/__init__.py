@@ -1,4 +1,5 @@
-"""What a mirror must do, examined from outside: one verdict a prerequisite, with evidence and what mends it.
+"""The prerequisites of a mirror, checked from outside: one verdict for each, with evidence and how to fix it.
 
-Each module holds checks, functions from a Subject to Findings; ``operators/cli/audit.py`` lists them and shows what they found.
+``auditor.py`` lists the checks and runs them; each is a module with ``CHECK`` and ``run``. ``application.py`` makes an e-mail of
+their findings. May import everything of the core but ``cli/``; only ``operators/cli/audit.py`` imports it.
 """

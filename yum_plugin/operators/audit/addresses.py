@@ -1,6 +1,6 @@
-"""Whether every IPv4 and IPv6 address of the mirror's name really answers: connected to, with TLS, and the same file.
+"""Whether every IPv4 and IPv6 address of the mirror's name answers, with TLS and the same file.
 
-A name that resolves says nothing: an AAAA record that leads to a web server without IPv6 makes hosts wait.
+That the name resolves proves nothing: an AAAA record that leads to a web server without IPv6 makes hosts wait.
 """
 import hashlib
 import socket
@@ -14,29 +14,28 @@ from ...net.tls import make_context
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
 from .client import fetch
-from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
+from .model import MIRROR, OK, PROBLEM, UNKNOWN, Check, Cost, Finding, Subject
 
-CHECK = "addresses"
 MAX_ADDRESSES = 4  # of each family
-COST = Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES)
+CHECK = Check("addresses", Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES), 60.0, needs=MIRROR)
 FAMILIES = (("IPv4", int(socket.AF_INET), "A"), ("IPv6", int(socket.AF_INET6), "AAAA"))
 
 
 class AddressResult(NamedTuple):
-    """What one address gave."""
+    """What one address answered."""
 
     address: str
     sha256: str = ""  # of repomd.xml
     problem: str = ""
-    has_route: bool = True  # this machine can send to it at all
+    has_route: bool = True  # from this machine
 
 
-def examine(subject: Subject) -> List[Finding]:
+def run(subject: Subject) -> List[Finding]:
     """Look the name up, and ask each address for the newest repomd.xml."""
     host, port = host_of(subject.url), port_of(subject.url)
     try:
         ip_address(host)
-        words = ("{} is an address: only a name can have both".format(host),)
+        words = ("{} is an address: only a name can have both families".format(host),)
         return [_finding(name, UNKNOWN, words, "xcpng-mirrors audit with the mirror's name") for name, _, _ in FAMILIES]
     except ValueError:
         pass
@@ -57,7 +56,7 @@ def _finding(family: str, verdict: str, words: Sequence[str], remedy: str = "", 
 
 def _try(subject: Subject, address: str) -> AddressResult:
     if not has_route(address, port_of(subject.url)):
-        return AddressResult(address, problem="this machine has no way there", has_route=False)
+        return AddressResult(address, problem="this machine has no route to it", has_route=False)
     subject.budget.connect()
     context = make_context(subject.network)
     try:
@@ -69,7 +68,7 @@ def _try(subject: Subject, address: str) -> AddressResult:
 
 
 def has_route(address: str, port: int) -> bool:
-    """Whether this machine would know where to send a packet; none is sent (a UDP socket is only given its target)."""
+    """Whether this machine has a route to an address; nothing is sent: a UDP socket is only given its target."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -96,10 +95,10 @@ def judge_family(family: str, record: str, tried: Sequence[AddressResult], refer
                             host, record, "[::]:" if family == "IPv6" else ""), **values)
     words = ["{}: {}".format(each.address, each.problem or _same(each, reference)) for each in tried]
     if not any(each.has_route for each in tried):
-        return _finding(family, UNKNOWN, words, "run the audit where there is {}".format(family), **values)
+        return _finding(family, UNKNOWN, words, "run the audit from a machine with {}".format(family), **values)
     bad = [each for each in tried if each.problem or each.sha256 != reference]
     if bad:
-        return _finding(family, PROBLEM, words, "make {} answer as the others do, or take its {} record away\ncurl -v "
+        return _finding(family, PROBLEM, words, "make {} answer as the others do, or remove its {} record\ncurl -v "
                         "--resolve {}:443:{} https://{}/".format(bad[0].address, record, host, bad[0].address, host), **values)
     return _finding(family, OK, words, **values)
 

@@ -1,30 +1,28 @@
-"""Asking the same several times, each time on a new connection: behind one name may stand several servers that differ."""
+"""Whether the mirror answers the same each time: several servers that differ may share one name."""
 import hashlib
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError, TrustError
 from ...model import REPOMD
 from ...trust.repomd import MAX_REPOMD_BYTES, parse_repomd
-from .client import session, timeouts_of
-from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
+from .client import ANY_STATUS, session, timeouts_of
+from .model import MIRROR, OK, PROBLEM, WARNING, Check, Cost, Finding, Subject
 
-CHECK = "same-answers"
-TIMES = 5
+TIMES = 5  # two servers that take turns at random are noticed in 15 runs of 16
 MAX_PATHS = 2  # repositories; of each repomd.xml and its signature
-COST = Cost(TIMES, TIMES * MAX_PATHS * 2 * 64 * 1024)
-EVERYTHING = tuple(range(200, 600))
-COMPARED = ("content-length", "last-modified", "etag", "accept-ranges")  # what resuming and caching go by (RFC 9110, 8.8)
-REMEDY = "sync all servers behind the name from one place, and switch them over together; or keep a client on one of them"
+CHECK = Check("same-answers", Cost(TIMES, TIMES * MAX_PATHS * 2 * 64 * 1024), needs=MIRROR)
+COMPARED = ("content-length", "last-modified", "etag", "accept-ranges")  # resuming and caching need them (RFC 9110 section 8.8)
+REMEDY = "sync all servers behind the name from one source, and switch them together; or keep each client on one of them"
 
 
 class BackendSample(NamedTuple):
-    """One answer, on a connection of its own."""
+    """One answer, on a new connection."""
 
     path: str
     status: int
     sha256: str  # of the body; "" if it was not read
     headers: Mapping[str, str]  # names in lower case
-    note: str = ""  # what the body is, in words: a revision
+    note: str = ""  # describes the body: its revision
 
 
 class Disagreement(NamedTuple):
@@ -42,7 +40,7 @@ def disagreements(samples: Sequence[BackendSample]) -> List[Disagreement]:
         samples: of any number of paths, several each.
 
     Returns:
-        What differs; where statuses or contents do, the headers are not compared any more.
+        What differs; headers are compared only where statuses and contents are equal.
     """
     found: List[Disagreement] = []
     for path in dict.fromkeys(sample.path for sample in samples):
@@ -63,7 +61,7 @@ def _counted(values: Sequence[str]) -> Tuple[str, ...]:
     return tuple("{} ({} of {})".format(value, values.count(value), len(values)) for value in dict.fromkeys(values))
 
 
-def check_backends(subject: Subject) -> List[Finding]:
+def run(subject: Subject) -> List[Finding]:
     """Fetch the same files on several new connections."""
     paths = [path + REPOMD + suffix for path in subject.repositories[:MAX_PATHS] for suffix in ("", ".asc")]
     samples: List[BackendSample] = []
@@ -72,7 +70,7 @@ def check_backends(subject: Subject) -> List[Finding]:
         try:
             with session(subject) as client:
                 for path in paths:
-                    answer = client.get(subject.url + path, timeouts_of(subject).limits(MAX_REPOMD_BYTES), accept=EVERYTHING)
+                    answer = client.get(subject.url + path, timeouts_of(subject).limits(MAX_REPOMD_BYTES), accept=ANY_STATUS)
                     subject.budget.receive(len(answer.body))
                     samples.append(BackendSample(path, answer.status, hashlib.sha256(answer.body).hexdigest(), answer.headers,
                                                  _revision(answer.body)))
@@ -82,7 +80,7 @@ def check_backends(subject: Subject) -> List[Finding]:
 
 
 def _revision(body: bytes) -> str:
-    """Say which revision a repomd.xml claims to be; nothing of it is believed."""
+    """Return the revision that a repomd.xml claims, unproven."""
     try:
         return "(revision {})".format(parse_repomd(body).revision)
     except TrustError:
@@ -90,14 +88,14 @@ def _revision(body: bytes) -> str:
 
 
 def judge(found: List[Disagreement], lost: List[FetchError], paths: int) -> Finding:
-    """Word what differed.
+    """Judge what differed.
 
     Args:
         found: what differed.
         lost: connections that failed.
-        paths: how many files were asked for each time.
+        paths: how many files were fetched each time.
     """
-    evidence = ["{} files asked for on each of {} new connections".format(paths, TIMES)]
+    evidence = ["{} files fetched on each of {} new connections".format(paths, TIMES)]
     evidence += ["{}: {} differs: {}".format(each.path, each.what, ", ".join(each.values)) for each in found]
     if lost:
         evidence.append("{} of {} connections failed: {}: {}".format(len(lost), TIMES, lost[0].reference, lost[0].what))
@@ -105,4 +103,4 @@ def judge(found: List[Disagreement], lost: List[FetchError], paths: int) -> Find
     verdict = PROBLEM if serious else WARNING if found else OK
     values = {"differences": [{"path": each.path, "what": each.what, "values": list(each.values)} for each in found],
               "failed_connections": len(lost)}
-    return Finding(CHECK, verdict, tuple(evidence), REMEDY if found else "", values)
+    return Finding(CHECK.name, verdict, tuple(evidence), REMEDY if found else "", values)

@@ -1,4 +1,4 @@
-"""The bandwidth check: timed ranged reads of a large file of the mirror; what they amount to is for ``speed.py`` to say."""
+"""How fast the mirror is: timed range requests for a large file (``throughput.py`` judges them)."""
 import time
 from typing import Callable, List, NamedTuple, Optional
 
@@ -8,20 +8,20 @@ from ...net.fetch import HttpSession
 from ...resolve.probe import ask_repomd
 from ...trust.metadata import RepomdProver
 from ...trust.repomd import primary_file
+from ..facts import IMAGE_FOLDERS, LEAST_BITS_PER_SECOND
 from .client import session, timeouts_of
-from .images import FOLDERS, read_sums
+from .image_lists import read_list
 from .listings import STATUSES, size_in
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .model import MIRROR, OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject
 from .signed import fetch_packages
-from .throughput import LEAST_BITS, Throughput, ThroughputSample, measure, rate_words
+from .throughput import Throughput, ThroughputSample, measure, rate_words
 
-CHECK = "bandwidth"
 PARTS = 12
 PART_BYTES = 16 * 1024 * 1024  # 0.13 s at 1 Gbit/s, 1.3 s at 100 Mbit/s
 PART_SECONDS = 4.0  # then what has arrived is the sample
-LEAST_BYTES = 64 * 1024  # a smaller file says nothing
-COST = Cost(PARTS + 2, PARTS * PART_BYTES + 16 * 10**6)
-SECONDS = 120.0
+LEAST_BYTES = 64 * 1024  # a smaller file arrives before its speed can be measured
+CHECK = Check("bandwidth", Cost(PARTS + 2, PARTS * PART_BYTES + 16 * 10**6), 120.0, needs=MIRROR,
+              wanted=lambda options: options.bandwidth)
 
 
 class LargestFile(NamedTuple):
@@ -31,12 +31,12 @@ class LargestFile(NamedTuple):
     size: int  # bytes
 
 
-def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotonic) -> List[Finding]:
+def run(subject: Subject, clock: Callable[[], float] = time.monotonic) -> List[Finding]:
     """Read parts of a large file one after the other."""
     with session(subject) as client:
         large = _largest(client, subject)
     if large is None or large.size < LEAST_BYTES:
-        return [Finding(CHECK, UNKNOWN, ("no file is large enough to measure with",))]
+        return [Finding(CHECK.name, UNKNOWN, ("no file is large enough to measure with",))]
     samples: List[ThroughputSample] = []
     error: Optional[FetchError] = None
     try:
@@ -50,21 +50,21 @@ def check_bandwidth(subject: Subject, clock: Callable[[], float] = time.monotoni
 
 
 def _largest(client: HttpSession, subject: Subject) -> Optional[LargestFile]:
-    """Find the largest image; where there is none the largest package of the first repository."""
+    """Find the largest image; where there is none, the largest package of the first repository."""
     images = []
-    for folder in FOLDERS[:2]:
+    for folder in IMAGE_FOLDERS[:2]:
         try:
-            names = list(read_sums(client, subject, subject.url, folder).sums)
+            names = list(read_list(client, subject, subject.url, folder).sums)
         except (FetchError, TrustError):
             continue
         for name in names[:8]:
             answer = client.get(subject.url + folder + name, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
             if answer.status == 200:
                 images.append(LargestFile(folder + name, size_in(answer.headers) or 0))
-    return max(images + _packages(client, subject), key=lambda large: large.size, default=None)
+    return max(images + _first_packages(client, subject), key=lambda large: large.size, default=None)
 
 
-def _packages(client: HttpSession, subject: Subject) -> List[LargestFile]:
+def _first_packages(client: HttpSession, subject: Subject) -> List[LargestFile]:
     """Return the packages of the first repository; none without a key."""
     path = subject.repositories[0]
     try:
@@ -77,7 +77,7 @@ def _packages(client: HttpSession, subject: Subject) -> List[LargestFile]:
 
 def _read_part(client: HttpSession, subject: Subject, large: LargestFile, number: int,
                clock: Callable[[], float]) -> ThroughputSample:
-    """Read one part; a part that takes too long is left in its middle."""
+    """Read one part; one that takes too long is not read to its end."""
     length = min(PART_BYTES, large.size)
     first = (number * length) % (large.size - length + 1)
     headers = {"Range": "bytes={}-{}".format(first, first + length - 1)}
@@ -88,32 +88,32 @@ def _read_part(client: HttpSession, subject: Subject, large: LargestFile, number
             received += len(chunk)
             subject.budget.receive(len(chunk))
             now = clock()
-            if now - began > PART_SECONDS or (stream.status == 200 and received >= length):  # 200: it knows no ranges
-                subject.budget.connect()  # what is left in its middle costs the connection
+            if now - began > PART_SECONDS or (stream.status == 200 and received >= length):  # 200: it ignores Range
+                subject.budget.connect()  # a stream that is not read to its end costs its connection
                 break
     return ThroughputSample(received, max(now - began, 1e-6))
 
 
 def judge(speed: Optional[Throughput], large: LargestFile, received: int, error: Optional[FetchError]) -> Finding:
-    """Word a speed.
+    """Judge a speed.
 
     Args:
-        speed: what the samples amount to; None: there is none.
-        large: what was read.
+        speed: of the samples; None: nothing was read.
+        large: the file.
         received: bytes in all.
-        error: why no more was read.
+        error: why reading stopped early.
     """
     broken = ["{}: {}".format(error.reference, error.what)] if error else []
     if speed is None:
-        return Finding(CHECK, PROBLEM if error else UNKNOWN, tuple(broken or ["nothing was read"]))
+        return Finding(CHECK.name, PROBLEM if error else UNKNOWN, tuple(broken or ["nothing was read"]))
     evidence = ["{} (median of {} reads; best {}), one connection, {}".format(
         rate_words(speed.bits_per_second), speed.samples, rate_words(speed.best), large.path)]
     verdict = {"fast": OK, "enough": OK, "slow": WARNING}[speed.grade]
     if speed.grade == "enough":
-        evidence.append("100 Mbit/s are asked for, and 1 Gbit/s is better")
+        evidence.append("100 Mbit/s are required, and 1 Gbit/s is recommended")
     elif speed.grade == "slow":
-        evidence.append("less than {}: the mirror's line or this machine's; ask again from a machine with a faster one".format(
-            rate_words(LEAST_BITS)))
+        evidence.append("less than {}: of the mirror's line or this machine's; repeat it on a machine with a faster one".format(
+            rate_words(LEAST_BITS_PER_SECOND)))
     values = {"bits_per_second": round(speed.bits_per_second), "best_bits_per_second": round(speed.best), "read_bytes": received,
               "path": large.path}
-    return Finding(CHECK, PROBLEM if error else verdict, tuple(evidence + broken), values=values)
+    return Finding(CHECK.name, PROBLEM if error else verdict, tuple(evidence + broken), values=values)

@@ -1,6 +1,6 @@
-"""What an audit must know of a certificate, read once; relations between two of them as OpenSSL sees them.
+"""The parts of a certificate that an audit needs, read once; and the relations between two certificates as OpenSSL defines them.
 
-Certificates come from whoever answers: one that cannot be read is told, never a crash.
+Certificates come from an unknown server: one that cannot be read is counted, and never causes a crash.
 """
 from ipaddress import ip_address
 from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
@@ -18,20 +18,20 @@ _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtens
 
 
 class ChainCertificate(NamedTuple):
-    """A certificate as it was served, or as it stands in a store."""
+    """A certificate that was served, or of a store."""
 
     subject: str  # RFC 4514, in lower case, as OpenSSL compares names
     issuer: str
-    name: str  # of the subject, for people
+    name: str  # of the subject, to be shown
     issuer_name: str
     not_before: int  # seconds since 1970
     not_after: int
     key_id: bytes = b""  # subject key identifier; b"" if it has none
     authority_key_id: bytes = b""
-    may_sign: bool = True  # keyUsage, where it has one, lets it sign certificates
+    may_sign: bool = True  # keyUsage, if present, allows it to sign certificates
     hosts: Tuple[str, ...] = ()  # subject alternative names: DNS names and addresses
     key: str = ""  # kind and bits, e.g. "RSA 2048"
-    weakness: str = ""  # what is too weak about its key or its signature
+    weakness: str = ""  # why its key or its signature is too weak
     der: bytes = b""
     parsed: Any = None  # cryptography's; None for a root that is known by its name only
 
@@ -65,7 +65,7 @@ def _extension(parsed: x509.Certificate, kind: Any) -> Any:
 
 
 def comparable(name: x509.Name) -> str:
-    """Return a name in a form in which equal names are equal (OpenSSL's X509_NAME_cmp: letter case and spaces do not count)."""
+    """Return a name in canonical form (as OpenSSL's X509_NAME_cmp: letter case and spaces do not count)."""
     return " ".join(name.rfc4514_string().lower().split())
 
 
@@ -85,7 +85,7 @@ def _hosts(parsed: x509.Certificate) -> Tuple[str, ...]:
 
 
 def _strength(parsed: x509.Certificate) -> Tuple[str, str]:
-    """Return the key in words, and what is too weak (CA/Browser Forum, Baseline Requirements 6.1.5 and 7.1.3.2)."""
+    """Return the kind of key, and what is too weak (CA/Browser Forum, Baseline Requirements 6.1.5 and 7.1.3.2)."""
     key = parsed.public_key()
     kind, bits, least = type(key).__name__.strip("_").replace("PublicKey", ""), getattr(key, "key_size", 0), 0
     if isinstance(key, rsa.RSAPublicKey):
@@ -116,12 +116,12 @@ def is_self_issued(certificate: ChainCertificate) -> bool:
 
 
 def is_self_signed(certificate: ChainCertificate) -> bool:
-    """Whether it does so and may do so, as a root (OpenSSL: EXFLAG_SS)."""
+    """Whether it does so and is allowed to, as a root (OpenSSL: EXFLAG_SS)."""
     return is_issuer(certificate, certificate)
 
 
 def has_signed(issuer: ChainCertificate, child: ChainCertificate) -> bool:
-    """Whether the signature of ``child`` is really by the key of ``issuer``; of a root known by name only it is assumed."""
+    """Whether the key of ``issuer`` made the signature of ``child``; assumed for a root that is known by its name only."""
     if issuer.parsed is None or child.parsed is None:
         return True
     try:
@@ -132,7 +132,7 @@ def has_signed(issuer: ChainCertificate, child: ChainCertificate) -> bool:
 
 
 def _verify(key: Any, child: x509.Certificate) -> None:
-    """Raise InvalidSignature unless ``key`` has signed; by hand, for cryptography has verify_directly_issued_by since 40 only."""
+    """Raise InvalidSignature unless ``key`` has signed; cryptography has verify_directly_issued_by only since 40."""
     signed, digest = (child.signature, child.tbs_certificate_bytes), child.signature_hash_algorithm
     if isinstance(key, rsa.RSAPublicKey):
         chosen = getattr(child, "signature_algorithm_parameters", None)  # since 41; before, PSS counts as a bad signature
@@ -144,7 +144,7 @@ def _verify(key: Any, child: x509.Certificate) -> None:
 
 
 def is_for_host(certificate: ChainCertificate, host: str) -> bool:
-    """Whether a certificate is for a host: its names only (RFC 6125 section 6.4), a "*" for one whole label."""
+    """Whether a certificate names a host (RFC 6125 section 6.4); a "*" stands for one whole label."""
     wanted = host.strip("[]").lower().rstrip(".")
     try:
         address = str(ip_address(wanted))

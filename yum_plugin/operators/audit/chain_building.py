@@ -1,4 +1,4 @@
-"""Which way clients go from a served certificate to a root they trust, and where they give up. Pure.
+"""How clients build a path from a served certificate to a root that they trust, and where they give up. Pure.
 
 OpenSSL 1.0.2 (crypto/x509/x509_vfy.c: X509_verify_cert, check_trust, internal_verify):
     1. From the leaf, take the issuer among the served certificates, again and again, until there is none or the last one
@@ -12,7 +12,7 @@ OpenSSL 1.0.2 (crypto/x509/x509_vfy.c: X509_verify_cert, check_trust, internal_v
     5. Only now, from the root down, are signatures and times checked. One that has expired ends it: no other path is tried.
     So a path that ends in an expired root fails, although another one may be good. OpenSSL 1.1.0 set TRUSTED_FIRST for all.
 
-tests/test_audit_paths.py holds this against what libcrypto 1.0.2n and 1.0.2q, today's libcrypto and NSS's vfychain say.
+tests/test_audit_chain_building.py compares this with what libcrypto 1.0.2n and 1.0.2q, today's libcrypto and NSS's vfychain say.
 """
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
@@ -34,7 +34,7 @@ WORDS = {  # X509_V_ERR_* of x509_vfy.h, and the words of X509_verify_cert_error
 
 
 class ChainOutcome(NamedTuple):
-    """What a verifier says."""
+    """The verdict of a verifier."""
 
     code: int  # of WORDS
     path: Tuple[ChainCertificate, ...]  # that it built, the leaf first
@@ -48,7 +48,7 @@ class ChainOutcome(NamedTuple):
 
 def openssl_path(served: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int,
                  trusted_first: bool) -> ChainOutcome:
-    """Do as OpenSSL 1.0.2 does.
+    """Build and check a path as OpenSSL 1.0.2 does.
 
     Args:
         served: the leaf first; at least one.
@@ -100,7 +100,7 @@ def _completed(path: Sequence[ChainCertificate], store: Sequence[ChainCertificat
 
 
 def _alternative(path: Sequence[ChainCertificate], below: int, store: Sequence[ChainCertificate]) -> int:
-    """Rule 4: return how many of the path stay; 0 if there is no other way."""
+    """Rule 4: return how many certificates of the path stay; 0 if there is no alternative."""
     return next((count for count in range(below - 1, 0, -1) if _issuer(path[count - 1], store) is not None), 0)
 
 
@@ -120,20 +120,15 @@ def _checked(path: Sequence[ChainCertificate], now: int) -> ChainOutcome:
         certificate = path[place]
         if place + 1 < len(path) and not has_signed(path[place + 1], certificate):
             return ChainOutcome(BAD_SIGNATURE, tuple(path), certificate)
-        code = _time_code(certificate, now)
-        if code != OK:
-            return ChainOutcome(code, tuple(path), certificate)
+        if now < certificate.not_before:
+            return ChainOutcome(NOT_YET_VALID, tuple(path), certificate)
+        if now > certificate.not_after:
+            return ChainOutcome(EXPIRED, tuple(path), certificate)
     return ChainOutcome(OK, tuple(path))
 
 
-def _time_code(certificate: ChainCertificate, now: int) -> int:
-    if now < certificate.not_before:
-        return NOT_YET_VALID
-    return EXPIRED if now > certificate.not_after else OK
-
-
 def any_path(served: Sequence[ChainCertificate], store: Sequence[ChainCertificate], now: int) -> ChainOutcome:
-    """Do as NSS does (and with it the curl of these hosts, and yum): look for a good path until there is one.
+    """Search for a good path as NSS does, which yum and curl use on these hosts.
 
     Args:
         served: the leaf first; at least one.
@@ -141,7 +136,7 @@ def any_path(served: Sequence[ChainCertificate], store: Sequence[ChainCertificat
         now: seconds since 1970.
 
     Returns:
-        The first path all of which is good; else why the likeliest one is not.
+        The first good path; if there is none, why the first complete one is bad.
     """
     waiting: List[Tuple[ChainCertificate, ...]] = [(served[0],)]
     failure: Optional[ChainOutcome] = None

@@ -1,7 +1,7 @@
-"""How the web server serves files: parts of them, on kept connections, with headers that are true.
+"""How the web server serves files: ranges, persistent connections, HEAD requests, and correct headers.
 
-Hosts fetch large packages from several mirrors at once, in parts, and go on where they stopped (RFC 9110 section 14); the
-mirrors' monitor asks for headers only, and compares times.
+Hosts fetch large packages in ranges from several mirrors at once, and resume where they stopped (RFC 9110 section 14); the
+project's monitor of the mirrors asks for headers only, and compares times.
 """
 import email.utils
 import re
@@ -12,28 +12,27 @@ from ...model import REPOMD
 from ...net.fetch import HttpSession, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
 from .client import fetch, session, timeouts_of
-from .model import OK, PROBLEM, WARNING, Cost, Finding, Subject
+from .model import MIRROR, OK, PROBLEM, WARNING, Check, Cost, Finding, Subject
 
-CHECK = "http"
-COST = Cost(4, 4 * MAX_REPOMD_BYTES)
-PART = (1, 32)  # first and last byte of the part that is asked for
-FUTURE_SECONDS = 300  # clocks differ
+CHECK = Check("http", Cost(4, 4 * MAX_REPOMD_BYTES), needs=MIRROR)
+PART = (1, 32)  # first and last byte of the range that is asked for
+FUTURE_SECONDS = 300  # two clocks may differ by this much
 _CONTENT_RANGE = re.compile(r"^bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})\Z")
 _STATIC = "serve the tree as plain files: nginx: root /local/path/to/mirror; without proxy_pass, gzip or a script"
-_RANGES = "nginx: max_ranges must not be 0; Apache: no MaxRanges none; a cache before it must pass Range on\n" + _STATIC
+_RANGES = "nginx: max_ranges must not be 0; Apache: no MaxRanges none; a cache in front must pass Range on\n" + _STATIC
 
 
 class HttpAnswers(NamedTuple):
-    """What the requests gave, each None where it failed; ``problems`` says why."""
+    """The answers, each None where the request failed; ``problems`` says why."""
 
     whole: Response
-    connections: int  # that two requests took
+    connections: int  # that two requests used
     head: Optional[Response]
     part: Optional[Response]
     problems: Dict[str, str]  # by "head" and "part"
 
 
-def examine(subject: Subject) -> List[Finding]:
+def run(subject: Subject) -> List[Finding]:
     """Ask for the newest repomd.xml in four ways."""
     url = subject.url + subject.repositories[-1] + REPOMD
     whole, connections = _twice(subject, url)
@@ -46,12 +45,12 @@ def examine(subject: Subject) -> List[Finding]:
 
 
 def _twice(subject: Subject, url: str) -> Tuple[Response, int]:
-    """Fetch a file twice; return it and how many connections that took."""
+    """Fetch a file twice; return it and the number of connections used."""
     with session(subject) as client:
         whole = fetch(client, subject, url, MAX_REPOMD_BYTES)
         try:
             fetch(client, subject, url, MAX_REPOMD_BYTES)
-        except FetchError:  # closed without a word that it would be
+        except FetchError:  # closed without "Connection: close"
             return whole, 2
         subject.budget.connect(client.connections - 1)
         return whole, client.connections
@@ -72,13 +71,13 @@ def _part(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Res
 
 
 def judge_range(found: HttpAnswers) -> Finding:
-    """A part must be exactly the part that was asked for."""
+    """A range must be exactly the one that was asked for."""
     part, body = found.part, found.whole.body
     if part is None:
-        return Finding("range", PROBLEM, ("a request for a part fails: {}".format(found.problems["part"]),), _RANGES)
+        return Finding("range", PROBLEM, ("a request for a range fails: {}".format(found.problems["part"]),), _RANGES)
     values = {"status": part.status, "content_range": part.headers.get("content-range", "")}
     if part.status == 200:
-        return Finding("range", PROBLEM, ("Range is ignored: the whole file comes (HTTP 200)",), _RANGES, values)
+        return Finding("range", PROBLEM, ("Range is ignored: the whole file is sent (HTTP 200)",), _RANGES, values)
     expected = body[PART[0]:PART[1] + 1]
     said = _CONTENT_RANGE.match(part.headers.get("content-range", ""))
     wanted = (PART[0], PART[0] + len(expected) - 1, len(body))
@@ -86,22 +85,22 @@ def judge_range(found: HttpAnswers) -> Finding:
         words = "Content-Range is \"{}\" where bytes {}-{}/{} were asked for".format(values["content_range"], *wanted)
         return Finding("range", PROBLEM, (words,), _RANGES, values)
     if part.body != expected:
-        return Finding("range", PROBLEM, ("the part has other bytes than the whole file at its place",), _RANGES, values)
+        return Finding("range", PROBLEM, ("the range has other bytes than the whole file there",), _RANGES, values)
     return Finding("range", OK, ("206, and the right bytes",), "", values)
 
 
 def judge_keep_alive(found: HttpAnswers) -> Finding:
-    """The second request must go over the connection of the first."""
+    """The second request must use the connection of the first."""
     values = {"connections": found.connections}
     if found.connections == 1:
-        return Finding("keep-alive", OK, ("the second request went over the same connection",), "", values)
+        return Finding("keep-alive", OK, ("the second request used the same connection",), "", values)
     said = found.whole.headers.get("connection", "not said")
-    words = "each request takes a connection of its own (Connection: {})".format(said)
+    words = "each request needs a new connection (Connection: {})".format(said)
     return Finding("keep-alive", WARNING, (words,), "nginx: keepalive_timeout 65; Apache: KeepAlive On", values)
 
 
 def judge_head(found: HttpAnswers) -> Finding:
-    """HEAD must say what GET says (RFC 9110 section 9.3.2)."""
+    """HEAD must have the headers of GET (RFC 9110 section 9.3.2)."""
     if found.head is None:
         return Finding("head", PROBLEM, ("HEAD fails: {}".format(found.problems["head"]),),
                        "nginx: no limit_except GET; Apache: no <LimitExcept GET>")
@@ -111,32 +110,32 @@ def judge_head(found: HttpAnswers) -> Finding:
                  for name in names if found.head.headers.get(name) != found.whole.headers.get(name)]
     if differing:
         return Finding("head", WARNING, tuple(differing), _STATIC)
-    return Finding("head", OK, ("it says what GET says",))
+    return Finding("head", OK, ("HEAD has the headers of GET",))
 
 
 def judge_headers(found: HttpAnswers, now: int) -> Finding:
-    """Content-Length must be there and true (the client refuses a wrong one), Last-Modified a time that was."""
+    """There must be a Content-Length (the client refuses a wrong one), and a Last-Modified that is not in the future."""
     headers = found.whole.headers
     length, modified = headers.get("content-length", ""), headers.get("last-modified", "")
     values: Dict[str, Any] = {"content_length": length, "last_modified": modified, "body_bytes": len(found.whole.body)}
     words: List[str] = []
     if not length:
-        words.append("there is no Content-Length: no progress, and no part can be asked for")
+        words.append("there is no Content-Length: clients can show no progress and ask for no range")
     stamp = _time_of(modified)
     if stamp is None:
         words.append("Last-Modified is missing" if not modified else "Last-Modified cannot be read: \"{}\"".format(modified))
     elif stamp > now + FUTURE_SECONDS:
         words.append("Last-Modified is in the future: {}".format(modified))
     if words:
-        remedy = _STATIC if not modified or not length else "timedatectl; and sync with times kept: rsync -t"
+        remedy = _STATIC if not modified or not length else "timedatectl; and sync with the files' times: rsync -t"
         return Finding("headers", WARNING, tuple(words), remedy, values)
     return Finding("headers", OK, ("Content-Length {}, Last-Modified {}".format(length, modified),), "", values)
 
 
 def _time_of(text: str) -> Optional[float]:
-    """Read a date of HTTP; None if it is none. What servers send may be too odd for the library itself."""
+    """Read an HTTP date; None if it cannot be read."""
     try:
         parts = email.utils.parsedate_tz(text)
         return email.utils.mktime_tz(parts) if parts is not None else None
-    except (TypeError, ValueError, IndexError, OverflowError):
+    except (TypeError, ValueError, IndexError, OverflowError):  # what some dates make the library itself raise
         return None

@@ -1,34 +1,31 @@
-"""Whether http and https are the same mirror: the same bytes by both, or http sends to https."""
+"""Whether http and https serve the same mirror: the same bytes by both, or http redirects to https."""
 import hashlib
 from typing import List, NamedTuple, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import HttpSession, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of
 from .client import REDIRECTS, fetch, session
-from .model import OK, PROBLEM, UNKNOWN, Cost, Finding, Subject
+from .model import MIRROR, OK, PROBLEM, UNKNOWN, Check, Cost, Finding, Subject, port_unknown
 
-CHECK = "http-and-https"
 ROUNDS = 2  # a mirror may be synced between the two requests of one round
-COST = Cost(2 * ROUNDS, 2 * ROUNDS * MAX_REPOMD_BYTES)
+CHECK = Check("http-and-https", Cost(2 * ROUNDS, 2 * ROUNDS * MAX_REPOMD_BYTES), needs=MIRROR)
 
 
 class SchemeAnswer(NamedTuple):
-    """What one scheme gave."""
+    """What one scheme answered."""
 
     sha256: str = ""  # of the body; "" if there is none
     location: str = ""  # of a redirect
     problem: str = ""  # why there is neither
 
 
-def examine(subject: Subject) -> List[Finding]:
+def run(subject: Subject) -> List[Finding]:
     """Fetch the newest repomd.xml by both, and once more if they differ."""
     path = subject.repositories[-1] + REPOMD
     if not (subject.http_url and subject.https_url):
-        words = "the mirror's port of the other scheme is not known: {} is on a port of its own".format(subject.url)
-        return [Finding(CHECK, UNKNOWN, (words,), "xcpng-mirrors audit {} --also URL".format(subject.url))]
+        return [port_unknown(CHECK.name, subject)]
     for _ in range(ROUNDS):
         plain, secure = _ask(subject, subject.http_url + path), _ask(subject, subject.https_url + path)
         if plain.sha256 == secure.sha256:
@@ -39,41 +36,35 @@ def examine(subject: Subject) -> List[Finding]:
 def _ask(subject: Subject, url: str) -> SchemeAnswer:
     try:
         with session(subject) as client:
-            return _scheme_answer(_answer(client, subject, url))
+            answer = fetch(client, subject, url, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
     except FetchError as error:
         return SchemeAnswer(problem="{}: {}".format(error.reference, error.what))
 
-
-def _answer(client: HttpSession, subject: Subject, url: str) -> Response:
-    return fetch(client, subject, url, MAX_REPOMD_BYTES, accept=(200,) + REDIRECTS)
-
-
-def _scheme_answer(answer: Response) -> SchemeAnswer:
     if answer.status != 200:
         return SchemeAnswer(location=answer.headers.get("location", "nowhere"))
     return SchemeAnswer(hashlib.sha256(answer.body).hexdigest())
 
 
 def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnswer) -> Finding:
-    """Compare what the two gave.
+    """Compare the two answers.
 
     Args:
         http_url: of the file.
-        plain: what http gave.
+        plain: by http.
         https_url: of the same file.
-        secure: what https gave.
+        secure: by https.
     """
     host = host_of(https_url)
     values = {"http": dict(plain._asdict()), "https": dict(secure._asdict())}
 
     def finding(verdict: str, words: Tuple[str, ...], remedy: str = "") -> Finding:
-        return Finding(CHECK, verdict, words, remedy, values)
+        return Finding(CHECK.name, verdict, words, remedy, values)
 
     if secure.location:
-        return finding(PROBLEM, ("https sends elsewhere: {}".format(secure.location),),
+        return finding(PROBLEM, ("https redirects to {}".format(secure.location),),
                        "serve the tree itself by https: nginx: root /local/path/to/mirror;")
     if secure.problem:
-        return finding(UNKNOWN, ("https gives nothing to compare with: {}".format(secure.problem),))
+        return finding(UNKNOWN, ("there is no answer by https to compare with: {}".format(secure.problem),))
     if plain.problem:
         return finding(OK, ("http does not serve it ({}); https is enough".format(plain.problem),))
     if plain.location:
@@ -82,7 +73,7 @@ def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnsw
         return finding(PROBLEM, ("http redirects to {}, not to {}".format(plain.location, https_url),),
                        "nginx: return 301 https://{}$request_uri;".format(host))
     if plain.sha256 != secure.sha256:
-        words = ("they serve two different files in {} rounds: http {}, https {}".format(
+        words = ("they served different files in {} rounds: http {}, https {}".format(
             ROUNDS, plain.sha256[:16], secure.sha256[:16]),)
         return finding(PROBLEM, words,
                        "give both servers the same folder: nginx: listen 80; listen 443 ssl; in one server block")
@@ -90,5 +81,5 @@ def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnsw
 
 
 def _same_place(location: str, wanted: str) -> bool:
-    """Compare with the default port spelled out or not."""
+    """Compare two URLs of which either may spell out the default port."""
     return location.replace(":443/", "/", 1) == wanted.replace(":443/", "/", 1)

@@ -1,217 +1,125 @@
-"""What lies beside the repositories with a signed list of checksums: installation images, and the .repo files.
+"""Whether everything that the signed lists of checksums name is there: installation images, and the .repo files.
 
-The list signs names and contents, not sizes: those are compared with the origin's.
+The lists sign no sizes: those are compared with the origin's.
 """
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ...errors import FetchError, MirrorsError, TrustError
+from ...errors import FetchError, TrustError
 from ...net.fetch import HttpSession
-from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ...trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
-from ...trust.digest import DigestChecker
-from ...trust.openpgp import verify_detached
+from ...trust.checksum_file import MAX_SUMS_BYTES
 from ...verify.files import SUMS_NAME
-from .client import fetch, session, timeouts_of
+from ..facts import IMAGE_FOLDERS, SYNC_COMMAND
+from .client import session, timeouts_of
+from .image_lists import ChecksumList, ImageFolder, read_folders, read_list
 from .inventory import Completeness, compare, first_lines
 from .listings import STATUSES, size_in
-from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, WARNING, Cost, Finding, Subject
+from .model import MIRROR, OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject, keys_missing
 
-CHECK, BYTES = "images", "image-bytes"
-FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")
-MAX_NAMES = 256
-MAX_IMAGE_BYTES = 16 * 10**9
-UNREAD = "not read: it is larger than what may still be taken"
-COST = Cost(2, 4 * MAX_SUMS_BYTES)
-BYTES_COST = Cost(1, 24 * 10**9)
-BYTES_SECONDS = 6 * 3600.0
+CHECK = Check("images", Cost(2, 4 * MAX_SUMS_BYTES), 120.0, needs=MIRROR)
 
 
-class ChecksumList(NamedTuple):
-    """A folder with a proven list."""
+class OriginFolder(NamedTuple):
+    """What the origin has of a folder."""
 
-    folder: str
-    sums: Dict[str, str]  # name -> SHA-256
-    signed_at: int
-    raw: bytes
-
-
-class ImageFolder(NamedTuple):
-    """What was found of one folder."""
-
-    folder: str
-    sums: Optional[ChecksumList] = None
-    error: Optional[MirrorsError] = None  # why there is no list
-    origin_signed_at: Optional[int] = None  # of the origin's list, if that is another one
-    completeness: Optional[Completeness] = None
-
-
-def read_sums(client: HttpSession, subject: Subject, root: str, folder: str) -> ChecksumList:
-    """Fetch a list of checksums and prove it.
-
-    Args:
-        client: to talk through.
-        subject: for keys and budget.
-        root: of the mirror or the origin.
-        folder: below it, ending in "/".
-
-    Raises:
-        FetchError: it could not be had.
-        TrustError: it must not be believed.
-    """
-    raw = fetch(client, subject, root + folder + SUMS_NAME, MAX_SUMS_BYTES).body
-    try:
-        signature = fetch(client, subject, root + folder + SUMS_NAME + ".asc", MAX_SIGNATURE_BYTES).body
-    except FetchError as error:
-        if error.reference != "http-status":
-            raise
-        raise TrustError("signature-missing", "{} has no signature beside it".format(SUMS_NAME)) from error
-    verdict = verify_detached(raw, signature, subject.keys, subject.now)
-    return ChecksumList(folder, parse_checksums(raw), verdict.signed_at, raw)
-
-
-def check_images(subject: Subject) -> List[Finding]:
-    """Look whether everything that the signed lists name is there."""
-    if not subject.keys:
-        return [Finding(CHECK, UNKNOWN, ("no key: {}".format(subject.keys_problem),))]
-    with session(subject) as client:
-        found = [_look(client, subject, folder) for folder in FOLDERS]
-        wanted = _origin_view(subject, found)
-        found = [_with_presence(client, subject, each, wanted) for each in found if each.folder in wanted or each.sums]
-    return [judge(found, subject.options.yes)]
-
-
-def _look(client: HttpSession, subject: Subject, folder: str) -> ImageFolder:
-    """Read a list; once more if it is not to be believed, for it may have been synced between list and signature."""
-    error: Optional[MirrorsError] = None
-    for _ in range(2):
-        try:
-            return ImageFolder(folder, read_sums(client, subject, subject.url, folder))
-        except FetchError as failure:
-            return ImageFolder(folder, error=failure)
-        except TrustError as refusal:
-            error = refusal
-    return ImageFolder(folder, error=error)
-
-
-class _OriginFolder(NamedTuple):
-    """The origin's view of a folder."""
-
-    signed_at: int
-    raw: bytes
+    sums: ChecksumList
     sizes: Dict[str, Optional[int]]  # path -> bytes
 
 
-def _origin_view(subject: Subject, found: List[ImageFolder]) -> Dict[str, _OriginFolder]:
-    """Ask the origin for the same lists, and for the sizes of what they name; empty where it does not answer."""
-    views: Dict[str, _OriginFolder] = {}
+class ComparedFolder(NamedTuple):
+    """A folder of the mirror, compared with the origin's."""
+
+    found: ImageFolder
+    completeness: Optional[Completeness] = None  # None where the mirror has no good list
+    origin_signed_at: Optional[int] = None  # of the origin's list, if that is another one
+
+
+def run(subject: Subject) -> List[Finding]:
+    """Ask for everything that the signed lists name."""
+    if not subject.keys:
+        return [keys_missing(CHECK.name, subject)]
+    with session(subject) as client:
+        found = read_folders(client, subject)
+        origin = _read_origin(subject)
+        compared = [_compare(client, subject, each, origin.get(each.folder))
+                    for each in found if each.folder in origin or each.sums]
+    return [judge(compared, subject.options.yes)]
+
+
+def _read_origin(subject: Subject) -> Dict[str, OriginFolder]:
+    """Read the origin's lists, and ask for the sizes of what they name; empty where it does not answer."""
+    folders: Dict[str, OriginFolder] = {}
     if not subject.settings.fallbacks:
-        return views
+        return folders
     root = subject.settings.fallbacks[0]
     try:
         with session(subject, subject.others_network) as client:
-            for folder in FOLDERS:
+            for folder in IMAGE_FOLDERS:
                 try:
-                    sums = read_sums(client, subject, root, folder)
-                except (FetchError, TrustError) as error:
-                    if error.reference in ("http-status", "redirect-refused") or isinstance(error, TrustError):
+                    sums = read_list(client, subject, root, folder)
+                except TrustError:
+                    continue
+                except FetchError as error:
+                    if error.reference in ("http-status", "redirect-refused"):
                         continue
                     raise
-                views[folder] = _OriginFolder(sums.signed_at, sums.raw, _sizes(client, subject, root, sums))
+                folders[folder] = OriginFolder(sums, _sizes(client, subject, root, sums))
     except FetchError:
-        pass  # then names are looked at, and no sizes
-    return views
+        pass  # without the origin, names are compared and sizes are not
+    return folders
 
 
 def _sizes(client: HttpSession, subject: Subject, root: str, sums: ChecksumList) -> Dict[str, Optional[int]]:
     sizes = {}
-    for name in list(sums.sums)[:MAX_NAMES]:
-        path = sums.folder + name
+    for path in [sums.folder + name for name, _ in sums.first()]:
         answer = client.get(root + path, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
             sizes[path] = size_in(answer.headers)
     return sizes
 
 
-def _with_presence(client: HttpSession, subject: Subject, found: ImageFolder, views: Dict[str, _OriginFolder]) -> ImageFolder:
+def _compare(client: HttpSession, subject: Subject, found: ImageFolder, origin: Optional[OriginFolder]) -> ComparedFolder:
     if found.sums is None:
-        return found
-    view = views.get(found.folder)
-    wanted = {found.folder + name: None for name in found.sums.sums}  # type: Dict[str, Optional[int]]
-    if view is not None:
-        wanted = {path: view.sizes.get(path) for path in wanted}
+        return ComparedFolder(found)
+    wanted = {path: origin.sizes.get(path) if origin else None for path in map(found.folder.__add__, found.sums.sums)}
     completeness = compare(wanted, _sizes(client, subject, subject.url, found.sums))
-    differs = view is not None and view.raw != found.sums.raw
-    return found._replace(completeness=completeness, origin_signed_at=view.signed_at if differs and view else None)
+    differs = origin is not None and origin.sums.raw != found.sums.raw
+    return ComparedFolder(found, completeness, origin.sums.signed_at if origin and differs else None)
 
 
-def judge(found: List[ImageFolder], bytes_follow: bool) -> Finding:
+def judge(compared: Sequence[ComparedFolder], bytes_follow: bool) -> Finding:
     """Make one verdict of all folders.
 
     Args:
-        found: of each.
+        compared: the folders that the mirror or the origin has.
         bytes_follow: whether another check reads the images.
     """
     verdict, evidence = OK, []
-    for each in found:
+    for each in compared:
         problem, lines = _judge_folder(each)
         evidence += lines
         verdict = problem if verdict != PROBLEM and problem != OK else verdict
-    if not found:
-        return Finding(CHECK, UNKNOWN, ("neither mirror nor origin has signed lists of images",))
+    if not compared:
+        return Finding(CHECK.name, UNKNOWN, ("neither the mirror nor the origin has signed lists of images",))
     if verdict == OK and not bytes_follow:
         evidence.append("names and sizes only; --yes reads every image and compares its SHA-256")
-    values = {each.folder: {"signed_at": each.sums.signed_at if each.sums else None, "error": each.error and each.error.reference,
-                            "missing": list(each.completeness.missing) if each.completeness else []} for each in found}
-    return Finding(CHECK, verdict, tuple(evidence), SYNC_COMMAND if verdict == PROBLEM else "", values)
+    values = {each.found.folder: {"signed_at": each.found.sums.signed_at if each.found.sums else None,
+                                  "error": each.found.error and each.found.error.reference,
+                                  "missing": list(each.completeness.missing) if each.completeness else []} for each in compared}
+    return Finding(CHECK.name, verdict, tuple(evidence), SYNC_COMMAND if verdict == PROBLEM else "", values)
 
 
-def _judge_folder(each: ImageFolder) -> Tuple[str, List[str]]:
-    if each.sums is None or each.completeness is None:
-        error = each.error
-        return PROBLEM, ["{}{}: {}".format(each.folder, SUMS_NAME, "{}: {}".format(error.reference, error.what) if error else "")]
-    completeness = each.completeness
-    lines = ["{}{}: signed, {} of {} files are there".format(each.folder, SUMS_NAME, completeness.found, completeness.wanted)]
+def _judge_folder(each: ComparedFolder) -> Tuple[str, List[str]]:
+    path, sums, completeness = each.found.folder + SUMS_NAME, each.found.sums, each.completeness
+    if sums is None or completeness is None:
+        error = each.found.error
+        return PROBLEM, ["{}: {}".format(path, "{}: {}".format(error.reference, error.what) if error else "")]
+    lines = ["{}: signed, {} of {} files are there".format(path, completeness.found, completeness.wanted)]
     lines += first_lines("missing", completeness.missing)
     wrong = ["{}: {} bytes, {} at the origin".format(path, got, size) for path, size, got in completeness.wrong]
     lines += first_lines("wrong size", wrong)
     verdict = OK if completeness.is_complete else PROBLEM
     if each.origin_signed_at is not None:
-        older = each.origin_signed_at > each.sums.signed_at
+        older = each.origin_signed_at > sums.signed_at
         lines.append("the origin has a {} list".format("newer" if older else "different"))
         verdict = PROBLEM if older else WARNING if verdict == OK else verdict
     return verdict, lines
-
-
-def check_image_bytes(subject: Subject) -> List[Finding]:
-    """Read every image that the signed lists name."""
-    evidence, wrong = [], {}
-    with session(subject) as client:
-        for found in [_look(client, subject, folder) for folder in FOLDERS]:
-            for name, digest in list(found.sums.sums.items())[:MAX_NAMES] if found.sums else []:
-                path = found.folder + name
-                try:
-                    evidence.append("{}: {}".format(path, _read_image(client, subject, path, digest)))
-                except (FetchError, TrustError) as error:
-                    wrong[path] = error.reference
-                    evidence.append("{}: {}: {}".format(path, error.reference, error.what))
-    if not evidence:
-        return [Finding(BYTES, UNKNOWN, ("no signed list of images to go by",))]
-    verdict = PROBLEM if wrong else UNKNOWN if any(line.endswith(UNREAD) for line in evidence) else OK
-    values = {"read_bytes": subject.budget.spent.bytes, "wrong": wrong}
-    return [Finding(BYTES, verdict, tuple(evidence), SYNC_COMMAND if wrong else "", values)]
-
-
-def _read_image(client: HttpSession, subject: Subject, path: str, digest: str) -> str:
-    """Read an image to its end; return what became of it."""
-    checker, received = DigestChecker("sha256", digest), 0
-    with client.open(subject.url + path, timeouts_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
-        total = size_in(stream.headers) or 0
-        if total > subject.budget.bytes_left:
-            return UNREAD
-        for chunk in stream.chunks():
-            received += len(chunk)
-            subject.budget.receive(len(chunk))
-            checker.update(chunk)
-            subject.on_bytes(path, received, total)
-    checker.finish()
-    return "as signed"

@@ -1,4 +1,4 @@
-"""The page on which a web server lists a folder, as nginx, Apache and lighttpd write it: names, and sizes that are exact.
+"""The index page of a folder, as nginx, Apache and lighttpd write it: names, and sizes where they are exact.
 
 Pure.
 """
@@ -13,7 +13,7 @@ from ...util.safe_parsers import HtmlReader
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024  # 100 000 names of nginx
 MAX_ENTRIES = 100000
-MAX_TEXT_CHARACTERS = 512  # behind a name: a date, a size, perhaps a description
+MAX_TEXT_CHARACTERS = 512  # after a name: a date, a size, perhaps a description
 _TITLE = re.compile(r"\s*Index of /")
 # What follows a name: nginx "26-Nov-2026 03:02 1234567", Apache "2026-11-26 03:02 1.2M", lighttpd "2026-Nov-26 03:02:01 1.2M"
 _SIZE = re.compile(r"\d{2,4}-\w{2,3}-\d{2,4}\s+\d{2}:\d{2}(?::\d{2})?\s+(\d{1,15})(?=\s|\Z)")
@@ -24,11 +24,11 @@ class IndexEntry(NamedTuple):
 
     name: str  # one segment of a path, not encoded; bytes that are no UTF-8 as surrogates
     is_folder: bool
-    size: Optional[int]  # bytes; None: not told, or only roughly
+    size: Optional[int]  # bytes; None: missing, or rounded
 
 
 class _IndexReader(HtmlReader):
-    """Keeps the links, and the text that follows each."""
+    """Keeps the links, and the text after each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _IndexReader(HtmlReader):
 
 
 def parse_index(body: bytes) -> List[IndexEntry]:
-    """Read the list of a folder.
+    """Read the index of a folder.
 
     Args:
         body: the page, at most MAX_PAGE_BYTES by the caller's cap.
@@ -74,7 +74,7 @@ def parse_index(body: bytes) -> List[IndexEntry]:
         Its names in their order; links that lead elsewhere than into the folder are left out.
 
     Raises:
-        FetchError: bad-answer: it is no such page; too-large: more than MAX_ENTRIES names.
+        FetchError: bad-answer: it is not an index page; too-large: more than MAX_ENTRIES names.
     """
     reader = _IndexReader()
     try:
@@ -82,7 +82,7 @@ def parse_index(body: bytes) -> List[IndexEntry]:
     except (etree.LxmlError, ValueError):
         reader.is_index = False
     if not reader.is_index:
-        raise FetchError("bad-answer", "the page is no list of a folder that we read")
+        raise FetchError("bad-answer", "the page is not an index of a folder in a known form")
     if reader.is_full:
         raise FetchError("too-large", "more than {} names in one folder".format(MAX_ENTRIES))
     found: Dict[str, IndexEntry] = {}

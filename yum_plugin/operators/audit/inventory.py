@@ -1,4 +1,4 @@
-"""What signed metadata says a mirror must hold, what a listing says it holds, and the difference.
+"""The files that a mirror must have according to signed metadata, those that a listing shows, and the difference.
 
 Pure.
 """
@@ -12,7 +12,7 @@ FILE, FOLDER, LINK = "file", "folder", "link"  # as operators/rsync.py has them,
 
 
 class TreeEntry(NamedTuple):
-    """Something that a mirror holds."""
+    """A file, folder or link of a mirror."""
 
     path: str  # below the mirror's root, without a final "/"; bytes that are no UTF-8 as surrogates
     kind: str  # FILE, FOLDER, LINK, or another word
@@ -21,7 +21,7 @@ class TreeEntry(NamedTuple):
 
 
 class RepositoryContent(NamedTuple):
-    """What a signed repomd.xml, and the primary metadata that it names, say of one repository."""
+    """The contents of one repository according to its signed repomd.xml and primary metadata."""
 
     path: str  # below the mirror's root, "8/8.3/updates/x86_64/"
     repomd: Repomd
@@ -29,13 +29,13 @@ class RepositoryContent(NamedTuple):
 
 
 class Completeness(NamedTuple):
-    """How much of what is wanted is there."""
+    """How many of the wanted files are there."""
 
     wanted: int
-    found: int  # with the right size, as far as that is told
+    found: int  # with the right size, as far as the listing tells sizes
     missing: Tuple[str, ...]
-    wrong: Tuple[Tuple[str, int, int], ...]  # path, bytes wanted, bytes held
-    unsized: int  # found, but nobody tells a size to compare
+    wrong: Tuple[Tuple[str, int, int], ...]  # path, bytes wanted, bytes found
+    unsized: int  # found, but without a size to compare
 
     @property
     def is_complete(self) -> bool:
@@ -58,39 +58,39 @@ def wanted_files(content: RepositoryContent) -> Dict[str, Optional[int]]:
     return wanted
 
 
-def compare(wanted: Mapping[str, Optional[int]], held: Mapping[str, Optional[int]]) -> Completeness:
-    """Hold what is there against what must be.
+def compare(wanted: Mapping[str, Optional[int]], found: Mapping[str, Optional[int]]) -> Completeness:
+    """Compare the files that are there with those that must be.
 
     Args:
         wanted: from ``wanted_files``.
-        held: path -> bytes of the files that are there; None where that is not known.
+        found: path -> bytes of the files that are there; None where that is not known.
     """
     missing, wrong, unsized = [], [], 0
     for path, size in wanted.items():
-        if path not in held:
+        if path not in found:
             missing.append(path)
             continue
-        found = held[path]
-        if size is None or found is None:
+        size_found = found[path]
+        if size is None or size_found is None:
             unsized += size is not None
-        elif size != found:
-            wrong.append((path, size, found))
+        elif size != size_found:
+            wrong.append((path, size, size_found))
     return Completeness(len(wanted), len(wanted) - len(missing) - len(wrong), tuple(missing), tuple(wrong), unsized)
 
 
 def first_lines(prefix: str, items: Sequence[str], most: int = 3) -> List[str]:
-    """Word a list, a line each: the first ones, and how many more.
+    """Return a line for each of the first items, and one with the number of the others.
 
     Args:
-        prefix: what they are, e.g. "missing".
+        prefix: of each line, e.g. "missing".
         items: any number.
-        most: how many are told.
+        most: how many are shown.
     """
     more = ["{}: {} more".format(prefix, len(items) - most)] if len(items) > most else []
     return ["{}: {}".format(prefix, item) for item in items[:most]] + more
 
 
 def examples(paths: Sequence[str], most: int = 3) -> str:
-    """Word a list of paths: the first ones, and how many more."""
+    """Return the first paths, and the number of the others, in one line."""
     more = ", and {} more".format(len(paths) - most) if len(paths) > most else ""
     return ", ".join(paths[:most]) + more

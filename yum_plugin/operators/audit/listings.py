@@ -1,9 +1,9 @@
-"""Where the names of all files of a mirror come from: the politest source that is proof enough.
+"""The names of all files of a mirror, from the source that costs it least.
 
 In this order:
     1. rsync, where the mirror has it: one connection gives every name, exact sizes, links and hidden names.
-    2. Index pages: one request a folder gives its names, and from nginx exact sizes. Hidden names and links are not seen.
-    3. HEAD: one request a file. Where that would be more than MAX_HEADS, a random sample is asked for, and that is told.
+    2. Index pages: one request for each folder gives its names, and with nginx exact sizes; no hidden names and no links.
+    3. HEAD: one request for each file. Of more than MAX_HEADS files only a random sample is requested, and the finding says so.
 """
 import contextlib
 from random import Random
@@ -18,23 +18,24 @@ from .inventory import FILE, FOLDER, LINK, TreeEntry
 from .model import OverBudget, Subject
 
 RSYNC, INDEX, HEAD = "rsync", "index pages", "HEAD requests"
-MAX_NAMES = 500000  # the project's whole tree has some ten thousands
+MAX_NAMES = 500000  # the project's whole tree has some tens of thousands
 MAX_HEADS = 2000
-NO_INDEX = ("http-status", "redirect-refused", "bad-answer", "too-large")  # references: no such page, all else is well
-SILENT_SECONDS = 20  # of an rsync daemon: it lists folder by folder
+NO_INDEX = ("http-status", "redirect-refused", "bad-answer", "too-large")  # references that mean: there is no such page
+SILENT_SECONDS = 20  # without a byte from the rsync daemon; it lists folder by folder
 MAX_FOLDERS = 500
-WIRE_BYTES = 24  # of an entry beside its name, about what rsync's protocol takes (flist.c)
-STATUSES = (200, 301, 302, 303, 307, 308, 401, 403, 404, 410, 429, 500, 502, 503, 504)  # to HEAD; any other, 405 say, is an error
+WIRE_BYTES = 24  # of an entry beside its name, roughly, in rsync's protocol (flist.c)
+# Of an answer to HEAD; any other, e.g. 405, is an error.
+STATUSES = (200, 301, 302, 303, 307, 308, 401, 403, 404, 410, 429, 500, 502, 503, 504)
 
 
 class Listing:
-    """Names of what a mirror holds, one after the other.
+    """The entries of a mirror, one after the other.
 
     Attributes:
         source: RSYNC, INDEX or HEAD.
-        asked: the paths that were looked for; None: everything was listed.
-        problem: set when the names ended before their end; what came before is good.
-        sees_hidden: whether hidden names and links would be among the names.
+        asked: the paths that were requested; None: everything was listed.
+        problem: why the listing ended early; the entries before are good.
+        sees_hidden: whether the source lists hidden names and links.
     """
 
     def __init__(self, source: str, entries: Iterator[TreeEntry], asked: Optional[Tuple[str, ...]] = None) -> None:
@@ -57,22 +58,22 @@ class Listing:
 
 
 def by_rsync(subject: Subject, most: int = MAX_NAMES) -> Listing:
-    """List the module, all of it in one connection.
+    """List the whole module on one connection.
 
     Args:
         subject: with an rsync URL.
         most: how many names.
 
     Raises:
-        OverBudget: there may be no other connection. UsageError, while it is iterated: there is no rsync program.
+        OverBudget: the check may open no further connection. UsageError, while it is iterated: there is no rsync program.
     """
-    bounds = RsyncLimits(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
+    limits = RsyncLimits(silent_seconds=SILENT_SECONDS, seconds=max(1.0, subject.budget.seconds_left), max_entries=most)
     subject.budget.connect()
-    return Listing(RSYNC, _entries(subject, listing(parse_address(subject.rsync_url), bounds)))
+    return Listing(RSYNC, _entries(subject, listing(parse_address(subject.rsync_url), limits)))
 
 
 def _entries(subject: Subject, entries: Iterator[RsyncEntry]) -> Iterator[TreeEntry]:
-    with contextlib.closing(cast(Any, entries)):  # rsync ends when its names are not wanted any more
+    with contextlib.closing(cast(Any, entries)):  # ends rsync when the consumer stops early
         for entry in entries:
             subject.budget.receive(len(entry.path) + WIRE_BYTES)
             yield TreeEntry(entry.path, entry.kind, entry.size if entry.kind == FILE else None, entry.target)
@@ -83,8 +84,8 @@ def by_http(client: HttpSession, subject: Subject, wanted: Mapping[str, Optional
 
     Args:
         client: to talk through.
-        subject: whom to ask.
-        wanted: paths that are looked for.
+        subject: the mirror.
+        wanted: the paths that must be there.
         random: chooses the sample.
     """
     folders = sorted({path.rpartition("/")[0] for path in wanted})
@@ -94,7 +95,7 @@ def by_http(client: HttpSession, subject: Subject, wanted: Mapping[str, Optional
 
 
 def by_head(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Listing:
-    """Ask for files by their names."""
+    """Request each file by its name."""
     return Listing(HEAD, _headed(client, subject, paths), tuple(paths))
 
 
@@ -120,7 +121,7 @@ def _page(client: HttpSession, subject: Subject, folder: str) -> List[IndexEntry
 
 def _indexed(client: HttpSession, subject: Subject, folders: List[str],
              wanted: Mapping[str, Optional[int]]) -> Iterator[TreeEntry]:
-    """List folders; where a server lists some and not others, ask for the files of the latter by name."""
+    """List folders; where a folder has no index page, request its files by name."""
     for number, folder in enumerate(folders):
         subject.on_step("folder {} of {}: {}".format(number + 1, len(folders), folder))
         try:
@@ -128,7 +129,7 @@ def _indexed(client: HttpSession, subject: Subject, folders: List[str],
         except FetchError as error:
             if error.reference not in NO_INDEX:
                 raise
-            if error.what != "HTTP 404":  # then the files are missing as well
+            if error.what != "HTTP 404":  # a folder that is missing has no files
                 yield from _headed(client, subject, [path for path in wanted if path.rpartition("/")[0] == folder])
             continue
         for item in listed:
@@ -145,24 +146,24 @@ def _headed(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Iter
 
 
 def size_in(headers: Dict[str, str]) -> Optional[int]:
-    """Return the size that an answer to HEAD tells; None if it tells none."""
+    """Return the size that an answer to HEAD gives; None if it gives none."""
     text = headers.get("content-length", "")
     return int(text) if text.isdigit() and len(text) < 16 else None
 
 
 class ListingExtract(NamedTuple):
-    """What of a listing was kept."""
+    """What was kept of a listing."""
 
-    sizes: Dict[str, Optional[int]]  # of the paths that are wanted: bytes, None where not told
-    repositories: Tuple[str, ...]  # paths of folders that hold a repodata/repomd.xml and that nobody looked for
+    sizes: Dict[str, Optional[int]]  # of the wanted paths: bytes, None where the listing does not tell
+    repositories: Tuple[str, ...]  # paths of further folders that hold a repodata/repomd.xml
 
 
-class ListingFilter:
-    """Looks at holdings as they pass, in constant memory, however many there are.
+class ListingObserver:
+    """Extracts what matters of a listing while it is consumed, so that memory stays bounded however long it is.
 
     Args:
-        wanted: the paths to remember.
-        repositories: those that are known.
+        wanted: the paths whose sizes are kept.
+        repositories: the known ones.
     """
 
     MAX_REPOSITORIES = 100
@@ -174,8 +175,8 @@ class ListingFilter:
         self._sizes: Dict[str, Optional[int]] = {}
         self._others: List[str] = []
 
-    def filtered(self, entries: Listing) -> Iterator[TreeEntry]:
-        """Remember what matters of holdings, and hand them on."""
+    def observe(self, entries: Listing) -> Iterator[TreeEntry]:
+        """Yield the entries, and keep what matters of them."""
         for entry in entries:
             if entry.path in self._wanted and entry.kind in (FILE, LINK):
                 self._sizes[entry.path] = entry.size
@@ -185,6 +186,6 @@ class ListingFilter:
                     self._others.append(home)
             yield entry
 
-    def held(self) -> ListingExtract:
-        """Return what was remembered."""
+    def extract(self) -> ListingExtract:
+        """Return what was kept."""
         return ListingExtract(self._sizes, tuple(self._others))

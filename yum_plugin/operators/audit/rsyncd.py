@@ -1,69 +1,69 @@
-"""The mirror's rsync daemon: does it answer, may it be listed, is it of this tree, does it refuse what it must.
+"""The mirror's rsync daemon: whether it answers, lists this tree, and refuses uploads.
 
-The whole tree is held against the signed metadata by ``tree.py``; here only the module's top folder is looked at.
+Only the module's top folder is listed here; ``tree.py`` compares the whole tree with the signed metadata.
 """
 import os
 import tempfile
 from typing import List, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
+from ..facts import TOP_FOLDERS
 from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, running
 from .inventory import examples
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject
 
-CHECK, UPLOADS = "rsync", "rsync-uploads"
-COST = Cost(4, 2 * 10**6)
-SECONDS = 60.0
-TOP = ("8", "isos")  # what the root of the tree holds; the documentation's rsync URL leads there
+CHECK = Check("rsync", Cost(4, 2 * 10**6), 60.0)
+UPLOADS = "rsync-uploads"
+RUN_SECONDS = 20.0  # of one run of rsync
 MAX_TOP_ENTRIES = 10000
 LIST_REMEDY = "in rsyncd.conf, in the module: path = /local/path/to/mirror, read only = yes, list = yes, and no auth users ="
 UPLOAD_REMEDY = "in rsyncd.conf, in the module: read only = yes"
-# What each reference of a failed listing means to the mirror's owner
+# What each reference of a failed listing means to the owner of the mirror
 _MEANINGS = {
     "rsync-refused": "the daemon refuses",
     "unreachable": "it does not answer",
-    "timed-out": "it accepts connections and says nothing",
-    "bad-answer": "what answers is no rsync daemon, or refuses to list",
+    "timed-out": "it accepts connections and sends nothing",
+    "bad-answer": "the server is not an rsync daemon, or refuses to list",
     "truncated": "it ends the session early",
 }
 
 
-def bounds_of(subject: Subject, seconds: float) -> RsyncLimits:
-    """Return what one run may cost."""
+def limits_of(subject: Subject) -> RsyncLimits:
+    """Return the limits of one run of rsync."""
     silent = max(1, int(subject.settings.connect_timeout + subject.settings.read_timeout))
-    return RsyncLimits(connect_seconds=silent, silent_seconds=silent, seconds=max(1.0, min(seconds, subject.budget.seconds_left)),
-                       max_entries=MAX_TOP_ENTRIES)
+    return RsyncLimits(connect_seconds=silent, silent_seconds=silent,
+                       seconds=max(1.0, min(RUN_SECONDS, subject.budget.seconds_left)), max_entries=MAX_TOP_ENTRIES)
 
 
-def check_rsync(subject: Subject) -> List[Finding]:
+def run(subject: Subject) -> List[Finding]:
     """List the module's top folder, then try to upload to it."""
     if not subject.rsync_url:
         why = "no --rsync URL was given: a public mirror needs one, for others to sync from and for the redirector's checks"
-        return [Finding(CHECK, UNKNOWN, (why,), "xcpng-mirrors audit {} --rsync rsync://HOST/MODULE/".format(subject.url))]
+        return [Finding(CHECK.name, UNKNOWN, (why,), "xcpng-mirrors audit {} --rsync rsync://HOST/MODULE/".format(subject.url))]
     address = parse_address(subject.rsync_url)
     subject.budget.connect()
     try:
-        entries = list(listing(address, bounds_of(subject, 20.0), recursive=False))
+        entries = list(listing(address, limits_of(subject), recursive=False))
     except FetchError as error:
         return [listing_failed(error)]
     except UsageError as error:
         if error.reference == "configuration" and "rsync program" in error.what:
-            return [Finding(CHECK, UNKNOWN, (error.what,), error.hint)]
-        return [Finding(CHECK, PROBLEM, (error.what,), LIST_REMEDY)]
+            return [Finding(CHECK.name, UNKNOWN, (error.what,), error.hint)]
+        return [Finding(CHECK.name, PROBLEM, (error.what,), LIST_REMEDY)]
     top = judge_top(entries, address.url)
-    return [top] + (_check_uploads(subject, address) if top.verdict != PROBLEM else [])  # nothing is tried on what is no mirror
+    return [top] + (_check_uploads(subject, address) if top.verdict != PROBLEM else [])  # never upload to what is not a mirror
 
 
 def listing_failed(error: FetchError) -> Finding:
-    """Say what it means that a module could not be listed."""
+    """Return the finding of a module that could not be listed."""
     words = _MEANINGS.get(error.reference, "it cannot be listed")
     if error.reference == "rsync-refused" and "auth" in error.what:
-        words = "it wants a password"
+        words = "it asks for a password"
     elif error.reference == "rsync-refused" and "nknown module" in error.what:
         words = "it has no such module"
     elif error.reference == "rsync-refused" and ("greeting" in error.what or "startup line" in error.what):
-        words = "what answers is no rsync daemon, or one that breaks off"
-    return Finding(CHECK, PROBLEM, ("{}: {}: {}".format(words, error.reference, error.what),), LIST_REMEDY,
+        words = "the server is not an rsync daemon, or closes the connection"
+    return Finding(CHECK.name, PROBLEM, ("{}: {}: {}".format(words, error.reference, error.what),), LIST_REMEDY,
                    {"reference": error.reference})
 
 
@@ -72,23 +72,23 @@ def judge_top(entries: Sequence[RsyncEntry], url: str) -> Finding:
     names = [entry.path for entry in entries]
     values = {"entries": len(entries)}
     if not entries:
-        return Finding(CHECK, PROBLEM, ("the module is empty",), LIST_REMEDY, values)
-    if TOP[0] not in names:
-        what = "no mirror of XCP-ng: {} lists {}".format(url, examples(names, 5))
+        return Finding(CHECK.name, PROBLEM, ("the module is empty",), LIST_REMEDY, values)
+    if TOP_FOLDERS[0] not in names:
+        what = "not a mirror of XCP-ng: {} lists {}".format(url, examples(names, 5))
         remedy = "name the folder that holds 8/ and isos/: --rsync rsync://HOST/MODULE/PATH/"
-        return Finding(CHECK, PROBLEM, (what,), remedy, values)
-    evidence = ["{} may be listed: {}".format(url, examples(names, 5))]
-    missing = [name for name in TOP if name not in names]
+        return Finding(CHECK.name, PROBLEM, (what,), remedy, values)
+    evidence = ["{} lists {}".format(url, examples(names, 5))]
+    missing = [name for name in TOP_FOLDERS if name not in names]
     if missing:
         evidence.append("missing: {}".format(", ".join(missing)))
     writable = [entry.path for entry in entries if entry.permissions[7:8] == "w"]
     if writable:
-        evidence.append("may be written by every user of the server: {}".format(examples(writable)))
-    return Finding(CHECK, WARNING if missing or writable else OK, tuple(evidence), "chmod o-w" if writable else "", values)
+        evidence.append("writable by every user of the server: {}".format(examples(writable)))
+    return Finding(CHECK.name, WARNING if missing or writable else OK, tuple(evidence), "chmod o-w" if writable else "", values)
 
 
 def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
-    """Really try to upload an empty file with a name that nobody else has; take it away again if it was accepted."""
+    """Try to upload an empty file with a unique name, for only that proves a refusal; if it is accepted, remove it again."""
     name = ".xcpng-mirrors-audit-{}".format(os.urandom(8).hex())
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, name)
@@ -96,15 +96,15 @@ def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
             pass
         subject.budget.connect()
         try:
-            with running(["--", path, address.url], bounds_of(subject, 20.0), address.url) as run:
-                run.finish()
+            with running(["--", path, address.url], limits_of(subject), address.url) as rsync:
+                rsync.finish()
         except MirrorsError as error:
             return [judge_refusal(error)]
         return [_accepted(subject, address, name)]
 
 
 def judge_refusal(error: MirrorsError) -> Finding:
-    """Tell a refused upload from a failure that proves nothing.
+    """Distinguish a refused upload from a failure that proves nothing.
 
     Args:
         error: that the upload ended with.
@@ -115,27 +115,28 @@ def judge_refusal(error: MirrorsError) -> Finding:
     if "ermission denied" in error.what or "mkstemp" in error.what:
         words = "the daemon took an upload and only the server's file permissions stopped it: {}".format(error.what)
         return Finding(UPLOADS, PROBLEM, (words,), UPLOAD_REMEDY, {"accepted": False})
-    if "onnection reset" in error.what or error.reference == "truncated":  # who refuses and closes may lose its words
+    # A daemon that refuses and closes at once may lose its message.
+    if "onnection reset" in error.what or error.reference == "truncated":
         return Finding(UPLOADS, OK, ("an upload was tried and the connection was closed: {}".format(error.what),),
                        values={"accepted": False})
     return Finding(UPLOADS, UNKNOWN, ("{}: {}".format(error.reference, error.what),))
 
 
 def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
-    """Remove what was uploaded: an empty folder is synced to the module, and this name alone is not protected."""
+    """Remove the uploaded file: sync an empty folder to the module with --delete, and exclude every name but this one."""
     left = ""
     with tempfile.TemporaryDirectory() as empty:
         options = ["--dirs", "--delete", "--include=/" + name, "--exclude=*", "--", empty + "/", address.url]
         try:
             subject.budget.connect()
-            with running(options, bounds_of(subject, 20.0), address.url) as run:
-                run.finish()
+            with running(options, limits_of(subject), address.url) as rsync:
+                rsync.finish()
             subject.budget.connect()
-            if any(entry.path == name for entry in listing(address, bounds_of(subject, 20.0), recursive=False)):
+            if any(entry.path == name for entry in listing(address, limits_of(subject), recursive=False)):
                 left = "it is still there"
         except MirrorsError as error:
             left = "{}: {}".format(error.reference, error.what)
-    evidence = ["anybody may write: an empty file was accepted"]
+    evidence = ["anybody may upload: an empty file was accepted"]
     evidence.append("it could not be removed ({}): {}{} is left there".format(left, address.url, name) if left
-                    else "it was removed again: so anybody may also delete")
+                    else "it was removed again: anybody may also delete")
     return Finding(UPLOADS, PROBLEM, tuple(evidence), UPLOAD_REMEDY, {"accepted": True, "left": name if left else None})

@@ -1,4 +1,4 @@
-"""A random sample of packages, fetched and proven as a host's own would be (``packages.PackageChecker``)."""
+"""A random sample of packages, fetched and verified as a host verifies its own (``packages/verify.py``)."""
 from random import Random
 from typing import List, NamedTuple, Sequence, Tuple
 
@@ -6,58 +6,60 @@ from ...errors import FetchError, MirrorsError, TrustError
 from ...net.fetch import HttpSession
 from ...packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
 from ...trust.primary import PrimaryPackage
+from ..facts import SYNC_COMMAND
 from .client import timeouts_of
 from .inventory import RepositoryContent, first_lines
-from .model import OK, PROBLEM, SYNC_COMMAND, UNKNOWN, Finding, Subject
+from .model import OK, PROBLEM, UNKNOWN, Finding, Subject
 
-CHECK = "package-bytes"
-MOST = 20  # packages
-REMEDY = SYNC_COMMAND.replace("rsync ", "rsync --checksum ", 1)  # sizes and times alone would pass a changed file
+NAME = "package-bytes"  # of the finding
+MAX_PACKAGES = 20
+# Without --checksum rsync compares sizes and times only, which a damaged file may have kept.
+REMEDY = SYNC_COMMAND.replace("rsync ", "rsync --checksum ", 1)
 
 
 class SampledPackage(NamedTuple):
-    """A package and the repository that it is of."""
+    """A package and its repository."""
 
     path: str  # of the repository
     package: PrimaryPackage
 
 
-def choose_sample(contents: Sequence[RepositoryContent], random: Random, room_bytes: int,
-                  most: int = MOST) -> List[SampledPackage]:
-    """Choose packages of all repositories, each as likely as any other that there is room for.
+def choose_sample(contents: Sequence[RepositoryContent], random: Random, max_bytes: int,
+                  most: int = MAX_PACKAGES) -> List[SampledPackage]:
+    """Choose packages of all repositories, each that still fits with the same probability.
 
     Args:
         contents: the repositories.
         random: seeded: the same seed chooses the same.
-        room_bytes: what they may have in all.
+        max_bytes: for all of them together.
         most: how many at most.
     """
     everything = [SampledPackage(content.path, package) for content in contents for package in content.packages]
     random.shuffle(everything)
     chosen: List[SampledPackage] = []
-    for picked in everything:
-        size = picked.package.size or MAX_PACKAGE_BYTES
-        if size <= room_bytes and len(chosen) < most:
-            chosen.append(picked)
-            room_bytes -= size
+    for sampled in everything:
+        size = sampled.package.size or MAX_PACKAGE_BYTES
+        if size <= max_bytes and len(chosen) < most:
+            chosen.append(sampled)
+            max_bytes -= size
     return chosen
 
 
-def verify(client: HttpSession, subject: Subject, picked: SampledPackage) -> int:
-    """Fetch one package and prove it; nothing of it is kept.
+def verify(client: HttpSession, subject: Subject, sampled: SampledPackage) -> int:
+    """Fetch one package and verify it; nothing of it is kept.
 
     Returns:
         Its bytes.
 
     Raises:
-        FetchError: it could not be had.
+        FetchError: it could not be fetched.
         TrustError: it is not the package that was signed.
     """
-    package = picked.package
+    package = sampled.package
     checker = PackageChecker(request_for(package, ""), subject.keys, subject.now)
     limits = timeouts_of(subject).limits(package.size or MAX_PACKAGE_BYTES)
     received = 0
-    with client.open(subject.url + picked.path + package.href, limits) as stream:
+    with client.open(subject.url + sampled.path + package.href, limits) as stream:
         for chunk in stream.chunks():
             received += len(chunk)
             subject.budget.receive(len(chunk))
@@ -66,24 +68,24 @@ def verify(client: HttpSession, subject: Subject, picked: SampledPackage) -> int
     return received
 
 
-def check_sample(client: HttpSession, subject: Subject, contents: Sequence[RepositoryContent], room_bytes: int) -> Finding:
-    """Verify a sample; what went wrong with each is told."""
+def check_sample(client: HttpSession, subject: Subject, contents: Sequence[RepositoryContent], max_bytes: int) -> Finding:
+    """Verify a sample, and report each bad package."""
     total = sum(len(content.packages) for content in contents)
-    chosen = choose_sample(contents, Random(subject.options.seed), room_bytes)
+    chosen = choose_sample(contents, Random(subject.options.seed), max_bytes)
     if not chosen:
-        why = "no package is known" if not total else "no package is small enough for what may be read"
-        return Finding(CHECK, UNKNOWN, (why,))
+        why = "no package is known" if not total else "no package is small enough for the limit"
+        return Finding(NAME, UNKNOWN, (why,))
     wrong: List[Tuple[str, MirrorsError]] = []
     read = 0
-    for number, picked in enumerate(chosen):
-        subject.on_step("package {} of {}: {}".format(number + 1, len(chosen), picked.package.href))
+    for number, sampled in enumerate(chosen):
+        subject.on_step("package {} of {}: {}".format(number + 1, len(chosen), sampled.package.href))
         try:
-            read += verify(client, subject, picked)
+            read += verify(client, subject, sampled)
         except (FetchError, TrustError) as error:
-            wrong.append((picked.path + picked.package.href, error))
+            wrong.append((sampled.path + sampled.package.href, error))
     evidence = ["{} of {} packages read, chosen with --seed {}: {} verified byte for byte, {} wrong".format(
         len(chosen), total, subject.options.seed, len(chosen) - len(wrong), len(wrong))]
     evidence += first_lines("wrong", ["{}: {}: {}".format(path, error.reference, error.what) for path, error in wrong], 6)
     values = {"seed": subject.options.seed, "packages": total, "sampled": len(chosen), "read_bytes": read,
               "wrong": {path: error.reference for path, error in wrong}}
-    return Finding(CHECK, PROBLEM if wrong else OK, tuple(evidence), REMEDY if wrong else "", values)
+    return Finding(NAME, PROBLEM if wrong else OK, tuple(evidence), REMEDY if wrong else "", values)

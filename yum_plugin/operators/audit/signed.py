@@ -1,4 +1,4 @@
-"""What the mirror's own signed metadata says that it holds: repomd.xml and the primary metadata, proven, then read."""
+"""The contents of a mirror according to its own signed metadata: repomd.xml and the primary metadata, proven, then read."""
 import hashlib
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -17,32 +17,32 @@ from .model import Subject
 
 
 class MetadataResult(NamedTuple):
-    """What was read of the metadata of all repositories."""
+    """The metadata of all repositories, as far as it could be read."""
 
     contents: Tuple[RepositoryContent, ...]  # whose repomd.xml is proven; without packages if the primary metadata is not
     digests: Dict[str, str]  # path of the repository -> SHA-256 of its repomd.xml
     problems: Tuple[Tuple[str, MirrorsError], ...]  # path of a file, and what is wrong with it
-    verified: int  # metadata files that were read and are right
-    unread: Tuple[Tuple[str, int], ...]  # path and bytes of those that were not read, for they would take too much
+    verified: int  # number of metadata files that were read and are right
+    unread: Tuple[Tuple[str, int], ...]  # path and bytes of the files that were not read because they are too large
 
 
-def read_all(client: HttpSession, subject: Subject, room_bytes: int) -> MetadataResult:
+def read_all(client: HttpSession, subject: Subject, max_bytes: int) -> MetadataResult:
     """Read and verify the metadata of every repository of the subject.
 
     Args:
         client: to talk through.
         subject: with keys.
-        room_bytes: what metadata files beside repomd.xml and primary may take in all; the smallest come first.
+        max_bytes: for metadata files beside repomd.xml and primary, the smallest first.
     """
     reader = _MetadataReader(client, subject)
     for path in subject.repositories:
         reader.read_repository(path)
-    reader.read_rest(room_bytes)
+    reader.read_rest(max_bytes)
     return MetadataResult(tuple(reader.contents), reader.digests, tuple(reader.problems), reader.verified, tuple(reader.unread))
 
 
 class _MetadataReader:
-    """Gathers what ``MetadataResult`` has."""
+    """Collects a ``MetadataResult``."""
 
     def __init__(self, client: HttpSession, subject: Subject) -> None:
         self._client = client
@@ -70,7 +70,7 @@ class _MetadataReader:
         self._rest += [(file.size or 0, path, file) for file in repomd.files if file.type != PRIMARY]
 
     def _packages(self, path: str, repomd: Repomd) -> Tuple[PrimaryPackage, ...]:
-        """Return the packages that the primary metadata lists; none if it is not right."""
+        """Return the packages that the primary metadata lists; none if it is bad."""
         named = REPOMD
         try:
             file = primary_file(repomd)
@@ -82,13 +82,13 @@ class _MetadataReader:
         self.verified += 1
         return packages
 
-    def read_rest(self, room_bytes: int) -> None:
-        """Read the other metadata files, as many as there is room for."""
+    def read_rest(self, max_bytes: int) -> None:
+        """Read the other metadata files, as many as the limit allows."""
         for size, path, file in sorted(self._rest, key=lambda item: item[:2]):
-            if size > room_bytes:
+            if size > max_bytes:
                 self.unread.append((path + file.href, size))
                 continue
-            room_bytes -= size
+            max_bytes -= size
             try:
                 fetch_metadata(self._client, self._subject, path, file, size or MAX_PRIMARY_BYTES)
                 self.verified += 1
@@ -104,7 +104,7 @@ def fetch_packages(client: HttpSession, subject: Subject, path: str, file: Repom
 
 def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: RepomdFile, max_bytes: int,
                    keep: bool = False) -> bytes:
-    """Fetch one file that repomd.xml names, and hold it against its size and checksum there.
+    """Fetch one file that repomd.xml names, and compare it with its size and checksum there.
 
     Args:
         client: to talk through.
@@ -115,10 +115,10 @@ def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: Repom
         keep: whether the content is wanted.
 
     Returns:
-        The content, nothing unless it is wanted.
+        The content; b"" unless it is wanted.
 
     Raises:
-        FetchError: it could not be had.
+        FetchError: it could not be fetched.
         TrustError: payload-mismatch: it is not what was signed.
     """
     checker = DigestChecker(file.checksum_type, file.checksum, max_bytes if keep else 0)
@@ -133,18 +133,18 @@ def fetch_metadata(client: HttpSession, subject: Subject, path: str, file: Repom
     return checker.finish()
 
 
-def still_serves(client: HttpSession, subject: Subject, reading: MetadataResult) -> List[str]:
-    """Ask again for each repomd.xml.
+def changed_since(client: HttpSession, subject: Subject, metadata: MetadataResult) -> List[str]:
+    """Fetch each repomd.xml again.
 
     Returns:
-        The repositories whose repomd.xml is another one by now.
+        The repositories whose repomd.xml has changed since.
     """
-    moved = []
-    for path, digest in reading.digests.items():
+    changed = []
+    for path, digest in metadata.digests.items():
         try:
             body = fetch(client, subject, subject.url + path + REPOMD, MAX_REPOMD_BYTES).body
         except FetchError:
             body = b""
         if hashlib.sha256(body).hexdigest() != digest:
-            moved.append(path)
-    return moved
+            changed.append(path)
+    return changed

@@ -1,155 +1,107 @@
-"""How often a mirror syncs, and how long after a publication it has it: from repeated looks at it and at its origin.
+"""How often the mirror syncs: it is watched beside the origin for as long as --watch says (``publication_lag.py`` concludes)."""
+import time
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-A mirror's sync shows only where something changed meanwhile. So both are told as bounds, between two looks.
+from ...errors import MirrorsError
+from ...trust.freshness import duration
+from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.urls import authority_of
+from .client import session
+from .freshness import MAX_REPOSITORIES, READ_BYTES, SYNC_REMEDY, ask_server
+from .model import MIRROR, OK, PROBLEM, UNKNOWN, AuditOptions, Budget, Check, Cost, Finding, OverBudget, Subject
+from .publication_lag import (
+    RevisionSample,
+    SecondsRange,
+    SignedRevision,
+    WatchSchedule,
+    WatchSummary,
+    keeps_up,
+    summarize_watch,
+    watch,
+    worst_lag,
+)
 
-Pure, but for ``watch``, whose clock and sleep are passed in.
-"""
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
-
-from .model import OverBudget
-
-MAX_LOOKS = 100000
-SYNC_SECONDS = 3600  # the documentation's prerequisite: at least hourly
-
-
-class SignedRevision(NamedTuple):
-    """A signed repomd.xml at one place."""
-
-    sha256: str
-    signed_at: int  # seconds since 1970
-
-
-class RevisionSample(NamedTuple):
-    """What one look at one repository saw; None: nothing that can be believed."""
-
-    at: float  # seconds since 1970
-    mirror: Optional[SignedRevision]
-    origin: Optional[SignedRevision]
+MAX_WATCHED = 4  # repositories
+SAMPLE_SECONDS = 60.0  # for all repositories of one server
 
 
-class SecondsRange(NamedTuple):
-    """A number of seconds that is known within bounds."""
-
-    least: float
-    most: Optional[float]  # None: no upper bound is known
-
-
-class Publication(NamedTuple):
-    """A publication at the origin, and how the mirror came by it."""
-
-    sha256: str
-    published_at: float  # seconds since 1970, the earliest that it can have been
-    seen_at: float  # seconds since 1970, when the origin was first seen with it
-    lag: SecondsRange
-    arrived: bool  # whether the mirror has it
+def limits(options: AuditOptions) -> Tuple[Cost, float]:
+    """Return what watching for so long costs, and how many seconds it may take."""
+    samples = int(options.watch_seconds // options.every_seconds) + 2  # the first and the last one
+    cost = Cost(2 * samples + 1, 2 * samples * MAX_WATCHED * READ_BYTES + MAX_REPOSITORIES * 2 * READ_BYTES)
+    return cost, options.watch_seconds + 10 * SAMPLE_SECONDS
 
 
-class WatchSummary(NamedTuple):
-    """What the looks at one repository amount to."""
-
-    publications: Tuple[Publication, ...]
-    intervals: Tuple[SecondsRange, ...]  # between one change at the mirror and the next
-    looks: int
-    unseen: int  # looks that saw nothing at the mirror
+CHECK = Check("sync-interval", Cost(0, 0), needs=MIRROR, wanted=lambda options: options.watch_seconds > 0, limits=limits)
 
 
-def summarize_watch(looks: Sequence[RevisionSample]) -> WatchSummary:
-    """Make of the looks at one repository what can be said.
+def run(subject: Subject) -> List[Finding]:
+    """Sample mirror and origin repeatedly, and say what that shows of the mirror's syncs."""
+    if not subject.keys or not subject.settings.fallbacks:
+        return [Finding(CHECK.name, UNKNOWN, ("no key, or no origin to compare with: fallbacks= in the .conf",))]
+    origin = subject.settings.fallbacks[0]
+    found = _read(subject, origin, subject.repositories[:MAX_REPOSITORIES], True)
+    paths = last_signed(found, MAX_WATCHED)
+    if not paths:
+        return [Finding(CHECK.name, UNKNOWN, ("the origin {} gave nothing to compare with".format(authority_of(origin)),))]
 
-    Args:
-        looks: in the order of their times.
+    def take() -> Dict[str, RevisionSample]:
+        at = subject.clock()
+        then = subject._replace(now=int(at))  # else what is signed during the watch would be from the future
+        mirrors, origins = _read(then, subject.url, paths, False), _read(then, origin, paths, True)
+        return {path: RevisionSample(at, mirrors[path], origins[path]) for path in paths}
 
-    Returns:
-        Publications in their order: those seen to happen, and the one that the mirror lacked at the first look.
-    """
-    changes = _changes([(look.at, look.mirror) for look in looks])
-    intervals = tuple(SecondsRange(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
-    return WatchSummary(tuple(_publications(looks)), intervals, len(looks), sum(look.mirror is None for look in looks))
+    def on_sample(number: int, left: float) -> None:
+        subject.on_step("samples so far: {}, {} left; Ctrl-C ends it".format(number, duration(int(left))))
 
-
-def _changes(seen: Sequence[Tuple[float, Optional[SignedRevision]]]) -> List[Tuple[float, float]]:
-    """Return the times between which what is seen became another."""
-    believed = [(at, each) for at, each in seen if each is not None]
-    return [(before[0], after[0]) for before, after in zip(believed, believed[1:]) if before[1].sha256 != after[1].sha256]
-
-
-def _publications(looks: Sequence[RevisionSample]) -> List[Publication]:
-    found = []
-    before: Optional[RevisionSample] = None
-    for number, look in enumerate(looks):
-        if look.origin is None:
-            continue
-        is_new = before is not None and before.origin is not None and before.origin.sha256 != look.origin.sha256
-        lacked = before is None and look.mirror is not None and look.mirror.sha256 != look.origin.sha256
-        if (is_new or lacked) and not _is_newer(look.mirror, look.origin):
-            earliest = max(float(look.origin.signed_at), before.at if before is not None else 0.0)
-            found.append(_follow(look.origin, min(earliest, look.at), look.at, looks[number:]))
-        before = look
-    return found
+    options = subject.options
+    samples = watch(take, WatchSchedule(options.every_seconds, options.watch_seconds, subject.clock, subject.sleep), on_sample)
+    return [judge({path: summarize_watch(each) for path, each in samples.items()}, authority_of(origin))]
 
 
-def _is_newer(mirror: Optional[SignedRevision], origin: SignedRevision) -> bool:
-    return mirror is not None and mirror.signed_at > origin.signed_at
+def last_signed(found: Mapping[str, Optional[SignedRevision]], most: int) -> List[str]:
+    """Return the repositories that were signed last, for they change most often; none that could not be proven."""
+    signed = {path: seen.signed_at for path, seen in found.items() if seen is not None}
+    return sorted(signed, key=lambda path: -signed[path])[:most]
 
 
-def _follow(published: SignedRevision, earliest: float, latest: float, looks: Sequence[RevisionSample]) -> Publication:
-    """Find when the mirror came to have what was published between two times; what it had later counts as well."""
-    lacking_at = latest
-    for look in looks:
-        if look.mirror is None:
-            continue
-        if look.mirror.sha256 == published.sha256 or look.mirror.signed_at > published.signed_at:
-            lag = SecondsRange(max(0.0, lacking_at - latest), look.at - earliest)
-            return Publication(published.sha256, earliest, latest, lag, True)
-        lacking_at = look.at
-    return Publication(published.sha256, earliest, latest, SecondsRange(max(0.0, lacking_at - latest), None), False)
-
-
-def worst_lag(watched: Sequence[WatchSummary]) -> Optional[SecondsRange]:
-    """Return the longest lag of all, by its least bound and then by its most; None if nothing was published."""
-    lags = [followed.lag for each in watched for followed in each.publications]
-    return max(lags, key=lambda lag: (lag.least, float("inf") if lag.most is None else lag.most), default=None)
-
-
-def keeps_up(lag: SecondsRange) -> Optional[bool]:
-    """Tell whether a mirror with this lag syncs often enough; None: it cannot be told from what was seen."""
-    if lag.least > SYNC_SECONDS:
-        return False
-    return True if lag.most is not None and lag.most <= SYNC_SECONDS else None
-
-
-class WatchSchedule(NamedTuple):
-    """When to look."""
-
-    every_seconds: float
-    for_seconds: float
-    clock: Callable[[], float]  # seconds since 1970
-    sleep: Callable[[float], None]
-
-
-def watch(look: Callable[[], Mapping[str, RevisionSample]], schedule: WatchSchedule,
-          on_look: Callable[[int, float], None]) -> Dict[str, List[RevisionSample]]:
-    """Look again and again; Ctrl-C, or a budget that is spent, ends it as the time's end does.
-
-    Args:
-        look: at all repositories, by their paths.
-        schedule: when.
-        on_look: called before each sleep with the looks so far and the seconds that are left.
-
-    Returns:
-        The looks at each repository.
-    """
-    began = schedule.clock()
-    looks: Dict[str, List[RevisionSample]] = {}
+def _read(subject: Subject, root: str, paths: Sequence[str], is_other: bool) -> Dict[str, Optional[SignedRevision]]:
+    once = Budget(Cost(1, len(paths) * 2 * MAX_REPOMD_BYTES), SAMPLE_SECONDS)
+    subject.budget.connect()
     try:
-        for number in range(1, MAX_LOOKS + 1):
-            for path, seen in look().items():
-                looks.setdefault(path, []).append(seen)
-            left = began + schedule.for_seconds - schedule.clock()
-            if left <= 0:
-                break
-            on_look(number, left)
-            schedule.sleep(min(left, schedule.every_seconds))
-    except (KeyboardInterrupt, OverBudget):
-        pass  # what was seen counts
-    return looks
+        with session(subject._replace(budget=once), subject.others_network if is_other else None) as client:
+            answers = ask_server(client, subject._replace(budget=once), root, paths)
+    except (MirrorsError, OverBudget):
+        answers = {}
+    subject.budget.receive(once.spent.bytes)
+    snapshots = {path: answers[path].snapshot if path in answers else None for path in paths}
+    return {path: SignedRevision(each.sha256, each.signed_at) if each else None for path, each in snapshots.items()}
+
+
+def judge(watched: Dict[str, WatchSummary], origin: str) -> Finding:
+    """Make one verdict of all repositories: by the longest lag."""
+    evidence = []
+    for path, each in watched.items():
+        lost = ", {} of them without a proven answer".format(each.unproven) if each.unproven else ""
+        evidence.append("{}: {} sample{}{}".format(path, each.samples, "" if each.samples == 1 else "s", lost))
+        for publication in each.publications:
+            state = "the mirror had it after {}" if publication.arrived else "the mirror still lacks it, after {}"
+            seen = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(publication.seen_at))
+            evidence.append("  published at {}, seen {}: {}".format(origin, seen, state.format(range_words(publication.lag))))
+        evidence += ["  between two changes at the mirror: {}".format(range_words(interval)) for interval in each.intervals]
+    lag = worst_lag(list(watched.values()))
+    if lag is None:
+        evidence.append("nothing was published during the watch: the interval shows only after a publication")
+    verdict = UNKNOWN if lag is None else {True: OK, False: PROBLEM, None: UNKNOWN}[keeps_up(lag)]
+    values = {path: {"looks": each.samples, "publications": [
+        {"sha256": publication.sha256, "arrived": publication.arrived, "lag_seconds": list(publication.lag)}
+        for publication in each.publications], "interval_seconds": [list(interval) for interval in each.intervals]}
+        for path, each in watched.items()}
+    return Finding(CHECK.name, verdict, tuple(evidence), SYNC_REMEDY if verdict == PROBLEM else "", values)
+
+
+def range_words(seconds: SecondsRange) -> str:
+    """Word a range, e.g. "10 min to 15 min"."""
+    if seconds.most is None:
+        return "more than {}".format(duration(int(seconds.least)))
+    return "{} to {}".format(duration(int(seconds.least)), duration(int(seconds.most)))

@@ -1,17 +1,17 @@
-"""How fast a mirror is, from timed reads, held against what the documentation asks: 100 Mbit/s, better 1 Gbit/s.
+"""The throughput of a mirror, from timed reads, compared with what the documentation asks for: 100 Mbit/s, better 1 Gbit/s.
 
-One connection reads one part after another. What it measures is the slower of two: the mirror, and the line of who audits.
-So a slow result proves nothing against the mirror unless somebody else was faster from the same place.
+One connection reads one part after another. The result is the speed of the slower line: the mirror's or the auditor's. So a slow
+result proves nothing against the mirror unless another server was faster from the same machine.
 
 Pure.
 """
 from statistics import median
 from typing import NamedTuple, Optional, Sequence
 
-LEAST_BITS = 100 * 10**6  # per second
-WANTED_BITS = 10**9
-NEAR = 0.9  # of a line's nominal rate arrives as payload: headers of TCP, IP, Ethernet and TLS take 5 to 8 %
-SKIPPED = 1  # samples at the start, while the congestion window still grows (RFC 5681, slow start)
+from ..facts import LEAST_BITS_PER_SECOND, WANTED_BITS_PER_SECOND
+
+PAYLOAD_SHARE = 0.9  # of a line's nominal rate: headers of TCP, IP, Ethernet and TLS take 5 to 8 %
+SKIPPED = 1  # samples at the start, while the congestion window still grows (RFC 5681 section 3.1, slow start)
 
 
 class ThroughputSample(NamedTuple):
@@ -22,7 +22,7 @@ class ThroughputSample(NamedTuple):
 
 
 class Throughput(NamedTuple):
-    """What samples amount to."""
+    """The result of all samples."""
 
     bits_per_second: float  # the median
     best: float  # bits per second
@@ -31,9 +31,9 @@ class Throughput(NamedTuple):
     @property
     def grade(self) -> str:
         """"fast", "enough" or "slow"."""
-        if self.bits_per_second >= NEAR * WANTED_BITS:
+        if self.bits_per_second >= PAYLOAD_SHARE * WANTED_BITS_PER_SECOND:
             return "fast"
-        return "enough" if self.bits_per_second >= NEAR * LEAST_BITS else "slow"
+        return "enough" if self.bits_per_second >= PAYLOAD_SHARE * LEAST_BITS_PER_SECOND else "slow"
 
 
 def measure(samples: Sequence[ThroughputSample]) -> Optional[Throughput]:

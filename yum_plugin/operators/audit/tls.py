@@ -1,15 +1,13 @@
-"""HTTPS as clients meet it: the certificate, the chain as it is served, who accepts it, and the versions of TLS.
+"""HTTPS as clients meet it: the certificate, the chain as it is served, and which clients accept it.
 
-The chain is fetched once and judged three times, each a pure function: as a chain, by what clients make of it, and by the
-rules of the Let's Encrypt trap (``letsencrypt.py``).
+The chain is fetched once and judged three times, each time by a pure function: its leaf, the chain as a whole, and what clients
+make of it (``letsencrypt.py``).
 """
-import socket
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.connect import connect
 from ...net.fanout import explain_tls
 from ...net.tls import make_context
 from ...net.tls_chain import finished_chain, served_chain, store_of
@@ -19,15 +17,15 @@ from ...util.urls import host_of, port_of
 from .certificates import ChainCertificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
 from .chain_building import OK as VALID
-from .client import session, timeouts_of
+from .client import open_socket, session, timeouts_of
+from .letsencrypt import NAME as LETS_ENCRYPT
 from .letsencrypt import judge_clients
-from .model import OK, PROBLEM, UNKNOWN, WARNING, Cost, Finding, Subject
-from .tls_versions import OFFERED, SILENT, TlsOffer, offers
+from .model import OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject, port_unknown
 
-CERTIFICATE, CHAIN, VERSIONS = "https", "chain", "tls-versions"
-COST = Cost(4, MAX_REPOMD_BYTES)
-VERSIONS_COST = Cost(4, 0)
-SOON_SECONDS = 14 * 86400  # certbot renews 30 days before the end: with less left it has failed for two weeks
+CHECK = Check("https", Cost(4, MAX_REPOMD_BYTES))
+CHAIN = "chain"
+# certbot renews 30 days before the end (https://eff-certbot.readthedocs.io): with less than 14 left it has failed for two weeks
+SOON_SECONDS = 14 * 86400
 FULLCHAIN = "nginx: ssl_certificate /etc/letsencrypt/live/{0}/fullchain.pem;\nApache: SSLCertificateFile " \
     "/etc/letsencrypt/live/{0}/fullchain.pem"
 _REMEDIES = {
@@ -40,17 +38,17 @@ _SERVE = "listen 443 ssl; listen [::]:443 ssl; and a certificate: certbot certon
 
 
 class ChainFault(NamedTuple):
-    """Something wrong with a chain."""
+    """Something that is wrong with a chain."""
 
     verdict: str
     what: str
 
 
-def examine(subject: Subject) -> List[Finding]:
-    """Judge the certificate, the chain as it is served, and whether a client of old would refuse it."""
+def run(subject: Subject) -> List[Finding]:
+    """Judge the certificate, the chain as it is served, and whether old clients would refuse it."""
     url = subject.https_url
     if not url:
-        return [_unnamed(CERTIFICATE, subject)]
+        return [port_unknown(CHECK.name, subject)]
     error, served = _handshake(subject, url), []
     if error is None or error.reference.startswith("tls-"):
         try:
@@ -65,18 +63,13 @@ def examine(subject: Subject) -> List[Finding]:
     if error is not None and not error.reference.startswith("tls-"):
         return findings
     if not chain:
-        return findings + [_hidden(CHAIN, url), _hidden("lets-encrypt", url)]
+        return findings + [_hidden(CHAIN, url), _hidden(LETS_ENCRYPT, url)]
     findings.append(judge_chain(chain, unreadable, store, host_of(url)))
     return findings + [judge_clients(chain, store, subject.now, host_of(url))]
 
 
-def _unnamed(check: str, subject: Subject) -> Finding:
-    words = "the port of HTTPS is not known: {} is on a port of its own".format(subject.url)
-    return Finding(check, UNKNOWN, (words,), "xcpng-mirrors audit {} --also https://HOST:PORT/".format(subject.url))
-
-
 def _handshake(subject: Subject, url: str) -> Optional[FetchError]:
-    """Do as any careful client does, with every check; return what it says."""
+    """Connect as a strict client does, with every check; return its error."""
     try:
         with session(subject, subject.others_network) as client:
             with client.open(url + subject.repositories[0] + REPOMD, timeouts_of(subject).limits(MAX_REPOMD_BYTES),
@@ -87,24 +80,20 @@ def _handshake(subject: Subject, url: str) -> Optional[FetchError]:
         return explain_tls(error, url, subject.others_network, subject.settings.connect_timeout)
 
 
-def _socket(subject: Subject, url: str) -> socket.socket:
-    subject.budget.connect()
-    return connect(host_of(url), port_of(url), subject.settings.connect_timeout)
-
-
 def _served(subject: Subject, url: str) -> List[bytes]:
     seconds = subject.settings.read_timeout
-    with _socket(subject, url) as sock:
+    with open_socket(subject, url) as sock:
         chain = served_chain(sock, host_of(url), seconds)
     if chain:
         return chain
-    with _socket(subject, url) as sock:
+    with open_socket(subject, url) as sock:
         return finished_chain(sock, host_of(url), seconds)
 
 
 def _hidden(check: str, url: str) -> Finding:
     command = "openssl s_client -showcerts -connect {}:{} </dev/null".format(host_of(url), port_of(url))
-    return Finding(check, UNKNOWN, ("the chain was not seen: the server wants TLS 1.3, this Python is older than 3.10",), command)
+    what = "the chain could not be read: the server wants TLS 1.3, and this Python is older than 3.10"
+    return Finding(check, UNKNOWN, (what,), command)
 
 
 def refined_error(error: FetchError, chain: Sequence[ChainCertificate], store: Sequence[ChainCertificate],
@@ -128,7 +117,7 @@ def refined_error(error: FetchError, chain: Sequence[ChainCertificate], store: S
 
 
 def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[ChainCertificate], now: int) -> Finding:
-    """Judge the leaf and what a careful client said.
+    """Judge the leaf, and the error of a strict client.
 
     Args:
         url: of the mirror, https.
@@ -138,9 +127,9 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cha
     """
     host = host_of(url)
     if error is not None and not error.reference.startswith("tls-"):
-        return Finding(CERTIFICATE, PROBLEM, ("no HTTPS at {}: {}: {}".format(url, error.reference, error.what),),
+        return Finding(CHECK.name, PROBLEM, ("no HTTPS at {}: {}: {}".format(url, error.reference, error.what),),
                        _SERVE.format(host))
-    evidence = ["a client that checks everything accepts it" if error is None else "{}: {}".format(error.reference, error.what)]
+    evidence = ["a strict client accepts it" if error is None else "{}: {}".format(error.reference, error.what)]
     remedy = _REMEDIES.get(error.reference, error.hint).format(host) if error is not None else ""
     values: Dict[str, Any] = {"host": host, "reference": error.reference if error else ""}
     verdict = OK if error is None else PROBLEM
@@ -149,8 +138,8 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cha
         evidence += _leaf_words(chain[0], host, left)
         values.update(days_left=left // 86400, names=list(chain[0].hosts), key=chain[0].key)
         if verdict == OK and left < SOON_SECONDS:
-            verdict, remedy = WARNING, "certbot renew, and see why it did not: systemctl status certbot.timer"
-    return Finding(CERTIFICATE, verdict, tuple(evidence), remedy, values)
+            verdict, remedy = WARNING, "certbot renew, and see why it was not renewed: systemctl status certbot.timer"
+    return Finding(CHECK.name, verdict, tuple(evidence), remedy, values)
 
 
 def _leaf_words(leaf: ChainCertificate, host: str, left: int) -> List[str]:
@@ -168,13 +157,13 @@ def judge_chain(chain: Sequence[ChainCertificate], unreadable: int, store: Seque
 
     Args:
         chain: at least the leaf.
-        unreadable: how many certificates more were served.
+        unreadable: how many further certificates were served.
         store: the roots that are known here.
-        host: for the words.
+        host: for the messages.
     """
     faults = _weak(chain) + _misplaced(chain) + _incomplete(chain, store)
     if unreadable:
-        faults.append(ChainFault(WARNING, "{} more certificates that cannot be read".format(unreadable)))
+        faults.append(ChainFault(WARNING, "{} further certificates that cannot be read".format(unreadable)))
     served = tuple("{}: {}, issued by {}, {}".format(number, each.name, each.issuer_name, each.key)
                    for number, each in enumerate(chain, 1))
     verdicts = [fault.verdict for fault in faults]
@@ -192,7 +181,7 @@ def _utc(seconds: int) -> str:
 
 
 def _weak(chain: Sequence[ChainCertificate]) -> List[ChainFault]:
-    """A root is believed for itself, whatever has signed it."""
+    """A root is trusted for itself, so its signature does not count."""
     return [ChainFault(PROBLEM, "{} is too weak: {}".format(each.name, each.weakness)) for each in chain
             if each.weakness and not (is_self_issued(each) and each is not chain[0])]
 
@@ -202,10 +191,10 @@ def _misplaced(chain: Sequence[ChainCertificate]) -> List[ChainFault]:
     faults = []
     for place, each in enumerate(chain):
         if place and is_self_issued(each):
-            faults.append(ChainFault(WARNING, "the root {} is served: every client has its own".format(each.name)))
+            faults.append(ChainFault(WARNING, "the root {} is served: every client has its own copy".format(each.name)))
         elif place and not is_issuer(each, chain[place - 1]):
             known = any(is_issuer(each, other) for other in chain if other is not each)
-            what = "is not in its order" if known else "belongs to no other"
+            what = "is out of order" if known else "is not related to any other"
             faults.append(ChainFault(WARNING, "{} {}".format(each.name, what)))
     return faults
 
@@ -216,37 +205,10 @@ def _incomplete(chain: Sequence[ChainCertificate], store: Sequence[ChainCertific
     while not is_self_issued(place) and not any(is_issuer(root, place) for root in store):
         above = next((each for each in rest if is_issuer(each, place)), None)
         if above is None:
-            return [ChainFault(PROBLEM, "{} was issued by {}, which is neither served nor a root that is known here".format(
+            return [ChainFault(PROBLEM, "{} was issued by {}, which is neither served nor a root known here".format(
                 place.name, place.issuer_name))]
         rest.remove(above)
         place = above
     if is_self_issued(place) and place not in store:
-        return [ChainFault(PROBLEM, "{} has issued itself and is no root that is known here".format(place.name))]
+        return [ChainFault(PROBLEM, "{} has issued itself and is not a root known here".format(place.name))]
     return []
-
-
-def examine_versions(subject: Subject) -> List[Finding]:
-    """Ask which versions of TLS are really offered."""
-    url = subject.https_url
-    if not url:
-        return [_unnamed(VERSIONS, subject)]
-    return [judge_versions(offers(lambda: _socket(subject, url), host_of(url), subject.settings.read_timeout))]
-
-
-def judge_versions(found: Tuple[TlsOffer, ...]) -> Finding:
-    """Judge the versions: hosts of 8.x and their installer end at TLS 1.2, and 1.0 and 1.1 are deprecated (RFC 8996)."""
-    states = {offer.name: offer.state for offer in found}
-    evidence = ["{}: {}".format(name, state) for name, state in states.items()]
-    values = {"versions": states}
-    remedy = "nginx: ssl_protocols TLSv1.2 TLSv1.3;\nApache: SSLProtocol -all +TLSv1.2 +TLSv1.3"
-    old = [name for name in ("TLS 1.0", "TLS 1.1") if states[name] == OFFERED]
-    if OFFERED not in states.values():
-        verdict = UNKNOWN if SILENT in states.values() else PROBLEM
-        return Finding(VERSIONS, verdict, tuple(evidence), remedy if verdict == PROBLEM else "", values)
-    if states["TLS 1.2"] != OFFERED:
-        evidence.insert(0, "without TLS 1.2 the network installer and hosts of 8.x cannot connect")
-        return Finding(VERSIONS, PROBLEM, tuple(evidence), remedy, values)
-    if old:
-        evidence.insert(0, "{} should be off (RFC 8996)".format(" and ".join(old)))
-        return Finding(VERSIONS, WARNING, tuple(evidence), remedy, values)
-    return Finding(VERSIONS, OK, tuple(evidence), "", values)

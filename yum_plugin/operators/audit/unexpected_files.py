@@ -1,7 +1,7 @@
-"""What lies on a mirror and should not: leftovers of tools, dot-files, links out of the tree, names that mislead.
+"""Files that a mirror should not have: leftovers of tools, dot-files, links out of the tree, misleading names.
 
-A file in a repository that its signed metadata does not name is no fault by itself: the origin keeps the packages and the
-metadata of earlier states, so that a client which is in the middle of an update still finds them. Those are counted.
+A file in a repository that its signed metadata does not name is not necessarily a fault: the origin keeps packages and metadata
+of earlier revisions, so that a client in the middle of an update still finds them. Those are only counted.
 
 Pure.
 """
@@ -18,11 +18,11 @@ WORDS = {
     DOTFILE: "hidden",
     LEAVING: "a link that leads out of the tree",
     MISLEADING: "a name with control characters, bytes that are no UTF-8, or dot segments",
-    SPECIAL: "neither a file, a folder nor a link",
-    UNKNOWN: "in a repository, and nothing signed names it",
-    EARLIER: "packages or metadata that the signed metadata does not name (any more)",
+    SPECIAL: "neither a file nor a folder nor a link",
+    UNKNOWN: "in a repository, and not named by anything signed",
+    EARLIER: "packages or metadata that the signed metadata does not name (any longer)",
 }
-MAX_LISTED = 1000  # of each kind; the rest is only counted
+MAX_LISTED = 1000  # of each kind; the others are only counted
 MUNGED = "/rsyncd-munged/"  # what an rsync daemon without chroot puts before a link's target (rsyncd.conf(5), munge symlinks)
 _LEFTOVER = re.compile(
     r"\.~tmp~\Z|\..+\.[A-Za-z0-9]{6}\Z"  # rsync(1): --delay-updates, and the name of a file under way
@@ -33,18 +33,18 @@ _METADATA = re.compile(r"repodata/(?:[0-9a-f]{40,128}-)?[A-Za-z0-9_.-]+\.(?:xml|
 
 
 class UnexpectedFiles(NamedTuple):
-    """One kind of what should not be there."""
+    """All unexpected files of one kind."""
 
     kind: str
-    number: int  # of them
+    number: int
     paths: Tuple[str, ...]  # the first MAX_LISTED
 
 
 def find_unexpected(entries: Iterable[TreeEntry], wanted: AbstractSet[str], repositories: Sequence[str]) -> List[UnexpectedFiles]:
-    """Sort what a mirror holds.
+    """Find the files that should not be there.
 
     Args:
-        entries: all of it, or what was listed of it.
+        entries: of the mirror.
         wanted: paths that something signed names.
         repositories: paths of those whose signed metadata was read, each ending in "/".
 
@@ -81,13 +81,13 @@ def _kind_of(item: TreeEntry, repositories: Sequence[str]) -> Optional[str]:
 
 
 def _is_plain(path: str) -> bool:
-    """Tell whether a path is what it looks like."""
+    """Whether a path is what it looks like on a terminal."""
     segments = path.split("/")
     return path.isprintable() and "\\" not in path and not any(segment in ("", ".", "..") for segment in segments)
 
 
 def leaves(path: str, target: str) -> bool:
-    """Tell whether a link leads out of the tree that its path is below of.
+    """Whether a link leads out of the tree.
 
     Args:
         path: of the link, below the root.

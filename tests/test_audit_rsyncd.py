@@ -6,7 +6,7 @@ import pytest
 from tests.lab.rsyncd import RsyncDaemon, free_port
 from tests.support.auditing import found, subject_of, words
 from tests.support.rawserver import RawServer, never_speaks
-from yum_plugin.operators.audit.rsyncd import check_rsync, judge_refusal, judge_top
+from yum_plugin.operators.audit.rsyncd import judge_refusal, judge_top, run
 from yum_plugin.operators.rsync import RsyncEntry, rsync_error
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start daemons that may write")
@@ -25,11 +25,11 @@ def examine(lab, tmp_path):
     """A function from an rsync URL, and how long a daemon may be silent, to the findings by their names."""
     subject = subject_of(lab, "https://mirror.test/", tmp_path)
 
-    def run(url, silent_seconds=20.0):
+    def audited(url, silent_seconds=20.0):
         settings = subject.settings._replace(connect_timeout=silent_seconds / 2, read_timeout=silent_seconds / 2)
-        return found(check_rsync(subject._replace(rsync_url=url, settings=settings)))
+        return found(run(subject._replace(rsync_url=url, settings=settings)))
 
-    return run
+    return audited
 
 
 def test_a_daemon_as_it_must_be(examine, tmp_path, tree):
@@ -44,7 +44,7 @@ def test_an_upload_that_is_accepted_is_told_and_taken_away_again(examine, tmp_pa
     (tree / ".hidden").write_text("stays")
     with RsyncDaemon(tmp_path / "daemon", {"repo": tree}, **{"read only": "no", "uid": "root"}) as daemon:
         finding = examine(daemon.url("repo/"))["rsync-uploads"]
-    assert finding.verdict == "problem" and "it was removed again: so anybody may also delete" in words(finding)
+    assert finding.verdict == "problem" and "it was removed again: anybody may also delete" in words(finding)
     assert finding.values == {"accepted": True, "left": None}
     assert sorted(os.listdir(str(tree))) == [".hidden", "8", "isos"]
 
@@ -66,7 +66,7 @@ def test_a_module_that_only_file_permissions_protect_is_a_problem(examine, tmp_p
 
 @pytest.mark.parametrize("options, path, said", [
     ({}, "none/", "it has no such module: rsync-refused: Unknown module 'none'"),
-    ({"auth users": "bob", "secrets file": "/dev/null"}, "repo/", "it wants a password: rsync-refused"),
+    ({"auth users": "bob", "secrets file": "/dev/null"}, "repo/", "it asks for a password: rsync-refused"),
     ({"write only": "yes", "read only": "no"}, "repo/", "module is write only"),
     ({"hosts deny": "*"}, "repo/", "the daemon refuses: rsync-refused"),
     ({"refuse options": "dirs list-only"}, "repo/", "refuse"),
@@ -82,7 +82,7 @@ def test_a_module_that_cannot_be_listed_is_told_with_the_reason(examine, tmp_pat
 def test_an_empty_module_and_one_of_something_else_are_no_mirror(examine, tmp_path):
     (tmp_path / "modules" / "empty").mkdir(parents=True)
     (tmp_path / "modules" / "debian" / "dists").mkdir(parents=True)
-    for name, said in (("empty", "the module is empty"), ("debian", "no mirror of XCP-ng: ")):
+    for name, said in (("empty", "the module is empty"), ("debian", "not a mirror of XCP-ng: ")):
         with RsyncDaemon(tmp_path / name, {"repo": tmp_path / "modules" / name}) as daemon:
             findings = examine(daemon.url("repo/"))
         assert list(findings) == ["rsync"]  # nothing is uploaded there
@@ -107,8 +107,8 @@ def ends_early(connection, server):
 
 
 @pytest.mark.parametrize("behave, said", [
-    (never_speaks, "it accepts connections and says nothing: timed-out"),
-    (greets_and_stays_silent, "it accepts connections and says nothing: timed-out"),
+    (never_speaks, "it accepts connections and sends nothing: timed-out"),
+    (greets_and_stays_silent, "it accepts connections and sends nothing: timed-out"),
 ])
 def test_a_daemon_that_hangs_is_told_within_its_time(examine, behave, said):
     with RawServer(behave) as server:
@@ -118,7 +118,7 @@ def test_a_daemon_that_hangs_is_told_within_its_time(examine, behave, said):
 
 @pytest.mark.parametrize("behave, said", [
     (answers_http, 'server sent "HTTP/1.0 400 Bad Request" rather than greeting'),
-    (ends_early, "what answers is no rsync daemon, or one that breaks off: rsync-refused"),
+    (ends_early, "the server is not an rsync daemon, or closes the connection: rsync-refused"),
 ])
 def test_what_is_no_daemon_is_told(examine, behave, said):
     with RawServer(behave) as server:
@@ -159,4 +159,4 @@ def test_an_upload_counts_as_refused_only_if_the_daemon_refused_it(code, said, v
 def test_files_that_anybody_on_the_server_may_write_are_told():
     entries = [RsyncEntry("8", "folder", 0, 0, "rwxrwxrwx"), RsyncEntry("isos", "folder", 0, 0, "rwxr-xr-x")]
     finding = judge_top(entries, "rsync://h/m/")
-    assert finding.verdict == "warning" and "may be written by every user of the server: 8" in words(finding)
+    assert finding.verdict == "warning" and "writable by every user of the server: 8" in words(finding)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from yum_plugin.operators.audit.certificates import is_for_host, read_certificate, read_chain
 from yum_plugin.operators.audit.chain_building import EXPIRED, OK, any_path, openssl_path
-from yum_plugin.operators.audit.letsencrypt import DST_ROOT_CA_X3, judge_clients, with_roots_of_old
+from yum_plugin.operators.audit.letsencrypt import DST_ROOT_CA_X3, judge_clients, with_old_roots
 
 from .support.chains import DAY, Authority, really_verified
 
@@ -120,7 +120,7 @@ def test_the_expired_root_is_known_by_its_name_where_no_store_has_it_any_more(au
     finding, _ = verdicts(authority, "long", "new")
     assert "REFUSED, certificate has expired (DST Root CA X3)" in finding.evidence[2]
     assert read([authority.dst])[0].subject == DST_ROOT_CA_X3.subject
-    assert len(with_roots_of_old(read([authority.dst]))) == 1
+    assert len(with_old_roots(read([authority.dst]))) == 1
 
 
 def test_a_trap_of_another_authority_is_told_without_certbots_lines(authority):
@@ -130,7 +130,7 @@ def test_a_trap_of_another_authority_is_told_without_certbots_lines(authority):
 
 
 def test_before_the_root_expired_the_long_chain_was_good(authority):
-    served, store = read(authority.chains()["long"]), with_roots_of_old(read([authority.x1]))
+    served, store = read(authority.chains()["long"]), with_old_roots(read([authority.x1]))
     for now, code in ((DST_ROOT_CA_X3.not_after, OK), (DST_ROOT_CA_X3.not_after + 1, EXPIRED)):
         early = [each._replace(not_before=0) for each in served]
         assert openssl_path(early, store, now, trusted_first=False).code == code

@@ -1,0 +1,19 @@
+"""Facts about XCP-ng and its mirrors, as https://docs.xcp-ng.org/project/mirrors and the origin's own tree have them.
+
+What an admin can change (origin, redirector, fingerprints) is in ``host/settings.py``. When the project publishes a new release
+or moves a folder, this is the one file of ``operators/`` to edit.
+"""
+ORIGIN = "updates.xcp-ng.org"
+ORIGIN_RSYNC_URL = "rsync://{}/repo/".format(ORIGIN)
+SYNC_COMMAND = "rsync -rlptv --delete-delay {}::repo/ /local/path/to/mirror".format(ORIGIN)  # for the owners of mirrors
+SYNC_SECONDS = 3600  # a mirror must sync at least hourly
+LEAST_BITS_PER_SECOND = 100 * 10**6  # required of a mirror's line
+WANTED_BITS_PER_SECOND = 10**9  # recommended
+MIRRORS_ADDRESS = "mirrors@xcp-ng.org"  # applications for a mirror's admission go there
+
+TOP_FOLDERS = ("8", "isos")  # what the root of the tree holds; the documented rsync URL leads there
+HOST_REPOSITORIES = ("8/8.3/base/x86_64/", "8/8.3/updates/x86_64/")  # enabled on every host; every complete mirror has them
+RELEASES = ("8/8.2", "8/8.3")
+REPOSITORY_NAMES = ("base", "updates", "candidates", "testing", "ci", "incoming", "lab", "linstor")
+ARCHITECTURES = ("x86_64", "Source")
+IMAGE_FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")  # those that may hold a signed SHA256SUMS
