@@ -1,5 +1,4 @@
 """Whom to ask and when to stop: time-lines on a virtual clock. Nothing sleeps, nothing is sent."""
-import heapq
 import random
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yum_plugin.model import Mirror, Snapshot
+from yum_plugin.net.fanout import TaskResult, run_until
 from yum_plugin.resolve.selection import (
     HEDGE_SECONDS,
     PATIENCE_SECONDS,
@@ -18,9 +18,9 @@ from yum_plugin.resolve.selection import (
     rank_candidates,
 )
 
+from .support.virtual_time import VirtualClock, VirtualTasks
 from .support.world import mirror, mirrors, snapshot
 
-STARTED = 1000.0
 DEAD_SECONDS = 7.0  # when a client gives up
 DEADLINE_SECONDS = 60.0  # far beyond the real one: a poll must end by itself
 RULES = PollRules(probe_mirrors=6, enough=3)
@@ -60,27 +60,26 @@ class Course(NamedTuple):
 
 def play(listed: Sequence[Mirror], behaviours: Dict[str, Behaviour], named: str = NEW.sha256, rules: PollRules = RULES,
          origins: Sequence[Mirror] = (ORIGIN,), accepted: Optional[Snapshot] = None) -> Course:
-    """Let a poll run as resolve.py drives it; mirrors not mentioned are good, in order of their rank."""
+    """Let a poll run as the resolver drives it; mirrors not mentioned are good, in order of their rank."""
     poll = Poll(listed, origins, named, rules, accepted)
-    now, asked, steps = STARTED, [], 0
-    arrivals: List[Tuple[float, int, Mirror, Behaviour]] = []
-    while now < STARTED + DEADLINE_SECONDS:
-        steps += 1
+    clock = VirtualClock()
+    tasks, began, asked = VirtualTasks(clock), clock.now, []
+
+    def advance(now: float) -> Optional[float]:
         for each in poll.to_ask(now):
-            asked.append((now - STARTED, each.name))
+            asked.append((now - began, each.name))
             does = behaviours.get(each.name, good(0.02 + each.rank / 1000.0))
-            heapq.heappush(arrivals, (now + does.seconds, len(asked), each, does))
+            tasks.deliver(TaskResult(each, does), does.seconds)
         if poll.done(now):
-            return Course(asked, now - STARTED, steps)
-        wait = poll.next_look(now)
-        assert wait > 0, "a busy loop"
-        assert steps < 5000, "no end"
-        if arrivals and arrivals[0][0] <= now + wait:
-            now, _, each, does = heapq.heappop(arrivals)
-            poll.answered(each, does.snapshot, does.seconds, now)
-        else:
-            now += wait
-    raise AssertionError("the poll did not end by itself")
+            return None
+        wait_seconds = poll.next_look(now)
+        assert wait_seconds > 0, "a busy loop"
+        return wait_seconds
+
+    run_until(began + DEADLINE_SECONDS, tasks, lambda: clock.now, advance,
+              lambda result: poll.answered(result.key, result.value.snapshot, result.value.seconds, clock.now))
+    assert clock.now < began + DEADLINE_SECONDS, "the poll did not end by itself"
+    return Course(asked, clock.now - began, tasks.waits)
 
 
 def all_of(listed: Sequence[Mirror], does: Behaviour) -> Dict[str, Behaviour]:
