@@ -70,7 +70,7 @@ def stamp_of(version: int) -> int:
 
 @lru_cache(maxsize=None)
 def signed(repository: str, version: int, key: str = "pinned", signed_at: Optional[int] = None, digest: str = "sha256",
-           kind: int = 0, lifetime: Optional[int] = None) -> SignedRepomd:
+           kind: int = 0, lifetime: Optional[int] = None, spoilt: bool = False) -> SignedRepomd:
     """Make a version.
 
     Args:
@@ -80,6 +80,7 @@ def signed(repository: str, version: int, key: str = "pinned", signed_at: Option
         signed_at: seconds since 1970; a minute after the stamp if left out, but not later than NOW.
         digest, kind: of the signature.
         lifetime: of the signature in seconds.
+        spoilt: a bit of its number is another one.
     """
     stamp = stamp_of(version)
     sha256 = hashlib.sha256("{} {}".format(repository, version).encode()).hexdigest()
@@ -90,7 +91,7 @@ def signed(repository: str, version: int, key: str = "pinned", signed_at: Option
     if lifetime is not None:
         hashed += craft.subpacket(3, craft.u32(lifetime))
     packet = craft.signature(pair, document=repomd, hashed=hashed, digest=digest, kind=kind)
-    return SignedRepomd(repomd, craft.armor(packet), primary)
+    return SignedRepomd(repomd, craft.armor(packet[:-1] + bytes([packet[-1] ^ spoilt])), primary)
 
 
 def snapshot_of(version: int, repository: str = "updates") -> Snapshot:
@@ -225,14 +226,15 @@ def _mid_sync(mirror: SimulatedMirror, request: Request) -> Optional[Reply]:
     return mirror.serve(request, old) if request.file == "repomd.xml" and mirror.count("repomd.xml") == 1 else None
 
 
+# By the lab's names, where the lab has the same (tests/lab/faults.py).
 FAULTS: Dict[str, Fault] = {
     # Lies and damage: what arrives is not to be believed.
     "tampered": Fault("signature-invalid", _only("repomd.xml", _tampered)),
-    "signature-of-another-version": Fault("signature-invalid", _only("repomd.xml.asc", lambda mirror, request: mirror.serve(
+    "bad-signature": _other("signature-invalid", spoilt=True),
+    "asc-of-another": Fault("signature-invalid", _only("repomd.xml.asc", lambda mirror, request: mirror.serve(
         request, mirror.metadata(request.path, PUBLISHED - 1)))),
     "no-asc": Fault("signature-missing", _only("repomd.xml.asc", lambda mirror, request: mirror.status(404))),
-    "asc-is-a-web-page": Fault("signature-missing", _only("repomd.xml.asc", lambda mirror, request: Reply(
-        mirror.seconds, b"<html>Welcome</html>"))),
+    "captive": Fault("signature-missing", lambda mirror, request: Reply(mirror.seconds, b"<html>Welcome</html>")),
     "other-key": _other("unknown-key", key="other"),
     "weak-digest": _other("weak-digest", digest="sha1"),
     "text-signature": _other("wrong-signature-type", kind=1),
@@ -246,17 +248,18 @@ FAULTS: Dict[str, Fault] = {
     "mid-sync": Fault("ok", _mid_sync),
     # Nothing usable arrives.
     "http-503": Fault("http-status", lambda mirror, request: mirror.status(503)),
-    "redirects": Fault("redirect-refused", lambda mirror, request: mirror.status(302)),
-    "too-large": Fault("too-large", _only("repomd.xml", lambda mirror, request: Reply(
+    "redirect-loop": Fault("redirect-refused", lambda mirror, request: mirror.status(302)),
+    "endless-repomd": Fault("too-large", _only("repomd.xml", lambda mirror, request: Reply(
         mirror.seconds, b" " * (MAX_REPOMD_BYTES + 1)))),
     "refused": _error("unreachable", seconds=0.001),
     "blackhole": _error("timed-out"),
     "mute": Fault("timed-out", lambda mirror, request: Reply(1e6)),
-    "tls-expired": _error("tls-expired", seconds=0.05),
-    "tls-hostname": _error("tls-hostname", seconds=0.05),
-    "tls-untrusted": _error("tls-untrusted", seconds=0.05),
+    "expired-certificate": _error("tls-expired", seconds=0.05),
+    "wrong-host-certificate": _error("tls-hostname", seconds=0.05),
+    "self-signed-certificate": _error("tls-untrusted", seconds=0.05),
+    "incomplete-chain": _error("tls-incomplete", seconds=0.05),
     "truncated": _error("truncated", seconds=0.05),
-    "captive-portal": _error("bad-answer", seconds=0.05),
+    "gzip-bomb": _error("bad-answer", seconds=0.05),
 }
 
 
@@ -274,7 +277,7 @@ class SimulatedRedirector:
         self.json = True
         self.redirect = True
         self.http_only = False
-        self.fault = ""  # "refused", "mute", "http-503" or "captive-portal"
+        self.fault = ""  # "refused", "mute", "http-503" or "captive"
         self.digest: Optional[str] = None  # that it names; None: of what the origin has, "": none
         self.override: Optional[Callable[[Request], Optional[bytes]]] = None  # asked first for each body
         self._simulator = simulator
@@ -286,7 +289,7 @@ class SimulatedRedirector:
         if self.fault:
             return {"refused": Reply(0.001, error=FetchError("unreachable", "refused")), "mute": Reply(1e6),
                     "http-503": Reply(self.seconds, status=503),
-                    "captive-portal": Reply(self.seconds, b"<html><title>Welcome</title></html>")}[self.fault]
+                    "captive": Reply(self.seconds, b"<html><title>Welcome</title></html>")}[self.fault]
         body = self.override(request) if self.override else None
         if request.query == "mirrorlist":
             reply = Reply(self.seconds + self.page_seconds, body or self._page(request), 200 if self.list_page else 404)
