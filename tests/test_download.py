@@ -1,4 +1,4 @@
-"""The downloader: mirrors that fail in every way, told by what arrives, what was asked of whom, and what is left on the disk."""
+"""Downloads from mirrors that fail in every way: what arrives, which mirror is asked for what, and what stays on the disk."""
 import errno
 import hashlib
 import os
@@ -17,7 +17,7 @@ from yum_plugin.net import partial_file as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
 from yum_plugin.net.partial_file import PartialFile, disk_error, require_space
-from yum_plugin.net.stall import RateMeter, RateRules, RateView, judge
+from yum_plugin.net.stall import RateMeter, RateRules, RateView, stop_reason
 from yum_plugin.net.transfer import Item, Source
 
 BLOB = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(12000))  # 384000 bytes
@@ -149,18 +149,18 @@ def test_a_meter_tells_nothing_before_its_window_is_full_and_forgets_what_is_old
 
 
 GOING_WELL = RateView(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, answer_seconds=0.1, untried=True, unmeasured=True,
-                      best_rate=1e6, moves=0)
+                      best_rate=1e6, switches=0)
 
 
 @pytest.mark.parametrize("story, changes, verdict", [
     ("all is well", {}, None),
     ("half a second of silence is a lost packet", {"idle_seconds": 0.5}, None),
     ("a longer silence, and somebody else to ask", {"idle_seconds": 0.7}, "timed-out"),
-    ("nobody else: patience", {"idle_seconds": 4.9, "untried": False}, None),
+    ("no other mirror: the time-out", {"idle_seconds": 4.9, "untried": False}, None),
     ("nobody else, and it is enough", {"idle_seconds": 5.0, "untried": False}, "timed-out"),
-    ("moved once already", {"idle_seconds": 1.3, "moves": 1}, None),
-    ("moved once already, longer", {"idle_seconds": 1.4, "moves": 1}, "timed-out"),
-    ("moved often: never beyond the full patience", {"idle_seconds": 5.0, "moves": 1000000}, "timed-out"),
+    ("switched once already", {"idle_seconds": 1.3, "switches": 1}, None),
+    ("switched once already, longer", {"idle_seconds": 1.4, "switches": 1}, "timed-out"),
+    ("switched often: never beyond the full time-out", {"idle_seconds": 5.0, "switches": 1000000}, "timed-out"),
     ("a far mirror needs a second before it answers", {"idle_seconds": 1.9, "answered": False, "answer_seconds": 0.5}, None),
     ("but not for ever", {"idle_seconds": 2.0, "answered": False, "answer_seconds": 0.5}, "timed-out"),
     ("slow, and nobody else was measured", {"rate": 4999.0}, "too-slow"),
@@ -175,7 +175,7 @@ GOING_WELL = RateView(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, 
                                                     "best_rate": 0.0}, None),
 ])
 def test_a_mirror_is_left(story, changes, verdict):
-    leave = judge(GOING_WELL._replace(**changes), RateRules(minrate=5000, timeout_seconds=5.0))
+    leave = stop_reason(GOING_WELL._replace(**changes), RateRules(minrate=5000, timeout_seconds=5.0))
     assert (leave.reference if leave else None) == verdict
 
 
@@ -236,7 +236,7 @@ def test_a_slow_mirror_is_left_though_it_never_stops_and_the_rest_comes_from_ano
 
 
 @pytest.mark.parametrize("fault", sorted(name for name in FAULTS if name != "drips"))
-def test_with_no_other_mirror_it_is_tried_again_told_by_name_and_nothing_is_left(fault, site, tmp_path):
+def test_with_no_other_mirror_it_is_tried_again_and_named_and_nothing_is_left(fault, site, tmp_path):
     answer, reference, _, options = FAULTS[fault]
     seconds = 0.3 if reference == "timed-out" else 5.0
     done = get(tmp_path, [site.add("bad", answer, **options)], PATIENT._replace(timeout_seconds=seconds))
@@ -433,13 +433,13 @@ def test_what_arrived_of_a_file_that_nobody_completes_stays_if_wanted(keep, site
 # The disk
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_under_the_name(tmp_path):
-    spool = PartialFile(str(tmp_path / "file"))
-    spool._stream = open("/dev/full", "r+b", buffering=0)
+def test_a_full_disk_is_reported_and_leaves_nothing_under_the_name(tmp_path):
+    partial = PartialFile(str(tmp_path / "file"))
+    partial._stream = open("/dev/full", "r+b", buffering=0)
     with pytest.raises(UsageError) as refusal:
-        spool.write(b"x")
+        partial.write(b"x")
     assert "No space left" in str(refusal.value) and "df -h" in str(refusal.value) and os.listdir(str(tmp_path)) == []
-    spool._stream.close()
+    partial._stream.close()
 
 
 def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
@@ -450,10 +450,10 @@ def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
             self.taken += bytes(data[:3])
             return len(data[:3])
 
-    spool = PartialFile(str(tmp_path / "file"))
-    spool._stream = Reluctant()
-    spool.write(b"0123456789")
-    assert spool._stream.taken == b"0123456789"
+    partial = PartialFile(str(tmp_path / "file"))
+    partial._stream = Reluctant()
+    partial.write(b"0123456789")
+    assert partial._stream.taken == b"0123456789"
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(site, tmp_path):
@@ -478,7 +478,7 @@ def test_a_target_that_cannot_be_is_an_error_of_that_file_alone(site, tmp_path):
     assert sorted(os.listdir(str(tmp_path))) == ["file", "folder", "plain"]
 
 
-def test_another_error_of_the_disk_is_told_by_its_own_words():
+def test_another_error_of_the_disk_is_reported_in_its_own_words():
     error = disk_error(OSError(errno.EROFS, "Read-only file system"), "/x/file")
     assert (error.reference, error.exit_code) == ("state", 2) and "Read-only" in str(error)
 
@@ -621,14 +621,14 @@ def test_the_origin_is_asked_last_even_if_all_mirrors_have_failed_before(site, t
     assert [entry.path for entry in site.log.requests("origin")] == ["/base/x/file0"]
 
 
-def test_progress_and_results_are_told_in_the_callers_thread(site, tmp_path):
+def test_progress_and_results_are_reported_in_the_callers_thread(site, tmp_path):
     seen = []
 
-    def told(*values):
+    def report(*values):
         seen.append((threading.current_thread(),) + values)
 
     sources = [site.add("one", lambda request: honest(request)._replace(rate=1000000))]
-    get(tmp_path, sources, events=Events(progress=told, done=told))
+    get(tmp_path, sources, events=Events(progress=report, done=report))
     assert {entry[0] for entry in seen} == {threading.current_thread()}
     progress = [entry[1:] for entry in seen[:-1]]
     assert progress and [entry[1] for entry in progress] == sorted(entry[1] for entry in progress)

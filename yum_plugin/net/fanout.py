@@ -36,7 +36,7 @@ class TaskPool:
     def __init__(self, open_session: Optional[OpenSession] = None) -> None:
         self._open = open_session or HttpSessions().open
         self._done: "queue.Queue[TaskResult]" = queue.Queue()
-        self._clients: List[Session] = []
+        self._sessions: List[Session] = []
         self._lock = threading.Lock()
 
     def start(self, key: Any, task: Task, network: Network, seconds: float,
@@ -51,15 +51,15 @@ class TaskPool:
         Raises:
             UsageError: the TLS settings of ``network`` cannot be used.
         """
-        client = self._open(network, seconds, trusted_hosts)
+        session = self._open(network, seconds, trusted_hosts)
         with self._lock:
-            self._clients.append(client)
-        threading.Thread(target=self._run, args=(key, task, client), daemon=True).start()
+            self._sessions.append(session)
+        threading.Thread(target=self._run, args=(key, task, session), daemon=True).start()
 
-    def _run(self, key: Any, task: Task, client: Session) -> None:
+    def _run(self, key: Any, task: Task, session: Session) -> None:
         try:
-            with client:
-                outcome = TaskResult(key, task(client))
+            with session:
+                outcome = TaskResult(key, task(session))
         except Exception as error:  # it is handed over: the task_pool's owner decides what it means
             outcome = TaskResult(key, None, error)
         self._done.put(outcome)
@@ -74,9 +74,9 @@ class TaskPool:
     def dismiss(self) -> None:
         """End all tasks that are still under way."""
         with self._lock:
-            clients, self._clients = self._clients, []
-        for client in clients:
-            client.abort()
+            sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            session.abort()
 
 
 def run_until(ends_at: float, tasks: TaskPool, steady: Callable[[], float], advance: Callable[[float], Optional[float]],

@@ -1,7 +1,7 @@
-"""The file that bytes arrive in: beside its target, under another name until everything is proven.
+"""The partial file: beside its target, under another name until all of it is proven.
 
-``.NAME.part`` is opened without following links, belongs to one process at a time (flock), and is renamed
-only when complete and on disk. What an interrupted run left is used again by whoever hashes it anew.
+``.NAME.part`` is opened without following links, is locked by one process at a time (flock), and is renamed only when it
+is complete and on disk. A later run hashes again what an interrupted one left, and continues it.
 """
 import contextlib
 import errno
@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import Any, BinaryIO, Dict, Iterable, Iterator, Optional, Tuple
+from typing import BinaryIO, Dict, Iterable, Iterator, Optional, Tuple
 
 from ..errors import UsageError
 
@@ -19,22 +19,8 @@ FINAL_MODE = 0o644
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class _Told:
-    """Context manager: a failing disk leaves the block as a UsageError."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, OSError):
-            raise disk_error(error, self._path) from error
-
-
 def disk_error(error: OSError, path: str) -> UsageError:
-    """Say what the disk said, with the free space where it is about space.
+    """Turn an error of the disk into a message, which names ``df`` if it is about free space.
 
     Args:
         error: of the system call.
@@ -49,22 +35,31 @@ def disk_error(error: OSError, path: str) -> UsageError:
     return UsageError("state", what, where=path, hint="check the permissions of its folder")
 
 
+@contextlib.contextmanager
+def _disk_errors(path: str) -> Iterator[None]:
+    """Raise an OSError of the block as a UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
 def _no_space(what: str, path: str) -> UsageError:
     return UsageError("state", what, where=path, hint="free some space: see 'df -h {}'".format(os.path.dirname(path)))
 
 
 def require_space(files: Iterable[Tuple[str, Optional[int]]]) -> None:
-    """Refuse to begin what cannot end well.
+    """Make sure that files will have enough space before they are fetched.
 
     Args:
-        files: target and size in bytes (None: unknown) of each file to come.
+        files: target and size in bytes (None: unknown) of each file.
 
     Raises:
         UsageError: state: a file system has less free space than its files need.
     """
     needed: Dict[int, int] = {}
     for target, size in files:
-        with _Told(target):
+        with _disk_errors(target):
             folder = _existing_folder(target)
             device = os.stat(folder).st_dev
             needed[device] = needed.get(device, 0) + (size or 0)
@@ -81,10 +76,10 @@ def _existing_folder(path: str) -> str:
 
 
 class PartialFile:
-    """One file on its way.
+    """One file while it is fetched.
 
     Args:
-        target: absolute path of the file to be; its folder is made if missing.
+        target: absolute path of the complete file; its folder is made if missing.
     """
 
     def __init__(self, target: str) -> None:
@@ -92,19 +87,19 @@ class PartialFile:
         self.target = target
         self.path = os.path.join(folder, ".{}.part".format(name))
         self._stream: Optional[BinaryIO] = None
-        self._unsent = 0  # bytes written of which the disk has not been told
+        self._unflushed = 0  # bytes written since the kernel was asked to write them to the disk
 
     @property
     def stream(self) -> BinaryIO:
         """The open file; opened on first use."""
         if self._stream is None:
-            with _Told(self.path):
+            with _disk_errors(self.path):
                 os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
                 self._stream = self._open()
         return self._stream
 
     def _open(self) -> BinaryIO:
-        """Open and lock the file; one that we could not have made is removed first."""
+        """Open and lock the file; one that this program would not have made is removed first."""
         while True:
             if os.path.islink(self.path):
                 os.unlink(self.path)
@@ -125,13 +120,13 @@ class PartialFile:
             stream.close()
 
     def size(self) -> int:
-        """Return the bytes that are there, from an earlier run if nothing was written yet."""
-        with _Told(self.path):
+        """Return the size, of an earlier run's part if nothing was written yet."""
+        with _disk_errors(self.path):
             return os.fstat(self.stream.fileno()).st_size
 
     def read_back(self) -> Iterator[bytes]:
-        """Yield what is there, from the start; afterwards the next write goes to the end."""
-        with _Told(self.path):
+        """Yield the content from the start; afterwards the next write goes to the end."""
+        with _disk_errors(self.path):
             self.stream.seek(0)
             while True:
                 chunk = self.stream.read(READ_BYTES)
@@ -145,44 +140,44 @@ class PartialFile:
         Raises:
             UsageError: state: no space, no permission.
         """
-        with _Told(self.path):
+        with _disk_errors(self.path):
             written = self.stream.write(data)
-            while written < len(data):  # a disk that is almost full takes a part, then says so
+            while written < len(data):  # an almost full disk writes a part, and fails at the next write
                 written += self.stream.write(data[written:])
-        self._unsent += written
-        if self._unsent >= WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):  # macOS has none
+        self._unflushed += written
+        if self._unflushed >= WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):  # macOS has none
             self._begin_write_back()
 
     def _begin_write_back(self) -> None:
-        """Let the kernel start writing, so that less is left for the end: on Linux this advice does it (mm/fadvise.c)."""
+        """Let the kernel start writing, so that less is left for fsync: on Linux this advice does it (mm/fadvise.c)."""
         end = self.stream.tell()
-        os.posix_fadvise(self.stream.fileno(), end - self._unsent, self._unsent, os.POSIX_FADV_DONTNEED)
-        self._unsent = 0
+        os.posix_fadvise(self.stream.fileno(), end - self._unflushed, self._unflushed, os.POSIX_FADV_DONTNEED)
+        self._unflushed = 0
 
     def restart(self) -> None:
-        """Throw away what is there and begin at byte 0."""
-        with _Told(self.path):
+        """Discard the content and begin at byte 0."""
+        with _disk_errors(self.path):
             self.stream.seek(0)
             self.stream.truncate()
-        self._unsent = 0
+        self._unflushed = 0
 
     def commit(self) -> None:
-        """Bring everything to the disk, then give it its final name.
+        """Write everything to the disk, then give the file its final name.
 
         Raises:
-            UsageError: state: it could not be done; there is no file of the final name, or still the old one.
+            UsageError: state: this failed; the target does not exist, or is still the old file.
         """
-        with _Told(self.path):
+        with _disk_errors(self.path):
             os.fchmod(self.stream.fileno(), FINAL_MODE)
             os.fsync(self.stream.fileno())
             os.rename(self.path, self.target)
         self._close()
 
     def end(self, keep: bool) -> None:
-        """Close the file; what has arrived stays for a later run if ``keep``, else nothing is left."""
+        """Close the file, and remove it unless ``keep`` and there is something in it for a later run."""
         if self._stream is None:
             return
-        with _Told(self.path):
+        with _disk_errors(self.path):
             if not keep or os.fstat(self._stream.fileno()).st_size == 0:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.path)

@@ -1,6 +1,6 @@
-"""One try to get the rest of one file from one mirror: asked, held to its word, checked while it arrives.
+"""One try to fetch the rest of one file from one mirror; the bytes are checked while they arrive.
 
-Runs in a worker of ``download.py``, whose scheduler watches it and may end it from outside.
+It runs in a thread of ``download.py``, whose scheduler watches it and may end it from outside.
 """
 import re
 import threading
@@ -11,11 +11,11 @@ from urllib.parse import quote
 from ..errors import FetchError, MirrorsError, TrustError
 from .fetch import FetchLimits, Session, Stream
 from .partial_file import PartialFile
-from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, Leave, RateMeter
+from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
 from .writer_thread import WriterThread
 
-FIRST_BYTES = 1024 * 1024  # of a mirror that has not kept its word yet
-EARLIER = ""  # instead of a mirror's URL: the part that an earlier run left
+FIRST_BYTES = 1024 * 1024  # asked first of a mirror that has not sent a good file yet
+EARLIER = ""  # in place of a mirror's URL: the part that an earlier run left
 _CONTENT_RANGE = re.compile(r"^bytes (\d{1,15})-(\d{1,15})/(\d{1,15})$")  # RFC 9110 section 14.4, the length known
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
 
@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """What became of one try."""
+    """The result of one try."""
 
     mirror: str  # Source.url
     reference: str  # "ok" or a reference of errors.py
@@ -47,42 +47,42 @@ class Attempt(NamedTuple):
     bytes: int  # that arrived in this try
 
 
-class File:
-    """What is known of one item while it is under way; in the hands of one transfer or of the scheduler.
+class FileDownload:
+    """One item while it is fetched; one transfer or the scheduler uses it at a time.
 
     Args:
-        number: its place among the items.
+        number: of the item in the caller's list.
         item: what to fetch.
-        max_bytes: the cap where the size is not known.
+        max_bytes: the limit if the size is not known.
     """
 
     def __init__(self, number: int, item: Item, max_bytes: int) -> None:
         self.number = number
         self.item = item
         self.cap = max_bytes if item.size is None else item.size
-        self.total = item.size  # bytes; what a mirror says where metadata does not
-        self.spool = PartialFile(item.target)
+        self.total = item.size  # bytes; as a mirror announces it if metadata does not
+        self.partial = PartialFile(item.target)
         self.checker: Any = None
         self.verdict: Any = None
-        self.received = 0  # bytes in the spool, all of them seen by the checker
-        self.origins: List[str] = []  # whose bytes these are
-        self.alone = False  # after wrong bytes of several mirrors' making: one mirror gives all, so that the guilty one is told
+        self.received = 0  # bytes in the partial file, all of them seen by the checker
+        self.origins: List[str] = []  # the mirrors that sent them
+        self.single_source = False  # after wrong bytes from several mirrors: each sends all of it, so that the bad one is found
         self.tries: Dict[str, int] = {}
-        self.out: Set[str] = set()  # mirrors that are not asked for this file again
-        self.moves = 0
+        self.excluded: Set[str] = set()  # mirrors that are not asked for this file again
+        self.switches = 0  # how often it went to another mirror after a silence
         self.attempts: List[Attempt] = []
-        self.error: Optional[MirrorsError] = None  # the last one, but a TrustError stays
+        self.error: Optional[MirrorsError] = None  # the last one; a TrustError is not replaced by another kind
 
     def prepare(self) -> None:
-        """Start checking; hash what an earlier run left: where it came from is unknown, the end will tell."""
+        """Start checking, with the part of an earlier run: nothing is known of its origin, so it is hashed again."""
         if self.checker is not None:
             return
-        if not 0 < self.spool.size() <= self.cap:
+        if not 0 < self.partial.size() <= self.cap:
             self.restart()
             return
         self.checker = self.item.make_checker()
         try:
-            for chunk in self.spool.read_back():
+            for chunk in self.partial.read_back():
                 self.checker.update(chunk)
                 self.received += len(chunk)
         except TrustError:
@@ -90,50 +90,50 @@ class File:
         else:
             self.origins = [EARLIER]
 
-    def throw_away(self) -> None:
-        """Forget what has arrived."""
-        self.spool.restart()
+    def discard(self) -> None:
+        """Discard what has arrived."""
+        self.partial.restart()
         self.checker = None
         self.received = 0
         self.origins = []
 
     def restart(self) -> None:
         """Begin at byte 0."""
-        self.throw_away()
+        self.discard()
         self.checker = self.item.make_checker()
 
-    def take(self, chunk: bytes) -> None:
-        """Store and check what has arrived; raises TrustError, UsageError, or FetchError for endless data."""
+    def store(self, chunk: bytes) -> None:
+        """Write and check the next bytes; raises TrustError, UsageError, or FetchError for endless data."""
         if self.received + len(chunk) > self.cap:
             raise FetchError("too-large", "more than the {} bytes that the file has or may have".format(self.cap))
-        self.spool.write(chunk)
+        self.partial.write(chunk)
         self.received += len(chunk)
         self.checker.update(chunk)
 
     def finish(self) -> None:
-        """Ask the checker; only then give the file its name."""
+        """Ask the checker for its verdict; only after a good one give the file its name."""
         self.verdict = self.checker.finish()
-        self.spool.commit()
+        self.partial.commit()
 
 
 class Transfer:
     """One try.
 
     Args:
-        file: whose rest is wanted.
-        source: from whom.
-        limits: time-outs; the byte cap is the file's own.
-        trusting: the mirror has kept its word before. One that has not is asked for ``FIRST_BYTES`` of a larger file at first:
-            that its file is of another size is told by the answer's header, and little has been sent in vain.
+        file: that is to be completed.
+        source: that is asked.
+        limits: time-outs; the byte limit is the file's own.
+        is_reliable: the mirror has sent a good file before. Any other is first asked for ``FIRST_BYTES`` of a larger file: the
+            header of the answer shows whether the mirror's file has another size, and few bytes have been sent in vain.
         clock: monotonic seconds.
     """
 
-    def __init__(self, file: File, source: Source, limits: FetchLimits, trusting: bool = True,
+    def __init__(self, file: FileDownload, source: Source, limits: FetchLimits, is_reliable: bool = True,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.file = file
         self.source = source
-        self._trusting = trusting
-        self.disowned = False  # the scheduler has given the file to another transfer
+        self._is_reliable = is_reliable
+        self.abandoned = False  # the scheduler has given the file to another transfer
         self.answered_at: Optional[float] = None
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
         self.restarted = False
@@ -143,61 +143,62 @@ class Transfer:
         self._limits = limits._replace(max_bytes=file.cap)
         self._clock = clock
         self._lock = threading.Lock()
-        self._leave: Optional[Leave] = None
-        self._client: Optional[Session] = None
+        self._stop_reason: Optional[FetchError] = None
+        self._session: Optional[Session] = None
 
-    def run(self, client: Session) -> None:
+    def run(self, session: Session) -> None:
         """Fetch, check and name the file.
 
         Raises:
-            FetchError, TrustError, UsageError: why it did not come to that.
+            FetchError, TrustError, UsageError: the reason why it failed.
         """
         self.file.prepare()
         if self.file.total is None or self.file.received < self.file.total:
             try:
                 first_end = self._first_end()
-                self._receive(client, first_end)
+                self._receive(session, first_end)
                 if first_end is not None and self.file.received != self.file.total:
-                    self._receive(client, None)
+                    self._receive(session, None)
             except FetchError as error:
-                raise self._reason(error)
+                reason = self._stop_reason or error  # rather than what the broken connection said
+                raise FetchError(reason.reference, reason.what, where=self.source.url)
             finally:
                 self.waiting_since = None
         self.file.finish()
 
     def _first_end(self) -> Optional[int]:
-        """Return where the first request ends: the byte behind the last one, None for all there is."""
+        """Return the end of the first request: the byte behind its last one, None for the whole rest."""
         first_end = self._offset() + FIRST_BYTES
-        return None if self._trusting or self.file.item.size is None or self.file.item.size <= first_end else first_end
+        return None if self._is_reliable or self.file.item.size is None or self.file.item.size <= first_end else first_end
 
-    def _receive(self, client: Session, end: Optional[int]) -> None:
-        """Fetch what is missing, or what of it comes before ``end``."""
+    def _receive(self, session: Session, end: Optional[int]) -> None:
+        """Fetch the missing bytes, or those of them before ``end``."""
         offset = self._offset()
         part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
         headers = {"Range": part} if part != "bytes=0-" else {}
         url = self.source.url + quote(self.file.item.path, safe=_PATH_CHARACTERS)
-        self._client = client
+        self._session = session
         self.waiting_since = self._clock()
-        with client.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
-            self._own(stream, offset, end)
-            with WriterThread(self.file.take) as sink:
+        with session.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
+            self._accept(stream, offset, end)
+            with WriterThread(self.file.store) as writer:
                 for chunk in stream.chunks():
                     self.waiting_since = None
                     self.received += len(chunk)
-                    sink.put(chunk)
+                    writer.put(chunk)
                     self.waiting_since = self._clock()
         if end is None and self.file.item.size not in (None, self.file.received):
             raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, self.file.item.size), where=url)
 
     def _offset(self) -> int:
         mine = self.file.origins in ([], [self.source.url])
-        return self.file.received if mine or not self.file.alone else 0
+        return self.file.received if mine or not self.file.single_source else 0
 
-    def _own(self, stream: Stream, offset: int, end: Optional[int]) -> None:
-        """Hold the answer to its header; from here on the file is this transfer's, unless it was taken away meanwhile."""
+    def _accept(self, stream: Stream, offset: int, end: Optional[int]) -> None:
+        """Check the answer's header; from here on only this transfer writes to the file, unless it was abandoned meanwhile."""
         start = _check_header(stream, offset, end, self.file.item.size)
         with self._lock:
-            if self.disowned:
+            if self.abandoned:
                 raise FetchError("timed-out", "given up")
             self.answered_at = self._clock()
         if start < self.file.received:
@@ -211,40 +212,34 @@ class Transfer:
         if self.source.url not in self.file.origins:
             self.file.origins.append(self.source.url)
 
-    def stop(self, leave: Leave) -> bool:
+    def stop(self, reason: FetchError) -> bool:
         """End the try from outside.
 
         Args:
             leave: the reason.
 
         Returns:
-            True: it has not touched the file and never will: a worker that the system holds (a name that does not
-            resolve, a connection that is not made) need not be waited for. False: the worker reports soon.
+            True: it has not touched the file and never will, so its thread need not be waited for; a system call may hold
+            that for long (a name that is not resolved, a connection that is not made). False: the thread reports soon.
         """
         with self._lock:
             if self.waiting_since is None:
                 return False
-            self._leave = leave
-            self.disowned = self.answered_at is None
-            if self._client is not None:
-                self._client.abort()
-            return self.disowned
+            self._stop_reason = reason
+            self.abandoned = self.answered_at is None
+            if self._session is not None:
+                self._session.abort()
+            return self.abandoned
 
     @property
     def culprit(self) -> str:
-        """The mirror that an outcome is about: wrong bytes that one alone gave are its, whoever was to give the rest."""
+        """The mirror that a failure is about: of wrong bytes the one that sent all of them, whichever was to send the rest."""
         return self.wrong_origins[0] if len(self.wrong_origins) == 1 else self.source.url
 
     @property
     def stopped(self) -> bool:
-        """Whether ``stop`` has ended the client's connections."""
-        return self._leave is not None
-
-    def _reason(self, error: FetchError) -> FetchError:
-        """Put the reason of ``stop`` in place of what the broken connection said."""
-        if self._leave is None:
-            return FetchError(error.reference, error.what, where=self.source.url)
-        return FetchError(self._leave.reference, self._leave.what, where=self.source.url)
+        """Whether ``stop`` has ended the session's connections."""
+        return self._stop_reason is not None
 
     def measure(self, now: float) -> Tuple[Optional[float], Optional[float]]:
         """Take a sample; return the bytes per second of the short and of the long window, None while they are not full."""
@@ -258,10 +253,10 @@ class Transfer:
 
 
 def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optional[int]) -> int:
-    """Return at which byte of the file an answer begins: ``offset`` or 0; refuse one that will not give what is missing.
+    """Return at which byte of the file an answer begins, ``offset`` or 0; raise FetchError if it is not the missing part.
 
-    "Nothing there" (416) to a file of unknown size means that all has arrived, or that what has arrived is
-    another file: it begins anew. ``end`` is as of ``Transfer._receive``; who does not know ranges sends the whole file.
+    A 416 for a file of unknown size means that all has arrived, or that the partial file belongs to another file: it is
+    fetched again from byte 0. ``end`` is as of ``Transfer._receive``; a server without ranges sends the whole file.
     """
     start, expected_end = 0, size
     if stream.status == 416 and size is not None:
@@ -282,7 +277,7 @@ def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optiona
 
 
 def _content_range(stream: Stream) -> Tuple[int, ...]:
-    """Return the first and the last byte of a part, and the size of the whole file; bad-answer if they are not told."""
+    """Return the first and the last byte of a part, and the size of the whole file; bad-answer if the header lacks them."""
     match = _CONTENT_RANGE.match(stream.headers.get("content-range", ""))
     if match is None:
         raise FetchError("bad-answer", "a part of the file, and it does not say which")

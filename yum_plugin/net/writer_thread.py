@@ -1,42 +1,42 @@
-"""What arrives of a large file is written and checked by a thread of its own, beside the network's."""
+"""A thread that writes and checks the bytes of a large file while the next ones arrive."""
 import queue
 import threading
 from typing import Any, Callable, List, Optional
 
-BATCH_BYTES = 256 * 1024  # a TLS record has 16 KiB: too little to make a system call and a hash call for
-ALONE_BYTES = 2 * 1024 * 1024  # up to here no thread is worth its start: most packages are smaller
-MAX_WAITING = 8  # batches
+BATCH_BYTES = 256 * 1024  # a TLS record has 16 KiB at most: too few for a system call and a hash call each
+ALONE_BYTES = 2 * 1024 * 1024  # a smaller file, as most packages are, is done before a thread would pay
+MAX_WAITING = 8  # batches: so much memory at most, if the disk is slower than the network
 
 
 class WriterThread:
-    """Hands bytes on in batches; a context manager, after which all are taken.
+    """Passes bytes on in batches; a context manager, at whose end all have been passed on.
 
     Args:
-        take: called with each batch, in their order, in one thread at a time. What it raises is raised by a later ``put`` or
-            at the end; nothing is taken after that.
+        take: called with each batch, in order, by one thread at a time. An exception of it is raised by a later ``put`` or at
+            the end; it is not called again after that.
     """
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         self._batch: List[bytes] = []
-        self._held = 0  # bytes in the batch
-        self._passed = 0  # bytes of earlier batches
+        self._batch_bytes = 0  # bytes in the batch
+        self._passed_bytes = 0  # bytes of earlier batches
         self._waiting: "queue.Queue[Optional[bytes]]" = queue.Queue(MAX_WAITING)
         self._thread: Optional[threading.Thread] = None
         self._error: Optional[Exception] = None
 
     def put(self, chunk: bytes) -> None:
-        """Take the next bytes; waits while too many batches are on their way."""
+        """Pass on the next bytes; waits while MAX_WAITING batches are not written yet."""
         self._batch.append(chunk)
-        self._held += len(chunk)
-        if self._held >= BATCH_BYTES:
+        self._batch_bytes += len(chunk)
+        if self._batch_bytes >= BATCH_BYTES:
             self._pass_on()
 
     def __enter__(self) -> "WriterThread":
         return self
 
     def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
-        """Take the rest: also of a connection that broke, for its bytes need not come again."""
+        """Pass on the rest, also after a broken connection: what has arrived need not be fetched again."""
         try:
             self._pass_on()
         except Exception:
@@ -54,9 +54,9 @@ class WriterThread:
             raise self._error
         if not self._batch:
             return
-        batch, self._batch, self._held = b"".join(self._batch), [], 0
-        self._passed += len(batch)
-        if self._thread is None and self._passed > ALONE_BYTES:
+        batch, self._batch, self._batch_bytes = b"".join(self._batch), [], 0
+        self._passed_bytes += len(batch)
+        if self._thread is None and self._passed_bytes > ALONE_BYTES:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         if self._thread is not None:
@@ -69,5 +69,5 @@ class WriterThread:
             try:
                 if self._error is None:
                     self._take(batch)
-            except Exception as error:  # handed to the network's thread
+            except Exception as error:  # raised in the thread that reads from the network
                 self._error = error
