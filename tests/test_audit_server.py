@@ -477,8 +477,8 @@ def test_a_mirror_whose_http_leads_to_https_is_examined_there(grounds):
 @pytest.mark.parametrize("location, remedy", [
     ("https://www.mirror.test/pub/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit https://www.mirror.test/pub/"),
     ("https://h/$(reboot)/8/8.3/base/x86_64/repodata/repomd.xml", "xcpng-mirrors audit 'https://h/$(reboot)/'"),
-    ("https://u:p@h/8/8.3/base/x86_64/repodata/repomd.xml", "mirrors are asked directly and may not send us elsewhere"),
-    ("/elsewhere", "mirrors are asked directly and may not send us elsewhere"),
+    ("https://u:p@h/8/8.3/base/x86_64/repodata/repomd.xml", "mirrors are asked directly and may not redirect elsewhere"),
+    ("/elsewhere", "mirrors are asked directly and may not redirect elsewhere"),
 ])
 def test_a_redirect_is_told_with_the_root_to_examine_and_nothing_that_a_shell_would_run(grounds, location, remedy):
     with RawServer(says("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location).encode())) as server:

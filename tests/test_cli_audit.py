@@ -73,8 +73,8 @@ def test_each_verdict_has_its_word_its_evidence_and_its_mend(desk, monkeypatch):
     code, out, err = desk.run(url)
     reported = out[out.index("ok       a"):].split("\n")
     assert code == 1 and reported[:8] == [
-        "ok       a: fine", "  indeed", "PROBLEM  b: bad ?[31m", "    mend: do this", "          then that", "warning  c: hm",
-        "    mend: mend it", "unknown  d: ?"]
+        "ok       a: fine", "  indeed", "PROBLEM  b: bad ?[31m", "    fix: do this", "         then that", "warning  c: hm",
+        "    fix: mend it", "unknown  d: ?"]
     assert err.startswith("xcpng-mirrors: one connection at a time, ") and "at most" in err
     assert [line.split(":")[0] for line in desk.run(url, "-q")[1].splitlines() if line[:1].strip()] == [
         "PROBLEM  b", "warning  c", "unknown  d"]
@@ -99,7 +99,7 @@ def test_an_expensive_check_is_done_with_yes_only_and_told_beforehand(desk, monk
     only(monkeypatch, check("dear", lambda subject: done.append(1) or [Finding("dear", "ok", ("done",))], Cost(1, 10**9)))
     url = desk.lab.add_mirror("m").url
     _, out, err = desk.run(url)
-    assert "unknown  dear: left out: it may transfer 1.0 GB\n    mend: xcpng-mirrors audit {} --yes\n".format(url) in out and not done
+    assert "unknown  dear: left out: it may transfer 1.0 GB\n    fix: xcpng-mirrors audit {} --yes\n".format(url) in out and not done
     assert "GB in all" not in err
     _, out, err = desk.run(url, "--yes")
     assert "ok       dear: done" in out and done and "1.0 GB in all" in err

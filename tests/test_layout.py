@@ -267,7 +267,7 @@ def test_the_staged_xapi_plugin_is_run_by_the_hosts_python_and_finds_the_command
     done = run([str(plugin), dumps(("OpaqueRef:session", {"repo": "no-such"}), "status")], cwd="/", env={})
     (answer,), _ = loads(done.stdout)
     assert (done.returncode, done.stderr, answer["Status"]) == (0, "", "Failure")
-    assert "no-repository: no repository of ours is called no-such" in answer["ErrorDescription"][-1]
+    assert "no-repository: no usable repository matches no-such" in answer["ErrorDescription"][-1]
 
 
 def test_stage_without_a_folder_is_refused():

@@ -1,8 +1,8 @@
-"""Errors a reader may meet: "could not get it", "what we got is wrong", "what you asked is wrong".
+"""The errors that a reader may see: usage errors, bytes that could not be fetched, and bytes that must not be trusted.
 
-Nothing of ours is imported here, so every module may import this one.
-Each error has a ``reference`` (stable, kebab-case: scripts and documentation rely on it)
-out of its family's table, which also holds the hint shown when the raiser gives none.
+This module imports nothing of the package, so every module may import it.
+Each error has a ``reference`` (stable, kebab-case: scripts and documentation rely on it) from its family's table.
+The table also holds the hint that is shown when the raiser gives none.
 """
 from typing import Dict
 
@@ -20,8 +20,8 @@ class MirrorsError(Exception):
     Args:
         reference: a key of the family's ``REFERENCES``.
         what: one sentence without a full stop, e.g. "repomd.xml is older than the one already accepted".
-        where: the mirror, file or setting it is about.
-        hint: the command or action that mends it; the reference's own hint if left out.
+        where: the mirror, file or setting that it concerns.
+        hint: the command or action that fixes it; the reference's own hint if left out.
 
     Raises:
         KeyError: the family has no such reference (a bug of the raiser, found by its first test).
@@ -42,13 +42,13 @@ class MirrorsError(Exception):
 
 
 def describe(reference: str, what: str, where: str, hint: str) -> str:
-    """Word a problem in the one form that every message of ours has.
+    """Return a problem in the form that every message of this program has.
 
     Args:
         reference: the stable name.
         what: one sentence without a full stop.
         where: the mirror, file or setting; may be empty.
-        hint: what mends it; may be empty.
+        hint: how to fix it; may be empty.
 
     Returns:
         ``reference: what (where); hint`` on one line, without control characters.
@@ -60,7 +60,7 @@ def describe(reference: str, what: str, where: str, hint: str) -> str:
 
 
 class UsageError(MirrorsError):
-    """The command line, a setting or an installed file is not as it must be."""
+    """The command line, a setting or an installed file is wrong."""
 
     exit_code = EXIT_USAGE
     REFERENCES = {
@@ -71,46 +71,46 @@ class UsageError(MirrorsError):
         "state": "check free space and permissions of the state directory",
         "pin": "see 'xcpng-mirrors pool --help'",
         "no-plugin": "on that host: yum install xcpng-mirrors",
-        "busy": "wait for it to end",
-        "in-the-way": "move it away if it does not belong there; a disk is better mounted there than linked",
-        "no-repository": "see 'dnf repolist --all'; repos= in the .conf names those that are ours",
+        "busy": "wait until it ends",
+        "in-the-way": "move it away if it does not belong there; mount a disk there rather than link to it",
+        "no-repository": "see 'dnf repolist --all'; repos= in the .conf selects the repositories that this program handles",
     }
 
 
 class FetchError(MirrorsError):
-    """The bytes could not be had; another mirror may have them."""
+    """The bytes could not be fetched; another mirror may have them."""
 
     exit_code = EXIT_UNREACHABLE
     REFERENCES = {
         "unreachable": "check the network, DNS and proxy of this host",
-        "timed-out": "the mirror is slow or down; another one is used where there is one",
+        "timed-out": "the mirror is slow or down; another one is used if there is one",
         "tls-expired": "tell the mirror's owner to renew the certificate, and check this host's clock",
         "tls-hostname": "tell the mirror's owner: the certificate is for another name",
         "tls-untrusted": "check sslcacert= of the repository and this host's CA bundle",
         "tls-incomplete": "tell the mirror's owner to serve the intermediate certificates (fullchain)",
         "tls-failed": "check TLS settings of this host and of its proxy",
-        "http-status": "the mirror lacks the file or is ill",
+        "http-status": "the mirror does not have the file, or it is broken",
         "too-large": "the answer is larger than such a file may be; nothing was kept",
-        "too-slow": "another mirror is used where there is one",
-        "truncated": "the mirror closed the connection early; another one is used where there is one",
-        "redirect-refused": "mirrors are asked directly and may not send us elsewhere",
-        "rsync-refused": "the module is unknown, wants a password or takes no more clients; see what the host offers: rsync rsync://HOST/",
-        "rsync-partial": "the server could not read some of its files, or they changed meanwhile; try again later",
+        "too-slow": "another mirror is used if there is one",
+        "truncated": "the mirror closed the connection early; another one is used if there is one",
+        "redirect-refused": "mirrors are asked directly and may not redirect elsewhere",
+        "rsync-refused": "the module is unknown, needs a password or accepts no more clients; list the modules of the host: rsync rsync://HOST/",
+        "rsync-partial": "the server could not read some of its files, or they changed during the transfer; try again later",
         "rsync-failed": "see rsync(1), EXIT VALUES",
-        "bad-answer": "the server does not speak plain HTTP; a captive portal or proxy may stand between",
+        "bad-answer": "the server does not speak plain HTTP; a captive portal or a proxy may answer in its place",
     }
 
 
 class TrustError(MirrorsError):
-    """The bytes arrived, and they must not be believed."""
+    """The bytes arrived, but they must not be trusted."""
 
     exit_code = EXIT_REFUSED
     REFERENCES = {
-        "signature-missing": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
-        "signature-invalid": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
-        "wrong-signature-type": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "signature-missing": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
+        "signature-invalid": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
+        "wrong-signature-type": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "unknown-key": "signed by a key that is not pinned; see fingerprints= in the .conf",
-        "weak-digest": "only SHA-256, SHA-384 and SHA-512 signatures are believed",
+        "weak-digest": "only SHA-256, SHA-384 and SHA-512 signatures are accepted",
         "signature-expired": "the repository must be signed again by its owner",
         "signature-from-future": "check this host's clock: timedatectl",
         "key-mismatch": "the installed key is not the pinned one; reinstall xcp-ng-release",
@@ -119,13 +119,13 @@ class TrustError(MirrorsError):
         "key-invalid": "reinstall the package that owns the key: xcp-ng-release",
         "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
         "fast-forward": "check this host's clock: timedatectl",
-        "pinned": "'xcpng-mirrors precheck --unpin' lifts the pin of this host, 'xcpng-mirrors pool --disagree' that of all",
-        "mix-and-match": "the mirror is put aside; see 'xcpng-mirrors mirrors'",
+        "pinned": "remove the pin: 'xcpng-mirrors precheck --unpin' on this host, 'xcpng-mirrors pool --disagree' on all hosts",
+        "mix-and-match": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",
         "not-covered": "the signature does not cover the whole file; do not install it",
         "unsigned": "do not install it",
         "wrong-package": "the file is not the package that was asked for",
-        "malformed": "the file is damaged or made to mislead; do not use it",
-        "unsupported": "the file uses a format this program does not believe",
+        "malformed": "the file is damaged or forged; do not use it",
+        "unsupported": "the file uses a format that this program does not support",
         "unsafe-path": "the metadata names a file outside its repository; do not use it",
     }

@@ -1,4 +1,4 @@
-"""The command ``xcpng-mirrors``: one module a subcommand, named like it; what they share is in ``common/``.
+"""The command ``xcpng-mirrors``: one module for each subcommand, with its name; ``common/`` holds what they share.
 
-Imported by nothing but ``operators/cli``; may import everything of the core but ``plugins/``.
+Only ``operators/cli`` imports it; it may import the whole core except ``plugins/``.
 """

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         lines = [line for story in stories for line in _lines(story, mirror, host, now)]
         out.write("".join(line + "\n" for line in wrapped(lines, out.width)))
     for problem in host.state.problems:
-        host.tell("state", problem)
+        host.warn("state", problem)
     return EXIT_OK
 
 

@@ -28,7 +28,7 @@ from ..util.urls import authority_of
 from .common.console import Console, printable, utc
 from .common.file_lines import exit_code, signed_words, word
 from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, add_host_arguments, describe_error, open_host
-from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from .common.key_options import add_key_arguments, fingerprints_of, keys_of, read_config
 from .common.progress import Progress
 
 
@@ -80,7 +80,7 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
     key_paths, network = ([inside(root, DEFAULT_KEY_PATH)], Network()) if not repositories else (
         list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
-    keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints, key_paths)
+    keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints, key_paths)
     site = FetchSite(settings, keys, int(time.time()), network, known)
     return get_paths(arguments.names, arguments.output, site, _rules(settings), on_progress)
 
@@ -109,7 +109,7 @@ def _rules(settings: Settings) -> Rules:
 
 def _packages(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]:
     host, now = open_host(arguments), int(time.time())
-    pins = pins_of(arguments) or host.settings.fingerprints
+    pins = fingerprints_of(arguments) or host.settings.fingerprints
     repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, pins=pins) for each in host.repositories]
     resolved = []
     for answer in Resolver(host.settings, host.state).run(repositories):

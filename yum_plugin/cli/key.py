@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not (problems or arguments.quiet):
         out.line("key files, pinned fingerprints and rpm database agree")
     for problem in problems:
-        host.tell("key", str(problem))
+        host.warn("key", str(problem))
     return EXIT_PROBLEM if problems and arguments.action == "check" else EXIT_OK
 
 

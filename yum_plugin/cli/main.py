@@ -1,6 +1,6 @@
-"""The command's entrance: which subcommand, and what becomes of its errors.
+"""The command's entry point: it runs a subcommand and turns its errors into messages and exit codes.
 
-Everything is imported late: ``engine``, which the package managers' plugins start, and ``--version`` must be quick.
+Everything is imported late, because ``--version`` and ``engine``, which every run of yum and dnf starts, must be quick.
 """
 import gc
 import os
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     import argparse
 
 PROGRAM = "xcpng-mirrors"
-GC_THRESHOLD = 100000  # objects; looking for dead cycles among what is imported took a tenth of a short life
+GC_THRESHOLD = 100000  # objects; with the default of 700, a short run spent a tenth of its time on collections
 EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
 
-# Name and purpose; the module of the same name, with "_" for "-", has add_arguments(parser) and run(arguments) -> exit code.
+# Name and purpose. The module of the same name, with "_" for "-", has add_arguments(parser) and run(arguments) -> exit code.
 SUBCOMMANDS = (
-    ("mirrors", "ask every mirror and show how it does"),
+    ("mirrors", "ask every mirror and show its state"),
     ("refresh", "find the proven mirrors now and remember them"),
-    ("status", "show what this host remembers; asks nobody"),
-    ("precheck", "say whether this host can update now, and what that takes"),
-    ("pool", "say whether all hosts of this pool can update now, and make them take the same; on the master"),
-    ("doctor", "look for whatever is wrong on this host, and say which command mends it"),
-    ("explain", "say what was decided lately about a repository or a mirror, and why; asks nobody"),
-    ("verify", "verify packages, images, lists of checksums or a whole repository on this disk; asks nobody"),
-    ("get", "fetch files or packages from the proven mirrors, verified"),
+    ("status", "show what this host remembers; uses no network"),
+    ("precheck", "check whether this host can update now, and how much it would fetch"),
+    ("pool", "check whether all hosts of this pool can update now, and pin them to the same revisions; run it on the master"),
+    ("doctor", "look for problems on this host, and name the command that fixes each"),
+    ("explain", "show the last decisions about a repository or a mirror, and their reasons; uses no network"),
+    ("verify", "verify packages, images, checksum files or a whole repository on this disk; uses no network"),
+    ("get", "fetch files or packages from the proven mirrors and verify them"),
     ("key", "show or check the keys of this host"),
     ("config", "show every setting and where its value comes from"),
 )
-# The same for those who run or watch mirrors: a host can do without.
+# The subcommands for those who run or watch mirrors; a host does not need them.
 OPERATORS_SUBCOMMANDS = (
-    ("audit", "examine a mirror against what the XCP-ng project asks of one, and say what mends each fault"),
-    ("sync", "keep a mirror on this disk right: fetch, prove, switch at once, then delete"),
+    ("audit", "check a mirror against the requirements of the XCP-ng project, and say how to fix each fault"),
+    ("sync", "keep a mirror on this disk up to date: fetch, verify, exchange atomically, then delete"),
     ("report", "report all mirrors in one page, as JSON, or for Prometheus"),
-    ("report-mirror", "write a report about a bad mirror, ready to be sent to its owner; sends nothing"),
+    ("report-mirror", "write a report about a bad mirror that can be sent to its owner; sends nothing"),
 )
 OPERATORS_PACKAGE = PROGRAM + "-operators"
 
@@ -46,13 +46,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command.
 
     Args:
-        argv: the arguments after the program's name; those of this process if left out.
+        argv: the arguments after the program's name; default: those of this process.
 
     Returns:
-        The exit code, see errors.py; argparse ends the process itself for --help and wrong arguments (2).
+        The exit code, see errors.py. For --help and wrong arguments (2), argparse ends the process itself.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if not sys.warnoptions:  # what libraries tell developers, e.g. cryptography on Python 3.6, is nothing to an admin
+    if not sys.warnoptions:  # warnings for developers, e.g. of cryptography on Python 3.6, are of no use to an admin
         warnings.simplefilter("ignore")
     gc.set_threshold(GC_THRESHOLD)
     if arguments == ["engine"]:
@@ -66,7 +66,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return _tell(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # "| head" has seen enough; Python would complain once more when it flushes at its end
+    except BrokenPipeError:  # "| head" has ended; without the next line Python would report it when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_OK
 
@@ -74,7 +74,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _run_engine() -> NoReturn:
     """Serve one request and end this process at once, even if a thread still hangs in a system call.
 
-    Events go to a copy of stdout, and stdout becomes stderr: what a library may print cannot get among them.
+    Events go to a copy of stdout, and stdout becomes stderr, so that nothing that a library prints can get among them.
     """
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -83,7 +83,7 @@ def _run_engine() -> NoReturn:
 
     try:
         code = serve(sys.stdin.buffer, events, separated)
-    except BrokenPipeError:  # the plugin has ended; nobody is left to be told
+    except BrokenPipeError:  # the plugin has ended; there is nobody left to answer
         code = EXIT_BUG
     os._exit(code)
 
@@ -103,8 +103,8 @@ def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
     for folder, entries in (("yum_plugin.cli", SUBCOMMANDS), ("yum_plugin.operators.cli", offered)):
         for name, purpose in entries:
             subparser = subparsers.add_parser(name, help=purpose, description=purpose[:1].upper() + purpose[1:] + ".")
-            subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: also what the log gets")
-            subparser.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
+            subparser.add_argument("-v", "--verbose", action="count", default=0, help="say more; given twice, also show the log")
+            subparser.add_argument("-q", "--quiet", action="store_true", help="report problems only")
             if name in arguments:
                 module = import_module("." + name.replace("-", "_"), folder)
                 module.add_arguments(subparser)
@@ -116,7 +116,7 @@ def _parse(arguments: Sequence[str]) -> "argparse.Namespace":
 
 
 def _refuse_operators(arguments: Sequence[str]) -> None:
-    """Raise UsageError for a subcommand of the package that is not installed."""
+    """Raise UsageError if the subcommand belongs to the package for operators, which is not installed."""
     named = next((word for word in arguments if not word.startswith("-")), "")
     if named in [name for name, _ in OPERATORS_SUBCOMMANDS]:
         raise UsageError("usage", "{} is in the package {}, which is not installed here".format(named, OPERATORS_PACKAGE),
@@ -124,7 +124,7 @@ def _refuse_operators(arguments: Sequence[str]) -> None:
 
 
 def _run_subcommand(arguments: "argparse.Namespace") -> int:
-    """Run a subcommand: each way to end has its exit code, and says at most one line."""
+    """Run a subcommand; an error becomes one line on stderr and an exit code."""
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
@@ -132,7 +132,7 @@ def _run_subcommand(arguments: "argparse.Namespace") -> int:
         code = _tell(error)
     except BrokenPipeError:
         raise
-    except Exception as error:  # a border: a bug of ours becomes one line, and its traceback goes to the log
+    except Exception as error:  # a bug becomes one line, and its traceback goes to the log
         code = _tell_bug(error, arguments.verbose)
     return code
 
@@ -145,7 +145,7 @@ def _tell(error: MirrorsError) -> int:
 def _tell_bug(error: Exception, verbose: int) -> int:
     import logging
     import traceback
-    logging.getLogger(PROGRAM).exception("a bug of ours")
+    logging.getLogger(PROGRAM).exception("internal error")
     if verbose:
         traceback.print_exc()
     return _tell(MirrorsError("internal", "{}: {}".format(type(error).__name__, error)))

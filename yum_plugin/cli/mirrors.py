@@ -259,10 +259,10 @@ def ask_through(gateway: Gateway, host: Host, views: Sequence[MirrorsView], disp
 def _tell(views: Sequence[MirrorsView], host: Host, verbose: int) -> None:
     for view in views:
         if view.error is not None:
-            host.tell(view.repository.id, str(view.error))
+            host.warn(view.repository.id, str(view.error))
         if verbose and view.candidates is not None:
             for reason in view.candidates.listed.dropped:
-                host.tell(view.repository.id, "not believed on the mirror list: {}".format(reason))
+                host.warn(view.repository.id, "not believed on the mirror list: {}".format(reason))
 
 
 def _exit_code(view: MirrorsView) -> int:

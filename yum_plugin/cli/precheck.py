@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif not arguments.quiet:
         out.write("".join(line + "\n" for line in wrapped(_lines(outcome, now), out.width)))
     if not host.settings.enabled:
-        host.tell("precheck", _switched_off(host))
+        host.warn("precheck", _switched_off(host))
     for reason in outcome.reasons:
-        host.tell("precheck", str(reason))
+        host.warn("precheck", str(reason))
     return _exit_code(outcome)
 
 
@@ -170,7 +170,7 @@ def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:
                 answer.repository.id, found.snapshot.revision, ago(now - found.snapshot.timestamp),
                 ", ".join(authority_of(mirror.url) for mirror in found.mirrors), "; " + note if note else ""))
         if look.held is not None:
-            lines.append("{}: pinned: {}; 'xcpng-mirrors precheck --unpin' lifts that".format(
+            lines.append("{}: pinned: {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(
                 answer.repository.id, words(look.held.pin, look.newest)))
     lines.append("{} packages to update, {} to fetch, {} installed".format(
         len(outcome.packages), size_words(fetch_bytes(outcome.packages)), size_words(install_bytes(outcome.packages))))

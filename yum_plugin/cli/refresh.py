@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             if not (arguments.quiet or arguments.json):
                 out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
             if arguments.accept_rollback:
-                host.tell(item.repository.id, _mark(before[item.repository.id], item.snapshot))
+                host.warn(item.repository.id, _mark(before[item.repository.id], item.snapshot))
     return max(_exit_code(item) for item in found)
 
 
@@ -60,7 +60,7 @@ def _sparing(repository: Repository, state: State) -> Repository:
 
 def _tell(item: Refreshed, host: Host) -> None:
     for text in list(item.warnings) + ([str(item.error)] if item.error else []):
-        host.tell(item.repository.id, text)
+        host.warn(item.repository.id, text)
 
 
 def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[str]) -> str:

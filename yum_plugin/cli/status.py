@@ -58,10 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         lines = _host_lines(host) + [line for item in found for line in _lines(item, now)]
         out.write("".join(line + "\n" for line in wrapped(lines, out.width)))
     for problem in general:
-        host.tell("state", problem)
+        host.warn("state", problem)
     for item in found:
         for problem in item.problems:
-            host.tell(item.repository.id, problem)
+            host.warn(item.repository.id, problem)
     return EXIT_PROBLEM if general or any(item.problems for item in found) else EXIT_OK
 
 
@@ -128,7 +128,7 @@ def _lines(item: Status, now: float) -> List[str]:
         lines.append("  resolved: {}: {}{}".format(ago(now - memory.resolved_at), _words(memory.snapshot, now), note))
         lines.append("  usable:   " + ", ".join(authority_of(url) for url in memory.usable))
     if item.pin is not None:
-        lines.append("  pinned:   {}; 'xcpng-mirrors precheck --unpin' lifts that".format(words(item.pin, memory.snapshot)))
+        lines.append("  pinned:   {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(words(item.pin, memory.snapshot)))
     for url, record in item.resting:
         left = duration(max(0, int(record.rests_until - now)))
         lines.append("  resting:  {} for {} more: {}: {}".format(authority_of(url), left, record.outcome, record.detail))

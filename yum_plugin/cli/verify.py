@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..verify.files import Examiner, FileFinding
 from .common.console import Console, printable, utc
 from .common.file_lines import exit_code, signed_words, word
-from .common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from .common.key_options import add_key_arguments, fingerprints_of, keys_of, read_config
 from .common.progress import BIG_BYTES, Progress
 
 MANY = 64  # files; below it a second process costs more than it saves
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and return the exit code."""
     if arguments.signature and (len(arguments.files) != 1 or os.path.isdir(arguments.files[0])):
         raise UsageError("usage", "--signature is the signature of exactly one file")
-    pins = pins_of(arguments) or read_config(arguments.config).fingerprints
+    pins = fingerprints_of(arguments) or read_config(arguments.config).fingerprints
     keys = keys_of(arguments, pins)
     progress = Progress(not arguments.quiet)
 

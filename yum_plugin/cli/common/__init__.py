@@ -1,4 +1,4 @@
-"""What the subcommands share: options, what they lead to, and how results are printed.
+"""What the subcommands share: options, the host that the options select, and how results are printed.
 
-May be imported from the subcommands only, of the core and of ``operators/``.
+Only the subcommands, of the core and of ``operators/``, import it.
 """

@@ -1,4 +1,4 @@
-"""How a check and its verdict are told: ``doctor`` of a host, ``audit`` of a mirror."""
+"""How a check and its verdict are shown: by ``doctor`` for a host, by ``audit`` for a mirror."""
 from typing import List, Sequence, Tuple
 
 from .console import STYLES, Console, printable, wrapped
@@ -6,15 +6,15 @@ from .console import STYLES, Console, printable, wrapped
 
 def verdict_lines(word: str, style: str, name: str, evidence: Sequence[str], problems: Sequence[Tuple[str, str]],
                   out: Console) -> List[str]:
-    """Word one check.
+    """Return the lines that show one check.
 
     Args:
         word: the verdict, e.g. "ok"; it comes first.
-        style: of the word, a key of STYLES.
-        name: of the check.
-        evidence: what was seen; the first stands beside the name.
-        problems: what is wrong ("" if the evidence says it), and the lines that mend it ("" if nothing does).
-        out: where it will be shown.
+        style: the style of the verdict, a key of STYLES.
+        name: the name of the check.
+        evidence: what was seen; the first text stands beside the name.
+        problems: what is wrong ("" if the evidence says it), and the command lines that fix it ("" if there are none).
+        out: the console that will show the lines.
     """
     texts = list(evidence) or [""]
     first = _indented("{:9}{}: {}".format(word, name, texts[0]), "", out)
@@ -25,13 +25,13 @@ def verdict_lines(word: str, style: str, name: str, evidence: Sequence[str], pro
 
 
 def _indented(text: str, indent: str, out: Console) -> List[str]:
-    """Break a text so that the rest of it stands further in than the next text."""
+    """Break a text into lines; the second and later ones are indented by two more columns."""
     lines = wrapped([text], out.width - 2 if out.width else 0) or [""]
     return [indent + lines[0]] + ["  " + line for line in lines[1:]]
 
 
 def _problem_lines(what: str, remedy: str, out: Console) -> List[str]:
-    """A remedy is never broken: it is to be copied."""
+    """Return the lines of a problem; a remedy is never broken, so that it can be copied."""
     said = _indented(what, "  ", out) if what else []
-    starts = ["    mend: "] + ["          "] * remedy.count("\n")
+    starts = ["    fix: "] + ["         "] * remedy.count("\n")
     return said + [start + printable(line) for start, line in zip(starts, remedy.split("\n")) if remedy]

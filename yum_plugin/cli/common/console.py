@@ -1,6 +1,6 @@
-"""Words for people: tables that fit the terminal, lines redrawn in place, colours, times.
+"""Output for people: tables that fit the terminal, lines redrawn in place, colours, times.
 
-Names and reasons come from servers: everything goes through ``printable`` before it reaches a terminal.
+Names and reasons come from servers, so every text goes through ``printable`` before it reaches a terminal.
 """
 import os
 import shutil
@@ -14,7 +14,7 @@ from ...util.text import printable as printable
 from ...util.text import utc as utc
 
 GAP = "  "
-CUT = ".."  # what stands where a text was shortened
+CUT = ".."  # ends a text that was shortened
 STYLES = {"": "", "good": "32", "warning": "33", "bad": "31", "dim": "2", "heading": "1"}  # ECMA-48, SGR
 
 
@@ -22,9 +22,9 @@ class Column(NamedTuple):
     """A column of a table."""
 
     title: str
-    least: int = 0  # characters it may be shortened to when the terminal is narrow; 0: it is not shortened
-    right: bool = False  # numbers stand at the right
-    optional: bool = False  # left out when the terminal is narrow
+    least: int = 0  # characters it may be shortened to on a narrow terminal; 0: it is not shortened
+    right: bool = False  # aligned to the right, for numbers
+    optional: bool = False  # left out on a narrow terminal
 
 
 class Cell(NamedTuple):
@@ -35,12 +35,12 @@ class Cell(NamedTuple):
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes."""
+    """Return how many columns of a terminal a printable text needs."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a printable text that takes at most ``width`` columns (0: any number); a shortened one ends in CUT."""
+    """Shorten a printable text to at most ``width`` columns (0: any number); a shortened text ends in CUT."""
     if not width or width_of(text) <= width:
         return text
     kept = text[:width]
@@ -50,7 +50,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def wrapped(texts: Sequence[str], width: int) -> List[str]:
-    """Break texts into lines of at most ``width`` columns; 0: each stays a line."""
+    """Break texts into lines of at most ``width`` columns; with 0 each text stays one line."""
     lines = [printable(text) for text in texts]
     return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="  ")] if width else lines
 
@@ -59,13 +59,13 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int,
     """Lay out a table.
 
     Args:
-        columns: what is shown, from left to right.
+        columns: from left to right.
         rows: a cell for each column.
-        width: of the terminal; 0: no limit.
+        width: columns of the terminal; 0: no limit.
         colour: whether styles are shown.
 
     Returns:
-        The lines, the titles first.
+        The lines; the first one has the titles.
     """
     heading = [Cell(column.title, "heading") for column in columns]
     grid = [[cell._replace(text=printable(cell.text)) for cell in row] for row in [heading] + list(rows)]
@@ -82,7 +82,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _fitted(natural: Sequence[int], least: Sequence[int], width: int) -> List[int]:
-    """Take from the widest columns until the line fits: first from those that may be shortened, then from all."""
+    """Narrow the widest columns until the line fits: first those that may be shortened, then all."""
     widths = list(natural)
     for floors in ([floor or size for floor, size in zip(least, natural)], [1] * len(widths)):
         while width and _total(widths) > width and any(size > floor for size, floor in zip(widths, floors)):
@@ -103,7 +103,7 @@ def _line(fields: Sequence[str]) -> str:
 
 
 class Console:
-    """One of the two output streams, and what it can do.
+    """One of the two output streams, and what its terminal can do.
 
     Args:
         stream: sys.stdout or sys.stderr.
@@ -118,11 +118,11 @@ class Console:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 0 if it is none: then nothing is shortened."""
+        """Columns of the terminal; 0 if the stream is no terminal: then nothing is shortened."""
         return shutil.get_terminal_size().columns if self.is_terminal else 0
 
     def write(self, text: str) -> None:
-        """Write and flush; what the stream's encoding lacks becomes "?" (Python 3.6 in the C locale has ASCII)."""
+        """Write and flush; characters that the encoding lacks become "?" (Python 3.6 in the C locale has only ASCII)."""
         encoding = self._stream.encoding or "ascii"
         self._stream.write(text.encode(encoding, "replace").decode(encoding))
         self._stream.flush()
@@ -132,11 +132,12 @@ class Console:
         self.write(text + "\n")
 
     def draw(self, lines: Sequence[str], is_last: bool = False) -> None:
-        """Put lines where the lines of the last call stand; the cursor waits below them, visible at any time.
+        """Replace the lines of the last call by these; the cursor stays below them, visible at any time.
 
         Args:
-            lines: each fits the width.
-            is_last: all of them are written and stay; before, only as many as the terminal can take back.
+            lines: none is wider than the terminal.
+            is_last: write all lines, and leave them; otherwise only as many as the terminal has rows, for the cursor
+                cannot go back above its first row.
         """
         room = shutil.get_terminal_size().lines - 1
         shown = list(lines) if is_last else list(lines[:room])
@@ -146,5 +147,5 @@ class Console:
 
 
 def ago(seconds: float) -> str:
-    """Word how long ago something was, e.g. "3 min ago"."""
+    """Return how long ago something was, e.g. "3 min ago"."""
     return "{} ago".format(duration(int(seconds))) if seconds >= 0 else "{} in the future".format(duration(int(-seconds)))

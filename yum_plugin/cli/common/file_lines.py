@@ -1,21 +1,21 @@
-"""What ``verify`` and ``get`` say alike about each file, and how they end."""
+"""The line about each file, and the exit code, that ``verify`` and ``get`` have in common."""
 import time
 from typing import Iterable, Optional
 
 from ...errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, MirrorsError
 from .console import STYLES
 
-_BAD_TO_GOOD = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
+_WORST_FIRST = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
 
 
 def exit_code(errors: Iterable[Optional[MirrorsError]]) -> int:
-    """Return 4 if anything was refused, else 3 if anything is missing, else 2 if anything went wrong here, else 0."""
+    """Return 4 if anything was refused, else 3 if anything is missing, else 2 if anything failed on this host, else 0."""
     codes = {error.exit_code for error in errors if error is not None}
-    return next((code for code in _BAD_TO_GOOD if code in codes), EXIT_OK)
+    return next((code for code in _WORST_FIRST if code in codes), EXIT_OK)
 
 
 def word(error: Optional[MirrorsError], colour: bool) -> str:
-    """Return the line's first word."""
+    """Return the first word of a line: the verdict."""
     if error is None:
         text, style = "ok", "good"
     else:
@@ -24,5 +24,5 @@ def word(error: Optional[MirrorsError], colour: bool) -> str:
 
 
 def signed_words(signed_at: Optional[int], fingerprint: str) -> str:
-    """Word who vouches."""
+    """Return when and by which key something was signed."""
     return "signed {} by {}".format(time.strftime("%Y-%m-%d", time.gmtime(signed_at or 0)), fingerprint)

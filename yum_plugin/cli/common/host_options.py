@@ -1,4 +1,4 @@
-"""What the subcommands share: the options that say which host, and what was found there."""
+"""The options that select the host, and what was found there."""
 import argparse
 import logging
 import os
@@ -17,53 +17,53 @@ from .console import Console, printable, utc
 if TYPE_CHECKING:
     from ...privsep.gateway import Gateway
 
-SCHEMA = 1  # of everything that --json prints; a field is only ever added to a schema
-NOTES = {  # of a Resolution and a Decision
+SCHEMA = 1  # of everything that --json prints; fields may be added to a schema, but none is removed or changed
+NOTES = {  # the note of a Resolution or a Decision, in words
     "freeze": "freeze: nothing newer is offered, and this is older than max_age",
-    "propagating": "propagating: the redirector names another revision that no mirror was seen to serve yet",
-    "pinned": "pinned: what the pool agreed on was used in its place; 'xcpng-mirrors precheck --unpin' lifts that",
+    "propagating": "propagating: the redirector names another revision, which no mirror was seen to serve yet",
+    "pinned": "pinned: the revision that the pool agreed on was used; 'xcpng-mirrors precheck --unpin' removes the pin",
     "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
 }
 REPOSITORY_FOLDERS = ("/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d")  # dnf.conf(5): reposdir
 
 
 class Host(NamedTuple):
-    """What the options lead to."""
+    """The host that the options select."""
 
     config: str  # path of the .conf; "" if there is none
     settings: Settings
-    origins: Mapping[str, SettingOrigin]  # see config.Reading
+    origins: Mapping[str, SettingOrigin]  # see LoadedSettings
     repositories: Tuple[Repository, ...]  # at least one
     state: State
     warnings: Tuple[str, ...]
 
     def gateway(self) -> "ContextManager[Gateway]":
-        """Reach the network: for root by a process that has given up root. To be called before any thread is started."""
+        """Open the way to the network: root starts a process without privileges, so call this before any thread is started."""
         from ...privsep.gateway import RESOLVE_CPU_SECONDS
-        from ...privsep.parent import separated  # late: some subcommands ask nobody, and start the sooner
+        from ...privsep.parent import separated  # late: subcommands that use no network start faster
         return separated([repository.network for repository in self.repositories], RESOLVE_CPU_SECONDS)
 
-    def tell(self, repository_id: str, text: str) -> None:
-        """Say on stderr what is wrong."""
-        Console(sys.stderr).line("xcpng-mirrors: {}: {}".format(repository_id, printable(text)))
+    def warn(self, subject: str, text: str) -> None:
+        """Report a problem on stderr; the subject is a repository or a part of the command."""
+        Console(sys.stderr).line("xcpng-mirrors: {}: {}".format(subject, printable(text)))
 
 
 def add_host_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that every subcommand about repositories has."""
+    """Declare the options of every subcommand about repositories."""
     parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
-    parser.add_argument("--repo", action="append", default=[], metavar="ID", help="only this repository, also if it is "
-                        "disabled (may be repeated; default: the enabled ones that repos= in the .conf names)")
+    parser.add_argument("--repo", action="append", default=[], metavar="ID", help="only this repository, even if it is "
+                        "disabled (may be repeated; default: the enabled ones that match repos= in the .conf)")
     add_config_arguments(parser)
     parser.add_argument("--reposdir", action="append", default=[], metavar="DIR",
                         help="folder of .repo files (may be repeated; default: {})".format(", ".join(REPOSITORY_FOLDERS)))
-    parser.add_argument("--state-dir", metavar="DIR", help="what is remembered (default: state_dir= in the .conf)")
+    parser.add_argument("--state-dir", metavar="DIR", help="folder of the state (default: state_dir= in the .conf)")
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that say whose settings count."""
+    """Declare the options that select the settings."""
     parser.add_argument("--config", default="", metavar="FILE", help="the .conf, read before {}/*.conf (default: the first of "
                         "{})".format(FRAGMENT_FOLDER, ", ".join(CONFIG_FILES)))
-    parser.add_argument("--installroot", default="/", metavar="DIR", help="the host whose root this folder is")
+    parser.add_argument("--installroot", default="/", metavar="DIR", help="root folder of the host (default: /)")
 
 
 def open_host(arguments: argparse.Namespace) -> Host:
@@ -73,17 +73,19 @@ def open_host(arguments: argparse.Namespace) -> Host:
         arguments: with the options of ``add_host_arguments``, ``verbose`` and ``quiet``.
 
     Returns:
-        The host; its warnings have been told.
+        The host; its warnings have been shown on stderr.
 
     Raises:
-        UsageError: a file named by an option is missing, or no repository is ours.
+        UsageError: a file or folder that an option names is missing, or no repository matches repos=.
     """
     root = os.path.abspath(arguments.installroot)
     config = config_file(arguments.config, root)
     settings, problems, origins, _ = read_settings(config, fragments_of(root))
     open_log(inside(root, settings.log_file), settings.log_level)
     if arguments.verbose > 1:
-        _log_to_stderr()
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter(FORMAT))
+        logging.getLogger("xcpng-mirrors").addHandler(handler)
     repositories, more = _repositories(arguments, root, settings)
     state = State(arguments.state_dir or inside(root, settings.state_dir))
     host = Host(config, settings, origins, repositories, state, tuple(problems) + tuple(more))
@@ -92,22 +94,12 @@ def open_host(arguments: argparse.Namespace) -> Host:
     return host
 
 
-def _existing(path: str, exists: Any) -> str:
-    if not exists(path):
-        raise UsageError("usage", "there is no such file or folder", where=path)
-    return path
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
-    logging.getLogger("xcpng-mirrors").addHandler(handler)
-
-
 def _repositories(arguments: argparse.Namespace, root: str, settings: Settings) -> Tuple[Tuple[Repository, ...], List[str]]:
-    """Read the .repo files; of a repository in two folders the first counts."""
-    named = [_existing(folder, os.path.isdir) for folder in arguments.reposdir]
-    folders = named or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
+    """Read the .repo files; a repository that is in two folders is taken from the first."""
+    for folder in arguments.reposdir:
+        if not os.path.isdir(folder):
+            raise UsageError("usage", "there is no such file or folder", where=folder)
+    folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
     found: Dict[str, Repository] = {}
     warnings: List[str] = []
     for folder in folders:
@@ -121,18 +113,18 @@ def _repositories(arguments: argparse.Namespace, root: str, settings: Settings) 
 
 def _refuse_missing(wanted: Sequence[str], found: Dict[str, Repository], settings: Settings, folders: Sequence[str],
                     warnings: Sequence[str]) -> None:
-    """Raise UsageError if a repository that was asked for, or any at all, is missing; say why if that is known."""
+    """Raise UsageError if a wanted repository is missing, or if there is none at all; the error names the reasons."""
     missing = [repository_id for repository_id in wanted if repository_id not in found]
     if found and not missing:
         return
     names = missing or settings.repos
     reasons = "".join("; " + warning for warning in warnings[:3])
-    raise UsageError("no-repository", "no repository of ours is called {}{}".format(" or ".join(names), reasons),
+    raise UsageError("no-repository", "no usable repository matches {}{}".format(" or ".join(names), reasons),
                      where=", ".join(folders))
 
 
 def describe_error(error: Optional[MirrorsError]) -> Optional[Dict[str, Any]]:
-    """Return an error for --json."""
+    """Return an error as --json prints it."""
     if error is None:
         return None
     return {"reference": error.reference, "what": error.what, "where": error.where, "hint": error.hint,
@@ -140,7 +132,7 @@ def describe_error(error: Optional[MirrorsError]) -> Optional[Dict[str, Any]]:
 
 
 def snapshot_values(snapshot: Optional[Snapshot], now: float) -> Optional[Dict[str, Any]]:
-    """Return a snapshot for --json; ``updated_at`` is when its newest data was made."""
+    """Return a snapshot as --json prints it; ``updated_at`` is the time of its newest data."""
     if snapshot is None:
         return None
     return {"revision": snapshot.revision, "sha256": snapshot.sha256, "size_bytes": snapshot.size,
@@ -149,7 +141,7 @@ def snapshot_values(snapshot: Optional[Snapshot], now: float) -> Optional[Dict[s
 
 
 def pin_values(pin: Optional[SnapshotPin], now: float) -> Optional[Dict[str, Any]]:
-    """Return a pin that holds for --json."""
+    """Return an active snapshot pin as --json prints it."""
     if pin is None:
         return None
     return dict(snapshot_values(pin.snapshot, now) or {}, taken_at=utc(pin.taken_at), expires_at=utc(pin.expires))

@@ -1,6 +1,6 @@
-"""Which keys are believed: the options that say so, and what they lead to.
+"""The options that name the trusted keys, and the keys that they lead to.
 
-The .conf's reader and what stands beside it are imported only where the .conf is needed: ``verify`` must be quick.
+host/settings.py is imported only where the .conf is needed, because ``verify`` must be quick.
 """
 import argparse
 import os
@@ -24,15 +24,15 @@ def add_key_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", action="append", default=[], metavar="FILE", dest="keys",
                         help="public key file (may be repeated; default: the host's, {})".format(DEFAULT_KEY_PATH))
     parser.add_argument("--fingerprint", action="append", default=[], metavar="HEX", dest="fingerprints",
-                        help="of a key that is believed, 40 hex digits (may be repeated; default: fingerprints= in the .conf)")
+                        help="fingerprint of a trusted key, 40 hex digits (may be repeated; default: fingerprints= in the .conf)")
 
 
 def read_config(named: str, root: str = "/") -> "Settings":
-    """Read the .conf and its fragments, and say on stderr what cannot be used.
+    """Read the .conf and its fragments, and report on stderr what cannot be used.
 
     Args:
-        named: by --config; "": the installroot's, else this host's, else the defaults.
-        root: of the host.
+        named: the file of --config; "": that of the installroot, else that of this host, else the defaults.
+        root: the root folder of the host.
 
     Raises:
         UsageError: the named file is missing.
@@ -45,37 +45,37 @@ def read_config(named: str, root: str = "/") -> "Settings":
     return settings
 
 
-def pins_of(arguments: argparse.Namespace) -> Tuple[str, ...]:
-    """Return the fingerprints that options say are believed; empty if none does.
+def fingerprints_of(arguments: argparse.Namespace) -> Tuple[str, ...]:
+    """Return the fingerprints of --fingerprint.
 
     Raises:
-        UsageError: --fingerprint is none.
+        UsageError: one of them is no fingerprint.
     """
-    pins = [re.sub("[ :]", "", text).upper() for text in arguments.fingerprints]
-    for pin, text in zip(pins, arguments.fingerprints):
-        if not _FINGERPRINT.match(pin):
-            raise UsageError("usage", "--fingerprint wants the 40 hex digits of a primary key", where=text)
-    return tuple(pins)
+    found = [re.sub("[ :]", "", text).upper() for text in arguments.fingerprints]
+    for fingerprint, text in zip(found, arguments.fingerprints):
+        if not _FINGERPRINT.match(fingerprint):
+            raise UsageError("usage", "--fingerprint needs the 40 hex digits of a primary key", where=text)
+    return tuple(found)
 
 
-def keys_of(arguments: argparse.Namespace, pins: Sequence[str], host_keys: Sequence[str] = ()) -> List[PublicKey]:
-    """Load the keys that are believed.
+def keys_of(arguments: argparse.Namespace, fingerprints: Sequence[str], host_keys: Sequence[str] = ()) -> List[PublicKey]:
+    """Load the trusted keys.
 
     Args:
         arguments: with the options of ``add_key_arguments``.
-        pins: fingerprints.
-        host_keys: paths that stand in for --key; empty: DEFAULT_KEY_PATH.
+        fingerprints: of the trusted keys.
+        host_keys: key files to use without --key; if empty, DEFAULT_KEY_PATH.
 
     Raises:
-        UsageError, TrustError: there is none; the hint names the option that mends it.
+        UsageError, TrustError: there is none; the hint names the option to use.
     """
     try:
-        return load_keys(arguments.keys or host_keys or [DEFAULT_KEY_PATH], pins)
+        return load_keys(arguments.keys or host_keys or [DEFAULT_KEY_PATH], fingerprints)
     except UsageError as error:
         hint = error.hint if arguments.keys or os.path.exists(error.where) else "name a copy of the public key: --key FILE"
         raise UsageError(error.reference, error.what, error.where, hint) from error
     except TrustError as error:
         if error.reference != "key-mismatch":
             raise
-        hint = "believe it with --fingerprint HEX, if you have that from elsewhere than the file"
+        hint = "trust it with --fingerprint HEX, if you know the fingerprint from another source than the file"
         raise TrustError(error.reference, error.what, error.where, hint) from error

@@ -1,4 +1,4 @@
-"""One line on stderr, redrawn in place while something large is under way; nothing where stderr is no terminal."""
+"""A progress line on stderr, redrawn in place; nothing is shown if stderr is no terminal."""
 import sys
 import time
 
@@ -6,14 +6,14 @@ from ...util.text import size_words
 from .console import Console, printable, shortened
 
 REDRAW_SECONDS = 0.1
-BIG_BYTES = 16 * 1024 * 1024  # read in a blink of an eye, up to here
+BIG_BYTES = 16 * 1024 * 1024  # smaller files are read so quickly that a progress line would only flicker
 
 
 class Progress:
-    """The line.
+    """The progress line.
 
     Args:
-        wanted: whether it is shown at all.
+        wanted: whether it may be shown at all.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -22,16 +22,16 @@ class Progress:
         self._drawn_at = 0.0
         self._shown = False
         self._subject = ""
-        self._began = (0.0, 0)  # of the subject: when, and with how many bytes
+        self._began = (0.0, 0)  # when the subject began, and with how many bytes
 
     def update(self, subject: str, done: int, total: int, where: str = "") -> None:
-        """Show how far something is; called as often as you like.
+        """Show how far something is; it may be called at any rate, for it redraws only each REDRAW_SECONDS.
 
         Args:
             subject: what is read or fetched.
             done: bytes so far.
             total: bytes in all; 0: unknown.
-            where: whom it comes from.
+            where: the server that sends it.
         """
         now = time.monotonic()
         if not self._live or now - self._drawn_at < REDRAW_SECONDS:
@@ -43,11 +43,10 @@ class Progress:
         seconds = now - self._began[0]
         rate = "  {}/s".format(size_words(max(0, done - self._began[1]) / seconds)) if seconds else ""
         origin = "  {}".format(printable(where)) if where else ""
-        line = "{}{}{}  {}".format(share, rate, origin, printable(subject))
-        self._draw(line)
+        self._draw("{}{}{}  {}".format(share, rate, origin, printable(subject)))
 
     def say(self, text: str) -> None:
-        """Show what is done now, where there are no bytes to count."""
+        """Show what is being done now, where there are no bytes to count."""
         if self._live:
             self._draw(printable(text))
 
@@ -55,14 +54,8 @@ class Progress:
         self._shown = True
         self._console.write("\r" + shortened(line, self._console.width - 1) + "\x1b[K")
 
-    def note(self, text: str) -> None:
-        """Show what is under way, where there is nothing to count."""
-        if self._live:
-            self._shown = True
-            self._console.write("\r" + shortened(printable(text), self._console.width - 1) + "\x1b[K")
-
     def clear(self) -> None:
-        """Remove the line, so that something else can be written."""
+        """Remove the line, so that other output can be written."""
         if self._shown:
             self._console.write("\r\x1b[K")
             self._shown = False

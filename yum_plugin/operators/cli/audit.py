@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ...cli.common.check_lines import verdict_lines
 from ...cli.common.console import Console, printable, utc
 from ...cli.common.host_options import SCHEMA
-from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from ...cli.common.key_options import add_key_arguments, fingerprints_of, keys_of, read_config
 from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, MirrorsError, UsageError
 from ...model import Network
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Audit the mirror, print the findings, and return the exit code."""
     progress = Progress(not arguments.quiet)
-    subject = _subject(arguments)._replace(on_bytes=progress.update, on_step=progress.note, clock=time.time, sleep=time.sleep)
+    subject = _subject(arguments)._replace(on_bytes=progress.update, on_step=progress.say, clock=time.time, sleep=time.sleep)
     out, err = Console(sys.stdout), Console(sys.stderr)
     caps = caps_of(subject.options)
     if not arguments.quiet:
@@ -102,7 +102,7 @@ def _subject(arguments: argparse.Namespace) -> Subject:
     keys: Tuple[PublicKey, ...] = ()
     problem = ""
     try:
-        keys = tuple(keys_of(arguments, pins_of(arguments) or settings.fingerprints))
+        keys = tuple(keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints))
     except MirrorsError as error:
         if arguments.keys or arguments.fingerprints:
             raise

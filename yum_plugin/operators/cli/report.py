@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown = not arguments.quiet and arguments.verbose < 2
     report = remembered_report(host) if arguments.offline else asked_report(host, shown)
     for problem in host.state.problems:
-        host.tell("state", problem)
+        host.warn("state", problem)
     if arguments.output:
         _write(arguments.output, render_page(report), arguments.quiet)
     if arguments.prom:

@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 from ...cli.common.console import Cell, Column, Console, printable, shortened, table, utc
 from ...cli.common.file_lines import exit_code
 from ...cli.common.host_options import SCHEMA, add_config_arguments, describe_error
-from ...cli.common.key_options import add_key_arguments, keys_of, pins_of, read_config
+from ...cli.common.key_options import add_key_arguments, fingerprints_of, keys_of, read_config
 from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ...host.log import open_log
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config, root)
     open_log(inside(root, settings.log_file), settings.log_level)
-    keys = keys_of(arguments, pins_of(arguments) or settings.fingerprints)
+    keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints)
     origin = _origin(arguments)
     destination = open_destination(arguments.destination, make=not arguments.dry_run)
     memory = FileCache(memory_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
