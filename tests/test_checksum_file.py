@@ -89,6 +89,19 @@ def test_as_many_files_as_allowed_are_read_in_linear_time():
     assert process_time() - started < 2
 
 
+def test_a_list_of_1_mib_is_read_and_not_a_byte_more():
+    full = b"".join(line("%0255d" % number) for number in range(3256)) + line("x" * 77)
+    assert len(full) == 1024 * 1024 and len(parse_checksums(full)) == 3257
+    with pytest.raises(TrustError, match="larger than 1048576 bytes or 4096 files"):
+        parse_checksums(full.replace(b"x\n", b"xx\n"))
+
+
+def test_a_list_of_4096_files_is_read_and_not_one_more():
+    assert len(parse_checksums(b"".join(line(str(number)) for number in range(4096)))) == 4096
+    with pytest.raises(TrustError, match="4096 files"):
+        parse_checksums(b"".join(line(str(number)) for number in range(4097)))
+
+
 def test_what_sha256sum_writes_is_read(tmp_path):
     if not shutil.which("sha256sum"):
         pytest.skip("sha256sum is not installed")

@@ -75,7 +75,7 @@ def test_propagating_and_freeze_are_told_and_change_nothing(named, max_age, now,
 
 
 @pytest.mark.parametrize("seconds, words", [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"),
-                                            (7200, "2 h"), (71 * 3600, "71 h"), (72 * 3600, "3 days")])
+                                            (7200, "2 h"), (72 * 3600 - 1, "71 h"), (72 * 3600, "3 days"), (4 * DAY - 1, "3 days")])
 def test_a_length_of_time_is_worded_in_an_honest_unit(seconds, words):
     assert duration(seconds) == words
 

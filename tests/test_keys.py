@@ -189,7 +189,15 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", sorted(UNREADABLE))
 def test_a_key_whose_numbers_make_no_sense_is_refused(name):
-    assert with_own_pin(new_packet(6, b"\4" + u32(BORN) + UNREADABLE[name])) == "key-invalid"
+    data = new_packet(6, b"\4" + u32(BORN) + UNREADABLE[name])
+    assert with_own_pin(data) == "key-invalid"
+    with pytest.raises(TrustError, match="key-invalid: "):
+        describe_key(data)
+
+
+def test_a_key_that_does_not_sign_is_named_by_its_algorithm():
+    with pytest.raises(TrustError, match="public-key algorithm 99 does not sign"):
+        describe_key(new_packet(6, b"\4" + u32(BORN) + b"\x63"))
 
 
 # --- what the self-signature says ---
@@ -285,8 +293,24 @@ def test_a_revocation_counts_however_it_is_made(name):
     assert load(REVOKED[name]).revoked
 
 
-def test_an_algorithm_number_is_no_revocation():
-    assert not load(BARE + user_id_packets(KEY, algorithm=0x20) + user_id_packets(KEY)).revoked
+NO_REVOCATION = {
+    "an algorithm of this number": user_id_packets(KEY, algorithm=0x20),
+    "a version of this number": new_packet(2, b"\x20\x13"),
+    "V3, a length of this number": new_packet(2, b"\3\x20\x13\0"),
+    "V3, a time that begins with this number": v3_signature(KEY, kind=0x13, made=0x20000000),
+    "V4, a third octet of this number": new_packet(2, b"\4\x13\x20"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NO_REVOCATION))
+def test_only_the_type_octet_makes_a_revocation(name):
+    assert not load(key_packets(KEY, NO_REVOCATION[name])).revoked
+
+
+def test_the_first_octet_of_the_key_flags_counts():
+    """RFC 9580 section 5.2.3.29: "may sign" is a bit of the first octet."""
+    assert load(key_packets(KEY, flags=b"\x02\x01")).may_sign
+    assert refusal(key_packets(KEY, flags=b"\x01\x02")) == "key-invalid"
 
 
 def test_foreign_certifications_change_nothing():

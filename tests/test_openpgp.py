@@ -142,6 +142,12 @@ def test_every_kind_of_key_signs_and_none_for_another_file(key):
     assert refusal(unlucky, keys=[pinned(key, digest="sha256")]) == "signature-invalid"
 
 
+@pytest.mark.parametrize("bits", [2049, 2055])
+def test_a_key_need_not_fill_its_octets(bits):
+    key = rsa_key("odd", bits)
+    assert verify_detached(DOCUMENT, signature(key), [pinned(key)], NOW).fingerprint == key.fingerprint
+
+
 def test_two_pinned_keys_overlap_and_each_may_sign():
     both = [PINNED, pinned(OTHER)]
     assert verify_detached(DOCUMENT, signature(OTHER), both, NOW).fingerprint == OTHER.fingerprint

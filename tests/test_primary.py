@@ -4,10 +4,12 @@ import gzip
 import itertools
 import lzma
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from yum_plugin.errors import TrustError
 from yum_plugin.trust import primary
@@ -54,7 +56,8 @@ def test_an_empty_repository_and_missing_optional_things_are_fine():
 @pytest.mark.parametrize("data, reference", [
     (b"", "malformed"), (b"<html></html>", "malformed"), (document(package())[:-20], "malformed"), (document(package()) + b"x", "malformed"),
     (document(root="other"), "malformed"), (document(package(), root="other"), "malformed"),
-    (document("<wrap>" + package() + "</wrap>"), "malformed"), (document(package(name=package())), "malformed"),
+    (document("<wrap>" + package() + "</wrap>"), "malformed"), (document("<metadata>" + package() + "</metadata>"), "malformed"),
+    (package().replace("<package", '<package xmlns="{}"'.format(primary.NAMESPACE)).encode(), "malformed"), (document(package(name=package())), "malformed"),
     (b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]>' + document(package(name="<name>&e;</name>"))[39:], "malformed"),
     (document(package(name="<name>a/b</name>")), "malformed"), (document(package(name="<name/>")), "malformed"),
     (document(package(name="<name>a</name><name>b</name>")), "malformed"), (document(package(arch="")), "malformed"),
@@ -79,13 +82,69 @@ def test_refused(data, reference):
         assert refusal.value.reference == reference
 
 
-def test_an_endless_package_and_endless_packages_are_refused(monkeypatch):
-    with pytest.raises(TrustError):
-        list(read_primary(itertools.chain([document(package())[:-40]], itertools.repeat(b"<a/>" * 10000))))
+def test_a_package_of_another_document_is_not_even_yielded():
+    for data, reference in ((document(package(), root="other"), "malformed"), (document(package(), attributes=' xml:base="x"'), "unsafe-path")):
+        with pytest.raises(TrustError) as refusal:
+            next(read_primary([data]))
+        assert refusal.value.reference == reference
+
+
+@pytest.mark.parametrize("piece", range(1, 20))
+def test_a_doctype_is_refused_however_the_file_is_cut(piece):
+    harmless = document(package()).replace(b"<metadata", b"<!DOCTYPE metadata>\n<metadata", 1)
+    with pytest.raises(TrustError, match="primary.xml with a DOCTYPE"):
+        read(harmless, piece)
+
+
+def test_an_endless_package_is_refused():
+    with pytest.raises(TrustError, match="endless package"):
+        list(read_primary(itertools.chain([document()[:-13] + b"<package>"], itertools.repeat(b"<a/>" * 10000))))
+
+
+def test_a_package_has_as_many_bytes_as_allowed_and_not_one_more(monkeypatch):
+    monkeypatch.setattr(primary, "MAX_PACKAGE_BYTES", 1000)
+    head, one = document()[:-13], package().encode()
+    for before in ([head.ljust(1000)], [head + one, b" " * 1000]):
+        assert len(list(read_primary(before + [one + b"</metadata>"]))) == len(before)
+        with pytest.raises(TrustError, match="endless package"):
+            list(read_primary(before[:-1] + [before[-1] + b" ", one + b"</metadata>"]))
+    assert len(list(read_primary([head + one * 5 + b"</metadata>"]))) == 5  # in one piece there may be many
+
+
+def test_as_many_packages_as_allowed_are_read_and_not_one_more(monkeypatch):
     monkeypatch.setattr(primary, "MAX_PACKAGES", 3)
     assert len(read(document(*[package()] * 3))) == 3
-    with pytest.raises(TrustError):
+    with pytest.raises(TrustError, match="or more than 3"):
         read(document(*[package()] * 4))
+
+
+def test_the_limits_are_those_of_real_repositories():
+    assert (primary.MAX_PRIMARY_BYTES, primary.MAX_OPEN_BYTES) == (64 << 20, 1 << 30)
+    assert (primary.MAX_PACKAGES, primary.MAX_PACKAGE_BYTES) == (200000, 16 << 20)
+
+
+def test_what_was_read_is_forgotten(monkeypatch):
+    """Never more than the package that is being read, and the empty shell of the one before."""
+    check, sizes = primary._check_root, []
+
+    def count(root):
+        sizes.append(len(list(root.iter())))
+        check(root)
+
+    monkeypatch.setattr(primary, "_check_root", count)
+    one = package().encode()
+    whole = len(list(etree.fromstring(document(package())).iter()))
+    list(read_primary([document()[:-13]] + [one] * 50 + [b"</metadata>"]))
+    assert len(sizes) == 51 and max(sizes) <= whole + 1
+
+
+def test_a_long_file_costs_no_memory():
+    tracemalloc.start()
+    try:
+        assert list(read_primary(itertools.chain([document()[:-13]], itertools.repeat(b" " * 65536, 100), [b"</metadata>"]))) == []
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.fuzz

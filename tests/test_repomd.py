@@ -4,6 +4,7 @@ import subprocess
 from time import perf_counter
 
 import pytest
+from lxml import etree
 
 from tests.support.documents import OTHER_SUM, REPOMD, SUM
 from yum_plugin.errors import TrustError
@@ -85,6 +86,21 @@ def test_comments_and_instructions_do_not_split_a_value():
 
 def test_64_files_are_read():
     assert len(parse_repomd(repomd(*[entry("t{}".format(number)) for number in range(64)])).files) == 64
+
+
+def test_a_file_of_1_mib_is_read_and_not_a_byte_more():
+    full = repomd().ljust(1048576)
+    assert parse_repomd(full) == parse_repomd(repomd())
+    with pytest.raises(TrustError, match="larger than 1048576 bytes"):
+        parse_repomd(full + b" ")
+
+
+def test_8_levels_and_2048_elements_are_read_and_not_one_more():
+    inside = len(list(etree.fromstring(repomd()).iter()))
+    for most, beyond in (("<a>" * 6 + "</a>" * 6, "<a>" * 7 + "</a>" * 7), ("<a/>" * (2048 - inside), "<a/>" * (2049 - inside))):
+        assert parse_repomd(more(most)) == parse_repomd(repomd())
+        with pytest.raises(TrustError, match="too deep or has too many elements"):
+            parse_repomd(more(beyond))
 
 
 # --- refused: reference -> name -> file ---
