@@ -11,7 +11,7 @@ TEST_TOOLS ?= rsync nginx chromium
 RPM_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
-.PHONY: help venv tools lint test test-yum fuzz demo bench scale stage rpm rpm-twice rpmlint release clean
+.PHONY: help venv tools lint test test-yum fuzz mutants demo bench scale stage rpm rpm-twice rpmlint release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -42,6 +42,9 @@ test-yum: tools venv ## the yum tests on a real yum 3.4.3, if there is one; YUM=
 
 fuzz: venv ## the random inputs only, more of them and new ones each time: FUZZ_EXAMPLES=1000 of each kind
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest -m "fuzz or hypothesis" $(PYTEST_ARGS)
+
+mutants: venv ## change trust/ and state/ in one place at a time: do the tests notice? MUTANTS_ARGS: see tools/mutants.py
+	$(VENV)/bin/python tools/mutants.py $(MUTANTS_ARGS)
 
 demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four faults
 	$(VENV)/bin/python -m tests.lab.demo

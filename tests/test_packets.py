@@ -4,7 +4,21 @@ import hashlib
 
 import pytest
 
-from tests.support.craft import BORN, MADE, armor, created, mpi, new_packet, old_packet, rsa_key, signature_body, subpacket, u16, u32, v3_signature
+from tests.support.craft import (
+    BORN,
+    MADE,
+    armor,
+    created,
+    mpi,
+    new_packet,
+    old_packet,
+    rsa_key,
+    signature_body,
+    subpacket,
+    u16,
+    u32,
+    v3_signature,
+)
 from yum_plugin.errors import TrustError
 from yum_plugin.trust.armor import dearmor
 from yum_plugin.trust.packets import read_packets, read_rsa_key, read_signature, read_signatures
