@@ -8,15 +8,7 @@ import time
 import pytest
 import trustme
 
-from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.model import Network
-from yum_plugin.net import connect as connecting
-from yum_plugin.net.fanout import TaskPool, explain_tls
-from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
-from yum_plugin.net.tls import make_context
-from yum_plugin.net.transport import proxies_for
-
-from .support.rawserver import (
+from tests.support.rawserver import (
     Blackhole,
     RawServer,
     addresses,
@@ -29,12 +21,20 @@ from .support.rawserver import (
     says_for_ever,
     stays_silent_after,
 )
+from tests.support.waiting import AT_ONCE_SECONDS, LONG_SECONDS
+from yum_plugin.errors import FetchError, UsageError
+from yum_plugin.model import Network
+from yum_plugin.net import connect as connecting
+from yum_plugin.net.fanout import TaskPool, explain_tls
+from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
+from yum_plugin.net.tls import make_context
+from yum_plugin.net.transport import proxies_for
 
 DIRECT = Network(proxy="")
-SMALL = FetchLimits(1000)
+SMALL = FetchLimits(1000, LONG_SECONDS, LONG_SECONDS)
+LARGE = SMALL._replace(max_bytes=100000)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNFRAMED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-AT_ONCE_SECONDS = 1.0  # "at once", on a busy machine
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -44,7 +44,7 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def fetch(url, network=DIRECT, limits=SMALL, seconds=10.0, trusted_hosts=(), **options):
+def fetch(url, network=DIRECT, limits=SMALL, seconds=LONG_SECONDS, trusted_hosts=(), **options):
     with HttpSession(network, make_context(network), seconds, trusted_hosts) as client:
         return client.get(url, limits, **options)
 
@@ -94,7 +94,7 @@ def test_an_answer_that_is_none_or_costs_too_much_is_refused_by_its_name(behave,
     with RawServer(behave) as server:
         error = refusal(server.url)
     assert error.reference in reference and server.url.rstrip("/") in error.where
-    assert time.monotonic() - started < 2 * AT_ONCE_SECONDS
+    assert time.monotonic() - started < AT_ONCE_SECONDS
 
 
 def test_an_answer_longer_than_it_says_is_cut_where_it_says():
@@ -123,7 +123,7 @@ def test_no_cookie_is_kept():
             server.read_head(connection)
             connection.sendall(ok(b"x", "Set-Cookie: a=b"))
 
-    with RawServer(behave) as server, HttpSession(DIRECT, make_context(DIRECT), 5) as client:
+    with RawServer(behave) as server, HttpSession(DIRECT, make_context(DIRECT), LONG_SECONDS) as client:
         for _ in range(2):
             client.get(server.url, SMALL)
     assert len(server.heads) == 2 and not any(b"cookie" in head.lower() for head in server.heads)
@@ -159,18 +159,18 @@ def test_the_deadline_ends_a_request_whatever_the_server_does(behave):
 
 def test_a_pause_longer_than_the_read_timeout_ends_a_request():
     with RawServer(stays_silent_after(b"HTTP/1.1 200 OK\r\n")) as server:
-        assert refusal(server.url, limits=FetchLimits(1000, read_seconds=0.1)).reference == "timed-out"
+        assert refusal(server.url, limits=SMALL._replace(read_seconds=0.1)).reference == "timed-out"
 
 
 def test_a_tls_handshake_that_never_ends_is_bounded_by_the_connect_timeout():
     with RawServer(never_speaks) as server:
-        error = refusal("https://127.0.0.1:{}/".format(server.port), limits=FetchLimits(1000, connect_seconds=0.2))
+        error = refusal("https://127.0.0.1:{}/".format(server.port), limits=SMALL._replace(connect_seconds=0.2))
     assert error.reference == "timed-out"
 
 
 def test_a_connection_that_nobody_answers_is_bounded_by_the_connect_timeout():
     with Blackhole() as hole:
-        error = refusal("http://127.0.0.1:{}/".format(hole.port), limits=FetchLimits(1000, connect_seconds=0.2))
+        error = refusal("http://127.0.0.1:{}/".format(hole.port), limits=SMALL._replace(connect_seconds=0.2))
     assert error.reference == "timed-out"
 
 
@@ -210,27 +210,27 @@ def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied,
     with RawServer(behave) as server:
         place = "127.0.0.1:{}".format(server.port)
         network = Network(proxy="http://" + place if proxied else "")
-        client = HttpSession(network, make_context(network), 30)
+        client = HttpSession(network, make_context(network), LONG_SECONDS)
         outcome = []
 
         def ask():
             try:
                 with client:
-                    client.get("{}://{}/".format(scheme, place), FetchLimits(1000, 30, 30))
+                    client.get("{}://{}/".format(scheme, place), SMALL)
             except FetchError as error:
                 outcome.append(error.reference)
 
         thread = threading.Thread(target=ask)
         thread.start()
-        assert server.asked.wait(5)
+        assert server.asked.wait(LONG_SECONDS)
         started = time.monotonic()
         client.abort()
-        thread.join(5)
+        thread.join(LONG_SECONDS)
         assert outcome == ["timed-out"] and time.monotonic() - started < AT_ONCE_SECONDS
 
 
 def test_after_an_abort_nothing_is_asked_any_more():
-    with RawServer(says(ok(b"x"))) as server, HttpSession(DIRECT, make_context(DIRECT), 5) as client:
+    with RawServer(says(ok(b"x"))) as server, HttpSession(DIRECT, make_context(DIRECT), LONG_SECONDS) as client:
         client.abort()
         with pytest.raises(FetchError) as error:
             client.get(server.url, SMALL)
@@ -252,12 +252,12 @@ def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
     with RawServer(stays_silent_after(b"")) as hanging, RawServer(says(ok(b"quick"))) as quick:
         task_pool = TaskPool()
         for key, server in (("hanging", hanging), ("quick", quick)):
-            task_pool.start(key, lambda client, url=server.url: client.get(url, SMALL).body, DIRECT, 30)
-        first = task_pool.next(5)
+            task_pool.start(key, lambda client, url=server.url: client.get(url, SMALL).body, DIRECT, LONG_SECONDS)
+        first = task_pool.next(LONG_SECONDS)
         assert (first.key, first.value, first.error) == ("quick", b"quick", None)
-        assert hanging.asked.wait(5)
+        assert hanging.asked.wait(LONG_SECONDS)
         task_pool.dismiss()
-        second = task_pool.next(5)
+        second = task_pool.next(LONG_SECONDS)
         assert second.key == "hanging" and second.error.reference == "timed-out"
         assert task_pool.next(0) is None
 
@@ -276,7 +276,7 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
     url = lab.add_mirror("m", fault).url + "8/8.3/base/x86_64/repodata/repomd.xml"
     if not reference:
-        assert fetch(url, network, FetchLimits(100000)).body.startswith(b"<?xml")
+        assert fetch(url, network, LARGE).body.startswith(b"<?xml")
         return
     if fault == "expired-certificate" and sys.version_info < (3, 7):
         reference = "tls-untrusted"  # it gives no reason; the next test is for that
@@ -288,7 +288,7 @@ def test_tls_failures_are_told_apart(lab, fault, reference):
 def test_a_missing_intermediate_certificate_is_recognised(lab, fault, reference):
     url = lab.add_mirror("m", fault).url
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
-    refined = explain_tls(refusal(url, network), url, network, 3)
+    refined = explain_tls(refusal(url, network), url, network, LONG_SECONDS)
     assert refined.reference == reference
     if fault == "incomplete-chain":
         assert "fullchain" in str(refined)
@@ -298,7 +298,7 @@ def test_an_expired_certificate_is_recognised_where_ssl_gives_no_reason(lab):
     url = lab.add_mirror("m", "expired-certificate").url
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
     without_reason = FetchError("tls-untrusted", "TLS failed: certificate verify failed")  # all that Python 3.6 says
-    assert explain_tls(without_reason, url, network, 3).reference == "tls-expired"
+    assert explain_tls(without_reason, url, network, LONG_SECONDS).reference == "tls-expired"
 
 
 def test_a_wrong_name_is_recognised_where_urllib3_compares_names_itself():
@@ -337,13 +337,13 @@ def test_without_the_labs_authority_its_mirrors_are_not_trusted(lab):
 
 def test_sslverify_0_is_obeyed(lab):
     url = lab.add_mirror("m", "self-signed-certificate+wrong-host-certificate").url + "8/8.3/base/x86_64/repodata/repomd.xml"
-    assert fetch(url, DIRECT._replace(ssl_verify=False), FetchLimits(100000)).status == 200
+    assert fetch(url, DIRECT._replace(ssl_verify=False), LARGE).status == 200
 
 
 def test_the_end_of_a_certificate_is_seen(lab):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
-    with HttpSession(network, make_context(network), 5) as client:
-        client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", FetchLimits(100000))
+    with HttpSession(network, make_context(network), LONG_SECONDS) as client:
+        client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", LARGE)
         assert 80 * 86400 < client.certificate_expires - time.time() < 91 * 86400
 
 
@@ -418,7 +418,7 @@ def test_a_proxy_with_user_and_password_makes_a_tunnel_and_the_mirror_sees_neith
     with RawServer(proxies) as proxy:
         network = Network(proxy=proxy.url, proxy_username="us er", proxy_password="p@ss:w/rd", ssl_ca_cert=lab.ca_bundle,
                           username="user", password="secret")
-        answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, FetchLimits(100000))
+        answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, LARGE)
     assert answer.status == 200 and len(proxy.heads) == 1
     head = proxy.heads[0].decode()
     assert head.startswith("CONNECT {}:{} ".format(*authority(lab.mirrors["m"].url)))
@@ -504,7 +504,7 @@ def test_a_dead_first_address_costs_a_quarter_of_a_second_not_the_whole_timeout(
 
 
 def test_a_refused_first_address_costs_no_delay(monkeypatch):
-    monkeypatch.setattr(connecting, "ATTEMPT_DELAY_SECONDS", 60.0)  # who waits for it has no time left
+    monkeypatch.setattr(connecting, "ATTEMPT_DELAY_SECONDS", 10 * LONG_SECONDS)  # who waits for it has no time left
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.1", 1), ("127.0.0.1", server.port)))
         assert fetch("http://both.test/").body == b"x"
@@ -522,12 +522,12 @@ def test_a_family_that_this_kernel_lacks_does_not_hide_the_other(monkeypatch):
     with RawServer(says(ok(b"x"))) as server:
         monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("::1", 1), ("127.0.0.1", server.port)))
         monkeypatch.setattr(connecting.socket, "socket", without_ipv6)
-        assert connecting.connect("both.test", 1, 3.0).getpeername() == ("127.0.0.1", server.port)
+        assert connecting.connect("both.test", 1, LONG_SECONDS).getpeername() == ("127.0.0.1", server.port)
 
 
 def test_all_addresses_together_take_no_longer_than_the_timeout(monkeypatch):
     with Blackhole() as hole:
-        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(*[("127.0.0.1", hole.port)] * 20))
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(*[("127.0.0.1", hole.port)] * 150))
         started = time.monotonic()
         with pytest.raises(connecting.socket.timeout):
             connecting.connect("dead.test", 1, 0.4)
@@ -542,9 +542,9 @@ def test_a_given_address_is_connected_to_past_resolver_and_proxy_and_keeps_the_n
     authority.issue_cert("mirror.test").configure_cert(context)
     network = Network(proxy="http://127.0.0.1:1/", ssl_ca_cert=str(tmp_path / "ca.pem"))
     with RawServer(says(ok(b"here")), address, context) as server:
-        with HttpSession(network, make_context(network), 5, address=address) as client:
+        with HttpSession(network, make_context(network), LONG_SECONDS, address=address) as client:
             url = "https://mirror.test:{}/".format(server.port)
-            assert client.get(url, FetchLimits(100)).body == b"here"
+            assert client.get(url, SMALL).body == b"here"
     assert b"\r\nHost: mirror.test:" in server.heads[0]
 
 
@@ -554,8 +554,8 @@ def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_kee
             server.read_head(connection)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
 
-    with RawServer(behave) as server, HttpSession(Network(proxy=""), make_context(Network()), 5) as client:
-        answers = [client.get(server.url, FetchLimits(100), method="HEAD") for _ in range(2)]
+    with RawServer(behave) as server, HttpSession(Network(proxy=""), make_context(Network()), LONG_SECONDS) as client:
+        answers = [client.get(server.url, SMALL, method="HEAD") for _ in range(2)]
         assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
         assert client.connections == 1
     assert all(head.startswith(b"HEAD / ") for head in server.heads)
