@@ -13,6 +13,7 @@ from tests.lab.keys import OTHER
 from tests.lab.repositories import ISO_BYTES, ISO_PATH, REPO_FILE_PATH
 from tests.support.command import ROOT, UPDATES, Admin
 from tests.support.terminal import Terminal
+from tests.support.waiting import LONG_SECONDS, wait_until
 from yum_plugin.cli.main import main
 
 ISO = os.path.basename(ISO_PATH)
@@ -197,14 +198,13 @@ def test_the_hostile_words_of_a_mirror_stay_on_one_line(admin):
 def test_an_interrupted_download_goes_on_where_it_stopped(admin):
     admin.lab.add_mirror("only")
     admin.lab.mirrors["only"].faults = admin.lab.origin.faults = faults_named("stalling-packages")
-    admin.settings(timeout=60)
+    admin.settings(timeout=600)
     child = subprocess.Popen(admin.words("get", ISO_PATH, "--output", admin.out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     part = os.path.join(admin.out, ".{}.part".format(ISO))
-    assert admin.lab.log.wait(lambda: any(entry.bytes >= ISO_BYTES // 2 for entry in admin.lab.log.requests("only", ISO)), 20)
-    while not (os.path.exists(part) and os.path.getsize(part) == ISO_BYTES // 2):
-        assert child.poll() is None
+    assert admin.lab.log.wait(lambda: any(entry.bytes >= ISO_BYTES // 2 for entry in admin.lab.log.requests("only", ISO)))
+    assert wait_until(lambda: os.path.exists(part) and os.path.getsize(part) == ISO_BYTES // 2)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=20)
+    out, err = child.communicate(timeout=LONG_SECONDS)
     assert child.returncode == 130 and b"Traceback" not in err
     assert ISO not in admin.names() and os.path.getsize(part) == ISO_BYTES // 2
     admin.lab.mirrors["only"].faults = admin.lab.origin.faults = ()
@@ -217,7 +217,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(admin):
 def test_a_terminal_shows_how_far_it_is_and_whom_it_comes_from(admin):
     admin.lab.add_mirror("only", "stalling-packages")
     admin.lab.origin.faults = faults_named("stalling-packages")
-    admin.settings(timeout=60)
+    admin.settings(timeout=600)
     terminal = Terminal(admin.words("get", ISO_PATH, "--output", admin.out), columns=120)
     terminal.wait_for(r"50%  [\d.]+ [KM]?B/s  127\.0\.[01]\.\d+:\d+  " + ISO_PATH)
     terminal.child.send_signal(signal.SIGINT)

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from tests.support.file_faults import in_child, killed_at, plant
+from tests.support.waiting import LONG_SECONDS
 from yum_plugin.errors import UsageError
 from yum_plugin.util import files
 from yum_plugin.util.files import locked, read_capped, read_trusted, write_whole
@@ -149,20 +150,20 @@ def test_a_key_that_cannot_be_read_is_told_with_its_path(tmp_path, kind):
 def test_the_second_waits_for_the_lock_until_the_first_is_done(tmp_path, monkeypatch):
     path = str(tmp_path / "folder" / ".lock")
     waiting, release, order = threading.Event(), threading.Event(), []
-    monkeypatch.setattr(files.time, "sleep", lambda seconds: waiting.set() or release.wait(5))
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: waiting.set() or release.wait(LONG_SECONDS))
 
     def second():
-        with locked(path, 30) as held:
+        with locked(path, LONG_SECONDS) as held:
             order.append(("second", held))
 
     with locked(path, 0) as held:
         assert held
         thread = threading.Thread(target=second)
         thread.start()
-        assert waiting.wait(5), "the second did not meet the lock"
+        assert waiting.wait(LONG_SECONDS), "the second did not meet the lock"
         order.append(("first", held))
     release.set()
-    thread.join(5)
+    thread.join(LONG_SECONDS)
     assert order == [("first", True), ("second", True)]
 
 

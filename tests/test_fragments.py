@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import REPOSITORY_ROOT
 from tests.support.terminal import Terminal
+from tests.support.waiting import LONG_SECONDS
 from tests.support.world import DEFAULTS
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
@@ -216,8 +217,8 @@ def test_the_table_fits_a_terminal_and_loses_nothing(fleet):
     fleet.fragment("20-long-lists-of-a-site.conf", "[main]\nfingerprints={0} {0}\ndeny={1}\n".format(OTHER_PIN, "bad.example " * 40))
     words = [sys.executable, "-m", "yum_plugin", "config", "--config", fleet.conf, "--installroot", fleet.root]
     terminal = Terminal(words)
-    assert terminal.child.wait(20) == 0
-    terminal.reader.join(5)
+    assert terminal.child.wait(LONG_SECONDS) == 0
+    terminal.reader.join(LONG_SECONDS)
     lines = terminal.text.replace("\r", "").replace("\x1b[0m", "").split("\n")
     plain = [line.replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[32m", "") for line in lines]
     assert max(len(line) for line in plain) <= 80

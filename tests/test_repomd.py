@@ -1,7 +1,7 @@
 """repomd.xml: what a signed one says, and what is refused even if it was signed."""
 import shutil
 import subprocess
-from time import perf_counter
+from time import process_time
 
 import pytest
 from lxml import etree
@@ -239,9 +239,9 @@ def test_a_doctype_cannot_hide_in_another_encoding():
 @pytest.mark.parametrize("unit", ["<a/>", "<!--x-->", "<?x?>", " ", 'a="b" ', "&#65;", "<![CDATA[x]]>", "<a>"])
 def test_a_full_size_file_is_judged_within_seconds(unit):
     raw = repomd(entry(more=unit * ((MAX_REPOMD_BYTES - 800) // len(unit))))
-    started = perf_counter()
+    started = process_time()
     try:
         parse_repomd(raw)
     except TrustError:
         pass
-    assert len(raw) <= MAX_REPOMD_BYTES and perf_counter() - started < 5
+    assert len(raw) <= MAX_REPOMD_BYTES and process_time() - started < 5

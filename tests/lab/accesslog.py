@@ -112,7 +112,7 @@ class AccessLog:
             self._entries = []
             self._connections = []
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
         """Wait until ``condition()`` is true, asked again at each change; return what it was at last."""
         with self._changed:
             return self._changed.wait_for(condition, seconds)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from tests.conftest import REPOSITORY_ROOT
+from tests.support.waiting import LONG_SECONDS
 
 ROOT = str(REPOSITORY_ROOT)
 COMMAND = [sys.executable, "-m", "yum_plugin"]
@@ -39,7 +40,7 @@ class Admin:
 
     def run(self, *arguments):
         return subprocess.run(self.words(*arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True, timeout=30)
+                              stderr=subprocess.PIPE, universal_newlines=True, timeout=3 * LONG_SECONDS)
 
     def json(self, *arguments):
         return json.loads(self.run(*(arguments + ("--json",))).stdout)

@@ -10,6 +10,7 @@ import termios
 import threading
 
 from tests.support.command import ROOT
+from tests.support.waiting import LONG_SECONDS
 
 
 class Screen:
@@ -74,12 +75,12 @@ class Terminal:
 
     def wait_for(self, pattern):
         with self.changed:
-            assert self.changed.wait_for(lambda: re.search(pattern, self.text), 20), self.text
+            assert self.changed.wait_for(lambda: re.search(pattern, self.text), LONG_SECONDS), self.text
 
     def end(self):
         """Wait for the end; return the exit code and what went into the pipe, if there was one."""
-        piped = self.child.communicate(timeout=30)
-        self.reader.join(10)
+        piped = self.child.communicate(timeout=LONG_SECONDS)
+        self.reader.join(LONG_SECONDS)
         os.close(self.master)
         return self.child.returncode, (piped[0] or piped[1] or b"").decode("utf-8")
 
