@@ -23,10 +23,12 @@ from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Repository, Snapshot
 from yum_plugin.net.fetch import FetchLimits, Response, Session, Stream, status_error
 from yum_plugin.privsep.gateway import Gateway, ask_list
-from yum_plugin.resolve.refresh import is_refusal, refresh
+from yum_plugin.resolve.refresh import refresh
+from yum_plugin.resolve.resolution import NO_CANDIDATES, Resolution, is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions
+from yum_plugin.state.memory import Memory, SnapshotPin
 from yum_plugin.state.snapshot_pin import folder_of
-from yum_plugin.state.store import Memory, SnapshotPin, State
+from yum_plugin.state.store import METALINK, State
 from yum_plugin.trust.repomd import MAX_REPOMD_BYTES
 from yum_plugin.util.files import write_whole
 
@@ -404,24 +406,21 @@ class Outcome:
         result: an item of ``refresh``.
     """
 
-    def __init__(self, simulator: "Simulator", result: Any) -> None:
-        answer = result.answer
-        resolution = answer.resolution if answer else None
+    def __init__(self, simulator: "Simulator", result: Resolution) -> None:
+        self.resolution = result
         self.repository: Repository = result.repository
         self.error: str = result.error.reference if result.error else ""
         self.message = str(result.error or "")
         self.refused = result.error is not None and is_refusal(result.error, simulator.settings)
         self.snapshot: Optional[Snapshot] = result.snapshot
         self.version = (result.snapshot.timestamp - BEGIN) // DAY if result.snapshot else None
-        self.mirrors = [simulator.name_of(url) for url in result.mirrors]  # best first
+        self.mirrors = [simulator.name_of(mirror.url) for mirror in result.mirrors]  # best first
         self.warnings = list(result.warnings)
-        self.note = resolution.note if resolution else ""
-        self.reused = answer is None  # what another process found meanwhile
-        probes = answer.probes if answer else ()
-        self.probes: Dict[str, str] = {simulator.name_of(probe.mirror.url): probe.outcome for probe in probes}
-        rejected = resolution.rejected if resolution else ()
-        self.rejected = {simulator.name_of(each.mirror.url): (each.reference, each.detail) for each in rejected}
-        self.metalink_path: str = result.metalink
+        self.note = result.note
+        self.reused = result.snapshot is not None and result.candidates is NO_CANDIDATES  # what another process found meanwhile
+        self.probes: Dict[str, str] = {simulator.name_of(probe.mirror.url): probe.outcome for probe in result.probes}
+        self.rejected = {simulator.name_of(each.mirror.url): (each.reference, each.detail) for each in result.rejected}
+        self.metalink_path = simulator.state.path(result.repository.id, METALINK) if result.snapshot else ""
 
     @property
     def metalink(self) -> str:
@@ -485,7 +484,7 @@ class Simulator:
         path = "{}{}/x86_64/".format(RELEASE, name)
         urls = tuple("http://{}/{}".format(host, path) for host in (REDIRECTOR, "updates.test"))
         made = Repository("xcp-ng-" + name, urls, path, (self._key_file,), self.settings.fingerprints)
-        return made._replace(held_sha256=self.accepted.get(made.id, ""))._replace(**changes)
+        return made._replace(cached_sha256=self.accepted.get(made.id, ""))._replace(**changes)
 
     def gateway(self) -> Gateway:
         """Who touches the network that is none."""
@@ -517,7 +516,7 @@ class Simulator:
 
     def accept(self, snapshot: Snapshot, repository_id: str = "xcp-ng-updates") -> None:
         """Raise the mark, as the engine does when the package manager has loaded metadata."""
-        self.state.accept(repository_id, snapshot)
+        self.state.update(repository_id, accepted=snapshot)
         self.accepted[repository_id] = snapshot.sha256
 
     def later(self, hours: float = 0.0, seconds: float = 0.0) -> None:
@@ -527,7 +526,7 @@ class Simulator:
     def pin(self, version: int, hours: float = 24.0, repository: str = "updates") -> str:
         """Let the host hold a version of a repository, as ``pool/freeze.py`` does; return the folder of its files."""
         snapshot, name = snapshot_of(version, repository), "xcp-ng-" + repository
-        folder = folder_of(self.state, name, snapshot.sha256)
+        folder = folder_of(self.state.load(name).folder, snapshot.sha256)
         made = signed(repository, version)
         for path, content in ((REPOMD, made.repomd), (SIGNATURE, made.signature)):
             write_whole("{}/{}".format(folder, path), content, durable=False)
@@ -537,7 +536,7 @@ class Simulator:
 
     def memory(self, repository_id: str = "xcp-ng-updates") -> Memory:
         """What the host remembers."""
-        return self.state.memory(repository_id)
+        return self.state.load(repository_id).memory
 
     def urls(self, *names: str) -> Tuple[str, ...]:
         """The bases of the updates on some mirrors."""

@@ -19,7 +19,8 @@ from yum_plugin.cli.common.console import Cell, Column, printable, shortened, ta
 from yum_plugin.cli.status import STALE_SECONDS, status_of
 from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Repository, Snapshot
-from yum_plugin.state.store import Memory, Record, State
+from yum_plugin.state.memory import Memory, Record
+from yum_plugin.state.store import State
 
 HOSTILE = "evil \x1b]0;owned\x07\x1b[2J \u202egnp.exe z\u0301\u0302 \u4e2d\u6587 <b>&amp;"
 RUN = "import os, sys; from yum_plugin.cli.main import main; {}; sys.exit(main(sys.argv[1:]))"
@@ -362,7 +363,7 @@ FAILED = Record("unreachable", "refused", NOW - 60, 1, NOW + 3540, 0.0, None)
 def remembered(folder, memory, metalink=SNAPSHOT.sha256):
     state = State(str(folder))
     if memory.snapshot is not None:
-        state.remember(REPOSITORY.id, memory)
+        state.update(REPOSITORY.id, memory)
     state.write_metalink(REPOSITORY.id, metalink.encode())
     return state
 

@@ -7,7 +7,8 @@ import pytest
 from tests.support.command import UPDATES
 from tests.support.world import NOW
 from yum_plugin.cli.main import main
-from yum_plugin.state.store import Decision, Memory, Record, State, with_decision
+from yum_plugin.state.memory import Decision, Memory, Record, with_decision
+from yum_plugin.state.store import State
 from yum_plugin.util.urls import authority_of
 
 REFUSED = Decision(NOW - 7200, "metadata", 2, rejected=(("a.test", "rollback", ""),), error="rollback: older than accepted")
@@ -26,7 +27,7 @@ def teller(admin, capsys, monkeypatch):
         memory = with_decision(memory, decision)
 
     def tell(*words):
-        State(admin.path("state")).remember("xcp-ng-updates", memory)
+        State(admin.path("state")).update("xcp-ng-updates", memory)
         code = main(["explain"] + list(words) + ["--config", admin.path("x.conf"), "--reposdir", admin.repos])
         return (code,) + tuple(capsys.readouterr())
 

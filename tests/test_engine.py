@@ -87,11 +87,11 @@ def test_a_repository_is_resolved_and_its_metalink_written_inside_the_installroo
 
 def test_the_mark_is_raised_when_the_package_manager_has_accepted_and_not_before(host):
     host.serve(host.request())
-    assert host.state.accepted(ID) is None, "EOF: it died, or refused the metadata"
+    assert host.state.load(ID).accepted is None, "EOF: it died, or refused the metadata"
     host.serve(host.request(), {"accepted": ["another"]})
-    assert host.state.accepted(ID) is None
+    assert host.state.load(ID).accepted is None
     _, result, _ = host.serve(host.request(), {"accepted": [ID]})
-    assert host.state.accepted(ID).sha256 == result[ID]["sha256"]
+    assert host.state.load(ID).accepted.sha256 == result[ID]["sha256"]
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"rubbish\n", b"[]\n", b"5\n", b'{"accepted": 5}\n', b'{"accepted": null}\n', b'{}\n',
@@ -100,7 +100,7 @@ def test_the_mark_is_raised_when_the_package_manager_has_accepted_and_not_before
 def test_an_acceptance_that_is_none_raises_nothing_and_is_no_second_result(host, line):
     code, result, _ = serve(json.dumps(host.request()).encode() + b"\n" + line)
     assert result[ID]["status"] == "resolved" and code != EXIT_BUG
-    assert host.state.accepted(ID) is None
+    assert host.state.load(ID).accepted is None
 
 
 def test_a_rollback_is_refused_by_its_name(host):

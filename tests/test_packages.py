@@ -26,7 +26,8 @@ from yum_plugin.packages.verify import (
     read_requests,
     verify_packages,
 )
-from yum_plugin.state.store import Memory, Record, State
+from yum_plugin.state.memory import Memory, Record
+from yum_plugin.state.store import State
 
 LOCATION = "Packages/lab-agent-2.0-1.noarch.rpm"
 # How a mirror's packages are bad -> the reference that is reported of it.
@@ -65,7 +66,7 @@ def job_of(lab, folder, *requests):
     repository = lab_repository(lab)
     sources = [Source(mirror.url + repository.path) for mirror in lab.mirrors.values()]
     settings = lab_settings(lab, folder)
-    return PackageJob(repository, requests, load_keys(repository.key_paths, repository.pins), int(time.time()), str(folder / "refused"),
+    return PackageJob(repository, requests, load_keys(repository.key_paths, repository.fingerprints), int(time.time()), str(folder / "refused"),
                       verify.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
 
 
@@ -289,12 +290,12 @@ def test_where_nothing_is_proven_nothing_is_fetched_not_even_from_the_origin(lab
 
 def test_a_mirror_that_failed_rests_and_wrong_bytes_are_its_worst(tmp_path):
     state = State(str(tmp_path))
-    state.remember("r", memory_of("https://a.test/", "https://b.test/"))
+    state.update("r", memory_of("https://a.test/", "https://b.test/"))
     results = [PackageResult(None, (Attempt("https://a.test/", "payload-mismatch", "other bytes", 5), Attempt("https://b.test/", "ok", "", 5))),
                PackageResult(None, (Attempt("https://a.test/", "ok", "", 5),))]
     verify.remember_failures(state, "r", results, NOW)
-    records = state.memory("r").records
-    assert records["https://a.test/"].outcome == "payload-mismatch" and records["https://a.test/"].rests_until > NOW
+    records = state.load("r").memory.records
+    assert records["https://a.test/"].outcome == "payload-mismatch" and records["https://a.test/"].quarantined_until > NOW
     assert "https://b.test/" not in records
 
 
@@ -349,7 +350,7 @@ def know(lab, folder):
     """Let the state remember the lab's mirrors as proven."""
     path = repository_path("updates")
     urls = [mirror.url + path for mirror in lab.mirrors.values()]
-    State(str(folder / "state")).remember("xcp-ng-updates", memory_of(*urls))
+    State(str(folder / "state")).update("xcp-ng-updates", memory_of(*urls))
 
 
 def test_the_engine_fetches_tells_and_lets_a_bad_mirror_rest(lab, tmp_path):
@@ -363,7 +364,7 @@ def test_the_engine_fetches_tells_and_lets_a_bad_mirror_rest(lab, tmp_path):
     assert (about[1]["status"], about[1]["reference"]) == ("unavailable", "http-status") and "lab-agent" in about[1]["text"]
     assert events[-1]["repositories"]["xcp-ng-updates"]["status"] == "unavailable"
     assert {event["event"] for event in events} <= {"progress", "package", "result"}
-    records = State(str(tmp_path / "state")).memory("xcp-ng-updates").records
+    records = State(str(tmp_path / "state")).load("xcp-ng-updates").memory.records
     assert records[lab.mirrors["bad"].url + repository_path("updates")].outcome == "payload-mismatch"
     assert os.listdir(str(tmp_path / "state" / "xcp-ng-updates" / "refused"))
 

@@ -11,11 +11,18 @@ from tests.support.world import NOW, lab_repository, lab_settings
 from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
 from yum_plugin.resolve import probe, resolver, selection
-from yum_plugin.resolve.refresh import is_refusal, refresh
+from yum_plugin.resolve.refresh import refresh
+from yum_plugin.resolve.resolution import is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions, Resolver
-from yum_plugin.state.store import Memory, State
+from yum_plugin.state.memory import Memory
+from yum_plugin.state.store import METALINK, State
 
 WAITED_FOR = {"blackhole": "timed-out", "mute": "timed-out", "drip-500": "timed-out", "drip-1k": "timed-out", "endless-headers": "bad-answer"}
+
+
+def urls(item):
+    """The mirrors of a resolution by their URLs, best first."""
+    return [mirror.url for mirror in item.mirrors]
 
 
 class World:
@@ -44,11 +51,11 @@ class World:
         places[self.lab.origin.url] = "origin"
         path = item.repository.path
         return sorted(places[url[:-len(path)].replace("http://" + self.lab.origin.server.authority,
-                                                      "https://" + self.lab.origin.server.authority)] for url in item.mirrors)
+                                                      "https://" + self.lab.origin.server.authority)] for url in urls(item))
 
     def outcomes(self, item):
         places = dict((each.url, name) for name, each in self.lab.mirrors.items())
-        return dict((places[probe.mirror.url[:-len(item.repository.path)]], probe.outcome) for probe in item.answer.probes
+        return dict((places[probe.mirror.url[:-len(item.repository.path)]], probe.outcome) for probe in item.probes
                     if probe.mirror.url[:-len(item.repository.path)] in places)
 
     def only_mirrors(self):
@@ -59,7 +66,7 @@ class World:
 @pytest.fixture
 def world(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
-    monkeypatch.setattr(selection, "PATIENCE_SECONDS", 2.0)  # tests/test_choose.py holds the real times on a virtual clock
+    monkeypatch.setattr(selection, "PATIENCE_SECONDS", 2.0)  # tests/test_selection.py holds the real times on a virtual clock
     return World(lab, tmp_path)
 
 
@@ -71,7 +78,7 @@ def test_two_good_mirrors_behind_a_first_one_that_is(fault, world):
     assert item.snapshot.timestamp == world.lab.trees.stamp("new")
     good = ["bad", "good1"] if fault == "mid-sync" else ["good1", "good2"]
     assert world.names(item) in (good, ["good1", "good2"])
-    with open(item.metalink) as stream:
+    with open(world.state.path(item.repository.id, METALINK)) as stream:
         text = stream.read()
     assert item.snapshot.sha256 in text and (world.lab.mirrors["bad"].server.authority in text) == ("bad" in world.names(item))
     assert len(item.warnings) <= int(fault in TRUST_FAULTS), "a word for distrust, and for nothing else"
@@ -87,7 +94,7 @@ def test_every_bad_mirror_is_rejected_by_its_own_reference(world):
     item = world.one(options=ResolveOptions(ask_everyone=True))
     expected = dict((name.replace("-", "_"), WAITED_FOR.get(name) or reference) for name, reference in waited_for.items())
     assert world.outcomes(item) == dict(expected, good="ok")
-    assert sorted(each.reference for each in item.answer.resolution.rejected) == sorted(
+    assert sorted(each.reference for each in item.rejected) == sorted(
         reference for reference in expected.values() if reference != "ok")
     assert world.names(item) == ["good", "mid_sync", "origin"]
     assert time.monotonic() - started < 10
@@ -124,7 +131,7 @@ def test_all_bad_the_answer_is_the_first_distrust_else_what_kept_them_away(fault
     world.only_mirrors()
     world.mirrors(**dict(("bad{}".format(number), fault) for number, fault in enumerate(faults)))
     item = world.one()
-    assert (item.error.reference, item.metalink, item.mirrors) == (reference, "", ())
+    assert (item.error.reference, item.snapshot, item.mirrors) == (reference, None, ())
     assert is_refusal(item.error, world.settings) == refused
     assert is_refusal(item.error, world.settings._replace(on_unreachable="abort"))
 
@@ -144,11 +151,11 @@ def test_all_mirrors_dead_the_origin_is_found_within_the_deadline(world):
 def test_rollback_after_yum_clean_is_refused_even_if_every_mirror_and_the_origin_agree(world):
     world.mirrors(a="", b="", c="")
     first = world.one()
-    world.state.accept("xcp-ng-updates", first.snapshot)
+    world.state.update("xcp-ng-updates", accepted=first.snapshot)
     world.lab.publish("old")
     item = world.one()
     assert item.error.reference == "rollback" and isinstance(item.error, TrustError)
-    assert world.state.accepted("xcp-ng-updates").sha256 == first.snapshot.sha256
+    assert world.state.load("xcp-ng-updates").accepted.sha256 == first.snapshot.sha256
     world.lab.publish("new")
     assert world.one().error is None, "nothing of it sticks"
 
@@ -156,8 +163,8 @@ def test_rollback_after_yum_clean_is_refused_even_if_every_mirror_and_the_origin
 def test_six_rolled_back_mirrors_at_the_head_of_the_list_do_not_stop_an_update(world):
     world.lab.redirector.list_page, world.lab.redirector.mode = False, "redirect"  # so that no digest is named
     world.mirrors(**dict(("stale{}".format(number), "rolled-back") for number in range(6)), good1="", good2="")
-    world.state.accept("xcp-ng-updates", Resolver(world.settings, world.state, ResolveOptions(ask_everyone=True)).run(
-        [lab_repository(world.lab)])[0].resolution.snapshot)
+    world.state.update("xcp-ng-updates", accepted=Resolver(world.settings, world.state.load_all([lab_repository(world.lab)]), ResolveOptions(ask_everyone=True)).run(
+        [lab_repository(world.lab)])[0].snapshot)
     world.lab.log.clear()
     assert world.names(world.one()) == ["good1", "good2"]
     assert world.lab.log.requests("origin") == []
@@ -165,22 +172,22 @@ def test_six_rolled_back_mirrors_at_the_head_of_the_list_do_not_stop_an_update(w
 
 def test_an_admin_may_go_back_and_the_mark_follows(world):
     world.mirrors(a="", b="")
-    world.state.accept("xcp-ng-updates", world.one().snapshot)
+    world.state.update("xcp-ng-updates", accepted=world.one().snapshot)
     world.lab.publish("old")
     item = world.one(options=ResolveOptions(accept_rollback=True))
-    assert item.error is None and world.state.accepted("xcp-ng-updates").sha256 == item.snapshot.sha256
+    assert item.error is None and world.state.load("xcp-ng-updates").accepted.sha256 == item.snapshot.sha256
 
 
 def test_a_refresh_alone_does_not_raise_the_mark(world):
     world.mirrors(a="")
-    assert world.one().error is None and world.state.accepted("xcp-ng-updates") is None
+    assert world.one().error is None and world.state.load("xcp-ng-updates").accepted is None
 
 
 def test_stale_mirrors_in_the_majority_lose_against_one_that_serves_what_the_redirector_names(world):
     world.mirrors(a="stale", b="stale", c="stale", d="stale", e="stale", f="stale", good="")
     item = world.one()
     assert world.names(item) == ["good"] and not item.warnings, "staleness is no distrust"
-    rejected = [(each.reference, each.detail) for each in item.answer.resolution.rejected]
+    rejected = [(each.reference, each.detail) for each in item.rejected]
     assert ("stale", "4 days behind") in rejected
 
 
@@ -202,7 +209,7 @@ def test_a_tampered_mirror_is_asked_once_more_and_no_more(world):
 
 
 def sources(item):
-    return set(probe.mirror.source for probe in item.answer.probes)
+    return set(probe.mirror.source for probe in item.probes)
 
 
 @pytest.mark.parametrize("changes, source", [
@@ -242,7 +249,7 @@ def test_a_redirector_in_trouble_the_last_known_list_is_used_then_the_baseurls(t
     item = world.one()
     assert world.names(item) == ["a", "b", "c"] and sources(item) == {"known"}
     assert time.monotonic() - started < 3
-    world.state.remember("xcp-ng-updates", Memory())
+    world.state.update("xcp-ng-updates", Memory())
     started = time.monotonic()
     assert world.names(world.one()) == ["origin"]
     assert time.monotonic() - started < 6, "well before the deadline, for the origin may be slow too"
@@ -332,7 +339,7 @@ def test_preferred_mirrors_come_first_and_denied_ones_are_not_touched(world):
     world.mirrors(a="", b="", c="")
     world.settings = world.settings._replace(prefer=(world.lab.mirrors["c"].server.authority,), deny=(world.lab.mirrors["a"].server.authority,))
     item = world.one()
-    assert item.mirrors[0].startswith(world.lab.mirrors["c"].url) and "a" not in world.lab.log.contacted()
+    assert item.mirrors[0].url.startswith(world.lab.mirrors["c"].url) and "a" not in world.lab.log.contacted()
 
 
 def test_one_repository_in_trouble_leaves_the_other_alone(world):
@@ -355,7 +362,7 @@ def test_tls_files_that_cannot_be_read_end_one_repository_only(world):
 def test_only_the_pinned_key_counts_whatever_files_are_named(pins, keys, reference, world):
     world.mirrors(a="")
     repository = lab_repository(world.lab)
-    repository = repository._replace(pins=pins or repository.pins, key_paths=tuple(getattr(world.lab, name) for name in keys))
+    repository = repository._replace(fingerprints=pins or repository.fingerprints, key_paths=tuple(getattr(world.lab, name) for name in keys))
     error = refresh([repository], world.settings, world.state)[0].error
     assert (error.reference if error else "") == reference
 
@@ -393,7 +400,7 @@ def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(wor
         thread.join(20)
     assert [item.error for item in results] == [None, None]
     assert results[0].snapshot.sha256 == results[1].snapshot.sha256
-    assert [item.answer is None for item in results] == [False, True]
+    assert [item.probes == () for item in results] == [False, True]
     assert len(world.lab.log.requests("redirector")) == 1, "the list page, once"
 
 
@@ -428,8 +435,8 @@ def settled(world):
     """A host that has accepted what was found, among three mirrors; returns how it asks again, some hours later."""
     world.mirrors(a="", b="", c="")
     first = world.one()
-    world.state.accept("xcp-ng-updates", first.snapshot)
-    held = lab_repository(world.lab)._replace(held_sha256=first.snapshot.sha256)
+    world.state.update("xcp-ng-updates", accepted=first.snapshot)
+    held = lab_repository(world.lab)._replace(cached_sha256=first.snapshot.sha256)
     began = time.time()
 
     def again(hours=0.0, repository=held):
@@ -451,7 +458,7 @@ def test_no_mirror_is_asked_while_the_redirector_names_what_is_held(world, settl
     stamp, item = os.stat(world.state.path("xcp-ng-updates", "metalink.xml")).st_mtime_ns, settled(hours=4.0)
     assert item.error is None and world.names(item) == ["a", "b"]
     assert asked_of_mirrors(world, before) == []
-    assert os.stat(item.metalink).st_mtime_ns > stamp, "the plugin starts no engine for another refresh_after"
+    assert os.stat(world.state.path(item.repository.id, METALINK)).st_mtime_ns > stamp, "the plugin starts no engine for another refresh_after"
 
 
 def test_one_mirror_is_asked_for_one_file_when_it_is_due_and_the_signature_that_is_kept_proves_it(world, settled):
@@ -462,14 +469,14 @@ def test_one_mirror_is_asked_for_one_file_when_it_is_due_and_the_signature_that_
 
 
 def test_a_key_that_is_no_longer_pinned_proves_nothing_of_what_is_kept(world, settled):
-    item = settled(repository=settled.held._replace(pins=("A" * 40,)))
+    item = settled(repository=settled.held._replace(fingerprints=("A" * 40,)))
     assert item.error is not None and is_refusal(item.error, world.settings)
 
 
 def test_a_signature_that_was_spoilt_on_disk_is_fetched_anew(world, settled):
-    memory = world.state.memory("xcp-ng-updates")
+    memory = world.state.load("xcp-ng-updates").memory
     assert memory.signature
-    world.state.remember("xcp-ng-updates", memory._replace(signature="spoilt \xff"))
+    world.state.update("xcp-ng-updates", memory._replace(signature="spoilt \xff"))
     before = len(world.lab.log.requests())
     assert settled(hours=7.0).error is None
     assert "repomd.xml.asc" in asked_of_mirrors(world, before)
@@ -478,11 +485,11 @@ def test_a_signature_that_was_spoilt_on_disk_is_fetched_anew(world, settled):
 def test_a_mirror_that_went_back_when_it_is_asked_alone_does_not_take_the_host_with_it(world, settled):
     world.lab.mirrors["a"].state = "old"
     item = settled(hours=7.0)
-    assert item.error is None and item.snapshot.sha256 == settled.held.held_sha256
+    assert item.error is None and item.snapshot.sha256 == settled.held.cached_sha256
     assert world.names(item) == ["b"]
 
 
 def test_without_a_cache_that_fits_as_many_as_must_agree_are_asked(world, settled):
     before = len(world.lab.log.requests())
-    assert settled(repository=settled.held._replace(held_sha256="")).error is None
+    assert settled(repository=settled.held._replace(cached_sha256="")).error is None
     assert len(asked_of_mirrors(world, before)) == 6, "two mirrors, three files each"

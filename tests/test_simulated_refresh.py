@@ -12,8 +12,10 @@ import pytest
 
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Mirror
-from yum_plugin.resolve.refresh_policy import MAX_STILL, SPREAD_SECONDS
-from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, State
+from yum_plugin.resolve.refresh import accept
+from yum_plugin.resolve.refresh_policy import MAX_PROVEN, SPREAD_SECONDS
+from yum_plugin.state.memory import MAX_CLOCK_STEP_SECONDS
+from yum_plugin.state.store import State
 from yum_plugin.util.files import write_whole
 
 from .simulator import BEGIN, DAY, PUBLISHED, SIGNATURE, Simulator, signed, snapshot_of
@@ -23,7 +25,7 @@ ID = "xcp-ng-updates"
 EXPIRE_HOURS = 6.0  # metadata_expire of yum; a mirror is due after 5.25 of them, for the simulator's chance is a half
 NOT_DUE, DUE = 4.0, 5.5  # hours
 RULED = ("resolve.resolver", "resolve.candidates", "resolve.outcome", "resolve.refresh", "resolve.selection",
-         "resolve.refresh_policy", "state.snapshot_pin")
+         "resolve.refresh_policy", "state.snapshot_pin", "state.store")
 
 
 @pytest.fixture
@@ -50,20 +52,20 @@ def publish(sim, *having, names=True):
 
 def test_every_numbered_rule_of_these_modules_has_a_test_named_for_it():
     tested = set()
-    for path in Path(__file__).parent.glob("test_simulated_*.py"):
+    for path in Path(__file__).parent.glob("test_*.py"):
         functions = [node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
         tested |= {match.group(1) for match in (re.match(r"test_([a-z_]+_rule_[0-9]+)_", name) for name in functions) if match}
-    rules = set()
+    rules, modules = set(), {module.partition(".")[2] for module in RULED}
     for module in RULED:
         text = importlib.import_module("yum_plugin." + module).__doc__
         rules |= {"{}_rule_{}".format(module.partition(".")[2], number) for number in re.findall(r"^ {4}([0-9]+)\. ", text, re.M)}
-    assert len(rules) >= 14 and rules == tested
+    assert len(rules) >= 20 and rules == {rule for rule in tested if rule.rpartition("_rule_")[0] in modules}
 
 
 # refresh_policy.py, rule 1: when as many as must agree are asked.
 
 
-@pytest.mark.parametrize("changes", [dict(held_sha256=""), dict(held_sha256=signed("updates", OLD).sha256)],
+@pytest.mark.parametrize("changes", [dict(cached_sha256=""), dict(cached_sha256=signed("updates", OLD).sha256)],
                          ids=["an emptied cache, or --refresh", "a cache of something else"])
 def test_refresh_policy_rule_1_without_a_cache_that_fits_enough_are_asked(changes, settled):
     assert settled.refresh(settled.repository(**changes)).error == ""
@@ -98,7 +100,7 @@ def test_refresh_policy_rule_1_without_a_mark_enough_are_asked(settled):
 
 
 def test_refresh_policy_rule_1_a_key_that_is_pinned_since_has_proven_nothing_yet(settled):
-    outcome = settled.refresh(settled.repository(pins=("A" * 40,) + settled.settings.fingerprints))
+    outcome = settled.refresh(settled.repository(fingerprints=("A" * 40,) + settled.settings.fingerprints))
     assert outcome.error == "" and len(settled.asked) == 2
 
 
@@ -142,7 +144,7 @@ def test_refresh_policy_rule_2_neither_excluded_mirrors_nor_the_origin_count_for
     sim.update()
     memory = sim.memory()
     others = tuple(Mirror("https://x{}.test/".format(number), **extra) for number in range(3))
-    sim.state.remember(ID, memory._replace(mirrors=memory.mirrors + others))
+    sim.state.update(ID, memory._replace(mirrors=memory.mirrors + others))
     sim.clock.chance = lambda: 0.0
     publish(sim, "m1")
     assert sim.refresh().version == NEWER and "m1" in sim.asked
@@ -202,14 +204,14 @@ def test_refresh_policy_rule_3_one_is_asked_for_one_file_when_it_is_due(settled)
     assert [(request.server, request.file) for request in settled.requests if request.server != "redirector"] == [("m1", "repomd.xml")]
 
 
-@pytest.mark.parametrize("luck, hours", [(0.0, 4.5), (0.5, 5.25), (0.999999, 6.0)])
-def test_refresh_policy_rule_3_one_is_due_in_the_last_quarter_of_metadata_expire_and_never_later(luck, hours, sim):
+@pytest.mark.parametrize("jitter, hours", [(0.0, 4.5), (0.5, 5.25), (0.999999, 6.0)])
+def test_refresh_policy_rule_3_one_is_due_in_the_last_quarter_of_metadata_expire_and_never_later(jitter, hours, sim):
     sim.add_many(4)
-    sim.clock.chance = lambda: luck
+    sim.clock.chance = lambda: jitter
     sim.update()
-    heard_at = sim.memory().heard_at
+    confirmed_at = sim.memory().confirmed_at
     for seconds, asked in ((-3, []), (1, ["m1"])):
-        sim.later(seconds=heard_at + 3600 * hours + seconds - sim.clock.wall() - 1)
+        sim.later(seconds=confirmed_at + 3600 * hours + seconds - sim.clock.wall() - 1)
         sim.refresh()
         assert sim.asked == asked
 
@@ -223,7 +225,7 @@ def test_freeze_attack_by_a_stuck_redirector_hides_an_update_no_longer_than_a_ca
         if settled.refresh().version == NEWER:
             break
     assert settled.refresh(settled.repository(installs=True)).version == NEWER
-    assert settled.clock.wall() < settled.memory().heard_at + 3600 * EXPIRE_HOURS
+    assert settled.clock.wall() < settled.memory().confirmed_at + 3600 * EXPIRE_HOURS
 
 
 @pytest.mark.parametrize("step_hours", [-1, -1000, 1000])
@@ -235,7 +237,7 @@ def test_refresh_policy_rule_3_a_clock_that_was_set_proves_nothing(step_hours, s
 
 def test_refresh_policy_rule_3_the_one_that_is_due_is_drawn_anew_each_time(sim):
     sim.add_many(4, weight=25)
-    draws = iter([0.9, 0.5, 0.5, 0.5, 0.5] + [0.5, 0.5, 0.1, 0.5, 0.5] * 9)  # the host's luck, then a draw a mirror
+    draws = iter([0.9, 0.5, 0.5, 0.5, 0.5] + [0.5, 0.5, 0.1, 0.5, 0.5] * 9)  # the host's jitter, then a draw a mirror
     sim.clock.chance = lambda: next(draws)
     sim.update()
     sim.later(hours=2 * EXPIRE_HOURS)
@@ -246,7 +248,7 @@ def test_refresh_policy_rule_3_the_one_that_is_due_is_drawn_anew_each_time(sim):
 def test_refresh_policy_rule_3_what_is_known_is_proven_once_more_with_the_signature_that_is_kept(settled):
     memory = settled.memory()
     assert memory.signature.encode("latin-1") == signed("updates", NEW).signature
-    settled.state.remember(ID, memory._replace(signature="spoilt \xff"))
+    settled.state.update(ID, memory._replace(signature="spoilt \xff"))
     settled.later(hours=DUE)
     assert settled.refresh().error == "" and "repomd.xml.asc" in settled.files_asked("m1")
 
@@ -261,7 +263,7 @@ def test_refresh_policy_rule_3_a_mirror_that_went_back_when_it_is_asked_alone_do
 def test_refresh_policy_rule_3_what_is_kept_does_not_grow_without_end(sim):
     sim.add_many(30)
     sim.update(ask_everyone=True)
-    assert sim.refresh().mirrors == ["m{}".format(number) for number in range(1, MAX_STILL + 1)]
+    assert sim.refresh().mirrors == ["m{}".format(number) for number in range(1, MAX_PROVEN + 1)]
 
 
 def test_refresh_policy_rule_3_mirrors_that_are_no_longer_offered_are_left_out_of_what_is_kept(settled):
@@ -281,8 +283,8 @@ def test_a_look_at_the_redirector_alone_is_no_decision_and_keeps_the_records(set
     before = settled.memory()
     settled.refresh()
     after = settled.memory()
-    assert (after.decisions, after.records, after.heard_at, after.snapshot) == (
-        before.decisions, before.records, before.heard_at, before.snapshot)
+    assert (after.decisions, after.records, after.confirmed_at, after.snapshot) == (
+        before.decisions, before.records, before.confirmed_at, before.snapshot)
     assert after.resolved_at > before.resolved_at
 
 
@@ -323,7 +325,7 @@ def test_the_origin_is_kept_last_behind_mirrors_that_were_proven_later(sim):
     assert sim.refresh(ask_everyone=True).mirrors == ["a", "origin"]
 
 
-def test_a_decision_says_whom_was_asked_who_is_used_and_why_the_others_are_not(sim):
+def test_refresh_rule_2_a_decision_says_which_mirrors_were_asked_and_used_and_why_the_others_are_not(sim):
     for name, fault in (("bad", "tampered"), ("good", ""), ("old", "stale")):
         sim.add(name, fault)
     sim.configure(deny=("never.test",))
@@ -343,7 +345,7 @@ def test_a_refused_rollback_is_remembered_with_whom_offered_it_and_changes_nothi
     assert settled.refresh().error == "rollback"
     memory = settled.memory()
     assert {reference for _, reference, _ in memory.decisions[-1].rejected} == {"rollback", "unreachable"}
-    assert (memory.snapshot, memory.usable, memory.heard_at) == (before.snapshot, before.usable, before.heard_at)
+    assert (memory.snapshot, memory.usable, memory.confirmed_at) == (before.snapshot, before.usable, before.confirmed_at)
 
 
 def test_what_was_seen_of_each_mirror_is_added_to_its_history(sim):
@@ -357,17 +359,27 @@ def test_what_was_seen_of_each_mirror_is_added_to_its_history(sim):
 # The high-water mark.
 
 
-def test_a_refresh_alone_raises_no_mark(sim):
+def test_refresh_rule_4_a_refresh_alone_raises_no_mark(sim):
     sim.add_many(2)
     sim.refresh()
-    assert sim.state.accepted(ID) is None
+    assert sim.state.load(ID).accepted is None
+
+
+def test_refresh_rule_4_of_two_engines_at_once_the_mark_keeps_the_newer(sim):
+    """Each has resolved before the other's package manager has loaded anything; the slower one has the older snapshot."""
+    sim.add_many(3)
+    slower, sim.version = sim.refresh(), NEWER
+    quicker = sim.refresh()
+    for outcome in (quicker, slower):
+        accept([outcome.resolution], [ID], State(sim.state.folder), sim.settings)
+    assert sim.state.load(ID).accepted.sha256 == signed("updates", NEWER).sha256
 
 
 def test_an_admin_may_go_back_and_the_mark_follows(settled):
     settled.version = OLD
     outcome = settled.refresh(accept_rollback=True)
     assert (outcome.error, outcome.version) == ("", OLD)
-    assert settled.state.accepted(ID).sha256 == signed("updates", OLD).sha256
+    assert settled.state.load(ID).accepted.sha256 == signed("updates", OLD).sha256
     assert settled.memory().decisions[-1].note == "accept-rollback"
 
 
@@ -375,7 +387,7 @@ def test_going_back_needs_proof_too(settled):
     settled.without_origin()
     settled.change(fault="tampered")
     assert settled.refresh(accept_rollback=True).error == "signature-invalid"
-    assert settled.state.accepted(ID).sha256 == signed("updates", NEW).sha256
+    assert settled.state.load(ID).accepted.sha256 == signed("updates", NEW).sha256
 
 
 class Disk:
@@ -411,23 +423,23 @@ def test_a_power_failure_leaves_the_mark_and_the_pin_whole(name, write, sim, mon
     assert disk.calls[at - 1:at + 2] == ["fsync of the file", "rename to " + name, "fsync of the folder"]
 
 
-def test_nobody_waits_for_the_disk_for_what_can_be_found_again(sim, monkeypatch):
+def test_store_rule_3_nobody_waits_for_the_disk_for_what_can_be_found_again(sim, monkeypatch):
     sim.add_many(2)
     disk = Disk(monkeypatch)
     assert sim.refresh().error == ""
     assert sorted(disk.calls) == ["rename to history.jsonl", "rename to metalink.xml", "rename to mirrors.json"]
 
 
-def test_a_mark_that_cannot_be_written_leaves_the_old_one(settled, monkeypatch):
+def test_store_rule_1_a_mark_that_cannot_be_written_leaves_the_old_one(settled, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(UsageError) as problem:
-        settled.state.accept(ID, snapshot_of(NEWER))
+        settled.state.update(ID, accepted=snapshot_of(NEWER))
     assert problem.value.reference == "state"
     monkeypatch.undo()
-    assert settled.state.accepted(ID).sha256 == signed("updates", NEW).sha256
+    assert settled.state.load(ID).accepted.sha256 == signed("updates", NEW).sha256
     assert not [name for name in os.listdir(os.path.dirname(settled.state.path(ID, ""))) if name.endswith(".new")]
 
 
@@ -442,7 +454,7 @@ def test_snapshot_pin_rule_1_a_pin_holds_until_it_expires_then_the_newest_is_tak
     assert settled.refresh().version == NEW
     settled.later(seconds=3)
     assert settled.refresh().version == NEWER
-    assert settled.state.pin(ID) is None and not os.path.exists(folder)
+    assert settled.state.load(ID).pin is None and not os.path.exists(folder)
     assert [decision.about for decision in settled.memory().decisions][-2:] == ["metadata", "pin"]
 
 
@@ -489,7 +501,7 @@ def test_snapshot_pin_rule_2_a_pin_does_not_lead_below_the_high_water_mark(accep
 def test_snapshot_pin_rule_3_its_metadata_comes_from_the_state_and_packages_from_the_mirrors(settled):
     folder = settled.pin(NEW)
     settled.version = NEWER
-    outcome = settled.refresh(settled.repository(held_sha256=""))
+    outcome = settled.refresh(settled.repository(cached_sha256=""))
     assert outcome.version == NEW and outcome.mirrors == ["m1", "m2"]
     assert re.findall(r">(file:[^<]*|https:[^<]*)<", outcome.metalink) == [
         "file://{}/{}".format(folder, REPOMD)] + [url + REPOMD for url in settled.urls("m1", "m2")]
@@ -514,7 +526,7 @@ def test_snapshot_pin_rule_3_it_is_kept_while_no_mirror_can_be_reached(settled):
 def test_snapshot_pin_rule_4_a_pin_that_cannot_be_kept_stops_the_update(damage, words, settled):
     damage(settled.pin(NEW))
     settled.version = NEWER
-    outcome = settled.refresh(settled.repository(held_sha256=""))
+    outcome = settled.refresh(settled.repository(cached_sha256=""))
     assert (outcome.error, outcome.refused, outcome.mirrors, outcome.metalink_path) == ("pinned", True, [], "")
     assert words in outcome.message and "precheck --unpin" in outcome.message
     assert settled.memory().decisions[-1].error.startswith("pinned: ")
@@ -557,7 +569,7 @@ def meanwhile(monkeypatch, do):
     monkeypatch.setattr(State, "locked", locked)
 
 
-def test_the_second_of_two_at_once_works_from_what_the_first_wrote(sim, monkeypatch):
+def test_refresh_rule_1_the_second_of_two_at_once_works_from_what_the_first_wrote(sim, monkeypatch):
     sim.add_many(3)
     meanwhile(monkeypatch, lambda: sim.refresh())
     requests = len(sim.log)
@@ -567,7 +579,7 @@ def test_the_second_of_two_at_once_works_from_what_the_first_wrote(sim, monkeypa
     assert len([request for request in sim.log if request.server == "redirector"]) == 1
 
 
-def test_what_was_written_before_this_one_was_called_is_not_used_again(sim):
+def test_refresh_rule_1_what_was_written_before_this_one_was_called_is_not_used_again(sim):
     sim.add_many(3)
     assert [sim.refresh().reused, sim.refresh().reused] == [False, False]
 
@@ -579,7 +591,7 @@ def test_who_wants_something_different_does_not_work_from_what_another_wrote(sim
     assert not outcome.reused and len(outcome.probes) == 4
 
 
-def test_the_second_of_two_at_once_takes_the_pin_of_the_first(sim, monkeypatch):
+def test_refresh_rule_3_the_second_of_two_at_once_takes_the_pin_of_the_first(sim, monkeypatch):
     sim.add_many(3)
 
     def pin():

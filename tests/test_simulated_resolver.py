@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.support.faults_table import METADATA_FAULTS
-from yum_plugin.resolve.resolver import LIST_PATIENCE_SECONDS, NO_LIST_PATIENCE_SECONDS, OTHER_FORM_SECONDS
+from yum_plugin.resolve.resolver import LIST_TIMEOUT_SECONDS, NO_LIST_TIMEOUT_SECONDS, OTHER_FORM_SECONDS
 from yum_plugin.resolve.selection import HEDGE_SECONDS, PATIENCE_SECONDS, STAGGER_SECONDS
 from yum_plugin.trust.freshness import MAX_AHEAD_SECONDS
 
@@ -375,7 +375,7 @@ def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(sim):
     sim.add_many(3)
     sim.redirector.page_seconds = 1e6
     assert sim.refresh().mirrors == ["m1", "m2"]
-    assert sim.took_seconds == pytest.approx(LIST_PATIENCE_SECONDS + PROBE_SECONDS, abs=0.01)
+    assert sim.took_seconds == pytest.approx(LIST_TIMEOUT_SECONDS + PROBE_SECONDS, abs=0.01)
 
 
 def test_the_list_page_counts_more_than_the_selection(sim):
@@ -406,7 +406,7 @@ def test_a_redirector_in_trouble_is_replaced_by_the_last_list_and_its_old_digest
     sim.version += 1
     outcome = sim.refresh()
     assert outcome.version == NEW + 1 and outcome.mirrors == names(1, 4) and outcome.note == ""
-    assert sim.took_seconds < LIST_PATIENCE_SECONDS + PROBE_SECONDS + HEDGE_SECONDS + 0.01
+    assert sim.took_seconds < LIST_TIMEOUT_SECONDS + PROBE_SECONDS + HEDGE_SECONDS + 0.01
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -414,7 +414,7 @@ def test_a_redirector_in_trouble_without_any_list_leads_to_the_origin_well_befor
     sim.add_many(4)
     sim.redirector.fault = trouble
     assert sim.refresh().mirrors == ["origin"]
-    assert sim.took_seconds < NO_LIST_PATIENCE_SECONDS + 1 < sim.settings.deadline
+    assert sim.took_seconds < NO_LIST_TIMEOUT_SECONDS + 1 < sim.settings.deadline
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\x00" * 10000, b"<html><title>Mirrorlist x</title>" + b"<tr>" * 10000,
@@ -546,7 +546,7 @@ def test_rollback_attack_by_every_mirror_is_refused_and_the_mark_stays(sim):
     sim.accepted.clear()
     outcome = sim.refresh()
     assert (outcome.error, outcome.refused, outcome.mirrors) == ("rollback", True, [])
-    assert sim.state.accepted("xcp-ng-updates").sha256 == signed("updates", NEW).sha256
+    assert sim.state.load("xcp-ng-updates").accepted.sha256 == signed("updates", NEW).sha256
 
 
 def test_replay_attack_what_was_signed_once_and_is_served_again_by_most_loses_against_one_newer(sim):
@@ -561,7 +561,7 @@ def test_fast_forward_attack_does_not_win_and_does_not_raise_the_mark(sim):
     sim.add("good")
     sim.add("also")
     assert sim.update().version == NEW
-    assert sim.state.accepted("xcp-ng-updates").timestamp < sim.clock.wall() + MAX_AHEAD_SECONDS
+    assert sim.state.load("xcp-ng-updates").accepted.timestamp < sim.clock.wall() + MAX_AHEAD_SECONDS
 
 
 def test_endless_data_attack_ends_at_the_limit(sim):
@@ -642,7 +642,7 @@ def test_a_repository_without_a_key_leaves_the_other_alone(sim):
     assert (bad.error, good.error) == ("key-file", "")
 
 
-@pytest.mark.parametrize("changes, reference", [(dict(pins=("A" * 40,)), "key-mismatch"), (dict(key_paths=()), "key-file")])
+@pytest.mark.parametrize("changes, reference", [(dict(fingerprints=("A" * 40,)), "key-mismatch"), (dict(key_paths=()), "key-file")])
 def test_without_the_pinned_key_nothing_is_believed(changes, reference, sim):
     sim.add_many(2)
     outcome = sim.refresh(sim.repository(**changes))

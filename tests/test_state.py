@@ -1,6 +1,7 @@
 """What a host remembers, on good days and bad ones. The high-water mark is never lowered."""
 import json
 import os
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,19 +11,20 @@ from tests.support.file_faults import in_child, killed_at, plant
 from tests.support.world import NOW, mirror, snapshot
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Mirror, Probe
-from yum_plugin.state.store import (
+from yum_plugin.state.memory import (
     MAX_DECISIONS,
+    MAX_QUARANTINE_SECONDS,
     MAX_REASON_CHARACTERS,
     MAX_REJECTED,
-    MAX_REST_SECONDS,
     Decision,
     Memory,
     Record,
-    State,
+    SnapshotPin,
     judge_record,
-    resting,
+    quarantined,
     with_decision,
 )
+from yum_plugin.state.store import State
 
 ID = "xcp-ng-updates"
 RECORD = Record("timed-out", "no answer in time", NOW, 2, NOW + 7200, 0.25, NOW + 99)
@@ -38,19 +40,19 @@ def state(tmp_path):
 
 
 def test_what_was_written_is_read_again(state):
-    state.remember(ID, MEMORY)
-    state.accept(ID, snapshot(3))
+    state.update(ID, MEMORY)
+    state.update(ID, accepted=snapshot(3))
     again = State(state.folder)
-    assert again.memory(ID) == MEMORY and again.accepted(ID) == snapshot(3) and again.problems == []
+    assert again.load(ID).memory == MEMORY and again.load(ID).accepted == snapshot(3) and again.problems == []
 
 
 def test_a_new_host_remembers_nothing_and_that_is_no_problem(state):
-    assert state.memory(ID) == Memory() and state.accepted(ID) is None and state.problems == []
+    assert state.load(ID).memory == Memory() and state.load(ID).accepted is None and state.problems == []
 
 
 def test_repositories_are_kept_apart(state):
-    state.accept("xcp-ng-base", snapshot(5))
-    assert state.accepted(ID) is None
+    state.update("xcp-ng-base", accepted=snapshot(5))
+    assert state.load(ID).accepted is None
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "..", "", ".hidden", "a\x00b"])
@@ -63,15 +65,15 @@ def test_a_repository_id_never_leads_out_of_the_state(state, name):
 
 
 def test_the_mark_is_not_lowered(state):
-    state.accept(ID, snapshot(3))
-    state.accept(ID, snapshot(2))
-    assert state.accepted(ID) == snapshot(3)
+    state.update(ID, accepted=snapshot(3))
+    state.update(ID, accepted=snapshot(2))
+    assert state.load(ID).accepted == snapshot(3)
 
 
-def test_the_mark_is_lowered_only_when_the_admin_says_so(state):
-    state.accept(ID, snapshot(3))
-    state.accept(ID, snapshot(2), allow_rollback=True)
-    assert state.accepted(ID) == snapshot(2)
+def test_store_rule_2_the_mark_is_lowered_only_when_the_admin_says_so(state):
+    state.update(ID, accepted=snapshot(3))
+    state.update(ID, accepted=snapshot(2), lower_mark=True)
+    assert state.load(ID).accepted == snapshot(2)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,17 +83,17 @@ def test_the_mark_is_always_the_newest_ever_accepted(tmp_path, accepted):
     given_so_far = []
     for version, later in accepted:
         given_so_far.append(snapshot(version * 3 + later)._replace(timestamp=version))
-        state.accept(ID, given_so_far[-1])
-        assert state.accepted(ID).age_key == max(each.age_key for each in given_so_far)
+        state.update(ID, accepted=given_so_far[-1])
+        assert state.load(ID).accepted.age_key == max(each.age_key for each in given_so_far)
 
 
 def test_the_mark_of_another_version_of_this_program_counts(state):
-    state.accept(ID, snapshot(3))
+    state.update(ID, accepted=snapshot(3))
     path = state.path(ID, "accepted.json")
     values = json.load(open(path))
     values.update(schema=99, more="fields")
     json.dump(values, open(path, "w"))
-    assert state.accepted(ID) == snapshot(3) and state.problems == []
+    assert state.load(ID).accepted == snapshot(3) and state.problems == []
 
 
 # Damage.
@@ -108,7 +110,7 @@ def _changed(**values):
     b"", b"{", b"null", b"[]", b"5", b"\"x\"", b"\xff\xfe", b"[" * 100000, b"{}", b'{"schema": 1}', b"\x00" * 4096,
     _changed(schema=2), _changed(schema=None), _changed(records=[]), _changed(records=None), _changed(records={"a": 5}),
     _changed(records={"https://a.test/": dict(RECORD._asdict(), failures="many")}),
-    _changed(records={"https://a.test/": dict(RECORD._asdict(), rests_until=None)}),
+    _changed(records={"https://a.test/": dict(RECORD._asdict(), quarantined_until=None)}),
     _changed(records={"https://a.test/": dict(RECORD._asdict(), extra=1)}),
     _changed(mirrors=5), _changed(mirrors=[5]), _changed(mirrors=[{}]), _changed(mirrors=[{"url": 5}]),
     _changed(mirrors=[{"url": "file:///etc/passwd"}]), _changed(mirrors=[{"url": "https://a.test/", "rank": "first"}]),
@@ -120,17 +122,17 @@ def _changed(**values):
     _changed(snapshot={"sha256": "a" * 64, "size": float("inf"), "revision": 1, "timestamp": 1, "signed_at": 1}),
 ])
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_counts_as_missing_and_is_told(state, name, content):
+def test_store_rule_4_a_damaged_file_counts_as_missing_and_is_reported(state, name, content):
     path = state.path(ID, name)
     os.makedirs(os.path.dirname(path))
     with open(path, "wb") as stream:
         stream.write(content)
-    missing = state.accepted(ID) if name == "accepted.json" else state.memory(ID)
+    missing = state.load(ID).accepted if name == "accepted.json" else state.load(ID).memory
     assert missing == (None if name == "accepted.json" else Memory())
     assert len(state.problems) == 1 and path in state.problems[0] and "\n" not in state.problems[0]
-    state.remember(ID, MEMORY)
-    state.accept(ID, snapshot(3))
-    assert State(state.folder).memory(ID) == MEMORY and State(state.folder).accepted(ID) == snapshot(3)
+    state.update(ID, MEMORY)
+    state.update(ID, accepted=snapshot(3))
+    assert State(state.folder).load(ID).memory == MEMORY and State(state.folder).load(ID).accepted == snapshot(3)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -138,7 +140,7 @@ def test_a_damaged_file_counts_as_missing_and_is_told(state, name, content):
 def test_something_else_in_the_place_of_a_file_counts_as_missing_and_is_told(state, tmp_path, name, kind):
     os.makedirs(os.path.join(state.folder, ID))
     plant(tmp_path / "state" / ID / name, kind)
-    assert state.accepted(ID) is None and state.memory(ID) == Memory()
+    assert state.load(ID).accepted is None and state.load(ID).memory == Memory()
     assert len(state.problems) == 1 and name in state.problems[0]
 
 
@@ -153,9 +155,8 @@ def test_no_json_at_all_makes_reading_crash(tmp_path, values):
     for name in FILES:
         with open(state.path(ID, name), "w") as stream:
             json.dump(merged, stream)
-    state.accepted(ID)
-    memory = state.memory(ID)
-    resting(memory, NOW)
+    memory = state.load(ID).memory
+    quarantined(memory, NOW)
     for each in memory.mirrors:
         judge_record(memory.records.get(each.url), Probe(each, "timed-out"), NOW)
 
@@ -166,88 +167,87 @@ def test_no_json_at_all_makes_reading_crash(tmp_path, values):
 def test_a_state_that_cannot_be_made_is_told_with_its_path(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError) as refusal:
-        State(str(tmp_path / "file" / "state")).accept(ID, snapshot(1))
+        State(str(tmp_path / "file" / "state")).update(ID, accepted=snapshot(1))
     assert refusal.value.reference == "state" and "accepted.json" in refusal.value.where
 
 
 def test_a_read_only_state_is_told_and_still_read(state):
     if os.geteuid() != 0:
         pytest.skip("needs root, to become somebody else")
-    state.accept(ID, snapshot(3))
+    state.update(ID, accepted=snapshot(3))
     os.chmod(os.path.join(state.folder, ID), 0o755)
 
     def as_nobody():
         os.setuid(65534)
-        state.accept(ID, snapshot(4))
+        state.update(ID, accepted=snapshot(4))
 
     folder = state.folder
     while folder != "/":
         os.chmod(folder, 0o755)
         folder = os.path.dirname(folder) if folder.count("/") > 2 else "/"
     assert in_child(as_nobody) == 200, "a UsageError"
-    assert state.accepted(ID) == snapshot(3)
+    assert state.load(ID).accepted == snapshot(3)
 
 
 # Kills.
 
 
-def test_fifty_kills_in_a_row_at_varying_moments_lose_nothing_and_stop_nothing(state):
+def test_store_rule_1_fifty_kills_in_a_row_at_varying_moments_lose_nothing_and_stop_nothing(state):
     """SIGKILL before the k-th call of the system, for every k: the mark only rises, the next run works."""
-    state.accept(ID, snapshot(1))
+    state.update(ID, accepted=snapshot(1))
     mark, finished = 1, 0
     for version in range(2, 52):
         def write(version=version):
-            state.remember(ID, MEMORY._replace(resolved_at=float(version)))
+            state.update(ID, MEMORY._replace(resolved_at=float(version)))
             state.write_metalink(ID, b"<metalink/>" * version)
-            state.accept(ID, snapshot(version))
+            state.update(ID, accepted=snapshot(version))
 
         finished += not killed_at(version % 30 + 1, write)
         survivor = State(state.folder)
-        now = survivor.accepted(ID)
+        now = survivor.load(ID).accepted
         assert now in (snapshot(mark), snapshot(version)), "lost or lowered"
         mark = mark if now == snapshot(mark) else version
-        survivor.memory(ID)
         assert survivor.problems == []
     assert 0 < finished < 50, "kills before, between and after all steps"
-    state.remember(ID, MEMORY)
+    state.update(ID, MEMORY)
     state.write_metalink(ID, b"x")
-    state.accept(ID, snapshot(99))
+    state.update(ID, accepted=snapshot(99))
     assert sorted(os.listdir(os.path.join(state.folder, ID))) == ["accepted.json", "metalink.xml", "mirrors.json"]
 
 
 # Quarantine.
 
 
-def test_a_failed_mirror_rests_an_hour_doubling_to_a_day_and_one_good_answer_ends_it():
+def test_a_failed_mirror_is_quarantined_an_hour_doubling_to_a_day_and_one_good_answer_ends_it():
     record, hours = None, []
     for _ in range(8):
         record = judge_record(record, Probe(mirror("a"), "timed-out"), NOW)
-        hours.append((record.rests_until - NOW) / 3600)
+        hours.append((record.quarantined_until - NOW) / 3600)
     assert hours == [1, 2, 4, 8, 16, 24, 24, 24]
     assert judge_record(record, Probe(mirror("a"), "ok"), NOW)[3:5] == (0, 0)
 
 
-@pytest.mark.parametrize("outcome, rests", [("ok", False), ("stale", False), ("timed-out", True), ("signature-invalid", True)])
-def test_a_stale_mirror_does_not_rest_for_it_may_catch_up_any_minute(outcome, rests):
-    assert (judge_record(None, Probe(mirror("a"), outcome), NOW).rests_until > NOW) == rests
+@pytest.mark.parametrize("outcome, is_quarantined", [("ok", False), ("stale", False), ("timed-out", True), ("signature-invalid", True)])
+def test_a_stale_mirror_is_not_quarantined_for_it_may_catch_up_any_minute(outcome, is_quarantined):
+    assert (judge_record(None, Probe(mirror("a"), outcome), NOW).quarantined_until > NOW) == is_quarantined
 
 
-@pytest.mark.parametrize("until, rests", [(NOW, False), (NOW + 1, True), (NOW + MAX_REST_SECONDS, True),
-                                          (NOW + MAX_REST_SECONDS + 1, False), (0, False)])
-def test_a_mirror_does_not_rest_for_years_because_the_clock_once_was_far_ahead(until, rests):
-    memory = Memory(records={"https://a.test:8443/x/": RECORD._replace(rests_until=until)})
-    assert list(resting(memory, NOW)) == (["a.test:8443"] if rests else [])
+@pytest.mark.parametrize("until, is_quarantined", [(NOW, False), (NOW + 1, True), (NOW + MAX_QUARANTINE_SECONDS, True),
+                                          (NOW + MAX_QUARANTINE_SECONDS + 1, False), (0, False)])
+def test_a_mirror_is_not_quarantined_for_years_because_the_clock_once_was_far_ahead(until, is_quarantined):
+    memory = Memory(records={"https://a.test:8443/x/": RECORD._replace(quarantined_until=until)})
+    assert list(quarantined(memory, NOW)) == (["a.test:8443"] if is_quarantined else [])
 
 
 def test_a_memory_of_a_version_that_kept_no_decisions_is_read(state):
-    state.remember(ID, MEMORY)
+    state.update(ID, MEMORY)
     path = state.path(ID, "mirrors.json")
     with open(path) as stream:
         values = json.load(stream)
     del values["decisions"]
     with open(path, "w") as stream:
         json.dump(values, stream)
-    assert state.memory(ID) == MEMORY._replace(decisions=()) and state.problems == []
+    assert state.load(ID).memory == MEMORY._replace(decisions=()) and state.problems == []
 
 
 def test_decisions_are_few_and_short_however_much_happens(state):
@@ -259,5 +259,32 @@ def test_decisions_are_few_and_short_however_much_happens(state):
     assert [decision.at - NOW for decision in memory.decisions] == list(range(5, MAX_DECISIONS + 5))
     last = memory.decisions[-1]
     assert (len(last.rejected), last.more, len(last.used), len(last.rejected[0][2])) == (MAX_REJECTED, 3, MAX_REJECTED, MAX_REASON_CHARACTERS)
-    state.remember(ID, memory)
-    assert os.path.getsize(state.path(ID, "mirrors.json")) < 120000 and state.memory(ID) == memory
+    state.update(ID, memory)
+    assert os.path.getsize(state.path(ID, "mirrors.json")) < 120000 and state.load(ID).memory == memory
+
+
+def test_store_rule_2_of_two_engines_at_once_the_mark_keeps_the_newest(state):
+    """Real processes, each with a state of its own: however their writes mix, the mark only rises and ends at the newest."""
+    def engine(first):
+        mine = State(state.folder)
+        for version in range(first, 60, 2):
+            loaded = mine.load(ID).accepted  # what this engine decides by; the other one raises the mark meanwhile
+            with mine.locked(60.0) as is_locked:
+                assert is_locked
+                mine.update(ID, accepted=snapshot(version))
+            assert loaded is None or mine.load(ID).accepted.age_key >= loaded.age_key
+
+    other = threading.Thread(target=lambda: outcomes.append(in_child(lambda: engine(2))))
+    outcomes = []
+    other.start()
+    outcomes.append(in_child(lambda: engine(1)))
+    other.join()
+    assert outcomes == [0, 0] and state.load(ID).accepted == snapshot(59)
+
+
+def test_store_rule_5_all_but_the_metalink_is_readable_by_its_owner_only(state):
+    state.update(ID, MEMORY, snapshot(3))
+    state.write_pin(ID, SnapshotPin(snapshot(3), NOW + 60, NOW))
+    state.write_metalink(ID, b"<metalink/>")
+    modes = {name: os.stat(state.path(ID, name)).st_mode & 0o777 for name in os.listdir(os.path.dirname(state.path(ID, "")))}
+    assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600, "pin.json": 0o600, "metalink.xml": 0o644}

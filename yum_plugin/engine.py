@@ -41,13 +41,14 @@ from .host.keyring import load_keys
 from .host.log import open_log
 from .host.repository_options import repository_from_request
 from .host.settings import Settings, fragments_of, read_settings
-from .model import Network, Repository, Snapshot
+from .model import Network, Repository
 from .privsep.gateway import RESOLVE_CPU_SECONDS, Gateway, Separate, together
-from .resolve.refresh import Refreshed, is_refusal, refresh
-from .resolve.refresh_policy import holding
+from .resolve.refresh import accept, refresh
+from .resolve.refresh_policy import with_cache_state
+from .resolve.resolution import Resolution, is_refusal
 from .resolve.resolver import Clock
 from .state.snapshot_pin import active_pin, warning_without_packages
-from .state.store import State
+from .state.store import METALINK, State
 from .util.files import inside
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def _resolve(call: _Call) -> None:
     for item in found:
         for text in item.warnings:
             call.emit.warning(item.repository.id, text)
-    call.emit.event("result", repositories={item.repository.id: _verdict(item, call.settings) for item in found})
-    _await_acceptance(call.stdin, found, call.state, call.settings)
+    call.emit.event("result", repositories={item.repository.id: _verdict(item, call) for item in found})
+    accept(found, _await_acceptance(call.stdin), call.state, call.settings)
 
 
 def _packages(call: _Call) -> None:
@@ -182,8 +183,9 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
     from .packages import verify
 
     now = int(Clock().wall())
-    sources = verify.sources_of(repository, call.state.memory(repository.id), call.settings, now)
-    job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.pins), now,
+    sources = verify.sources_of(repository, call.state.load(repository.id).memory, call.settings, now)
+    job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.fingerprints),
+                            now,
                               call.state.path(repository.id, "refused"), verify.rules_of(call.settings), sources,
                               gateway.open)
     events = verify.PackageEvents(
@@ -197,7 +199,7 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
         except UsageError as error:
             call.emit.warning(repository.id, str(error))
     worst = verify.worst(results)
-    pin = active_pin(call.state, repository.id, now)
+    pin = active_pin(call.state.load(repository.id), now)
     if worst.status == verify.UNAVAILABLE and pin is not None:
         call.emit.warning(repository.id, warning_without_packages(pin))
     return _words(worst)
@@ -215,18 +217,19 @@ def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -
     repositories = []
     for values in wanted:
         try:
-            repositories.append(holding(repository_from_request(values, settings), values))
+            repositories.append(with_cache_state(repository_from_request(values, settings), values))
         except UsageError as error:
             emit.warning(str(values.get("id", "")) if isinstance(values, dict) else "", str(error))
     return repositories
 
 
-def _verdict(item: Refreshed, settings: Settings) -> Dict[str, Any]:
-    if item.error is not None:
-        return _failure(item.repository, item.error, settings)
-    snapshot = item.snapshot or Snapshot("", 0, 0, 0, 0)
-    return {"status": "resolved", "metalink": item.metalink, "sha256": snapshot.sha256, "size": snapshot.size,
-            "timestamp": snapshot.timestamp, "revision": snapshot.revision, "mirrors": list(item.mirrors)}
+def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
+    snapshot, name = resolution.snapshot, resolution.repository.id
+    if snapshot is None:
+        return _failure(resolution.repository, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
+    return {"status": "resolved", "metalink": call.state.path(name, METALINK), "sha256": snapshot.sha256, "size": snapshot.size,
+            "timestamp": snapshot.timestamp, "revision": snapshot.revision,
+            "mirrors": [mirror.url for mirror in resolution.mirrors]}
 
 
 def _failure(repository: Repository, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
@@ -234,18 +237,13 @@ def _failure(repository: Repository, error: MirrorsError, settings: Settings) ->
     return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error)}
 
 
-def _await_acceptance(stdin: BinaryIO, found: Sequence[Refreshed], state: State, settings: Settings) -> None:
-    """Raise the high-water mark of what the package manager says it has accepted; nothing said, nothing raised."""
+def _await_acceptance(stdin: BinaryIO) -> List[Any]:
+    """Return the ids of the repositories whose metadata the package manager says it has loaded; none if it says nothing."""
     try:
         accepted = _read_line(stdin).get("accepted")
-    except UsageError:  # mostly the end of the stream: it did not accept, or is gone
-        return
-    if not isinstance(accepted, list):
-        return
-    with state.locked(settings.deadline) as held:
-        for item in found:
-            if held and item.snapshot is not None and item.repository.id in accepted:
-                state.accept(item.repository.id, item.snapshot)
+    except UsageError:  # mostly the end of the stream: it did not load anything, or is gone
+        return []
+    return accepted if isinstance(accepted, list) else []
 
 
 _ACTIONS: Dict[str, Callable[[_Call], None]] = {"resolve": _resolve, "packages": _packages}

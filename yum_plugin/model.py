@@ -26,9 +26,9 @@ class Repository(NamedTuple):
     base_urls: Tuple[str, ...]  # as in the .repo file, variables replaced, each ending in "/"
     path: str  # below a mirror's root, "8/8.3/updates/x86_64/"; "" if no baseurl is on a redirector
     key_paths: Tuple[str, ...]
-    pins: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
+    fingerprints: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
     network: Network = Network()
-    held_sha256: str = ""  # of the repomd.xml that the package manager has and would go on with; "": mirrors are asked anyway
+    cached_sha256: str = ""  # of the repomd.xml that the package manager has and would go on with; "": mirrors are asked anyway
     installs: bool = False  # the package manager is about to install from it, and not only to look
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after so long it would ask by itself; the default is yum's
 
@@ -82,21 +82,3 @@ class Probe(NamedTuple):
     certificate_expires: Optional[int] = None  # seconds since 1970; None: http, or not seen
     snapshot: Optional[Snapshot] = None  # set if and only if outcome is "ok"
     address: str = ""  # of the server that answered; "" if not known, or behind a proxy
-
-
-class Rejection(NamedTuple):
-    """A mirror that is not used, and why."""
-
-    mirror: Mirror
-    reference: str
-    detail: str
-
-
-class Resolution(NamedTuple):
-    """Job 1's answer for one repository."""
-
-    repository: Repository
-    snapshot: Snapshot
-    mirrors: Tuple[Mirror, ...]  # proven to serve exactly the snapshot, best first
-    rejected: Tuple[Rejection, ...] = ()
-    note: str = ""

@@ -11,9 +11,9 @@ from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
 from yum_plugin.net.download import OVERALL
 from yum_plugin.net.fanout import TaskResult, run_until
 from yum_plugin.resolve.candidates import Candidates, ListRules, candidates
-from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, Need, needed
+from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, RefreshPlan, plan_refresh
 from yum_plugin.resolve.selection import Poll, PollRules, drawn_by_weight, order_proven
-from yum_plugin.state.store import Memory, judge_record, resting
+from yum_plugin.state.memory import Memory, judge_record, quarantined
 from yum_plugin.trust.freshness import Offer as Proven
 from yum_plugin.trust.freshness import choose
 from yum_plugin.util.urls import authority_of
@@ -116,18 +116,19 @@ class Network:
         requests = REPOMD_ONLY if known == snapshot else ALL_OF_IT
         return Answer(self.world.seconds_of(place, server, requests), snapshot, requests)
 
-    def ask(self, place: int, moment: int, updates: bool, found: Candidates, need: Need, known: Snapshot) -> Asked:
+    def ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot) -> Asked:
         """Ask as many as are needed; what depends on nothing else is asked once for all hosts."""
         if self.sparing:
-            return self._ask(place, moment, updates, found, need, known)
+            return self._ask(place, moment, updates, found, plan, known)
         key = place, moment, updates, found.mirrors[:2 * PROBE_MIRRORS], known
         if key not in self._asked:
-            self._asked[key] = self._ask(place, moment, updates, found, need, known)
+            self._asked[key] = self._ask(place, moment, updates, found, plan, known)
         return self._asked[key]
 
-    def _ask(self, place: int, moment: int, updates: bool, found: Candidates, need: Need, known: Snapshot) -> Asked:
-        poll = Poll(found.mirrors, found.origins, found.listed.sha256, PollRules(PROBE_MIRRORS, need.most or ENOUGH), known)
-        asked = _play(poll, lambda mirror: self.answer(self.number(mirror), place, moment, updates, known if need.most else None))
+    def _ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot) -> Asked:
+        poll = Poll(found.mirrors, found.origins, found.listed.sha256, PollRules(PROBE_MIRRORS, plan.quorum), known)
+        asked = _play(poll,
+                      lambda mirror: self.answer(self.number(mirror), place, moment, updates, known if plan.proven else None))
         proven = [Proven(mirror, answer.snapshot) for mirror, answer, in_time in asked if in_time and answer.snapshot]
         answers = tuple((self.number(mirror), answer) for mirror, answer, _ in asked)
         if not proven:
@@ -184,7 +185,7 @@ class OurHost:
         at = -self._random.uniform(0, repository.expire_seconds)
         urls = ["https://m{}.test/{}".format(site, repository.path) for site in range(10)]
         return Memory(snapshot=snapshot_of(0), usable=tuple(urls), resolved_at=at,
-                      heard_at=at, luck=self._random.random())
+                      confirmed_at=at, jitter=self._random.random())
 
     @property
     def version(self) -> int:
@@ -207,28 +208,30 @@ class OurHost:
     def _refresh(self, number: int, event: Event, moment: int, network: Network, count: Count) -> None:
         now, memory, held = event.at, self._memory[number], self._held[number]
         count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
-        repository = self._repositories[number]._replace(held_sha256=held.sha256, installs=event.what == INSTALL)
+        repository = self._repositories[number]._replace(cached_sha256=held.sha256, installs=event.what == INSTALL)
         if event.what == TIMER and memory.snapshot is not None:  # refresh --if-needed
-            repository = repository._replace(held_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
+            repository = repository._replace(cached_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
         found = network.found(self._place, moment, repository)
-        need = needed(repository, memory, held, found, now, self._random.random) if network.sparing else Need()
-        if need.most == 0:
-            memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in need.still))
-            listed = found.listed.mirrors if found.listed.sha256 == repository.held_sha256 else memory.mirrors
+        plan = RefreshPlan(ENOUGH)
+        if network.sparing:
+            plan = plan_refresh(repository, memory, held, found, ENOUGH, now, self._random.random)
+        if plan.quorum == 0:
+            memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in plan.proven))
+            listed = found.listed.mirrors if found.listed.sha256 == repository.cached_sha256 else memory.mirrors
             self._memory[number] = memory._replace(mirrors=listed)
-        elif not self._ask(number, event, moment, network, count, found, need):
+        elif not self._ask(number, event, moment, network, count, found, plan):
             return
         self._warm_since[number] = now
 
     def _ask(self, number: int, event: Event, moment: int, network: Network, count: Count, found: Candidates,
-             need: Need) -> bool:
+             plan: RefreshPlan) -> bool:
         """Ask mirrors; say whether there is a resolution."""
         now, held = event.at, self._held[number]
         found = found._replace(mirrors=self._ordered(found.mirrors, self._memory[number], network, now))
-        came = network.ask(self._place, moment, number == 1, found, need, held)
+        came = network.ask(self._place, moment, number == 1, found, plan, held)
         for server, answer in came.answers:
             self._count(now, moment, count, server, answer.requests, SIZES[answer.requests] if answer.snapshot else 0)
-        self._remember(number, now, network, came, need, found)
+        self._remember(number, now, network, came, plan, found)
         if came.snapshot is None or came.snapshot.age_key < held.age_key:
             return False
         if came.snapshot != held and event.what != TIMER:
@@ -240,7 +243,7 @@ class OurHost:
     def _ordered(self, mirrors: Tuple[Mirror, ...], memory: Memory, network: Network, now: float) -> Tuple[Mirror, ...]:
         """Order mirrors as ``rank_candidates`` does, which would look at the settings of each host again."""
         drawn = drawn_by_weight(mirrors, self._random.random) if network.sparing else list(mirrors)
-        tired = resting(memory, int(now)) if memory.records else ()
+        tired = quarantined(memory, int(now)) if memory.records else ()
         if tired:
             drawn.sort(key=lambda mirror: authority_of(mirror.url) in tired)
         return tuple(drawn)
@@ -250,12 +253,12 @@ class OurHost:
         count.add(now, server, requests, size, kind)
         count.want(now, self._place, moment, requests, size, kind)
 
-    def _remember(self, number: int, now: float, network: Network, came: Asked, need: Need, found: Candidates) -> None:
+    def _remember(self, number: int, now: float, network: Network, came: Asked, plan: RefreshPlan, found: Candidates) -> None:
         memory = self._memory[number]
         asked = {server for server, _ in came.answers}
         usable = came.best
         if came.snapshot == memory.snapshot:
-            usable += tuple(mirror for mirror in need.still if network.number(mirror) not in asked)
+            usable += tuple(mirror for mirror in plan.proven if network.number(mirror) not in asked)
         records = dict(memory.records)
         for server, answer in came.answers:
             if answer.snapshot is None and answer.seconds < DEAD_SECONDS:
@@ -263,7 +266,7 @@ class OurHost:
                 records[url] = judge_record(records.get(url), Probe(Mirror(url), "tls-expired"), int(now))
         if came.snapshot is not None:
             memory = memory._replace(usable=tuple(mirror.url for mirror in usable), snapshot=came.snapshot, resolved_at=now,
-                                     mirrors=found.listed.mirrors, heard_at=now, luck=self._random.random())
+                                     mirrors=found.listed.mirrors, confirmed_at=now, jitter=self._random.random())
         self._memory[number] = memory._replace(records=records)
 
     def _install(self, now: float, moment: int, network: Network, count: Count) -> None:

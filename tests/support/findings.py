@@ -4,7 +4,8 @@ from yum_plugin.errors import FetchError, TrustError
 from yum_plugin.model import MirrorList, Probe, Repository
 from yum_plugin.resolve.candidates import Candidates
 from yum_plugin.resolve.outcome import Findings, conclude
-from yum_plugin.state.store import Memory
+from yum_plugin.resolve.refresh_policy import RefreshPlan
+from yum_plugin.state.memory import Memory
 
 OLD, NEW = snapshot(98), snapshot(99)
 A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))
@@ -12,7 +13,8 @@ A, B, C, D = (mirror(name, rank=rank) for rank, name in enumerate("abcd", 1))
 
 def found(*results, accepted=None, memory=Memory(), repository_id="xcp-ng-updates", named="", listed=(A, B, C, D)):
     """Findings from (mirror, snapshot or error or None for no answer)."""
-    findings = Findings(Repository(repository_id, ("https://r.test/x/",), "x/", ("/key",), ()), memory, accepted)
+    findings = Findings(Repository(repository_id, ("https://r.test/x/",), "x/", ("/key",), ()), memory, accepted,
+                        RefreshPlan(DEFAULTS.enough))
     findings.candidates = Candidates(MirrorList(listed, named), listed, (), ())
     for each, result in results:
         findings.asked.append(each)

@@ -175,11 +175,11 @@ def _flag(text: str) -> bool:
 
 
 def _keys(patient: CheckedHost) -> _Found:
-    pins = patient.host.settings.fingerprints
-    found = [RepositoryKeys(repository, [look_at(path, pins, int(patient.now)) for path in repository.key_paths])
+    fingerprints = patient.host.settings.fingerprints
+    found = [RepositoryKeys(repository, [look_at(path, fingerprints, int(patient.now)) for path in repository.key_paths])
              for repository in patient.host.repositories]
-    return "pinned: {}".format(", ".join(pins)), [
-        _problem(error) for error in disagreements(found, pins, imported_keys(patient.root), patient.root)]
+    return "pinned: {}".format(", ".join(fingerprints)), [
+        _problem(error) for error in disagreements(found, fingerprints, imported_keys(patient.root), patient.root)]
 
 
 def _problem(error: MirrorsError, prefix: str = "") -> HostProblem:
@@ -256,8 +256,8 @@ def _network(patient: CheckedHost) -> _Found:
                 break
         if error is not None:
             problems.append(_unreachable(error, repository, roots[0], patient))
-    signed = [snapshot.signed_at for snapshot in map(patient.host.state.accepted, (each.id for each in patient.host.repositories))
-              if snapshot is not None]
+    remembered = patient.host.state.load_all(patient.host.repositories).values()
+    signed = [each.accepted.signed_at for each in remembered if each.accepted is not None]
     if signed and max(signed) > patient.now + MOST_DRIFT_SECONDS:
         what = "this host's clock is behind: it has accepted what was signed {}".format(utc(max(signed)))
         problems.append(HostProblem(what, CLOCK_REMEDY))

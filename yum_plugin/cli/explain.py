@@ -11,7 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from ..errors import EXIT_OK, UsageError
 from ..model import Repository
 from ..resolve.selection import rank_candidates
-from ..state.store import Decision, Memory
+from ..state.memory import Decision, Memory
 from ..trust.freshness import duration
 from ..util.urls import authority_of, clean_base_url, host_of
 from .common.console import Console, ago, utc, wrapped
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _story(repository: Repository, host: Host) -> Story:
-    memory = host.state.memory(repository.id)
+    memory = host.state.load(repository.id).memory
     return Story(repository, memory, memory.decisions[::-1])
 
 
@@ -115,9 +115,9 @@ def _standing(memory: Memory, url: str, host: Host, now: float) -> List[str]:
     if record is not None:
         detail = ": ".join(part for part in (record.outcome, record.detail) if part)
         words.append("last answer {}: {}".format(ago(now - record.at), detail))
-        if record.rests_until > now:
+        if record.quarantined_until > now:
             words.append("asked last for {} more, after {} failures in a row".format(
-                duration(int(record.rests_until - now)), record.failures))
+                duration(int(record.quarantined_until - now)), record.failures))
     return words
 
 

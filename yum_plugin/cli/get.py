@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, Dict, List, Sequence, Tuple
 
-from ..errors import FetchError, UsageError
+from ..errors import UsageError
 from ..host.keyring import DEFAULT_KEY_PATH
 from ..host.repofiles import host_variables, main_options, read_repositories
 from ..host.settings import Settings
@@ -21,7 +21,8 @@ from ..packages.get_packages import ResolvedRepository, get_packages
 from ..packages.verify import rules_of, sources_of
 from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
-from ..state.store import State, known_list
+from ..state.memory import known_list
+from ..state.store import State
 from ..util.files import inside
 from ..util.text import size_words
 from ..util.urls import authority_of
@@ -96,7 +97,7 @@ def _known_roots(repositories: Sequence[Repository], state: State) -> Tuple[Mirr
     """Return the mirrors that are remembered, by their roots."""
     found: Dict[str, Mirror] = {}
     for repository in repositories:
-        for mirror in known_list(state.memory(repository.id)).mirrors:
+        for mirror in known_list(state.load(repository.id).memory).mirrors:
             if mirror.url.endswith("/" + repository.path):
                 root = base_of(mirror.url, repository.path)
                 found.setdefault(root, mirror._replace(url=root))
@@ -109,15 +110,15 @@ def _rules(settings: Settings) -> Rules:
 
 def _packages(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]:
     host, now = open_host(arguments), int(time.time())
-    pins = fingerprints_of(arguments) or host.settings.fingerprints
-    repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, pins=pins) for each in host.repositories]
+    fingerprints = fingerprints_of(arguments) or host.settings.fingerprints
+    repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, fingerprints=fingerprints)
+                    for each in host.repositories]
     resolved = []
-    for answer in Resolver(host.settings, host.state).run(repositories):
-        if answer.resolution is None:
-            raise answer.error or FetchError("unreachable", "no mirror is known", where=answer.repository.id)
-        sources = sources_of(answer.repository, answer.memory, host.settings, now)
-        resolved.append(ResolvedRepository(answer.resolution, sources))
-    keys = [key for repository in repositories for key in keys_of(arguments, pins, repository.key_paths)]
+    for resolution in Resolver(host.settings, host.state.load_all(repositories)).run(repositories):
+        resolution.proven()
+        sources = sources_of(resolution.repository, resolution.memory, host.settings, now)
+        resolved.append(ResolvedRepository(resolution, sources))
+    keys = [key for repository in repositories for key in keys_of(arguments, fingerprints, repository.key_paths)]
     site = FetchSite(host.settings, keys, now)
     arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
     return get_packages(arguments.names, arches, resolved, arguments.output, site, _rules(host.settings), on_progress)

@@ -24,17 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show or check the keys, and return the exit code: of "check" 1 if the three do not agree."""
     host, now = open_host(arguments), int(time.time())
-    pins = host.settings.fingerprints
-    found = [RepositoryKeys(repository, [look_at(path, pins, now) for path in repository.key_paths])
+    fingerprints = host.settings.fingerprints
+    found = [RepositoryKeys(repository, [look_at(path, fingerprints, now) for path in repository.key_paths])
              for repository in host.repositories]
     root = os.path.abspath(arguments.installroot)
     imported = imported_keys(root)
-    problems = disagreements(found, pins, imported, root)
+    problems = disagreements(found, fingerprints, imported, root)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, imported, problems, host), indent=1))
     elif arguments.action == "show" and not arguments.quiet:
-        out.write("".join(line + "\n" for line in wrapped(_lines(found, pins, imported), out.width)))
+        out.write("".join(line + "\n" for line in wrapped(_lines(found, fingerprints, imported), out.width)))
     elif not (problems or arguments.quiet):
         out.line("key files, pinned fingerprints and rpm database agree")
     for problem in problems:
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_PROBLEM if problems and arguments.action == "check" else EXIT_OK
 
 
-def _lines(found: Sequence[RepositoryKeys], pins: Sequence[str], imported: Optional[Sequence[PublicKey]]) -> List[str]:
-    lines = ["pinned: {}".format(pin) for pin in pins]
+def _lines(found: Sequence[RepositoryKeys], fingerprints: Sequence[str], imported: Optional[Sequence[PublicKey]]) -> List[str]:
+    lines = ["pinned: {}".format(fingerprint) for fingerprint in fingerprints]
     for item in found:
         for file in item.files:
             mode = "" if file.mode is None else ", owner {}, mode {:04o}".format(file.owner, file.mode)
@@ -54,7 +54,7 @@ def _lines(found: Sequence[RepositoryKeys], pins: Sequence[str], imported: Optio
         return lines + ["rpm database: not known"]
     lines += ["rpm database: {} keys".format(len(imported))]
     for key in imported:
-        note = "" if key.fingerprint in pins else " (not pinned: not believed)"
+        note = "" if key.fingerprint in fingerprints else " (not pinned: not believed)"
         lines.append("  {} {}{}".format(key.fingerprint, key.user_id, note))
     return lines
 
@@ -70,12 +70,13 @@ def _key_lines(key: Optional[PublicKey]) -> List[str]:
 
 def _values(found: Sequence[RepositoryKeys], imported: Optional[Sequence[PublicKey]], problems: Sequence[MirrorsError],
             host: Host) -> Dict[str, Any]:
-    pins = host.settings.fingerprints
+    fingerprints = host.settings.fingerprints
     return {
-        "schema": SCHEMA, "command": "key", "pinned": list(pins), "agree": not problems,
+        "schema": SCHEMA, "command": "key", "pinned": list(fingerprints), "agree": not problems,
         "problems": [describe_error(problem) for problem in problems], "warnings": list(host.warnings),
         "repositories": [{"id": item.repository.id, "key_files": [_file_values(file) for file in item.files]} for item in found],
-        "imported": None if imported is None else [dict(_key_values(key), pinned=key.fingerprint in pins) for key in imported],
+        "imported": None if imported is None else [dict(_key_values(key),
+                                                        pinned=key.fingerprint in fingerprints) for key in imported],
     }
 
 

@@ -9,7 +9,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, FetchError, MirrorsError, TrustError
 from ..model import Mirror, Probe, Repository, Snapshot
 from ..privsep.gateway import Gateway
 from ..resolve.candidates import Candidates
-from ..resolve.outcome import Answer
+from ..resolve.resolution import Resolution
 from ..resolve.resolver import ResolveOptions, Resolver
 from ..trust.freshness import duration
 from ..util.urls import authority_of, host_of
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 class MirrorsView:
-    """What is known so far of one repository; filled in by the resolver's callbacks, then by its answer.
+    """What is known so far of one repository; filled in by the resolver's callbacks, then by its resolution.
 
     Args:
         repository: which.
@@ -52,18 +52,18 @@ class MirrorsView:
         self.accepted = accepted
         self.candidates: Optional[Candidates] = None
         self.probes: Dict[str, Probe] = {}  # by Mirror.url
-        self.answer: Optional[Answer] = None
+        self.resolution: Optional[Resolution] = None
 
     @property
     def error(self) -> Optional[MirrorsError]:
         """Why the repository cannot be updated, once that is known."""
-        return self.answer.error if self.answer else None
+        return self.resolution.error if self.resolution else None
 
     @property
     def current(self) -> Optional[Snapshot]:
-        """What a mirror must serve: the answer's snapshot; the accepted one if all are older; before, the newest seen."""
-        if self.answer is not None and self.answer.resolution is not None:
-            return self.answer.resolution.snapshot
+        """What a mirror must serve: the resolution's snapshot; the accepted one if all are older; before, the newest seen."""
+        if self.resolution is not None and self.resolution.snapshot is not None:
+            return self.resolution.snapshot
         if self.error is not None:
             return self.accepted
         seen = [probe.snapshot for probe in self.probes.values() if probe.snapshot is not None]
@@ -96,7 +96,7 @@ class MirrorsView:
         return Row(mirror, state, reference, detail, lag, probe.first_byte_seconds, probe.certificate_expires)
 
     def _row_without_answer(self, mirror: Mirror) -> Row:
-        if self.answer is None:
+        if self.resolution is None:
             return Row(mirror, "asking")
         if self.error is not None and not isinstance(self.error, (TrustError, FetchError)):
             return Row(mirror, "failed", self.error.reference, "not asked")
@@ -106,7 +106,7 @@ class MirrorsView:
         """Word the outcome in one line."""
         rows = self.rows()
         serving = sum(row.state == "ok" for row in rows)
-        if self.answer is None:
+        if self.resolution is None:
             return progress(rows)
         if self.error is not None or self.current is None:
             return "no mirror of {} can be used; {} cannot be updated".format(len(rows), self.repository.id)
@@ -115,10 +115,9 @@ class MirrorsView:
 
     def remarks(self) -> List[str]:
         """List what else a reader of the summary should know."""
-        if self.candidates is None or self.answer is None:
+        if self.candidates is None or self.resolution is None:
             return []
-        note = self.answer.resolution.note if self.answer.resolution else ""
-        remarks = [NOTES[note]] if note in NOTES else []
+        remarks = [NOTES[self.resolution.note]] if self.resolution.note in NOTES else []
         if any(mirror.source == "known" for mirror in self.candidates.mirrors):
             remarks.append("the redirector gave no list: these are the mirrors of the last one")
         return remarks
@@ -235,7 +234,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def views_of(host: Host) -> List[MirrorsView]:
     """Return a view of each repository, with nothing known yet."""
-    return [MirrorsView(repository, host.state.accepted(repository.id)) for repository in host.repositories]
+    return [MirrorsView(repository, host.state.load(repository.id).accepted) for repository in host.repositories]
 
 
 def ask_everyone(host: Host, views: Sequence[MirrorsView], display: Display) -> None:
@@ -249,11 +248,12 @@ def ask_through(gateway: Gateway, host: Host, views: Sequence[MirrorsView], disp
     options = ResolveOptions(ask_everyone=True, on_candidates=display.on_candidates, on_probe=display.on_probe)
     try:
         display.update()
-        answers = Resolver(host.settings, host.state, options, gateway=gateway).run(host.repositories)
+        resolutions = Resolver(host.settings, host.state.load_all(host.repositories), options,
+                               gateway=gateway).run(host.repositories)
     finally:
         display.clear()
-    for view, answer in zip(views, answers):
-        view.answer = answer
+    for view, resolution in zip(views, resolutions):
+        view.resolution = resolution
 
 
 def _tell(views: Sequence[MirrorsView], host: Host, verbose: int) -> None:
@@ -268,7 +268,7 @@ def _tell(views: Sequence[MirrorsView], host: Host, verbose: int) -> None:
 def _exit_code(view: MirrorsView) -> int:
     if view.error is not None:
         return view.error.exit_code
-    frozen = view.answer is not None and view.answer.resolution is not None and view.answer.resolution.note == "freeze"
+    frozen = view.resolution is not None and view.resolution.note == "freeze"
     return EXIT_PROBLEM if frozen or any(row.state == "refused" for row in view.rows()) else EXIT_OK
 
 
@@ -280,15 +280,15 @@ def _values(views: Sequence[MirrorsView], host: Host) -> Dict[str, Any]:
 
 
 def _repository_values(view: MirrorsView, now: float) -> Dict[str, Any]:
-    resolution = view.answer.resolution if view.answer else None
+    resolution = view.resolution or Resolution(view.repository)
     return {
         "id": view.repository.id,
-        "updatable": resolution is not None,
+        "updatable": resolution.snapshot is not None,
         "error": describe_error(view.error),
-        "current": snapshot_values(resolution.snapshot if resolution else None, now),
+        "current": snapshot_values(resolution.snapshot, now),
         "accepted": snapshot_values(view.accepted, now),
-        "note": resolution.note if resolution else "",
-        "usable": [mirror.url for mirror in resolution.mirrors] if resolution else [],
+        "note": resolution.note,
+        "usable": [mirror.url for mirror in resolution.mirrors],
         "mirrors": [_row_values(row) for row in view.rows()],
         "not_believed": list(view.candidates.listed.dropped) if view.candidates else [],
     }

@@ -17,7 +17,7 @@ from ..packages.verify import rules_of, sources_of
 from ..pool.freeze import SnapshotPinner, packages_of
 from ..pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
 from ..privsep.gateway import Gateway
-from ..resolve.outcome import Answer
+from ..resolve.resolution import Resolution
 from ..resolve.resolver import Resolver
 from ..state.pool_token import Token, read_token
 from ..state.snapshot_pin import HeldSnapshot, hold, lift, words
@@ -36,13 +36,13 @@ COUNTED = ("Counted are the newest packages in the repositories that are newer t
 class PrecheckTarget(NamedTuple):
     """What was found out about one repository."""
 
-    answer: Answer
+    resolution: Resolution
     held: Optional[HeldSnapshot] = None  # the pin that holds
 
     @property
     def newest(self) -> Optional[Snapshot]:
         """What the mirrors offer; None if they could not be asked, or are not believed."""
-        return self.answer.resolution.snapshot if self.answer.resolution else None
+        return self.resolution.snapshot
 
     @property
     def current(self) -> Optional[Snapshot]:
@@ -101,17 +101,17 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOu
     looks: List[PrecheckTarget] = []
     offered: List[PrimaryPackage] = []
     with host.gateway() as gateway:
-        answers = Resolver(host.settings, host.state, gateway=gateway).run(host.repositories)
-        failures = SnapshotPinner(host.settings, host.state, now, gateway).pin(answers, token) if token is not None else []
+        resolutions = Resolver(host.settings, host.state.load_all(host.repositories), gateway=gateway).run(host.repositories)
+        failures = SnapshotPinner(host.settings, host.state, now, gateway).pin(resolutions, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]
-        for answer in answers:
-            look = PrecheckTarget(answer)
+        for resolution in resolutions:
+            name, look = resolution.repository.id, PrecheckTarget(resolution)
             try:
-                look = PrecheckTarget(answer, hold(answer.repository, host.state, now))
+                look = PrecheckTarget(resolution, hold(resolution.repository, host.state.load(name), now))
                 offered += _offered(look, host, now, gateway)
             except MirrorsError as error:
-                if answer.repository.id not in dict(failures):
-                    reasons.append(_about(answer.repository.id, error))
+                if name not in dict(failures):
+                    reasons.append(_about(name, error))
             looks.append(look)
     installed = installed_packages(root)
     if installed is None:
@@ -127,13 +127,12 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
 
 
 def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> List[PrimaryPackage]:
-    answer = look.answer
-    if answer.resolution is None:
-        raise answer.error or FetchError("unreachable", "no mirror is known")
+    resolution = look.resolution
+    resolution.proven()
     if look.held is not None:
         return packages_of(look.held)
-    sources = sources_of(answer.repository, answer.memory, host.settings, now)
-    return read_packages(ResolvedRepository(answer.resolution, sources, gateway.open), rules_of(host.settings))
+    sources = sources_of(resolution.repository, resolution.memory, host.settings, now)
+    return read_packages(ResolvedRepository(resolution, sources, gateway.open), rules_of(host.settings))
 
 
 def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:
@@ -163,15 +162,15 @@ def _switched_off(host: Host) -> str:
 def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:
     lines = []
     for look in outcome.looks:
-        answer, found = look.answer, look.answer.resolution
-        if found is not None:
+        found, newest = look.resolution, look.newest
+        if newest is not None:
             note = NOTES.get(found.note, "")
             lines.append("{}: revision {} (updated {}), proven: {}{}".format(
-                answer.repository.id, found.snapshot.revision, ago(now - found.snapshot.timestamp),
+                found.repository.id, newest.revision, ago(now - newest.timestamp),
                 ", ".join(authority_of(mirror.url) for mirror in found.mirrors), "; " + note if note else ""))
         if look.held is not None:
             lines.append("{}: pinned: {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(
-                answer.repository.id, words(look.held.pin, look.newest)))
+                found.repository.id, words(look.held.pin, newest)))
     lines.append("{} packages to update, {} to fetch, {} installed".format(
         len(outcome.packages), size_words(fetch_bytes(outcome.packages)), size_words(install_bytes(outcome.packages))))
     lines += ["{}: {} free, {} needed".format(room.path, size_words(room.free_bytes), size_words(room.needed_bytes))
@@ -192,8 +191,7 @@ def _values(outcome: PrecheckOutcome, host: Host, now: float) -> Dict[str, Any]:
 
 
 def _repository_values(look: PrecheckTarget, now: float) -> Dict[str, Any]:
-    answer, found = look.answer, look.answer.resolution
-    return {"id": answer.repository.id, "current": snapshot_values(look.current, now),
+    found = look.resolution
+    return {"id": found.repository.id, "current": snapshot_values(look.current, now),
             "newest": snapshot_values(look.newest, now), "pin": pin_values(look.held.pin if look.held else None, now),
-            "note": found.note if found else "", "proven": [mirror.url for mirror in found.mirrors] if found else [],
-            "error": describe_error(answer.error)}
+            "note": found.note, "proven": [mirror.url for mirror in found.mirrors], "error": describe_error(found.error)}

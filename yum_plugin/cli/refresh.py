@@ -6,11 +6,12 @@ import time
 from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
-from ..model import Repository, Snapshot
-from ..resolve.refresh import Refreshed, refresh
+from ..model import Mirror, Repository, Snapshot
+from ..resolve.refresh import refresh
 from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
+from ..resolve.resolution import Resolution
 from ..resolve.resolver import ResolveOptions
-from ..state.store import State
+from ..state.store import METALINK, State
 from ..util.urls import authority_of
 from .common.console import Console, ago, printable, utc
 from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.accept_rollback and not arguments.repo:
         raise UsageError("usage", "--accept-rollback needs --repo", hint="name the repository that went back")
     host = open_host(arguments)
-    before = {repository.id: host.state.accepted(repository.id) for repository in host.repositories}
+    before = host.state.load_all(host.repositories)
     options = ResolveOptions(accept_rollback=arguments.accept_rollback)
     repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
     with host.gateway() as gateway:
@@ -48,23 +49,23 @@ def run(arguments: argparse.Namespace) -> int:
             if not (arguments.quiet or arguments.json):
                 out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
             if arguments.accept_rollback:
-                host.warn(item.repository.id, _mark(before[item.repository.id], item.snapshot))
+                host.warn(item.repository.id, _mark(before[item.repository.id].accepted, item.snapshot))
     return max(_exit_code(item) for item in found)
 
 
 def _sparing(repository: Repository, state: State) -> Repository:
     """Return a repository as if its package manager held what was found last, and could wait: it asks by itself when it runs."""
-    found = state.memory(repository.id).snapshot
-    return repository._replace(held_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
+    found = state.load(repository.id).memory.snapshot
+    return repository._replace(cached_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
 
 
-def _tell(item: Refreshed, host: Host) -> None:
+def _tell(item: Resolution, host: Host) -> None:
     for text in list(item.warnings) + ([str(item.error)] if item.error else []):
         host.warn(item.repository.id, text)
 
 
-def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[str]) -> str:
-    hosts = ", ".join(authority_of(url) for url in mirrors)
+def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[Mirror]) -> str:
+    hosts = ", ".join(authority_of(mirror.url) for mirror in mirrors)
     return "{}: revision {} (updated {}), best first: {}".format(
         repository_id, snapshot.revision, ago(time.time() - snapshot.timestamp), hosts)
 
@@ -77,18 +78,20 @@ def _mark(before: Optional[Snapshot], after: Snapshot) -> str:
     return "the high-water mark was {} from revision {} to {}".format(direction, before.revision, after.revision)
 
 
-def _exit_code(item: Refreshed) -> int:
+def _exit_code(item: Resolution) -> int:
     if item.error is not None:
         return item.error.exit_code
     return EXIT_PROBLEM if item.warnings else EXIT_OK
 
 
-def _values(found: Sequence[Refreshed], host: Host) -> Dict[str, Any]:
+def _values(found: Sequence[Resolution], host: Host) -> Dict[str, Any]:
     now = time.time()
     return {"schema": SCHEMA, "command": "refresh", "refreshed_at": utc(now), "warnings": list(host.warnings),
-            "repositories": [_repository_values(item, now) for item in found]}
+            "repositories": [_repository_values(item, host, now) for item in found]}
 
 
-def _repository_values(item: Refreshed, now: float) -> Dict[str, Any]:
+def _repository_values(item: Resolution, host: Host, now: float) -> Dict[str, Any]:
+    metalink = None if item.snapshot is None else host.state.path(item.repository.id, METALINK)
     return {"id": item.repository.id, "error": describe_error(item.error), "warnings": list(item.warnings),
-            "current": snapshot_values(item.snapshot, now), "metalink": item.metalink or None, "usable": list(item.mirrors)}
+            "current": snapshot_values(item.snapshot, now), "metalink": metalink,
+            "usable": [mirror.url for mirror in item.mirrors]}

@@ -18,8 +18,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
+from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
-from ..state.store import MAX_FILE_BYTES, Memory, Record, SnapshotPin, State, resting
+from ..state.store import MAX_FILE_BYTES, METALINK, State
 from ..trust.freshness import duration
 from ..util.files import read_capped
 from ..util.urls import authority_of
@@ -35,7 +36,7 @@ class Status(NamedTuple):
     repository: Repository
     accepted: Optional[Snapshot]
     memory: Memory
-    resting: Sequence[Tuple[str, Record]]  # Mirror.url and why
+    quarantined: Sequence[Tuple[str, Record]]  # Mirror.url and why
     problems: Sequence[str]
     pin: Optional[SnapshotPin] = None  # one that holds
 
@@ -76,16 +77,16 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     Returns:
         The status; its problems are in words.
     """
-    memory, accepted = state.memory(repository.id), state.accepted(repository.id)
-    authorities = resting(memory, int(now))
-    rest = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
+    remembered = state.load(repository.id)
+    memory, pin = remembered.memory, active_pin(remembered, now)
+    authorities = quarantined(memory, int(now))
+    failed = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
     problems = _problems_of_memory(memory, authorities, now)
-    pin = active_pin(state, repository.id, now)
     expected = pin.snapshot if pin is not None else memory.snapshot
-    if expected is not None and not _names(state.path(repository.id, "metalink.xml"), expected.sha256):
+    if expected is not None and not _names(state.path(repository.id, METALINK), expected.sha256):
         what = "the pin" if pin is not None else "the last resolution"
         problems.append("the metalink is missing or pins something else than {}; run 'xcpng-mirrors refresh'".format(what))
-    return Status(repository, accepted, memory, rest, problems, pin)
+    return Status(repository, remembered.accepted, memory, failed, problems, pin)
 
 
 def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) -> List[str]:
@@ -129,8 +130,8 @@ def _lines(item: Status, now: float) -> List[str]:
         lines.append("  usable:   " + ", ".join(authority_of(url) for url in memory.usable))
     if item.pin is not None:
         lines.append("  pinned:   {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(words(item.pin, memory.snapshot)))
-    for url, record in item.resting:
-        left = duration(max(0, int(record.rests_until - now)))
+    for url, record in item.quarantined:
+        left = duration(max(0, int(record.quarantined_until - now)))
         lines.append("  resting:  {} for {} more: {}: {}".format(authority_of(url), left, record.outcome, record.detail))
     return lines
 
@@ -159,6 +160,6 @@ def _repository_values(item: Status, now: float) -> Dict[str, Any]:
         "pin": pin_values(item.pin, now),
         "usable": list(memory.usable),
         "resting": [{"url": url, "reference": record.outcome, "detail": record.detail, "failures": record.failures,
-                     "until": utc(record.rests_until)} for url, record in item.resting],
+                     "until": utc(record.quarantined_until)} for url, record in item.quarantined],
         "problems": list(item.problems),
     }

@@ -34,8 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Verify and return the exit code."""
     if arguments.signature and (len(arguments.files) != 1 or os.path.isdir(arguments.files[0])):
         raise UsageError("usage", "--signature is the signature of exactly one file")
-    pins = fingerprints_of(arguments) or read_config(arguments.config).fingerprints
-    keys = keys_of(arguments, pins)
+    fingerprints = fingerprints_of(arguments) or read_config(arguments.config).fingerprints
+    keys = keys_of(arguments, fingerprints)
     progress = Progress(not arguments.quiet)
 
     def on_progress(path: str, done: int, size: int) -> None:

@@ -35,12 +35,12 @@ class RepositoryKeys(NamedTuple):
     files: Sequence[KeyFile]
 
 
-def load_keys(paths: Sequence[str], pins: Sequence[str]) -> List[PublicKey]:
+def load_keys(paths: Sequence[str], fingerprints: Sequence[str]) -> List[PublicKey]:
     """Load the pinned keys out of key files.
 
     Args:
         paths: of the files.
-        pins: fingerprints, 40 upper-case hex digits.
+        fingerprints: fingerprints, 40 upper-case hex digits.
 
     Returns:
         At least one key. Whether one is revoked or has expired is for the verifier, which knows the time.
@@ -53,7 +53,7 @@ def load_keys(paths: Sequence[str], pins: Sequence[str]) -> List[PublicKey]:
     refusals: List[MirrorsError] = []
     for path in paths:
         try:
-            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), pins))
+            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), fingerprints))
         except TrustError as error:
             refusals.append(TrustError(error.reference, error.what, ": ".join(filter(None, (path, error.where))), error.hint))
         except UsageError as error:
@@ -63,12 +63,12 @@ def load_keys(paths: Sequence[str], pins: Sequence[str]) -> List[PublicKey]:
     raise refusals[0] if refusals else UsageError("key-file", "no key file is named")
 
 
-def look_at(path: str, pins: Sequence[str], now: int) -> KeyFile:
+def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:
     """Describe a key file, good or not.
 
     Args:
         path: of the file.
-        pins: fingerprints, 40 upper-case hex digits.
+        fingerprints: fingerprints, 40 upper-case hex digits.
         now: seconds since 1970.
     """
     found = KeyFile(path)
@@ -80,7 +80,7 @@ def look_at(path: str, pins: Sequence[str], now: int) -> KeyFile:
     except (OSError, TrustError):
         pass  # the rules below say what is wrong
     try:
-        _refuse_dead(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), pins), now)
+        _refuse_dead(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), fingerprints), now)
     except MirrorsError as error:
         return found._replace(error=type(error)(error.reference, error.what, error.where or path, error.hint))
     return found
@@ -101,13 +101,13 @@ def _refuse_dead(key: PublicKey, now: int) -> None:
         raise TrustError("key-expired", "the key has expired", key.fingerprint)
 
 
-def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
+def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str],
                   imported: Optional[Sequence[PublicKey]], installroot: str = "/") -> List[MirrorsError]:
-    """Hold key files, pins and the rpm database against each other.
+    """Hold key files, fingerprints and the rpm database against each other.
 
     Args:
         repositories: with their key files.
-        pins: fingerprints, 40 upper-case hex digits.
+        fingerprints: fingerprints, 40 upper-case hex digits.
         imported: from ``rpmdb.imported_keys``.
         installroot: for the hints.
 
@@ -121,13 +121,13 @@ def disagreements(repositories: Sequence[RepositoryKeys], pins: Sequence[str],
     paths = {file.key.fingerprint: file.path for item in repositories for file in item.files if file.key}
     root = "" if installroot == "/" else "--root {} ".format(installroot)
     known = {key.fingerprint for key in imported or ()}
-    for pin in pins:
-        if pin not in paths:
-            problems.append(TrustError("key-mismatch", "no installed key file holds the pinned key", where=pin,
+    for fingerprint in fingerprints:
+        if fingerprint not in paths:
+            problems.append(TrustError("key-mismatch", "no installed key file holds the pinned key", where=fingerprint,
                                        hint="update xcp-ng-release, or correct fingerprints= in the .conf"))
-        elif imported is not None and pin not in known:
-            problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=pin,
-                                       hint="rpm {}--import {}".format(root, paths[pin])))
+        elif imported is not None and fingerprint not in known:
+            problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=fingerprint,
+                                       hint="rpm {}--import {}".format(root, paths[fingerprint])))
     if imported is None:
         problems.append(UsageError("key-file", "the rpm database cannot be read, so it is not known what was imported",
                                    hint="try 'rpm -qa gpg-pubkey*'"))

@@ -20,7 +20,7 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
             sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, variables
             replaced; lists of texts for the first two plurals; sslverify and ip_resolve also as true/false and 4/6.
             Missing or null is "not set"; ``proxy`` "" or "_none_" is "no proxy, whatever the environment says".
-        settings: for the pins and the redirectors.
+        settings: for the fingerprints and the redirectors.
 
     Returns:
         The repository; baseurls that are neither http nor https and gpgkeys that are no files are left out.
@@ -38,7 +38,7 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
             base_urls=base_urls,
             path=repository_path(base_urls, settings.redirectors),
             key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
-            pins=settings.fingerprints,
+            fingerprints=settings.fingerprints,
             network=_network(values),
         )
     except ValueError as problem:

@@ -9,10 +9,11 @@ import tempfile
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError
-from ..model import Repository, Resolution
+from ..model import Repository
 from ..net.download import Rules, download
 from ..net.fetch import OpenSession
 from ..net.transfer import Item, Source
+from ..resolve.resolution import Resolution
 from ..trust.digest import DigestChecker
 from ..trust.evr import Key, evr_key
 from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
@@ -27,7 +28,7 @@ from .verify import PackageChecker, request_for
 class ResolvedRepository(NamedTuple):
     """A resolved repository and the sources of its files."""
 
-    resolution: Resolution
+    resolution: Resolution  # with a snapshot
     sources: Sequence[Source]
     open_session: Optional[OpenSession] = None  # None: this process makes the sessions
 
@@ -118,7 +119,7 @@ def read_packages(resolved: ResolvedRepository, rules: Rules) -> List[PrimaryPac
     Raises:
         FetchError, TrustError, UsageError: the metadata could not be fetched, is refused, or could not be written.
     """
-    file = primary_file(parse_repomd(resolved.resolution.snapshot.raw), resolved.repository.id)
+    file = primary_file(parse_repomd(resolved.resolution.proven().raw), resolved.repository.id)
     with tempfile.TemporaryDirectory() as folder:
         item = Item(file.href, os.path.join(folder, "primary"), lambda: primary_checker(file), file.size)
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)

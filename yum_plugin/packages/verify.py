@@ -34,7 +34,8 @@ from ..net.download import Events, Fetched, Rules, download
 from ..net.fetch import OpenSession
 from ..net.transfer import Attempt, Item, Source
 from ..state.history import Observation
-from ..state.store import Decision, Memory, State, judge_record, resting, with_decision
+from ..state.memory import Decision, Memory, judge_record, quarantined, with_decision
+from ..state.store import State
 from ..trust.hashing import new_hash, require_strong
 from ..trust.keys import PublicKey
 from ..trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
@@ -236,12 +237,12 @@ def sources_of(repository: Repository, memory: Memory, settings: Settings, now: 
     """
     if not memory.usable:
         return []
-    quarantined = set(resting(memory, now))
+    failed = set(quarantined(memory, now))
     origins = {mirror.url for mirror in memory.mirrors if mirror.source == "origin"}
     origins.update(url + repository.path for url in settings.fallbacks if repository.path)
     mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
                for url in memory.usable if url not in origins]
-    mirrors.sort(key=lambda source: authority_of(source.url) in quarantined)
+    mirrors.sort(key=lambda source: authority_of(source.url) in failed)
     return mirrors + [Source(url, last_resort=True) for url in sorted(origins)]
 
 
@@ -388,13 +389,12 @@ def remember_failures(state: State, repository_id: str, results: Sequence[Packag
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
     if not failed:
         return
-    memory = state.memory(repository_id)
+    memory = state.load(repository_id).memory
     records = dict(memory.records)
-    for url, attempt in failed.items():
-        probe = Probe(Mirror(url), attempt.reference, "a package: {}".format(attempt.what))
-        records[url] = judge_record(records.get(url), probe, now)
+    records.update((url, judge_record(records.get(url), Probe(Mirror(url), attempt.reference, "a package: " + attempt.what), now))
+                   for url, attempt in failed.items())
     used = [authority_of(url) for url, attempt in worst.items() if attempt.reference == "ok"]
     rejected = [(authority_of(url), attempt.reference, attempt.what) for url, attempt in failed.items()]
     decision = Decision(now, "packages", len(worst), used=tuple(used), rejected=tuple(rejected))
-    state.remember(repository_id, with_decision(memory._replace(records=records), decision))
+    state.update(repository_id, with_decision(memory._replace(records=records), decision))
     state.observe(repository_id, [Observation(now, url, attempt.reference, "packages") for url, attempt in failed.items()])

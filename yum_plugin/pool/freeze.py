@@ -23,11 +23,12 @@ from ..packages.get_packages import primary_checker
 from ..packages.verify import rules_of, sources_of
 from ..privsep.gateway import Gateway
 from ..resolve.metalink_writer import render_metalink
-from ..resolve.outcome import Answer
+from ..resolve.resolution import Resolution
 from ..resolve.resolver import ResolveOptions, Resolver
+from ..state.memory import Decision, SnapshotPin, with_decision
 from ..state.pool_token import Agreed, Token
 from ..state.snapshot_pin import SIGNATURE, HeldSnapshot, folder_of, hold, make_cold, remove_folders, until
-from ..state.store import Decision, SnapshotPin, State, with_decision
+from ..state.store import METALINK, State
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.freshness import is_rollback
@@ -50,7 +51,7 @@ Failure = Tuple[str, MirrorsError]  # id of the repository, and why it cannot be
 class _PreparedPin(NamedTuple):
     """A repository whose pin is proven, and only has to be written."""
 
-    answer: Answer
+    resolution: Resolution
     snapshot: Snapshot
 
 
@@ -89,62 +90,63 @@ class SnapshotPinner:
         self._now = now
         self._gateway = gateway
 
-    def pin(self, answers: Sequence[Answer], token: Token) -> List[Failure]:
+    def pin(self, resolutions: Sequence[Resolution], token: Token) -> List[Failure]:
         """Pin the repositories to the snapshots that a token names.
 
         Args:
-            answers: of a resolver, for the repositories of this host.
+            resolutions: of a resolver, for the repositories of this host.
             token: the agreement.
 
         Returns:
             The failures. If there is none, all repositories of the token are pinned; else no pin is new or changed.
         """
         agreed = {each.repository_id: each for each in token.repositories}
-        mine = [answer for answer in answers if answer.repository.id in agreed]
+        mine = [resolution for resolution in resolutions if resolution.repository.id in agreed]
         if not mine:
             return [("", UsageError("pin", "the token names no repository of this host", where=", ".join(sorted(agreed))))]
         ready: List[_PreparedPin] = []
         failures: List[Failure] = []
-        for answer in mine:  # without the lock: this takes seconds, and an update may begin meanwhile
+        for resolution in mine:  # without the lock: this takes seconds, and an update may begin meanwhile
             try:
-                ready.append(self._prepare(answer, agreed[answer.repository.id]))
+                ready.append(self._prepare(resolution, agreed[resolution.repository.id]))
             except MirrorsError as error:
-                failures.append((answer.repository.id, error))
+                failures.append((resolution.repository.id, error))
         failures = failures or self._write_all(ready, token.expires)
         if failures:
-            for answer in mine:
-                self._forget_files(answer.repository.id)
+            for resolution in mine:
+                self._forget_files(resolution.repository.id)
         return failures
 
-    def _prepare(self, answer: Answer, agreed: Agreed) -> _PreparedPin:
+    def _prepare(self, resolution: Resolution, agreed: Agreed) -> _PreparedPin:
         """Find and prove the snapshot, and fetch its files into the state."""
-        repository = answer.repository
-        found = _serving(answer, agreed)
+        repository = resolution.repository
+        found = _serving(resolution, agreed)
         if not found:
             with contextlib.suppress(TrustError):  # a damaged pin is made again
-                held = hold(repository, self._state, self._now)
+                held = hold(repository, self._state.load(repository.id), self._now)
                 if held is not None and held.snapshot.sha256 == agreed.sha256:
-                    return _PreparedPin(answer, held.snapshot)
+                    return _PreparedPin(resolution, held.snapshot)
             everyone = ResolveOptions(ask_everyone=True)
-            answer = Resolver(self._settings, self._state, everyone, gateway=self._gateway).run([repository])[0]
-            found = _serving(answer, agreed)
-        snapshot = _agreed_snapshot(answer, found, agreed)
-        if is_rollback(snapshot, self._state.accepted(repository.id)):
+            resolution = Resolver(self._settings, self._state.load_all([repository]), everyone,
+                                  gateway=self._gateway).run([repository])[0]
+            found = _serving(resolution, agreed)
+        snapshot = _agreed_snapshot(resolution, found, agreed)
+        if is_rollback(snapshot, self._state.load(repository.id).accepted):
             what = "the agreed revision {} is older than what this host has accepted".format(snapshot.revision)
             raise TrustError("rollback", what, hint=AGREE_AGAIN)
-        self._fetch(answer, snapshot, [probe.mirror.url for probe in found])
-        return _PreparedPin(answer, snapshot)
+        self._fetch(resolution, snapshot, [probe.mirror.url for probe in found])
+        return _PreparedPin(resolution, snapshot)
 
-    def _fetch(self, answer: Answer, snapshot: Snapshot, serving: Sequence[str]) -> None:
+    def _fetch(self, resolution: Resolution, snapshot: Snapshot, serving: Sequence[str]) -> None:
         """Fetch repomd.xml, its signature and all files that it names, as far as they are not there already and good."""
-        repository = answer.repository
+        repository = resolution.repository
         sources = [Source(url) for url in serving]
-        sources += [source for source in sources_of(repository, answer.memory, self._settings, self._now)
+        sources += [source for source in sources_of(repository, resolution.memory, self._settings, self._now)
                     if source.url not in serving]
-        prover = RepomdProver(load_keys(repository.key_paths, repository.pins), self._now)
+        prover = RepomdProver(load_keys(repository.key_paths, repository.fingerprints), self._now)
         rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
         hosts = tuple(host_of(url) for url in repository.base_urls)
-        folder = folder_of(self._state, repository.id, snapshot.sha256)
+        folder = self._folder(repository.id, snapshot)
         requests = [_file_request(item) for item in _items(snapshot, prover, folder)]
         # without progress: it mostly takes a second, and the pool's table counts the hosts
         for result in fetch_files(requests, sources, repository.network, rules, hosts=hosts, open_session=self._gateway.open):
@@ -153,8 +155,8 @@ class SnapshotPinner:
 
     def _forget_files(self, name: str) -> None:
         """Remove what was fetched for a pin that failed."""
-        pin = self._state.pin(name)
-        remove_folders(self._state, name, kept=folder_of(self._state, name, pin.snapshot.sha256) if pin is not None else "")
+        pin, folder = self._state.load(name).pin, os.path.dirname(self._state.path(name, METALINK))
+        remove_folders(folder, kept=folder_of(folder, pin.snapshot.sha256) if pin is not None else "")
 
     def _write_all(self, ready: Sequence[_PreparedPin], expires: int) -> List[Failure]:
         """Write the pins if the files of all still exist."""
@@ -163,10 +165,10 @@ class SnapshotPinner:
                 what = "the state is locked by another process or cannot be written"
                 return [("", UsageError("state", what, where=self._state.folder))]
             for item in ready:
-                folder = folder_of(self._state, item.answer.repository.id, item.snapshot.sha256)
+                folder = self._folder(item.resolution.repository.id, item.snapshot)
                 if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
                     gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
-                    return [(item.answer.repository.id, gone)]
+                    return [(item.resolution.repository.id, gone)]
             try:
                 self._write_pins(ready, expires)
             except UsageError as error:
@@ -176,10 +178,10 @@ class SnapshotPinner:
     def _write_pins(self, ready: Sequence[_PreparedPin], expires: int) -> None:
         """Write all pins, or restore the earlier ones; then write what belongs to them, which the next update would do too."""
         state = self._state
-        before = {item.answer.repository.id: state.pin(item.answer.repository.id) for item in ready}
+        before = {item.resolution.repository.id: state.load(item.resolution.repository.id).pin for item in ready}
         try:
             for item in ready:
-                state.write_pin(item.answer.repository.id, self._pin(item, expires))
+                state.write_pin(item.resolution.repository.id, self._pin(item, expires))
         except UsageError:
             for name, pin in before.items():
                 with contextlib.suppress(UsageError):
@@ -188,34 +190,35 @@ class SnapshotPinner:
         for item in ready:
             self._settle(item, self._pin(item, expires))
 
+    def _folder(self, repository_id: str, snapshot: Snapshot) -> str:
+        return folder_of(os.path.dirname(self._state.path(repository_id, METALINK)), snapshot.sha256)
+
     def _pin(self, item: _PreparedPin, expires: int) -> SnapshotPin:
         return SnapshotPin(item.snapshot._replace(raw=b""), expires, self._now)
 
     def _settle(self, item: _PreparedPin, pin: SnapshotPin) -> None:
-        answer, state = item.answer, self._state
-        name = answer.repository.id
-        folder = folder_of(state, name, pin.snapshot.sha256)
-        remove_folders(state, name, kept=folder)
+        resolution, state = item.resolution, self._state
+        name = resolution.repository.id
+        folder = self._folder(name, item.snapshot)
+        remove_folders(os.path.dirname(folder), kept=folder)
         log.info("%s: pinned to revision %d, %s, until %s", name, pin.snapshot.revision, pin.snapshot.sha256, until(pin))
         decision = Decision(self._now, "pin", revision=pin.snapshot.revision, note=until(pin))
-        state.remember(name, with_decision(answer.memory, decision))
-        mirrors = answer.resolution.mirrors if answer.resolution else ()
-        state.write_metalink(name, render_metalink(item.snapshot, mirrors, folder))
+        state.update(name, with_decision(resolution.memory, decision))
+        state.write_metalink(name, render_metalink(item.snapshot, resolution.mirrors, folder))
         make_cold(state, name)  # the package manager has to load it first
 
 
-def _serving(answer: Answer, agreed: Agreed) -> List[Probe]:
-    return [probe for probe in answer.probes if probe.snapshot is not None and probe.snapshot.sha256 == agreed.sha256]
+def _serving(resolution: Resolution, agreed: Agreed) -> List[Probe]:
+    return [probe for probe in resolution.probes if probe.snapshot is not None and probe.snapshot.sha256 == agreed.sha256]
 
 
-def _agreed_snapshot(answer: Answer, found: Sequence[Probe], agreed: Agreed) -> Snapshot:
-    if answer.resolution is None:
-        raise answer.error or FetchError("unreachable", "no mirror is known")
+def _agreed_snapshot(resolution: Resolution, found: Sequence[Probe], agreed: Agreed) -> Snapshot:
+    newest = resolution.proven()
     for probe in found:
         if probe.snapshot is not None:
             return probe.snapshot
     raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
-        agreed.revision, answer.resolution.snapshot.revision), hint=AGREE_AGAIN)
+        agreed.revision, newest.revision), hint=AGREE_AGAIN)
 
 
 def _paths(snapshot: Snapshot) -> List[str]:

@@ -51,14 +51,14 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
     return None
 
 
-def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str], rules: ListRules,
+def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence[str], rules: ListRules,
                chance: Optional[Callable[[], float]] = None) -> Candidates:
     """Order the mirrors of a repository for asking.
 
     Args:
         repository: its own baseurls count too, if they are no redirector.
         listed: from ``settled_list``; empty for a repository without redirector.
-        resting: authorities that failed lately.
+        quarantined: authorities that failed lately.
         rules: settings.
         chance: see ``rank_candidates``.
 
@@ -67,10 +67,10 @@ def candidates(repository: Repository, listed: MirrorList, resting: Sequence[str
     """
     own = _own_mirrors(repository, rules.redirectors)
     if not repository.path:
-        ranked, left_out = rank_candidates(own, rules.prefer, rules.deny, resting, allow_http=True)
+        ranked, left_out = rank_candidates(own, rules.prefer, rules.deny, quarantined, allow_http=True)
         return Candidates(listed, tuple(ranked), (), tuple(left_out))
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
-    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, resting, not rules.require_https, chance)
+    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, quarantined, not rules.require_https, chance)
     fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
     fallbacks += [mirror for mirror in listed.mirrors if mirror.source == "origin"]
     everyone = merge([MirrorList(tuple(ranked)), MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors

@@ -1,17 +1,18 @@
-"""What the findings about one repository amount to: a resolution, or the error that stands in its place. Pure."""
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+"""What the findings about one repository amount to: a resolution. Pure."""
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
-from ..model import Mirror, MirrorList, Probe, Rejection, Repository, Resolution, Snapshot
+from ..model import Mirror, Probe, Repository, Snapshot
 from ..state.history import Observation
-from ..state.store import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
+from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
 from ..util.urls import authority_of
-from .candidates import Candidates
-from .refresh_policy import Need
+from .refresh_policy import RefreshPlan
+from .resolution import NO_CANDIDATES, Rejection, Resolution
 from .selection import order_proven
 
+# If every mirror fails for one of these, this host's clock is the likelier cause.
 CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
 
 
@@ -22,33 +23,23 @@ class Findings:
         repository: which.
         memory: what was known before.
         accepted: the high-water mark.
+        plan: how many mirrors have to agree.
     """
 
-    def __init__(self, repository: Repository, memory: Memory, accepted: Optional[Snapshot]) -> None:
+    def __init__(self, repository: Repository, memory: Memory, accepted: Optional[Snapshot], plan: RefreshPlan) -> None:
         self.repository = repository
         self.memory = memory
         self.accepted = accepted
-        self.candidates = Candidates(MirrorList(()), (), (), ())
+        self.plan = plan
+        self.candidates = NO_CANDIDATES
         self.asked: List[Mirror] = []
         self.probes: List[Probe] = []  # of those that answered or failed
         self.errors: Dict[str, MirrorsError] = {}  # by Mirror.url
         self.error: Optional[MirrorsError] = None  # what ended the job early
-        self.need = Need()
-        self.luck = 0.0  # see ``Memory``
+        self.jitter = 0.0  # see ``Memory``
 
 
-class Answer(NamedTuple):
-    """What became of one repository: ``resolution`` or ``error``, never both."""
-
-    repository: Repository
-    resolution: Optional[Resolution]
-    error: Optional[MirrorsError]
-    memory: Memory  # to be remembered
-    probes: Tuple[Probe, ...] = ()  # outcome "stale" where the choice says so
-    candidates: Candidates = Candidates(MirrorList(()), (), (), ())
-
-
-def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Answer:
+def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
     """Judge the findings.
 
     Args:
@@ -58,9 +49,9 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
         accept_rollback: the admin says that the repository really went back.
 
     Returns:
-        The answer.
+        The resolution.
     """
-    if findings.need.most == 0 and findings.error is None and findings.memory.snapshot is not None:
+    if findings.plan.quorum == 0 and findings.error is None and findings.memory.snapshot is not None:
         return _kept(findings, findings.memory.snapshot, settings, now)
     error, choice = findings.error, None
     offers = [Offer(probe.mirror, probe.snapshot) for probe in findings.probes if probe.snapshot is not None]
@@ -72,23 +63,25 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
     except TrustError as refusal:
         error = refusal
     probes = [_with_lag(probe, choice) for probe in findings.probes]
-    resolution = _resolution(findings, choice, probes, settings, now) if choice is not None else None
-    decision = _decision(findings, probes, resolution, error)._replace(at=int(now))
-    if accept_rollback and resolution is not None:
+    made = Resolution(findings.repository, error=error, probes=tuple(probes), candidates=findings.candidates)
+    if choice is not None:
+        made = _chosen(findings, made, choice, settings, now)
+    decision = _decision(findings, made)._replace(at=int(now))
+    if accept_rollback and made.snapshot is not None:
         decision = decision._replace(note="accept-rollback")
-    memory = with_decision(_memory(findings, probes, resolution, now), decision)
-    return Answer(findings.repository, resolution, error, memory, tuple(probes), findings.candidates)
+    return made._replace(memory=with_decision(_memory(findings, made, now), decision))
 
 
-def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Answer:
-    """Answer with the last resolution, cut to the mirrors that are still offered; nothing new was decided."""
-    listed, still = findings.candidates.listed, findings.need.still
+def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Resolution:
+    """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided."""
+    listed, proven = findings.candidates.listed, findings.plan.proven
     note = _note(findings, snapshot, [snapshot.sha256], settings, now)
-    resolution = Resolution(findings.repository, snapshot, still, note=note)
-    memory = findings.memory._replace(usable=tuple(mirror.url for mirror in still), resolved_at=now, note=note)
+    memory = findings.memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note)
     if listed.mirrors and listed.sha256 in ("", snapshot.sha256):  # else it is a list of who has what is to come
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
-    return Answer(findings.repository, resolution, None, memory, candidates=findings.candidates)
+    warnings = _warnings(findings.repository, snapshot, [], note, now)
+    return Resolution(findings.repository, snapshot, mirrors=proven, note=note, warnings=warnings,
+                      candidates=findings.candidates, memory=memory)
 
 
 def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:
@@ -96,15 +89,14 @@ def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings:
     return note_of(snapshot, findings.candidates.listed.sha256, seen, max_age, int(now))
 
 
-def observations_of(answer: Answer, now: float) -> List[Observation]:
-    """Return what is worth keeping of the probes of an answer: one observation for each mirror that answered or failed.
+def observations_of(resolution: Resolution, now: float) -> List[Observation]:
+    """Return what is worth keeping of the probes of a resolution: one observation for each mirror that answered or failed.
 
     Args:
-        answer: from ``conclude``.
+        resolution: from ``conclude``.
         now: seconds since 1970.
     """
-    current = answer.resolution.snapshot if answer.resolution is not None else None
-    return [_observation(probe, current, int(now)) for probe in answer.probes]
+    return [_observation(probe, resolution.snapshot, int(now)) for probe in resolution.probes]
 
 
 def _observation(probe: Probe, current: Optional[Snapshot], now: int) -> Observation:
@@ -126,51 +118,69 @@ def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
     return probe
 
 
-def _resolution(findings: Findings, choice: Choice, probes: List[Probe], settings: Settings, now: float) -> Resolution:
-    in_turn = sorted(probes, key=lambda probe: findings.asked.index(probe.mirror))
+def _chosen(findings: Findings, made: Resolution, choice: Choice, settings: Settings, now: float) -> Resolution:
+    """Add the chosen snapshot, and who serves it."""
+    in_turn = sorted(made.probes, key=lambda probe: findings.asked.index(probe.mirror))
     proven = [(probe.mirror, probe.seconds) for probe in in_turn if probe.outcome == "ok"]
-    rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in probes if probe.outcome != "ok"]
-    seen = [probe.snapshot.sha256 for probe in probes if probe.snapshot is not None]
+    rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in made.probes if probe.outcome != "ok"]
+    seen = [probe.snapshot.sha256 for probe in made.probes if probe.snapshot is not None]
     mirrors = order_proven(proven, settings.prefer)
     if findings.memory.snapshot is not None and findings.memory.snapshot.sha256 == choice.snapshot.sha256:
         asked = {mirror.url for mirror in findings.asked}
-        mirrors += [mirror for mirror in findings.need.still if mirror.url not in asked]
+        mirrors += [mirror for mirror in findings.plan.proven if mirror.url not in asked]
         mirrors.sort(key=lambda mirror: mirror.source == "origin")
     note = _note(findings, choice.snapshot, seen, settings, now)
-    return Resolution(findings.repository, choice.snapshot, tuple(mirrors), tuple(rejected), note)
+    return made._replace(snapshot=choice.snapshot, mirrors=tuple(mirrors), rejected=tuple(rejected), note=note,
+                         warnings=_warnings(findings.repository, choice.snapshot, rejected, note, now))
 
 
-def _memory(findings: Findings, probes: List[Probe], resolution: Optional[Resolution], now: float) -> Memory:
-    """Keep the last list that had mirrors, what became of those on it, and the last good resolution."""
+def _warnings(repository: Repository, snapshot: Snapshot, rejected: Sequence[Rejection], note: str,
+              now: float) -> Tuple[str, ...]:
+    """Word what an admin should know although the update goes on: one line for distrusted mirrors, one for a freeze."""
+    lines = []
+    distrusted = [rejection for rejection in rejected if rejection.reference in TrustError.REFERENCES]
+    if distrusted:
+        first = distrusted[0]
+        more = " and {} more".format(len(distrusted) - 1) if len(distrusted) > 1 else ""
+        what = "{}; refused{}, other mirrors are used".format(first.detail, more)
+        hint = "see 'xcpng-mirrors mirrors --repo {}'".format(repository.id)
+        lines.append(str(TrustError(first.reference, what, where=first.mirror.url, hint=hint)))
+    if note == "freeze":
+        age = duration(int(now) - snapshot.timestamp)
+        lines.append("freeze: the newest metadata on all mirrors asked is {} old; see max_age= in the .conf".format(age))
+    return tuple(lines)
+
+
+def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
+    """Keep the last list that had mirrors, the records of those on it, and the last good resolution."""
     previous = findings.memory
     listed = findings.candidates.listed
     mirrors = listed.mirrors or previous.mirrors
     records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now))
-                                  for probe in probes}
+                                  for probe in made.probes}
     for mirror in mirrors:
         if mirror.url in previous.records:
             records.setdefault(mirror.url, previous.records[mirror.url])
-    if resolution is None:
+    if made.snapshot is None:
         return previous._replace(mirrors=mirrors, records=records)
-    usable = tuple(mirror.url for mirror in resolution.mirrors)
-    snapshot = resolution.snapshot._replace(raw=b"", signature=b"")
-    signature = resolution.snapshot.signature if len(resolution.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
-    return Memory(mirrors, listed.sha256, records, snapshot, usable, now, resolution.note, previous.decisions,
-                  now, findings.luck, findings.repository.pins, signature.decode("latin-1"))
+    usable = tuple(mirror.url for mirror in made.mirrors)
+    snapshot = made.snapshot._replace(raw=b"", signature=b"")
+    signature = made.snapshot.signature if len(made.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
+    return Memory(mirrors, listed.sha256, records, snapshot, usable, now, made.note, previous.decisions,
+                  now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"))
 
 
-def _decision(findings: Findings, probes: List[Probe], resolution: Optional[Resolution],
-              error: Optional[MirrorsError]) -> Decision:
-    """Say what is decided, for who asks why."""
-    proven = error.reference if error else ""  # what is proven and refused all the same: a rollback
-    rejected = [(authority_of(probe.mirror.url), proven if probe.outcome == "ok" else probe.outcome, probe.detail)
-                for probe in probes if probe.outcome != "ok" or proven]
+def _decision(findings: Findings, made: Resolution) -> Decision:
+    """Return the decision with its reasons, for ``explain``."""
+    refusal = made.error.reference if made.error else ""  # what is proven and refused all the same: a rollback
+    rejected = [(authority_of(probe.mirror.url), refusal if probe.outcome == "ok" else probe.outcome, probe.detail)
+                for probe in made.probes if probe.outcome != "ok" or refusal]
     rejected += [(authority_of(mirror.url), "not-asked", reason) for mirror, reason in findings.candidates.left_out]
-    made = Decision(0, "metadata", len(findings.asked), rejected=tuple(rejected), error=str(error or ""))
-    if resolution is None:
-        return made
-    used = tuple(authority_of(mirror.url) for mirror in resolution.mirrors)
-    return made._replace(revision=resolution.snapshot.revision, used=used, note=resolution.note)
+    decision = Decision(0, "metadata", len(findings.asked), rejected=tuple(rejected), error=str(made.error or ""))
+    if made.snapshot is None:
+        return decision
+    used = tuple(authority_of(mirror.url) for mirror in made.mirrors)
+    return decision._replace(revision=made.snapshot.revision, used=used, note=made.note)
 
 
 def _nobody(findings: Findings) -> MirrorsError:

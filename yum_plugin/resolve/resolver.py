@@ -1,15 +1,15 @@
-"""Job 1: from repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
+"""From repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
 
-All repositories at once, in one loop over what the task_pool's threads report:
-    lists      the redirector's list page and selection, or the last known list (resolve/candidates.py)
-    polls      repomd.xml and its signature from several mirrors (what is asked: resolve/probe.py; whom: resolve/selection.py)
-    verdicts   which snapshot is current and who serves it (resolve/outcome.py, trust/freshness.py)
-Only this thread decides; nothing here writes.
+All repositories at once, in one loop over what the tasks report:
+    lists      the redirector's list page and selection, or the last known list (candidates.py)
+    polls      repomd.xml and its signature from several mirrors (how a mirror is asked: probe.py; which: selection.py)
+    outcome    which snapshot is current and who serves it (outcome.py, trust/freshness.py)
+Only this thread decides, and nothing here writes. Time, chance and the task pool are passed in.
 """
 import logging
 import random
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ..errors import FetchError, MirrorsError, UsageError
 from ..host.keyring import load_keys
@@ -19,18 +19,19 @@ from ..net.fanout import TaskPool, TaskResult, run_until
 from ..net.fetch import OpenSession, Session
 from ..privsep.gateway import Gateway, here
 from ..sources.redirector import PAGE, SELECTION, Timeouts, redirector_roots
-from ..state.store import State, known_list, resting
+from ..state.memory import Remembered, known_list, quarantined
 from ..trust.metadata import RepomdProver
 from ..util.urls import host_of
 from .candidates import Candidates, ListRules, candidates, settled_list
-from .outcome import Answer, Findings, conclude
+from .outcome import Findings, conclude
 from .probe import Known, ask_mirror
-from .refresh_policy import needed
+from .refresh_policy import RefreshPlan, plan_refresh
+from .resolution import Resolution
 from .selection import Poll, PollRules
 
-OTHER_FORM_SECONDS = 0.25  # a list page slower than this gets company
-LIST_PATIENCE_SECONDS = 1.0  # a redirector slower than this is not waited for if a list is at hand
-NO_LIST_PATIENCE_SECONDS = 3.0  # without any: then the .repo file's other baseurls and the origin still have time
+OTHER_FORM_SECONDS = 0.25  # if the list page takes longer than this, the selection is asked for as well
+LIST_TIMEOUT_SECONDS = 1.0  # a slower redirector is not waited for if a list is at hand
+NO_LIST_TIMEOUT_SECONDS = 3.0  # without any list: the .repo file's other baseurls and the origin still have time after it
 EVERYONE = 256
 
 MakeTasks = Callable[[OpenSession], TaskPool]
@@ -78,31 +79,31 @@ class Resolver:
 
     Args:
         settings: of the .conf.
-        state: what the host remembers; only read.
-        options: see Options.
-        clock: the time.
-        gateway: who touches the network; this process if left out.
-        make_tasks: makes the pool that asks, from what opens sessions.
+        remembered: what the host remembers, by the repositories' ids.
+        options: see ``ResolveOptions``.
+        clock: time and chance.
+        gateway: how the network is reached; by this process if left out.
+        make_tasks: makes the task pool, from what opens sessions.
     """
 
-    def __init__(self, settings: Settings, state: State, options: ResolveOptions = ResolveOptions(), clock: Clock = Clock(),
-                 gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> None:
+    def __init__(self, settings: Settings, remembered: Mapping[str, Remembered], options: ResolveOptions = ResolveOptions(),
+                 clock: Clock = Clock(), gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> None:
         self._settings = settings
-        self._state = state
+        self._remembered = remembered
         self._options = options
         self._clock = clock
         self._gateway = gateway or here()
         self._tasks = make_tasks(self._gateway.open)
         self._timeouts = Timeouts(settings.connect_timeout, settings.read_timeout)
 
-    def run(self, repositories: Sequence[Repository]) -> List[Answer]:
+    def run(self, repositories: Sequence[Repository]) -> List[Resolution]:
         """Find the proven mirrors of each repository.
 
         Args:
             repositories: each with a different id.
 
         Returns:
-            An answer for each, in the same order, after ``settings.deadline`` seconds at most.
+            A resolution for each, in the same order, after ``settings.deadline`` seconds at most.
         """
         started = self._clock.steady()
         jobs = {item.id: _Job(self._findings(item), started) for item in repositories}
@@ -120,8 +121,9 @@ class Resolver:
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
     def _findings(self, repository: Repository) -> Findings:
-        findings = Findings(repository, self._state.memory(repository.id), self._state.accepted(repository.id))
-        findings.luck = self._clock.chance()
+        remembered = self._remembered[repository.id]
+        findings = Findings(repository, remembered.memory, remembered.accepted, RefreshPlan(self._settings.enough))
+        findings.jitter = self._clock.chance()
         return findings
 
     def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
@@ -144,7 +146,7 @@ class Resolver:
         roots, timeouts = redirector_roots(job.repository, self._settings.redirectors), self._timeouts
         ask_list, path = self._gateway.ask_list, job.repository.path + REPOMD
         job.forms_asked.add(form)
-        self._start(job, form, lambda client: ask_list(client, form, roots, path, timeouts))
+        self._start(job, form, lambda session: ask_list(session, form, roots, path, timeouts))
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
@@ -152,7 +154,7 @@ class Resolver:
         self._tasks.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
 
     def _load_keys(self, job: _Job) -> None:
-        keys = load_keys(job.repository.key_paths, job.repository.pins)
+        keys = load_keys(job.repository.key_paths, job.repository.fingerprints)
         job.prover = RepomdProver(keys, int(self._clock.wall()))
 
     def _advance_all(self, jobs: Sequence[_Job], now: float) -> Optional[float]:
@@ -175,17 +177,17 @@ class Resolver:
         other_due = job.started + OTHER_FORM_SECONDS
         if SELECTION not in job.forms_asked and job.forms_asked and (PAGE in job.lists or now >= other_due):
             self._guarded(job, lambda job: self._ask_list(job, SELECTION))
-        given_up = job.started + self._list_patience(job)
+        given_up = job.started + self._list_timeout(job)
         return (given_up if SELECTION in job.forms_asked else min(given_up, other_due)) - now
 
     def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
         memory = job.findings.memory
-        waited_enough = now >= job.started + self._list_patience(job)
+        waited_enough = now >= job.started + self._list_timeout(job)
         listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
-        tired = resting(memory, int(self._clock.wall()))
-        found = candidates(job.repository, listed, tired, self._list_rules(), self._clock.chance)
+        failed = quarantined(memory, int(self._clock.wall()))
+        found = candidates(job.repository, listed, failed, self._list_rules(), self._clock.chance)
         job.findings.candidates = found
         self._options.on_candidates(job.repository, found)
         job.poll = self._poll(job, found)
@@ -197,17 +199,16 @@ class Resolver:
         findings, rules = job.findings, PollRules(self._settings.probe_mirrors, self._settings.enough)
         if self._options.accept_rollback:
             return Poll(found.mirrors, found.origins, found.listed.sha256, rules)
-        need = findings.need = needed(job.repository, findings.memory, findings.accepted, found, self._clock.wall(),
-                                      self._clock.chance)
-        if need.most == 0:
-            log.info("%s: what was found last still holds", job.repository.id)
+        plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, found, rules.enough,
+                                            self._clock.wall(), self._clock.chance)
+        if plan.quorum == 0:
+            log.info("%s: the last resolution still holds", job.repository.id)
             return Poll((), (), "", rules)
-        return Poll(found.mirrors, found.origins, found.listed.sha256,
-                    rules._replace(enough=need.most or rules.enough), findings.accepted)
+        return Poll(found.mirrors, found.origins, found.listed.sha256, rules._replace(enough=plan.quorum), findings.accepted)
 
-    def _list_patience(self, job: _Job) -> float:
+    def _list_timeout(self, job: _Job) -> float:
         at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
-        return LIST_PATIENCE_SECONDS if at_hand else NO_LIST_PATIENCE_SECONDS
+        return LIST_TIMEOUT_SECONDS if at_hand else NO_LIST_TIMEOUT_SECONDS
 
     def _list_rules(self) -> ListRules:
         settings = self._settings
@@ -217,28 +218,28 @@ class Resolver:
         prover, timeouts, network, explain = job.prover, self._timeouts, job.repository.network, self._gateway.explain
         known = _known(job.findings)
 
-        def task(client: Session) -> Probe:
+        def task(session: Session) -> Probe:
             try:
-                return ask_mirror(client, mirror, prover, timeouts, known)
+                return ask_mirror(session, mirror, prover, timeouts, known)
             except FetchError as error:
-                raise explain(client, error, mirror.url, network, timeouts.connect_seconds)
+                raise explain(session, error, mirror.url, network, timeouts.connect_seconds)
 
         self._start(job, mirror, task)
 
-    def _take(self, job: _Job, outcome: TaskResult) -> None:
-        """Record what one thread reports."""
-        subject = outcome.key[1]
-        error = outcome.error
+    def _take(self, job: _Job, result: TaskResult) -> None:
+        """Record what one task reports."""
+        subject = result.key[1]
+        error = result.error
         if error is not None and not isinstance(error, MirrorsError):
             log.error("%s: a bug of ours", subject, exc_info=error)
             error = MirrorsError("internal", "{}: {}".format(type(error).__name__, error), where=str(subject))
         if isinstance(error, UsageError):  # of this host: no server is to blame
             job.fail(error)
         elif not isinstance(subject, Mirror):
-            log.info("%s: %s: %s", job.repository.id, subject, error or "{} mirrors".format(len(outcome.value.mirrors)))
-            job.lists[subject] = outcome.value
+            log.info("%s: %s: %s", job.repository.id, subject, error or "{} mirrors".format(len(result.value.mirrors)))
+            job.lists[subject] = result.value
         elif not job.finished and job.poll is not None:
-            self._take_probe(job, subject, outcome.value, error)
+            self._take_probe(job, subject, result.value, error)
 
     def _take_probe(self, job: _Job, mirror: Mirror, probe: Optional[Probe], error: Optional[MirrorsError]) -> None:
         now = self._clock.steady()
@@ -253,8 +254,8 @@ class Resolver:
 
 
 def _known(findings: Findings) -> Known:
-    """Return what a mirror need not prove: what the package manager holds, where one mirror is asked whether it still counts."""
+    """Return what a mirror need not prove again: what the package manager's cache holds, if the plan relies on that."""
     snapshot, signature = findings.memory.snapshot, findings.memory.signature
-    if findings.need.most is None or snapshot is None or not signature:
+    if not findings.plan.proven or snapshot is None or not signature:
         return Known()
     return Known(snapshot.sha256, signature.encode("latin-1"))

@@ -178,7 +178,7 @@ class Poll:
 
 
 def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
-                    resting: Sequence[str], allow_http: bool,
+                    quarantined: Sequence[str], allow_http: bool,
                     chance: Optional[Callable[[], float]] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
     """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight in its order behind.
 
@@ -189,7 +189,7 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
         mirrors: in the redirector's order.
         prefer: hosts or countries to ask first.
         deny: hosts or countries never to ask.
-        resting: authorities (host:port) that failed lately: asked after all others.
+        quarantined: authorities (host:port) that failed lately: asked after all others.
         allow_http: whether plain http mirrors are used.
         chance: gives numbers from 0 to below 1; None: nothing is drawn.
 
@@ -205,7 +205,7 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
             candidates.append(mirror)
     if chance is not None:
         candidates = drawn_by_weight(candidates, chance)
-    candidates.sort(key=lambda mirror: (authority_of(mirror.url) in resting, not _matches(mirror, prefer)))
+    candidates.sort(key=lambda mirror: (authority_of(mirror.url) in quarantined, not _matches(mirror, prefer)))
     return candidates, left_out
 
 

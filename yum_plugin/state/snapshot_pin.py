@@ -1,12 +1,11 @@
-"""A pin that this host holds: one signed snapshot of a repository is taken until a time, whatever is newer (``pool/freeze.py``
-takes it).
+"""A snapshot pin: one signed snapshot of a repository is taken until a time, whatever is newer (``pool/freeze.py`` sets it).
 
 Rules, in order:
-    1. A pin holds until it expires or is lifted. Then the newest is taken again, as ever.
-    2. The pinned repomd.xml and its signature are proven anew each time, and must not be older than the high-water mark.
-    3. Its metadata comes from the state folder, for mirrors serve only their newest; packages come from the mirrors.
-    4. A pin that cannot be kept stops the update: to take something else in silence is what it is there to prevent.
-    5. That something newer is held back is told every time.
+    1. A pin holds until it expires or is lifted. After that, the newest snapshot is taken again.
+    2. The pinned repomd.xml and its signature are proven anew at each use, and must not be older than the high-water mark.
+    3. Its metadata comes from the state folder, because mirrors serve only their newest; packages come from the mirrors.
+    4. A pin that cannot be kept stops the update: silently taking another snapshot is what the pin is there to prevent.
+    5. Each update reports that something newer is held back.
 """
 import logging
 import os
@@ -22,7 +21,8 @@ from ..trust.freshness import is_rollback
 from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..util.files import read_capped
-from .store import Decision, SnapshotPin, State, with_decision
+from .memory import Decision, Memory, Remembered, SnapshotPin, with_decision
+from .store import METALINK, State
 
 SIGNATURE = REPOMD + ".asc"
 FOLDER_START = "pinned-"
@@ -32,58 +32,58 @@ log = logging.getLogger("xcpng-mirrors")
 
 
 class HeldSnapshot(NamedTuple):
-    """A pin that holds, proven."""
+    """A pin that holds, with its proven snapshot."""
 
     pin: SnapshotPin
     snapshot: Snapshot  # with raw
     folder: str  # base of the repository's metadata on this disk
 
 
-def folder_of(state: State, repository_id: str, sha256: str) -> str:
+def folder_of(repository_folder: str, sha256: str) -> str:
     """Return where the metadata of a pinned snapshot lies."""
-    return state.path(repository_id, FOLDER_START + sha256[:DIGITS])
+    return os.path.join(repository_folder, FOLDER_START + sha256[:DIGITS])
 
 
-def active_pin(state: State, repository_id: str, now: float) -> Optional[SnapshotPin]:
+def active_pin(remembered: Remembered, now: float) -> Optional[SnapshotPin]:
     """Return the pin of a repository if it holds at a time, seconds since 1970; it is not proven."""
-    pin = state.pin(repository_id)
+    pin = remembered.pin
     return pin if pin is not None and pin.holds(now) else None
 
 
-def hold(repository: Repository, state: State, now: float) -> Optional[HeldSnapshot]:
-    """Return the pin of a repository; None if it is not pinned.
+def hold(repository: Repository, remembered: Remembered, now: float) -> Optional[HeldSnapshot]:
+    """Prove the pin of a repository; None if it is not pinned.
 
     Args:
         repository: which.
-        state: the host's; only read.
+        remembered: its pin, and the high-water mark.
         now: seconds since 1970.
 
     Raises:
-        TrustError: pinned: it is, but the metadata cannot be proven any more.
+        TrustError: pinned: it is, but the metadata cannot be proven any more (rules 2 and 4).
     """
-    pin = active_pin(state, repository.id, now)
+    pin = active_pin(remembered, now)
     if pin is None:
         return None
+    folder = folder_of(remembered.folder, pin.snapshot.sha256)
     try:
-        return _prove(repository, state, pin, int(now))
+        return HeldSnapshot(pin, _prove(repository, remembered.accepted, pin, folder, int(now)), folder)
     except OSError as error:
         what = error.strerror or "it cannot be read"
     except MirrorsError as error:
         what = "{}: {}".format(error.reference, error.what)
     raise TrustError("pinned", "revision {}, which is to be taken until {}, cannot be used: {}".format(
-        pin.snapshot.revision, until(pin), what), where=folder_of(state, repository.id, pin.snapshot.sha256))
+        pin.snapshot.revision, until(pin), what), where=folder)
 
 
-def _prove(repository: Repository, state: State, pin: SnapshotPin, now: int) -> HeldSnapshot:
-    folder = folder_of(state, repository.id, pin.snapshot.sha256)
+def _prove(repository: Repository, accepted: Optional[Snapshot], pin: SnapshotPin, folder: str, now: int) -> Snapshot:
     repomd = read_capped(os.path.join(folder, REPOMD), MAX_REPOMD_BYTES)
     signature = read_capped(os.path.join(folder, SIGNATURE), MAX_SIGNATURE_BYTES)
-    snapshot = RepomdProver(load_keys(repository.key_paths, repository.pins), now).prove(repomd, signature).snapshot
+    snapshot = RepomdProver(load_keys(repository.key_paths, repository.fingerprints), now).prove(repomd, signature).snapshot
     if snapshot.sha256 != pin.snapshot.sha256:
         raise TrustError("payload-mismatch", "it is not what was pinned")
-    if is_rollback(snapshot, state.accepted(repository.id)):
+    if is_rollback(snapshot, accepted):
         raise TrustError("rollback", "it is older than what this host has accepted since")
-    return HeldSnapshot(pin, snapshot, folder)
+    return snapshot
 
 
 def lift(state: State, repository_id: str, now: float, why: str) -> bool:
@@ -101,36 +101,43 @@ def lift(state: State, repository_id: str, now: float, why: str) -> bool:
     Raises:
         UsageError: state: it could not be removed.
     """
-    pin = state.pin(repository_id)
-    state.write_pin(repository_id, None)
-    remove_folders(state, repository_id)
-    if pin is None:
+    remembered = state.load(repository_id)
+    remove_pin(state, repository_id)
+    if remembered.pin is None:
         return False
-    log.info("%s: the pin on revision %d has ended: %s", repository_id, pin.snapshot.revision, why)
-    ended = Decision(int(now), "pin", revision=pin.snapshot.revision)
-    state.remember(repository_id, with_decision(state.memory(repository_id), ended))
+    state.update(repository_id, with_ended_pin(remembered.memory, remembered.pin, now, why))
     make_cold(state, repository_id)
     return True
 
 
+def with_ended_pin(memory: Memory, pin: SnapshotPin, now: float, why: str) -> Memory:
+    """Return a memory that also holds the decision that a pin has ended."""
+    log.info("the pin on revision %d, %s, has ended: %s", pin.snapshot.revision, pin.snapshot.sha256, why)
+    return with_decision(memory, Decision(int(now), "pin", revision=pin.snapshot.revision))
+
+
+def remove_pin(state: State, repository_id: str) -> None:
+    """Remove a pin and its files; arguments and errors as of ``lift``."""
+    state.write_pin(repository_id, None)
+    remove_folders(os.path.dirname(state.path(repository_id, METALINK)))
+
+
 def make_cold(state: State, repository_id: str) -> None:
     """Let the plugins ask the engine at the next update: a metalink as old as this is not used again without asking."""
-    metalink = state.path(repository_id, "metalink.xml")
+    metalink = state.path(repository_id, METALINK)
     if os.path.isfile(metalink):
         os.utime(metalink, (0, 0))
 
 
-def remove_folders(state: State, repository_id: str, kept: str = "") -> None:
+def remove_folders(repository_folder: str, kept: str = "") -> None:
     """Remove the files of all pins but one.
 
     Args:
-        state: the host's.
-        repository_id: which.
+        repository_folder: of the repository, in the state.
         kept: a folder that stays.
     """
-    place = os.path.dirname(state.path(repository_id, "pin.json"))
-    for name in os.listdir(place) if os.path.isdir(place) else ():
-        path = os.path.join(place, name)
+    for name in os.listdir(repository_folder) if os.path.isdir(repository_folder) else ():
+        path = os.path.join(repository_folder, name)
         if name.startswith(FOLDER_START) and path != kept:
             shutil.rmtree(path, ignore_errors=True)  # what stays takes space and nothing else; the next pin tries again
 

@@ -1,7 +1,7 @@
 """The installed key file: the one that may sign, found by its pinned fingerprint.
 
 The pin is the trust anchor. The numbers of the primary key are read by ``packets`` if it is RSA, else by PGPy,
-and in ``load_pinned_key`` only after its fingerprint was found among the pins.
+and in ``load_pinned_key`` only after its fingerprint was found among the fingerprints.
 Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
 The self-signatures say only what the key is for and until when; SHA-1 is tolerated in them alone,
 even where the platform refuses to verify it.
@@ -55,12 +55,12 @@ class _SelfSignature(NamedTuple):
     user_id: bytes
 
 
-def load_pinned_key(data: bytes, pins: Sequence[str]) -> PublicKey:
+def load_pinned_key(data: bytes, fingerprints: Sequence[str]) -> PublicKey:
     """Load the key that may sign out of an installed key file.
 
     Args:
         data: the file's bytes, armored or binary, at most 64 KiB.
-        pins: fingerprints of primary keys, 40 upper-case hex digits.
+        fingerprints: fingerprints of primary keys, 40 upper-case hex digits.
 
     Returns:
         The key. Whether it is revoked or has expired is for the verifier, which knows the time.
@@ -71,7 +71,7 @@ def load_pinned_key(data: bytes, pins: Sequence[str]) -> PublicKey:
     """
     primary, others = _split(data)
     fingerprint = _fingerprint(primary)
-    if fingerprint not in pins:
+    if fingerprint not in fingerprints:
         raise TrustError("key-mismatch", "the key in the file is not pinned", fingerprint)
     key = _describe(primary, others)
     if key.bits < MIN_BITS[key.algorithm]:

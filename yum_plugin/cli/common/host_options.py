@@ -10,7 +10,8 @@ from ...host.log import FORMAT, open_log
 from ...host.repofiles import host_variables, main_options, read_repositories
 from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, SettingOrigin, Settings, config_file, fragments_of, read_settings
 from ...model import Repository, Snapshot
-from ...state.store import SnapshotPin, State
+from ...state.memory import SnapshotPin
+from ...state.store import State
 from ...util.files import inside
 from .console import Console, printable, utc
 

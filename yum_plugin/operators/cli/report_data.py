@@ -15,7 +15,7 @@ from ...privsep.gateway import Gateway
 from ...resolve.outcome import observations_of
 from ...resolve.selection import rank_candidates
 from ...state.history import Observation
-from ...state.store import Memory, Record
+from ...state.memory import Memory, Record, Remembered
 from ...util.urls import authority_of, clean_base_url, host_of
 from ..report.values import MirrorFinding, MirrorSite, MirrorsReport, RepositoryReport, sites_of, state_of
 
@@ -44,7 +44,7 @@ def asked_report(host: Host, shown: bool) -> MirrorsReport:
         placed = _placed(views, host, now)
         ways = _ways(gateway, host, placed, shown)
     _keep(views, host, now)
-    repositories = [_asked_repository(view, host.state.memory(view.repository.id)) for view in views]
+    repositories = [_asked_repository(view, host.state.load(view.repository.id).memory) for view in views]
     return MirrorsReport(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
 
 
@@ -52,8 +52,8 @@ def _placed(views: Sequence[MirrorsView], host: Host, now: float) -> List[Placed
     placed: List[Placed] = []
     for view in views:
         past = host.state.observed(view.repository.id, now)
-        memory = host.state.memory(view.repository.id)
-        new = observations_of(view.answer, now) if view.answer is not None else []
+        memory = host.state.load(view.repository.id).memory
+        new = observations_of(view.resolution, now) if view.resolution is not None else []
         placed += [_asked(view, row, memory, past + new, int(now)) for row in view.rows()]
     return placed
 
@@ -64,17 +64,17 @@ def remembered_report(host: Host) -> MirrorsReport:
     placed: List[Placed] = []
     repositories = []
     for repository in host.repositories:
-        memory = host.state.memory(repository.id)
-        placed += _remembered(repository, memory, host, host.state.observed(repository.id, now))
-        repositories.append(_remembered_repository(repository, memory, host))
+        remembered = host.state.load(repository.id)
+        placed += _remembered(repository, remembered.memory, host, host.state.observed(repository.id, now))
+        repositories.append(_remembered_repository(repository, remembered))
     return MirrorsReport(int(now), True, __version__, tuple(repositories), sites_of(placed, {}))
 
 
 def _keep(views: Sequence[MirrorsView], host: Host, now: float) -> None:
     with host.state.locked(host.settings.deadline) as held:
         for view in views:
-            if held and view.answer is not None:
-                host.state.observe(view.repository.id, observations_of(view.answer, now))
+            if held and view.resolution is not None:
+                host.state.observe(view.repository.id, observations_of(view.resolution, now))
 
 
 def _ways(gateway: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reachability]:
@@ -198,11 +198,12 @@ def _remembered_finding(repository: Repository, mirror: Mirror, record: Optional
                          address=last.address)
 
 
-def _remembered_repository(repository: Repository, memory: Memory, host: Host) -> RepositoryReport:
+def _remembered_repository(repository: Repository, remembered: Remembered) -> RepositoryReport:
+    memory = remembered.memory
     last = next((each for each in reversed(memory.decisions) if each.about == "metadata"), None)
     error = last.error if last is not None else ""
     remarks = (NOTES[memory.note],) if memory.note in NOTES else ()
-    return RepositoryReport(repository.id, memory.snapshot, host.state.accepted(repository.id), error, error.partition(":")[0],
+    return RepositoryReport(repository.id, memory.snapshot, remembered.accepted, error, error.partition(":")[0],
                             remarks, int(memory.resolved_at) or None)
 
 

@@ -13,7 +13,7 @@ from ...host.keyring import load_keys
 from ...model import Mirror, Repository
 from ...packages.quarantine import QuarantineNote, quarantine_notes
 from ...privsep.gateway import Gateway
-from ...resolve.outcome import Answer
+from ...resolve.resolution import Resolution
 from ...resolve.resolver import Resolver
 from ...sources.redirector import Timeouts
 from ...trust.metadata import RepomdProver
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     host = open_host(arguments)
     with host.gateway() as gateway:
-        answers = Resolver(host.settings, host.state, gateway=gateway).run(host.repositories)
-        case = _case(_site(arguments.name, answers, host), answers, host, gateway)
+        resolutions = Resolver(host.settings, host.state.load_all(host.repositories), gateway=gateway).run(host.repositories)
+        case = _case(_site(arguments.name, resolutions, host), resolutions, host, gateway)
     site, problems = case.site, problems_of(case)
     out = Console(sys.stdout)
     if arguments.json:
@@ -55,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_PROBLEM if problems else EXIT_OK
 
 
-def _site(name: str, answers: Sequence[Answer], host: Host) -> MirrorSite:
+def _site(name: str, resolutions: Sequence[Resolution], host: Host) -> MirrorSite:
     """Find the mirror that is meant among those on the list and those remembered."""
-    sites = sites_of([each for answer in answers for each in _known(answer, host)], {})
+    sites = sites_of([each for resolution in resolutions for each in _known(resolution, host)], {})
     found = sites_named(sites, name)
     if not found:
         some = ", ".join(site.authority for site in sites[:MAX_SUGGESTED])
@@ -69,44 +69,43 @@ def _site(name: str, answers: Sequence[Answer], host: Host) -> MirrorSite:
     return found[0]
 
 
-def _known(answer: Answer, host: Host) -> List[Placed]:
-    repository, listed = answer.repository, answer.candidates
+def _known(resolution: Resolution, host: Host) -> List[Placed]:
+    repository, listed = resolution.repository, resolution.candidates
     mirrors: Dict[str, Mirror] = {}
-    for mirror in listed.mirrors + listed.origins + tuple(each for each, _ in listed.left_out) + answer.memory.mirrors:
+    for mirror in listed.mirrors + listed.origins + tuple(each for each, _ in listed.left_out) + resolution.memory.mirrors:
         mirrors.setdefault(mirror.url, mirror)
     past = host.state.observed(repository.id, time.time())
     return [place(repository, MirrorFinding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
             for mirror in mirrors.values()]
 
 
-def _case(site: MirrorSite, answers: Sequence[Answer], host: Host, gateway: Gateway) -> Case:
+def _case(site: MirrorSite, resolutions: Sequence[Resolution], host: Host, gateway: Gateway) -> Case:
     repositories = {repository.id: repository for repository in host.repositories}
     timeouts = Timeouts(host.settings.connect_timeout, host.settings.read_timeout)
     looks = tuple(_look(repositories[finding.repository], finding.mirror, timeouts, gateway) for finding in site.findings)
     certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], timeouts.connect_seconds, gateway)
     ways = try_ways(gateway, {site.url: site.url}, host)[site.url]
-    return Case(site._replace(ways=ways), looks, _newest(site, answers), certificate, error, _kept(site, host),
+    return Case(site._replace(ways=ways), looks, _newest(site, resolutions), certificate, error, _kept(site, host),
                 int(time.time()), __version__)
 
 
 def _look(repository: Repository, mirror: Mirror, timeouts: Timeouts, gateway: Gateway) -> Inspection:
     now = time.time()
     try:
-        prover = RepomdProver(load_keys(repository.key_paths, repository.pins), int(now))
+        prover = RepomdProver(load_keys(repository.key_paths, repository.fingerprints), int(now))
     except MirrorsError as error:  # without a key nothing of a mirror can be judged
         raise UsageError("key-file", error.what, where=error.where, hint=error.hint)
     return look_closely(repository, mirror, prover, timeouts, gateway)
 
 
-def _newest(site: MirrorSite, answers: Sequence[Answer]) -> Dict[str, Newest]:
+def _newest(site: MirrorSite, resolutions: Sequence[Resolution]) -> Dict[str, Newest]:
     """Return what the other mirrors serve; what was proven last, if none answered now."""
     found = {}
-    for answer in answers:
-        if answer.resolution is not None:
-            others = [mirror for mirror in answer.resolution.mirrors if authority_of(mirror.url) != site.authority]
-            found[answer.repository.id] = Newest(answer.resolution.snapshot, len(others))
-        elif answer.memory.snapshot is not None:
-            found[answer.repository.id] = Newest(answer.memory.snapshot, 0)
+    for resolution in resolutions:
+        newest = resolution.snapshot or resolution.memory.snapshot
+        others = [mirror for mirror in resolution.mirrors if authority_of(mirror.url) != site.authority]
+        if newest is not None:
+            found[resolution.repository.id] = Newest(newest, len(others))
     return found
 
 

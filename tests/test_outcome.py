@@ -7,37 +7,37 @@ from tests.support.world import DEFAULTS as SETTINGS
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.model import Mirror
 from yum_plugin.resolve.outcome import conclude
-from yum_plugin.state.store import Memory, Record
+from yum_plugin.state.memory import Memory, Record
 
 
 def test_bad_mirrors_before_and_after_good_ones_are_rejected_with_their_reasons():
-    answer = judged((A, trust("signature-invalid")), (B, NEW), (C, fetch("timed-out")), (D, NEW))
-    assert answer.error is None
-    assert answer.resolution.mirrors == (B, D)
-    assert [(each.mirror, each.reference) for each in answer.resolution.rejected] == [(A, "signature-invalid"), (C, "timed-out")]
+    resolution = judged((A, trust("signature-invalid")), (B, NEW), (C, fetch("timed-out")), (D, NEW))
+    assert resolution.error is None
+    assert resolution.mirrors == (B, D)
+    assert [(each.mirror, each.reference) for each in resolution.rejected] == [(A, "signature-invalid"), (C, "timed-out")]
 
 
 def test_a_stale_mirror_is_rejected_and_its_lag_told():
-    answer = judged((A, OLD), (B, NEW))
-    assert answer.resolution.mirrors == (B,)
-    assert [(each.mirror, each.reference, each.detail) for each in answer.resolution.rejected] == [(A, "stale", "24 h behind")]
-    assert answer.memory.records[A.url].outcome == "stale" and answer.memory.records[A.url].rests_until == 0
+    resolution = judged((A, OLD), (B, NEW))
+    assert resolution.mirrors == (B,)
+    assert [(each.mirror, each.reference, each.detail) for each in resolution.rejected] == [(A, "stale", "24 h behind")]
+    assert resolution.memory.records[A.url].outcome == "stale" and resolution.memory.records[A.url].quarantined_until == 0
 
 
 def test_rollback_is_refused_even_if_every_mirror_agrees():
-    answer = judged((A, OLD), (B, OLD), (C, OLD), accepted=NEW)
-    assert answer.resolution is None and answer.error.reference == "rollback"
+    resolution = judged((A, OLD), (B, OLD), (C, OLD), accepted=NEW)
+    assert resolution.snapshot is None and resolution.error.reference == "rollback"
 
 
 def test_rollback_is_let_through_when_the_admin_says_so():
-    answer = judged((A, OLD), (B, OLD), accepted=NEW, accept_rollback=True)
-    assert answer.error is None and answer.resolution.snapshot == OLD
+    resolution = judged((A, OLD), (B, OLD), accepted=NEW, accept_rollback=True)
+    assert resolution.error is None and resolution.snapshot == OLD
 
 
 def test_a_refused_rollback_does_not_replace_what_is_remembered_as_resolved():
     memory = Memory(snapshot=NEW, usable=(A.url,), resolved_at=5.0)
-    answer = judged((A, OLD), accepted=NEW, memory=memory)
-    assert (answer.memory.snapshot, answer.memory.usable, answer.memory.resolved_at) == (NEW, (A.url,), 5.0)
+    resolution = judged((A, OLD), accepted=NEW, memory=memory)
+    assert (resolution.memory.snapshot, resolution.memory.usable, resolution.memory.resolved_at) == (NEW, (A.url,), 5.0)
 
 
 @pytest.mark.parametrize("results, reference", [
@@ -50,7 +50,7 @@ def test_all_bad_the_first_distrust_in_the_order_of_asking_is_named(results, ref
     assert "none of {} mirrors".format(len(results)) in error.what and "what is wrong with it" in error.what
 
 
-def test_all_bad_the_order_of_asking_counts_not_that_of_the_answers():
+def test_all_bad_the_order_of_asking_counts_not_that_of_the_resolutions():
     findings = found((A, trust("signature-missing")), (B, trust("unknown-key")))
     findings.probes.reverse()
     findings.errors = dict(reversed(list(findings.errors.items())))
@@ -62,7 +62,7 @@ def test_all_unreachable_is_no_refusal():
     assert isinstance(error, FetchError) and error.reference == "http-status"
 
 
-def test_no_answer_in_time_and_no_mirror_at_all_are_told_apart():
+def test_no_resolution_in_time_and_no_mirror_at_all_are_told_apart():
     assert judged((A, None), (B, None)).error.reference == "timed-out"
     assert judged().error.reference == "unreachable"
 
@@ -84,23 +84,23 @@ def test_a_clock_is_not_blamed_when_one_mirror_is_wrong_in_another_way():
 @pytest.mark.parametrize("repository_id, note", [("xcp-ng-updates", "freeze"), ("xcp-ng-base", "")])
 def test_freeze_is_told_but_never_for_the_base_repository_that_does_not_change(repository_id, note):
     later = NEW.timestamp + SETTINGS.max_age + DAY
-    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id).resolution.note == note
+    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id).note == note
 
 
 def test_a_digest_that_the_redirector_names_and_nobody_serves_is_propagating():
-    answer = judged((A, NEW), (B, NEW), named="f" * 64)
-    assert answer.resolution.note == "propagating" and answer.memory.note == "propagating"
+    resolution = judged((A, NEW), (B, NEW), named="f" * 64)
+    assert resolution.note == "propagating" and resolution.memory.note == "propagating"
 
 
 def test_the_list_and_the_records_of_mirrors_not_asked_are_remembered_and_the_bytes_are_not():
     old = Record("timed-out", "", NOW - 60, 2, NOW + 3600, 0.0, None)
     gone = "https://gone.test/"
     memory = Memory(mirrors=(D,), records={D.url: old, gone: old})
-    answer = judged((A, NEW._replace(raw=b"x" * 3000)), (B, fetch("timed-out")), memory=memory)
-    assert answer.memory.mirrors == (A, B, C, D)
-    assert answer.memory.records[D.url] == old and gone not in answer.memory.records
-    assert answer.memory.records[B.url].failures == 1
-    assert answer.memory.snapshot.raw == b"" and answer.memory.usable == (A.url,)
+    resolution = judged((A, NEW._replace(raw=b"x" * 3000)), (B, fetch("timed-out")), memory=memory)
+    assert resolution.memory.mirrors == (A, B, C, D)
+    assert resolution.memory.records[D.url] == old and gone not in resolution.memory.records
+    assert resolution.memory.records[B.url].failures == 1
+    assert resolution.memory.snapshot.raw == b"" and resolution.memory.usable == (A.url,)
 
 
 def test_the_time_of_a_resolution_is_kept_to_the_fraction():
@@ -109,15 +109,15 @@ def test_the_time_of_a_resolution_is_kept_to_the_fraction():
 
 
 def test_an_empty_list_does_not_replace_the_known_one():
-    answer = judged((A, NEW), memory=Memory(mirrors=(B, C)), listed=())
-    assert answer.memory.mirrors == (B, C)
+    resolution = judged((A, NEW), memory=Memory(mirrors=(B, C)), listed=())
+    assert resolution.memory.mirrors == (B, C)
 
 
-def test_what_ended_the_job_early_is_the_answer():
+def test_what_ended_the_job_early_is_the_resolution():
     findings = found((A, NEW))
     findings.error = UsageError("key-file", "the key cannot be read")
-    answer = conclude(findings, SETTINGS, NOW, False)
-    assert answer.error is findings.error and answer.resolution is None
+    resolution = conclude(findings, SETTINGS, NOW, False)
+    assert resolution.error is findings.error and resolution.snapshot is None
 
 
 def test_the_decision_is_remembered_with_its_reasons():

@@ -4,7 +4,7 @@ import pytest
 from yum_plugin.model import Mirror, MirrorList, Repository
 from yum_plugin.resolve.candidates import ListRules, candidates, settled_list
 from yum_plugin.sources.redirector import PAGE, SELECTION
-from yum_plugin.state.store import Memory, known_list
+from yum_plugin.state.memory import Memory, known_list
 
 from .support.world import mirror
 

@@ -17,8 +17,9 @@ from tests.support.yum_host import PYTHONS, YumHost
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Snapshot
+from yum_plugin.state.memory import MAX_CLOCK_STEP_SECONDS, SnapshotPin
 from yum_plugin.state.pool_token import MAX_SECONDS, Agreed, Token, read_token
-from yum_plugin.state.store import MAX_CLOCK_STEP_SECONDS, SnapshotPin, State
+from yum_plugin.state.store import State
 
 UPDATES = "xcp-ng-updates"
 DIGEST = "ab" * 32
@@ -73,10 +74,10 @@ def test_a_clock_that_is_set_back_makes_no_pin_longer():
 def test_a_damaged_pin_counts_as_missing_and_is_told(tmp_path, content):
     state = State(str(tmp_path))
     state.write_pin(UPDATES, SnapshotPin(Snapshot(DIGEST, 1, 1, 1, 1), 2, 1))
-    assert state.pin(UPDATES) is not None and oct(os.stat(state.path(UPDATES, "pin.json")).st_mode)[-3:] == "600"
+    assert state.load(UPDATES).pin is not None and oct(os.stat(state.path(UPDATES, "pin.json")).st_mode)[-3:] == "600"
     with open(state.path(UPDATES, "pin.json"), "w") as stream:
         stream.write(content)
-    assert state.pin(UPDATES) is None and len(state.problems) == 1
+    assert state.load(UPDATES).pin is None and len(state.problems) == 1
 
 
 # The host
@@ -205,7 +206,7 @@ def test_a_pin_that_cannot_be_written_leaves_the_one_that_was_there(guest, monke
     monkeypatch.setattr(State, "write_pin", full)
     assert guest.precheck("--pin", guest.token("new")) == (1, ["state"])
     state = State(state_path(guest.host))
-    assert {state.pin(name).snapshot.revision for name in ("xcp-ng-base", UPDATES)} == {guest.lab.trees.stamp("old")}
+    assert {state.load(name).pin.snapshot.revision for name in ("xcp-ng-base", UPDATES)} == {guest.lab.trees.stamp("old")}
     assert guest.precheck() == (0, [])
 
 
@@ -220,7 +221,7 @@ def test_an_expired_pin_is_taken_away_and_the_newest_handed_over(guest):
     guest.pin("old")
     state = State(state_path(guest.host))
     for name in ("xcp-ng-base", UPDATES):
-        pin = state.pin(name)
+        pin = state.load(name).pin
         state.write_pin(name, pin._replace(expires=int(time.time()) - 1))
     code, out, err = guest.run("refresh")
     assert (code, err) == (0, "") and out.count("revision {} ".format(guest.lab.trees.stamp("new"))) == 2
