@@ -25,9 +25,10 @@ from tests.support.waiting import AT_ONCE_SECONDS, LONG_SECONDS
 from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
-from yum_plugin.net.fanout import TaskPool, explain_tls
+from yum_plugin.net.fanout import TaskPool
 from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
 from yum_plugin.net.tls import make_context
+from yum_plugin.net.tls_chain import explain_tls
 from yum_plugin.net.transport import proxies_for
 
 DIRECT = Network(proxy="")

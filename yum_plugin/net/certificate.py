@@ -1,14 +1,13 @@
-"""The certificate that a server shows, whatever is wrong with it: for diagnosis and reports only, never for trust."""
+"""The certificate that a server presents, valid or not: for diagnosis and reports only, never for trust."""
 import hashlib
 import re
 import socket
-import ssl
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
 from .connect import clean_address, connect
 from .fetch import translate
-from .tls_chain import time_of
+from .tls_chain import time_of, unchecked_context
 
 MAX_NAMES = 20
 MAX_TEXT_CHARACTERS = 1000
@@ -17,7 +16,7 @@ _DIGEST = re.compile("[0-9a-f]{64}\\Z")
 
 
 class ServedCertificate(NamedTuple):
-    """What a server's own certificate says; its texts are the server's."""
+    """The content of a server's own certificate; the server chose its texts."""
 
     sha256: str  # of the DER form: the fingerprint, 64 lower-case hex digits
     subject: str  # RFC 4514
@@ -26,11 +25,11 @@ class ServedCertificate(NamedTuple):
     not_before: int  # seconds since 1970
     not_after: int
     protocol: str  # e.g. "TLSv1.3"
-    address: str  # that answered
+    address: str  # of the server that answered
 
 
-def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> ServedCertificate:
-    """Shake hands without judging, and read the certificate.
+def served_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> ServedCertificate:
+    """Make a TLS handshake without verification, and read the certificate.
 
     Args:
         host: a name or an address, IPv6 without brackets.
@@ -42,14 +41,11 @@ def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve
         FetchError: there is no connection, no TLS, or no certificate that can be read.
     """
     url = "https://{}:{}/".format("[{}]".format(host) if ":" in host else host, port)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
         with connect(host, port, timeout_seconds, ip_resolve) as sock:
             sock.settimeout(timeout_seconds)
             address = str(sock.getpeername()[0])
-            with context.wrap_socket(sock, server_hostname=host) as secure:
+            with unchecked_context().wrap_socket(sock, server_hostname=host) as secure:
                 der, protocol = secure.getpeercert(binary_form=True), secure.version()
     except socket.timeout:
         raise FetchError("timed-out", "no TLS handshake in time", where=url)
@@ -62,10 +58,10 @@ def look_at_certificate(host: str, port: int, timeout_seconds: float, ip_resolve
 
 
 def clean_certificate(said: Mapping[str, Any]) -> ServedCertificate:
-    """Return a certificate of another process's making as one of ours would be.
+    """Check the values that another process sent, and return the certificate that they describe.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError: it is none.
+        KeyError, TypeError, ValueError, OverflowError: they describe none.
     """
     texts = [str(said[name])[:MAX_TEXT_CHARACTERS] for name in ("subject", "issuer", "protocol")]
     names = tuple(str(name)[:MAX_TEXT_CHARACTERS] for name in said["names"][:MAX_NAMES])
@@ -76,7 +72,7 @@ def clean_certificate(said: Mapping[str, Any]) -> ServedCertificate:
 
 
 def _described(der: bytes, protocol: str, address: str) -> ServedCertificate:
-    from cryptography import x509  # 40 ms, for reports only
+    from cryptography import x509  # late: it takes 40 ms to load, and only reports need it
 
     certificate = x509.load_der_x509_certificate(der)
     try:

@@ -1,7 +1,7 @@
-"""One TCP connection to a host that may have several addresses, some of them dead.
+"""One TCP connection to a host that may have several addresses, some of them unreachable.
 
-A host with broken IPv6 must not pay a time-out a mirror, so the next address is tried
-shortly after the previous one, without giving that up (Happy Eyeballs, RFC 8305 section 5).
+A host with broken IPv6 must not wait for a time-out at each mirror. So the next address is tried shortly after the previous
+one, whose attempt goes on (Happy Eyeballs, RFC 8305 section 5).
 """
 import errno
 import os
@@ -11,7 +11,7 @@ import time
 from typing import Any, List, Tuple
 
 ATTEMPT_DELAY_SECONDS = 0.25  # RFC 8305 section 8: recommended Connection Attempt Delay
-MAX_ADDRESSES = 8
+MAX_ADDRESSES = 8  # of one host; with the delay above the last one is tried after 2 s
 
 _Address = Tuple[Any, Any, int, str, Any]
 
@@ -22,7 +22,7 @@ def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -
     Args:
         host: a name or an address, IPv6 without brackets.
         port: the port.
-        timeout_seconds: for all attempts together, name resolution not counted (the system's resolver has its own).
+        timeout_seconds: for all attempts together, without the name resolution (the system's resolver has its own).
         ip_resolve: 4 or 6 for that family only, 0 for both.
 
     Returns:
@@ -44,10 +44,10 @@ def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -
 
 
 def clean_address(text: object) -> str:
-    """Return an IP address without its zone, "" for none.
+    """Return an IP address without its zone; "" for an empty text.
 
     Raises:
-        TypeError, ValueError: it is something else.
+        TypeError, ValueError: it is no address.
     """
     if not isinstance(text, str):
         raise TypeError("no text")
@@ -72,7 +72,7 @@ def _interleave(addresses: List[_Address]) -> List[_Address]:
 
 
 class _Race:
-    """Connection attempts under way at the same time; the first to succeed wins."""
+    """Connection attempts at the same time, of which the first to succeed wins."""
 
     def __init__(self, addresses: List[_Address], deadline: float) -> None:
         self._waiting = list(addresses)
@@ -100,7 +100,7 @@ class _Race:
         family, kind, protocol, _, place = address
         try:
             attempt = socket.socket(family, kind, protocol)
-        except OSError as error:  # a name may have IPv6 addresses where the kernel has no IPv6
+        except OSError as error:  # e.g. an IPv6 address on a kernel without IPv6
             self._error = error
             return
         attempt.setblocking(False)

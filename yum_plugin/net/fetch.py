@@ -1,9 +1,10 @@
-"""The one way bytes come in: ``Session.get``, within a byte cap and a deadline, or a FetchError.
+"""HTTP requests: ``Session.get`` returns a response within a byte limit and a deadline, or raises FetchError.
 
 No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
 to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
 """
 import abc
+import contextlib
 import http.client
 import http.cookiejar
 import socket
@@ -26,11 +27,11 @@ USER_AGENT = "xcpng-mirrors/" + __version__
 
 
 class FetchLimits(NamedTuple):
-    """What one request may cost."""
+    """The limits of one request."""
 
     max_bytes: int
     connect_seconds: float = 3.0
-    read_seconds: float = 4.0  # between two arrivals of bytes; the client's deadline bounds the whole
+    read_seconds: float = 4.0  # between two arrivals of bytes; the session's deadline limits the whole
 
 
 class Response(NamedTuple):
@@ -57,7 +58,7 @@ class Stream(abc.ABC):
 
     @abc.abstractmethod
     def __exit__(self, *_: object) -> None:
-        """Let go of the response, read to its end or not."""
+        """Release the response, read to its end or not."""
 
     @abc.abstractmethod
     def chunks(self) -> Iterator[bytes]:
@@ -71,9 +72,9 @@ class Stream(abc.ABC):
 class _HttpStream(Stream):
     """The response to a request of this process."""
 
-    def __init__(self, response: requests.Response, client: "HttpSession", limits: FetchLimits, started: float) -> None:
+    def __init__(self, response: requests.Response, session: "HttpSession", limits: FetchLimits, started: float) -> None:
         self._response = response
-        self._client = client
+        self._session = session
         self._limits = limits
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
@@ -87,16 +88,16 @@ class _HttpStream(Stream):
     def chunks(self) -> Iterator[bytes]:
         """See Stream."""
         expected = self._expected_bytes()
-        # http.client's own read1 hands over what has arrived; urllib3's read of 1.26 (Python 3.6) waits for a full buffer,
-        # and its read1 costs a third more
+        # http.client's own read1 returns what has arrived. urllib3's read waits in 1.26 (Python 3.6) for a full buffer, and its
+        # read1 costs a third more time.
         body: Any = self._response.raw._fp
-        with self._client.translated(self._response.url):
+        with self._session.translated(self._response.url):
             for chunk in iter(lambda: body.read1(READ_BYTES), b""):
                 self.received_bytes += len(chunk)
                 if self.received_bytes > self._limits.max_bytes:
                     raise self._too_large()
                 yield chunk
-        self._client.check_time(self._response.url)
+        self._session.check_time(self._response.url)
         if expected is not None and self.received_bytes != expected:
             raise FetchError("truncated", "{} of {} bytes arrived".format(self.received_bytes, expected),
                              where=self._response.url)
@@ -123,14 +124,14 @@ class _HttpStream(Stream):
 
 
 class _RequestsSession(requests.Session):
-    """A session that does not even look where a redirect leads."""
+    """A session that ignores redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Called by requests also when redirects are not followed, to prepare the next request."""
+        """Return no target; requests calls this even when redirects are not followed, and parses what it returns."""
 
 
 class Session(abc.ABC):
-    """A session with one server that ends at a deadline whatever the server does.
+    """Requests to servers that end at a deadline whatever the servers do.
 
     Use it as a context manager. ``abort`` may be called from any thread and ends a blocked call at once.
     """
@@ -192,13 +193,13 @@ OpenSession = Callable[[Network, float, Tuple[str, ...]], Session]  # arguments 
 
 
 class HttpSessions:
-    """Makes the clients of this process, with one TLS context for each network's settings: loading a bundle costs 20 ms."""
+    """Opens the sessions of this process, with one TLS context for each network's settings: loading a CA bundle takes 20 ms."""
 
     def __init__(self) -> None:
         self._contexts: Dict[Network, Any] = {}
 
     def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "HttpSession":
-        """Make a client; arguments as of Client.
+        """Open a session; arguments as of HttpSession.
 
         Raises:
             UsageError: the TLS settings of ``network`` cannot be used.
@@ -213,10 +214,10 @@ class HttpSession(Session):
 
     Args:
         network: proxy, TLS and credential settings.
-        context: from ``tls.make_context(network)``; shared between clients.
-        seconds: after so long every call fails with timed-out.
+        context: from ``tls.make_context(network)``; shared among sessions.
+        seconds: after which every call fails with timed-out.
         trusted_hosts: host names that may receive ``network.username``.
-        address: of the server, numeric: connect there, past any proxy, whatever its name leads to; "": look the name up.
+        address: numeric address of the server, used without name resolution and without proxy; "": resolve the name.
     """
 
     def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = (),
@@ -260,7 +261,7 @@ class HttpSession(Session):
 
     @property
     def connections(self) -> int:
-        """How many connections were opened so far."""
+        """The number of connections opened so far."""
         return self._guard.connections
 
     def get(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
@@ -276,7 +277,7 @@ class HttpSession(Session):
         Args:
             url, limits, headers, accept: as there.
             method: GET, or HEAD for the headers only.
-            target: what is sent instead of the URL's path, as it is: requests would resolve the dot segments of a probe.
+            target: sent as it is in place of the URL's path, because requests would resolve the dot segments of a probe.
         """
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
@@ -295,12 +296,19 @@ class HttpSession(Session):
             raise status_error(response.status_code, response.url)
         return _HttpStream(response, self, limits, started)
 
-    def translated(self, url: str) -> "_Translated":
-        """Guard a block that talks to the server: whatever goes wrong leaves it as a FetchError."""
-        return _Translated(self, url)
+    @contextlib.contextmanager
+    def translated(self, url: str) -> Iterator[None]:
+        """Raise every exception of a block that talks to the server as a FetchError."""
+        try:
+            yield
+        except FetchError:
+            raise
+        except Exception as error:
+            self.check_time(url)
+            raise translate(error, url) from error
 
     def check_time(self, url: str) -> None:
-        """Raise FetchError timed-out if this client was ended by its deadline or by ``abort``."""
+        """Raise FetchError timed-out if the deadline or ``abort`` has ended this session."""
         if self._guard.aborted:
             spent = "no complete answer before the deadline" if time.monotonic() >= self._ends_at else "given up"
             raise FetchError("timed-out", spent, where=url)
@@ -313,30 +321,14 @@ class HttpSession(Session):
 
 
 def status_error(status: int, url: str) -> FetchError:
-    """Make the error for an answer whose status is none that was accepted."""
+    """Make the error for a status that is not accepted."""
     if 300 <= status < 400:
         return FetchError("redirect-refused", "it redirects (HTTP {})".format(status), where=url)
     return FetchError("http-status", "HTTP {}".format(status), where=url)
 
 
-class _Translated:
-    """Context manager that lets only FetchError out of transport code."""
-
-    def __init__(self, client: HttpSession, url: str) -> None:
-        self._client = client
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, FetchError):
-            self._client.check_time(self._url)
-            raise translate(error, self._url) from error
-
-
 def translate(error: Exception, url: str) -> FetchError:
-    """Say in our terms what requests, urllib3, ssl or the socket said.
+    """Turn an exception of requests, urllib3, ssl or the socket into a FetchError.
 
     Args:
         error: any exception of a request.
@@ -348,7 +340,7 @@ def translate(error: Exception, url: str) -> FetchError:
     problem = find_tls_problem(error)
     if problem is not None:
         return tls_error(problem, url)
-    if _has_cause(error, urllib3.exceptions.NewConnectionError):  # before the time-outs: urllib3 1.26 counts it as one
+    if _has_cause(error, urllib3.exceptions.NewConnectionError):  # before the time-outs: in urllib3 1.26 it is a subclass of one
         return FetchError("unreachable", _shortest_cause(error), where=url)
     if _has_cause(error, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, socket.timeout):
         return FetchError("timed-out", "no answer in time", where=url)

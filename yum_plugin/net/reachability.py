@@ -1,4 +1,4 @@
-"""Whether a server answers over IPv4, over IPv6 and by rsync: connected to, not just looked up. For reports only."""
+"""Whether a server accepts connections over IPv4, over IPv6 and by rsync. For reports only."""
 import ipaddress
 import socket
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from ..util.urls import host_of, port_of
 from .connect import connect
 from .transport import proxies_for
 
-RSYNC_PORT = 873  # IANA's for rsync; the daemon greets with "@RSYNCD: " and its version, see rsync's csprotocol.txt
+RSYNC_PORT = 873  # IANA's for rsync; the daemon begins with "@RSYNCD: " and its version, see rsync's csprotocol.txt
 RSYNC_GREETING = b"@RSYNCD:"
 ANSWERS = ("yes", "no", "none", "")
 
 
 class Reachability(NamedTuple):
-    """How a server is reached: "yes", "no" (there is an address, nobody answers), "none" (no address), "" (not known)."""
+    """The answers: "yes", "no" (there is an address and no connection), "none" (no address), "" (not known)."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -22,13 +22,13 @@ class Reachability(NamedTuple):
 
 
 def reachability_of(url: str, network: Network, timeout_seconds: float, rsync_port: int = RSYNC_PORT) -> Reachability:
-    """Try each way to a server, one after the other.
+    """Connect to a server over IPv4, over IPv6 and by rsync, one after the other.
 
     Args:
         url: of the server.
-        network: for a proxy, behind which nothing can be seen.
+        network: for its proxy; through one, nothing can be found out.
         timeout_seconds: for each connection.
-        rsync_port: where rsync is looked for.
+        rsync_port: that rsync is expected at.
     """
     if proxies_for(network, url):
         return Reachability()

@@ -1,4 +1,4 @@
-"""TLS as a careful client does it, and its failures told apart for the person who must mend them."""
+"""TLS settings of a careful client, and its failures sorted by who has to fix them."""
 import ssl
 from typing import Iterator, List, NamedTuple, Optional
 
@@ -7,7 +7,7 @@ from ..model import Network
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _CODE_REFERENCES = {
-    9: "tls-expired",  # not yet valid: a clock as wrong as an expired one
+    9: "tls-expired",  # not yet valid: like an expired one, perhaps only by this host's clock
     10: "tls-expired",
     18: "tls-untrusted",  # self-signed certificate
     19: "tls-untrusted",  # self-signed certificate in the chain
@@ -16,7 +16,7 @@ _CODE_REFERENCES = {
     62: "tls-hostname",
     64: "tls-hostname",  # IP address mismatch
 }
-# Python 3.6 gives the words of OpenSSL without the code.
+# Python 3.6 gives OpenSSL's text without the code.
 _WORD_REFERENCES = (
     ("certificate has expired", "tls-expired"),
     ("not yet valid", "tls-expired"),
@@ -27,7 +27,7 @@ _WORD_REFERENCES = (
 
 
 class TlsProblem(NamedTuple):
-    """A failed handshake in the terms of errors.py."""
+    """A failed handshake: its reference of errors.py, and OpenSSL's text."""
 
     reference: str
     detail: str
@@ -36,14 +36,14 @@ class TlsProblem(NamedTuple):
 def make_context(network: Network) -> ssl.SSLContext:
     """Build the client context for one repository's network settings.
 
-    VERIFY_X509_TRUSTED_FIRST makes OpenSSL 1.0.2 find the valid path of a Let's Encrypt chain
-    whose served path ends in the expired DST Root CA X3.
+    VERIFY_X509_TRUSTED_FIRST makes OpenSSL 1.0.2 find the valid path of a Let's Encrypt chain whose served path ends in the
+    expired DST Root CA X3 (https://www.openssl.org/blog/blog/2021/09/13/LetsEncryptRootCertExpire/).
 
     Args:
-        network: ssl_verify, ssl_ca_cert (else the system's bundle), ssl_client_cert and ssl_client_key are used.
+        network: for ssl_verify, ssl_ca_cert (else the system's bundle), ssl_client_cert and ssl_client_key.
 
     Returns:
-        A context for TLS 1.2 and newer that checks chain and host name, unless ssl_verify is off.
+        A context for TLS 1.2 and newer that checks the chain and the host name, unless ssl_verify is off.
 
     Raises:
         UsageError: a file named in the settings cannot be loaded.
@@ -77,7 +77,7 @@ def _load_files(context: ssl.SSLContext, network: Network) -> None:
 
 
 def find_tls_problem(error: BaseException) -> Optional[TlsProblem]:
-    """Look for a TLS failure among an exception and everything that led to it.
+    """Look for a TLS failure in an exception and all its causes.
 
     Args:
         error: what requests or urllib3 raised.
@@ -86,7 +86,7 @@ def find_tls_problem(error: BaseException) -> Optional[TlsProblem]:
         The problem, or None if no TLS failure is among its causes.
     """
     for cause in causes_of(error):
-        # urllib3 1.26 (Python 3.6) compares names itself and has an error of its own for it, which moved between versions
+        # urllib3 1.26 (Python 3.6) compares host names itself and raises its own error, whose module differs between versions
         if isinstance(cause, (ssl.SSLError, ssl.CertificateError)) or type(cause).__name__ == "CertificateError":
             return _classify(cause)
     return None
@@ -118,5 +118,5 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def tls_error(problem: TlsProblem, where: str) -> FetchError:
-    """Make the error for a failed handshake with ``where`` (a URL)."""
+    """Make the error for a failed handshake; ``where`` is the URL."""
     return FetchError(problem.reference, "TLS failed: {}".format(problem.detail), where=where)

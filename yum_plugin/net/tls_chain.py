@@ -1,8 +1,8 @@
-"""The certificate chain exactly as a server sends it, which Python's ssl module hides after a failed handshake.
+"""The certificate chain as a server sends it, which Python's ssl module does not show after a failed handshake.
 
 Up to TLS 1.2 the Certificate message travels in the clear (RFC 5246 section 7.4.2), so a handshake that
-stops there shows it. TLS 1.3 encrypts it; there a newer Python can be asked once the handshake is over.
-Used for diagnosis only, never for trust.
+stops there shows it. TLS 1.3 encrypts it; there a newer Python shows it after the handshake.
+For diagnosis only, never for trust.
 """
 import calendar
 import os
@@ -11,20 +11,26 @@ import ssl
 import time
 from typing import Any, List, Optional
 
+from ..errors import FetchError
+from ..model import Network
+from ..util.urls import host_of, port_of
+from .connect import connect
+from .transport import proxies_for
+
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
-_MAX_FLIGHT_BYTES = 128 * 1024
+_MAX_FLIGHT_BYTES = 128 * 1024  # of a server's first messages; chains have about 5 KiB
 _READ_BYTES = 16 * 1024
 _MAX_ROOT_FILES = 2000
 
 
 def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
-    """Ask a server for its chain without judging it.
+    """Ask a server for its chain without verifying it.
 
     Args:
         sock: a connected socket; the caller closes it.
         host: for the server name indication.
-        timeout_seconds: for the whole.
+        timeout_seconds: for the whole exchange.
 
     Returns:
         The DER certificates in the order sent; empty if the server speaks only TLS 1.3 or no TLS.
@@ -32,7 +38,7 @@ def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List
     Raises:
         OSError: the connection broke or timed out.
     """
-    context = _blind_context()
+    context = unchecked_context()
     if hasattr(ssl, "TLSVersion"):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     elif hasattr(ssl, "OP_NO_TLSv1_3"):  # Python 3.6
@@ -48,7 +54,8 @@ def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List
     return _read_certificates(sock, ends_at)
 
 
-def _blind_context() -> ssl.SSLContext:
+def unchecked_context() -> ssl.SSLContext:
+    """Return a context that verifies nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -56,20 +63,20 @@ def _blind_context() -> ssl.SSLContext:
 
 
 def finished_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
-    """Ask for the chain by a whole handshake, as a server that speaks only TLS 1.3 wants it; arguments as of served_chain.
+    """Ask for the chain by a complete handshake, which a server with TLS 1.3 only needs; arguments as of served_chain.
 
     Returns:
-        The DER certificates in the order sent; empty if this Python cannot tell (before 3.10).
+        The DER certificates in the order sent; empty if this Python does not show it (before 3.10).
 
     Raises:
         OSError: the handshake failed, or the connection broke or timed out.
     """
     sock.settimeout(timeout_seconds)
-    with _blind_context().wrap_socket(sock, server_hostname=host) as secure:
+    with unchecked_context().wrap_socket(sock, server_hostname=host) as secure:
         public = getattr(secure, "get_unverified_chain", None)  # Python 3.13
         if public is not None:
             return [bytes(certificate) for certificate in public()]
-        inner = getattr(getattr(secure, "_sslobj", None), "get_unverified_chain", None)  # Python 3.10: there, under cover
+        inner = getattr(getattr(secure, "_sslobj", None), "get_unverified_chain", None)  # Python 3.10: not public yet
         if inner is None:
             return []
         return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in inner()]
@@ -78,7 +85,7 @@ def finished_chain(sock: socket.socket, host: str, timeout_seconds: float) -> Li
 def store_of(context: ssl.SSLContext) -> List[bytes]:
     """Return the DER certificates of the roots that a context trusts.
 
-    OpenSSL reads a folder of roots one by one when it needs them: where it has no bundle the folder is read here.
+    OpenSSL reads a folder of roots one by one when it needs them; if there is no bundle, the folder is read here.
     """
     loaded = context.get_ca_certs(binary_form=True)
     folder = ssl.get_default_verify_paths().capath
@@ -144,13 +151,13 @@ def _split_certificates(message: bytes) -> List[bytes]:
 
 
 def lacks_intermediates(chain: List[bytes]) -> bool:
-    """Tell an incomplete chain from one whose root is just not trusted here.
+    """Return whether a chain is incomplete, rather than one whose root is not trusted here.
 
     Args:
-        chain: what served_chain gave.
+        chain: from served_chain.
 
     Returns:
-        True if the server sent only a leaf that somebody else has issued.
+        True if the server sent only its own certificate and another one has issued it.
     """
     if len(chain) != 1:
         return False
@@ -159,14 +166,11 @@ def lacks_intermediates(chain: List[bytes]) -> bool:
 
 
 def has_ended(chain: List[bytes], now: float) -> bool:
-    """Tell a certificate that has expired, for where ssl gives no reason (Python 3.6).
+    """Return whether a server's certificate has expired, for Python 3.6, whose ssl gives no reason.
 
     Args:
-        chain: what served_chain gave.
+        chain: from served_chain.
         now: seconds since 1970.
-
-    Returns:
-        True if the leaf's validity is over.
     """
     leaf = _parsed(chain[0]) if chain else None
     try:
@@ -176,24 +180,51 @@ def has_ended(chain: List[bytes], now: float) -> bool:
 
 
 def time_of(certificate: Any, which: str) -> int:
-    """Return a time of a certificate of cryptography's, in seconds since 1970; before its version 42 it has no zone.
+    """Return a time of a certificate in seconds since 1970; cryptography before 42 gives it without a zone.
 
     Args:
-        certificate: where it is read.
+        certificate: of cryptography.
         which: not_valid_before or not_valid_after.
 
     Raises:
-        ValueError: it is no date.
+        ValueError: it is not a date.
     """
     aware = getattr(certificate, which + "_utc", None)
     return calendar.timegm((aware or getattr(certificate, which)).utctimetuple())
 
 
 def _parsed(der: bytes) -> Any:
-    """Read a certificate; None if that cannot be done."""
-    from cryptography import x509  # 40 ms, for a rare failure only
+    """Parse a certificate; None if it cannot be parsed."""
+    from cryptography import x509  # late: it takes 40 ms to load, for a rare failure
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     try:
         return x509.load_der_x509_certificate(der)
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
         return None
+
+
+def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
+    """Find out from the served chain why it is not trusted: has it expired, or is an intermediate certificate missing?
+
+    Args:
+        error: of a fetch of ``url``; returned as it is unless its reference is tls-untrusted.
+        url: of the server.
+        network: for ip_resolve and the proxy; through a proxy the chain cannot be seen.
+        timeout_seconds: for the extra connection.
+
+    Returns:
+        ``error``, a tls-expired one (for Python 3.6, whose ssl gives no reason) or a tls-incomplete one.
+    """
+    if error.reference != "tls-untrusted" or proxies_for(network, url):
+        return error
+    try:
+        with connect(host_of(url), port_of(url), timeout_seconds, network.ip_resolve) as sock:
+            chain = served_chain(sock, host_of(url), timeout_seconds)
+    except OSError:
+        return error
+    if has_ended(chain, time.time()):
+        return FetchError("tls-expired", "TLS failed: the certificate has expired", where=url)
+    if lacks_intermediates(chain):
+        return FetchError("tls-incomplete", "TLS failed: the server sends no intermediate certificate", where=url)
+    return error
+

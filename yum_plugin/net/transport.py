@@ -1,7 +1,4 @@
-"""How requests is made to keep our promises.
-
-Own sockets that can be ended from outside, our own TLS context, nothing of the environment but the proxies that curl knows.
-"""
+"""The transport below requests: sockets that can be ended from outside, our TLS context, and the proxies that curl would use."""
 import contextlib
 import os
 import socket
@@ -22,9 +19,9 @@ from .connect import clean_address, connect
 
 
 class Guard:
-    """Holds a second handle of each socket of one client, to end them from outside.
+    """Holds a second handle of each socket of one session, to end them from outside.
 
-    The first one is of no use for that: ssl takes it away for the time of the handshake.
+    The first handle does not serve: ssl detaches it during the handshake.
     """
 
     def __init__(self) -> None:
@@ -33,12 +30,12 @@ class Guard:
         self.aborted = False
         self.connections = 0
         self.certificate_expires: Optional[int] = None
-        self.address = ""  # of the last server, or proxy, that was connected to
+        self.address = ""  # of the last server or proxy that was connected to
 
     def watch(self, sock: socket.socket) -> None:
-        """Remember a connection; end it at once if the client is already aborted."""
+        """Remember a connection; end it at once if the session is already aborted."""
         with self._lock:
-            with contextlib.suppress(OSError):  # it may be gone already
+            with contextlib.suppress(OSError):  # it may be closed already
                 self.address = clean_address(sock.getpeername()[0])
             self._sockets.append(sock.dup())
             self.connections += 1
@@ -46,14 +43,14 @@ class Guard:
                 _shut(sock)
 
     def abort(self) -> None:
-        """End all sockets, now and in future: a thread blocked in a read wakes up."""
+        """End all sockets, also future ones: a thread that is blocked in a read wakes up."""
         with self._lock:
             self.aborted = True
             for sock in self._sockets:
                 _shut(sock)
 
     def release(self) -> None:
-        """Let go of all sockets; called once, when nothing more is asked."""
+        """Close all handles; called once, after the last request."""
         with self._lock:
             for sock in self._sockets:
                 sock.close()
@@ -61,26 +58,24 @@ class Guard:
 
 
 def _shut(sock: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # it is not connected any more
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it was not connected any more, which is what we want
 
 
 class GuardedAdapter(HTTPAdapter):
-    """Transport for one client: connections under its guard, with our TLS context, no retries.
+    """The transport of one session: its connections are watched by the guard and use our TLS context; no retries.
 
     Args:
         guard: watches the sockets.
         context: the TLS context; requests' own bundle is never loaded.
         ip_resolve: 4, 6 or 0 for both families.
-        address: of the server, numeric; "": it is looked up. Names in TLS and HTTP stay those of the URL.
+        address: numeric address of the server; "": resolve the name. The names in TLS and HTTP stay those of the URL.
     """
 
     def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int, address: str = "") -> None:
         self._context = context
         if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
-            # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address, and compares names itself if we do not ask for it
+            # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address; it compares names itself if OpenSSL does not
             context.check_hostname = False
         self._pools = _pool_classes(guard, ip_resolve, address)
         super().__init__(max_retries=0)
@@ -100,13 +95,13 @@ class GuardedAdapter(HTTPAdapter):
         """Called by requests to load certifi's bundle: our context has its own."""
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        """Called by requests >= 2.32 for the same purpose: name the server, leave TLS to our context."""
+        """Called by requests >= 2.32 for the same purpose: return the server, and leave TLS to our context."""
         parts = urlsplit(request.url)
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
 
 def _pool_classes(guard: Guard, ip_resolve: int, address: str) -> Dict[str, Any]:
-    """Make connection classes bound to one guard: urllib3 offers no other way to hand it a value."""
+    """Make connection classes bound to one guard: urllib3 offers no other way to pass a value to them."""
 
     def open_socket(connection: Any) -> socket.socket:
         if guard.aborted:
@@ -153,8 +148,8 @@ def proxies_for(network: Network, url: str) -> Dict[str, str]:
     """Choose the proxy for a URL.
 
     Args:
-        network: ``proxy`` decides; where it is None the environment's http_proxy, https_proxy,
-            all_proxy and no_proxy do, as they do for dnf through libcurl.
+        network: its ``proxy``; if that is None, the environment's http_proxy, https_proxy, all_proxy and no_proxy are used,
+            as dnf does through libcurl.
         url: what is to be fetched.
 
     Returns:
@@ -164,7 +159,7 @@ def proxies_for(network: Network, url: str) -> Dict[str, str]:
     if network.proxy is not None:
         return {parts.scheme: _with_credentials(network)} if network.proxy else {}
     environment = urllib.request.getproxies_environment()
-    if parts.scheme == "http":  # curl(1): only in lower case, for HTTP_PROXY is a client's header to a CGI program
+    if parts.scheme == "http":  # curl(1): only in lower case, because a CGI program gets a client's header as HTTP_PROXY
         environment["http"] = os.environ.get("http_proxy", "")
     chosen = environment.get(parts.scheme) or environment.get("all")
     if not chosen or should_bypass_proxies(url, no_proxy=None):
@@ -173,7 +168,7 @@ def proxies_for(network: Network, url: str) -> Dict[str, str]:
 
 
 def _with_credentials(network: Network) -> str:
-    """Put proxy_username and proxy_password into the proxy's URL, as requests wants them."""
+    """Put proxy_username and proxy_password into the proxy's URL, where requests expects them."""
     proxy = network.proxy or ""
     if not network.proxy_username or "@" in proxy:
         return proxy

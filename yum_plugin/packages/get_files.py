@@ -15,8 +15,9 @@ from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Rules, download
-from ..net.fanout import TaskPool, explain_tls
+from ..net.fanout import TaskPool
 from ..net.fetch import OpenSession, Session
+from ..net.tls_chain import explain_tls
 from ..net.transfer import Attempt, Item, Source
 from ..resolve.candidates import settled_list
 from ..resolve.selection import rank_candidates

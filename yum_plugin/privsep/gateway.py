@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, Name
 
 from ..errors import FetchError
 from ..model import MirrorList, Network
-from ..net.fanout import explain_tls
 from ..net.fetch import HttpSessions, OpenSession, Session
+from ..net.tls_chain import explain_tls
 from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_list_page, ask_selection
 from ..util.urls import host_of, port_of
 
@@ -71,5 +71,5 @@ def reachability(client: Session, url: str, network: Network, timeout_seconds: f
 
 def certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
     """Look at the certificate of an https server, as ``look_at_certificate`` does; ``client`` is a session opened for it."""
-    from ..net.certificate import look_at_certificate
-    return look_at_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)
+    from ..net.certificate import served_certificate
+    return served_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)

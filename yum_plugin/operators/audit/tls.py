@@ -8,9 +8,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fanout import explain_tls
 from ...net.tls import make_context
-from ...net.tls_chain import finished_chain, served_chain, store_of
+from ...net.tls_chain import explain_tls, finished_chain, served_chain, store_of
 from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
