@@ -66,7 +66,7 @@ class World:
 @pytest.fixture
 def world(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "HEDGE_SECONDS", 1.0)  # a busy machine must not change who answers in time;
-    monkeypatch.setattr(selection, "PATIENCE_SECONDS", 2.0)  # tests/test_selection.py holds the real times on a virtual clock
+    monkeypatch.setattr(selection, "NO_ANSWER_SECONDS", 2.0)  # tests/test_selection.py holds the real times on a virtual clock
     return World(lab, tmp_path)
 
 

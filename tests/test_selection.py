@@ -10,7 +10,7 @@ from yum_plugin.model import Mirror, Snapshot
 from yum_plugin.net.fanout import TaskResult, run_until
 from yum_plugin.resolve.selection import (
     HEDGE_SECONDS,
-    PATIENCE_SECONDS,
+    NO_ANSWER_SECONDS,
     STAGGER_SECONDS,
     Poll,
     PollRules,
@@ -206,17 +206,17 @@ def test_without_anybody_to_ask_it_ends_at_once():
 def test_a_round_of_blackholes_is_followed_by_another_after_the_patience():
     listed = mirrors(20)
     course = play(listed, all_of(listed[:12], DEAD))
-    assert course.asked_at("m7") == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
-    assert course.asked_at("m13") == pytest.approx(2 * STAGGER_SECONDS + 2 * PATIENCE_SECONDS)
-    assert course.seconds < 2 * STAGGER_SECONDS + 2 * PATIENCE_SECONDS + 0.1
+    assert course.asked_at("m7") == pytest.approx(2 * STAGGER_SECONDS + NO_ANSWER_SECONDS)
+    assert course.asked_at("m13") == pytest.approx(2 * STAGGER_SECONDS + 2 * NO_ANSWER_SECONDS)
+    assert course.seconds < 2 * STAGGER_SECONDS + 2 * NO_ANSWER_SECONDS + 0.1
     assert "origin" not in course.names
 
 
 def test_when_all_are_blackholes_the_origin_saves_the_day():
     listed = mirrors(6)
     course = play(listed, all_of(listed, DEAD))
-    assert course.asked_at("origin") == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
-    assert course.seconds < 2 * STAGGER_SECONDS + PATIENCE_SECONDS + HEDGE_SECONDS + 0.1
+    assert course.asked_at("origin") == pytest.approx(2 * STAGGER_SECONDS + NO_ANSWER_SECONDS)
+    assert course.seconds < 2 * STAGGER_SECONDS + NO_ANSWER_SECONDS + HEDGE_SECONDS + 0.1
 
 
 def test_mirrors_rolled_back_behind_the_high_water_mark_do_not_end_it_however_many_agree():

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.faults_table import METADATA_FAULTS
 from yum_plugin.resolve.resolver import LIST_TIMEOUT_SECONDS, NO_LIST_TIMEOUT_SECONDS, OTHER_FORM_SECONDS
-from yum_plugin.resolve.selection import HEDGE_SECONDS, PATIENCE_SECONDS, STAGGER_SECONDS
+from yum_plugin.resolve.selection import HEDGE_SECONDS, NO_ANSWER_SECONDS, STAGGER_SECONDS
 from yum_plugin.trust.freshness import MAX_AHEAD_SECONDS
 
 from .lab import pages
@@ -189,8 +189,8 @@ def test_selection_rule_4_no_more_than_two_rounds_are_added(sim):
 def test_selection_rule_5_another_round_is_asked_beside_those_that_hang(sim):
     many(sim, bad=12, fault="mute")
     assert sim.refresh().mirrors == ["m13", "m14"]
-    assert sim.asked_at["m7"] == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
-    assert sim.asked_at["m13"] == pytest.approx(2 * STAGGER_SECONDS + 2 * PATIENCE_SECONDS)
+    assert sim.asked_at["m7"] == pytest.approx(2 * STAGGER_SECONDS + NO_ANSWER_SECONDS)
+    assert sim.asked_at["m13"] == pytest.approx(2 * STAGGER_SECONDS + 2 * NO_ANSWER_SECONDS)
     assert sim.took_seconds < sim.settings.deadline
 
 
@@ -206,7 +206,7 @@ def test_selection_rule_6_the_origin_is_not_asked_while_a_mirror_is_expected(sim
 def test_selection_rule_6_the_origin_is_asked_once_those_under_way_have_had_their_time(sim):
     sim.add_many(6, "mute")
     assert sim.refresh().mirrors == ["origin"]
-    assert sim.asked_at["origin"] == pytest.approx(2 * STAGGER_SECONDS + PATIENCE_SECONDS)
+    assert sim.asked_at["origin"] == pytest.approx(2 * STAGGER_SECONDS + NO_ANSWER_SECONDS)
 
 
 def test_selection_rule_6_the_origin_is_not_asked_while_a_mirror_is_left_that_was_not_asked(sim):

@@ -4,30 +4,30 @@ Every request is one line of at most 16 MiB, every event a line:
     {"event": "warning", "repository": ID, "text": TEXT}      ID is "" for what concerns no repository or all
     {"event": "result", "repositories": {ID: {...}}}          the last one; an ID of "" stands for all of the request
 
-"resolve", job 1:
+"resolve", metadata resolution:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
                        "held_sha256": HEX or "", "installs": true | false, "metadata_expire": SECONDS}]}
-    The last three may be left out; resolve/refresh_policy.py says what they are for.
+    The last three may be missing; resolve/refresh_policy.py says what they are for.
     result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
-    After the result the engine waits for one more line, {"accepted": [ID, ...]}: the metadata of these
-    repositories has been accepted by the package manager, and the high-water mark is raised.
+    After the result the engine waits for one more line, {"accepted": [ID, ...]}: the package manager has loaded the metadata
+    of these repositories, and their high-water mark is raised.
 
-"packages", job 2:
+"packages", package verification:
     {"schema": 1, "action": "packages", "mode": "fetch" | "verify", "config": PATH, "installroot": PATH,
      "repositories": [{... as above ..., "packages": [
          {"name": TEXT, "epoch": NUMBER, "version": TEXT, "release": TEXT, "arch": TEXT,
           "location": TEXT,                                  path below the repository, as in the signed metadata
           "size": BYTES or null, "checksum_type": "sha256" | ... or "", "checksum": HEX or "",
           "target": PATH}]}]}                                absolute: where the package manager expects the file
-    mode "fetch": a target that is there and good is left as it is, any other is fetched from the proven mirrors and
-    verified before it gets its name. mode "verify": nothing is fetched; a missing target is "unavailable".
-    A file that is refused is taken away from its target in both modes and kept aside under the state directory.
+    mode "fetch": a target that exists and is good stays as it is; any other is fetched from the proven mirrors and verified
+    before it gets its name. mode "verify": nothing is fetched; a missing target is "unavailable".
+    In both modes a refused file is moved from its target to the quarantine in the state directory.
     {"event": "progress", "repository": ID, "package": INDEX, "bytes": TOTAL SO FAR}
-        at most ten a second and package; goes back to 0 where a package is fetched again; while anything is
-        under way there is an event at least every 2 seconds
+        at most ten per second and package; goes back to 0 when a package is fetched again; while anything is being fetched
+        there is an event at least every 2 seconds
     {"event": "package", "repository": ID, "package": INDEX, "status": "verified" | "refused" | "unavailable",
-     "reference": REFERENCE, "text": TEXT}                   exactly one a package; both texts are "" if it is verified
+     "reference": REFERENCE, "text": TEXT}                   exactly one per package; both texts are "" if it is verified
     result: {ID: {"status": "verified" | "refused" | "unavailable", "reference": REFERENCE, "text": TEXT}}: of the worst
     package (refused before unavailable); or "left" | "refused" as for "resolve" if no package of it was looked at.
     INDEX counts from 0 in the repository's "packages".
@@ -68,10 +68,10 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> i
     Args:
         stdin: the request.
         stdout: the events.
-        separate: what touches the network: ``privsep.parent.separated`` has it done by a process that has given up root.
+        separate: makes the gateway to the network: ``privsep.parent.separated`` starts a process without root for it.
 
     Returns:
-        The exit code; the bridge goes by the events alone.
+        The exit code; the bridge relies on the events alone.
     """
     emit = _Emitter(stdout)
     try:
@@ -83,7 +83,7 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> i
     except MirrorsError as error:
         emit.left({"": str(error)})
         return error.exit_code
-    except Exception as error:  # a border: the bridge must hear of it, and nobody else
+    except Exception as error:  # a border: the bridge must get a result, and no traceback
         log.exception("a bug of ours")
         emit.left({"": str(MirrorsError("internal", "{}: {}".format(type(error).__name__, error)))})
         return EXIT_BUG
@@ -106,7 +106,7 @@ class _Emitter:
         self.event("warning", repository=repository_id, text=text)
 
     def left(self, texts: Dict[str, str]) -> None:
-        """Tell that repositories stay as they were; "" stands for all of the request."""
+        """Report that repositories stay as they were; "" stands for all of the request."""
         self.event("result", repositories={key: {"status": "left", "text": text} for key, text in texts.items()})
 
 
@@ -122,7 +122,7 @@ def _read_line(stdin: BinaryIO) -> Dict[str, Any]:
 
 
 class _Call(NamedTuple):
-    """One request and what its answer needs."""
+    """One request, and all that is needed to answer it."""
 
     request: Dict[str, Any]
     settings: Settings
@@ -134,7 +134,7 @@ class _Call(NamedTuple):
 
     @property
     def networks(self) -> List[Network]:
-        """All that are reached."""
+        """The network settings of all repositories."""
         return [repository.network for repository in self.repositories]
 
 
@@ -161,7 +161,7 @@ def _resolve(call: _Call) -> None:
 
 
 def _packages(call: _Call) -> None:
-    from .packages import verify  # late: most engines only resolve, and start the sooner
+    from .packages import verify  # late: most engines only resolve metadata, and start sooner without it
 
     act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(call.request.get("mode")))
     if act is None:
@@ -184,10 +184,9 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
 
     now = int(Clock().wall())
     sources = verify.sources_of(repository, call.state.load(repository.id).memory, call.settings, now)
-    job = verify.PackageJob(repository, verify.read_requests(asked), load_keys(repository.key_paths, repository.fingerprints),
-                            now,
-                              call.state.path(repository.id, "refused"), verify.rules_of(call.settings), sources,
-                              gateway.open)
+    keys = load_keys(repository.key_paths, repository.fingerprints)
+    job = verify.PackageJob(repository, verify.read_requests(asked), keys, now, call.state.path(repository.id, "refused"),
+                            verify.rules_of(call.settings), sources, gateway.open)
     events = verify.PackageEvents(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
@@ -241,7 +240,7 @@ def _await_acceptance(stdin: BinaryIO) -> List[Any]:
     """Return the ids of the repositories whose metadata the package manager says it has loaded; none if it says nothing."""
     try:
         accepted = _read_line(stdin).get("accepted")
-    except UsageError:  # mostly the end of the stream: it did not load anything, or is gone
+    except UsageError:  # usually the end of the stream: nothing was loaded, or the package manager has ended
         return []
     return accepted if isinstance(accepted, list) else []
 

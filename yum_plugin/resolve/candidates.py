@@ -1,4 +1,4 @@
-"""Which mirrors a repository has, from what the sources said and what is remembered. Pure."""
+"""The mirrors that a repository may be asked from: what the sources list, and what is remembered. Pure."""
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import Mirror, MirrorList, Repository
@@ -9,9 +9,9 @@ from .selection import rank_candidates
 
 
 class Candidates(NamedTuple):
-    """Whom to ask for a repository; every URL is the repository's base on that mirror."""
+    """The mirrors to ask for a repository; every URL is the repository's base on that mirror."""
 
-    listed: MirrorList  # all that the list names, also what is not asked
+    listed: MirrorList  # all that the list names, also mirrors that are not asked
     mirrors: Tuple[Mirror, ...]  # in the order of asking
     origins: Tuple[Mirror, ...]  # asked last
     left_out: Tuple[Tuple[Mirror, str], ...]  # with the reason in words
@@ -35,11 +35,11 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
         arrived: by form; None for one that failed; a form that is still awaited is missing.
         known: the last known list, already with repository bases.
         path: of the repository, appended to the roots that the sources give.
-        waited_enough: whether a slow redirector is given up in favour of what is at hand.
+        waited_enough: whether a slow redirector is given up in favour of the list at hand.
 
     Returns:
         The list with repository bases, empty if there is none at all; None: go on waiting.
-        The list page alone is enough, for it is complete.
+        The list page alone is enough, because it is complete.
     """
     answers = [arrived.get(form) or MirrorList(()) for form in FORMS]
     if arrived.get(PAGE) is not None or len(arrived) == len(FORMS) or waited_enough:
@@ -47,7 +47,7 @@ def settled_list(arrived: Dict[str, Optional[MirrorList]], known: MirrorList, pa
         if fresh.mirrors:
             return fresh._replace(mirrors=tuple(mirror._replace(url=mirror.url + path) for mirror in fresh.mirrors))
     if len(arrived) == len(FORMS) or waited_enough:
-        return known._replace(sha256="")  # what the redirector named then is no advice for now
+        return known._replace(sha256="")  # the digest of then is no advice for now
     return None
 
 
@@ -63,7 +63,7 @@ def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence
         chance: see ``rank_candidates``.
 
     Returns:
-        The candidates. An admin's own http baseurl is used whatever require_https says: it was typed on purpose.
+        The candidates. An admin's own http baseurl is used even with require_https: the admin typed it on purpose.
     """
     own = _own_mirrors(repository, rules.redirectors)
     if not repository.path:

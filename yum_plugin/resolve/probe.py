@@ -1,6 +1,6 @@
-"""What is asked of one mirror: a proven repomd.xml, and a sample of what that names.
+"""Asking one mirror: its repomd.xml, proven, and a sample of the files that this names.
 
-Each function talks through a session that it is given, and returns a value or raises one of our errors.
+Each function uses the session that it is given, and returns a value or raises one of our errors.
 """
 import hashlib
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Known(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """A proven repomd.xml and what it took to get it."""
+    """A proven repomd.xml, and what its answer cost."""
 
     proven: Proven
     first_byte_seconds: float  # of repomd.xml
@@ -33,33 +33,33 @@ class Signed(NamedTuple):
     known: bool = False  # the host had it already
 
 
-def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Signed:
-    """Fetch repomd.xml and its signature from one mirror, straight, and prove them.
+def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Signed:
+    """Fetch repomd.xml and its signature directly from one mirror, and prove them.
 
     Args:
-        client: to talk through.
+        session: to the mirror.
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
-        timeouts: time-outs.
-        known: what the host has already; a mirror that serves it is asked for nothing else.
+        timeouts: of each request.
+        known: what the host has already; a mirror that serves it needs no other request.
 
     Raises:
-        FetchError: it could not be had.
-        TrustError: it must not be believed.
+        FetchError: it could not be fetched.
+        TrustError: it is refused.
     """
-    repomd = _fetch_repomd(client, mirror, timeouts)
+    repomd = _fetch_repomd(session, mirror, timeouts)
     if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
         try:
             return Signed(prover.prove(repomd.body, known.signature), repomd.first_byte_seconds, len(repomd.body), known=True)
         except TrustError:
-            pass  # the signature that was kept is no longer good; the mirror's may be another
-    signature = _fetch_signature(client, mirror, timeouts)
+            pass  # the kept signature is no longer good; the mirror may have another one
+    signature = _fetch_signature(session, mirror, timeouts)
     try:
         proven = _prove(prover, repomd, signature, mirror)
     except TrustError:
         # A mirror that was synced between our two requests looks like one that was tampered with: ask once more.
-        again = _fetch_repomd(client, mirror, timeouts)
-        signature_again = _fetch_signature(client, mirror, timeouts)
+        again = _fetch_repomd(session, mirror, timeouts)
+        signature_again = _fetch_signature(session, mirror, timeouts)
         if (again.body, signature_again) == (repomd.body, signature):
             raise
         repomd, signature = again, signature_again
@@ -67,27 +67,27 @@ def ask_repomd(client: Session, mirror: Mirror, prover: RepomdProver, timeouts: 
     return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def ask_mirror(client: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Probe:
+def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
         A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
         ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
     """
-    signed = ask_repomd(client, mirror, prover, timeouts, known)
-    sample_seconds = 0.0 if signed.known else sample_metadata(client, mirror, signed.proven.content, timeouts)
+    signed = ask_repomd(session, mirror, prover, timeouts, known)
+    sample_seconds = 0.0 if signed.known else sample_metadata(session, mirror, signed.proven.content, timeouts)
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
-                 certificate_expires=client.certificate_expires, snapshot=signed.proven.snapshot, address=client.address)
+                 certificate_expires=session.certificate_expires, snapshot=signed.proven.snapshot, address=session.address)
 
 
-def _fetch_repomd(client: Session, mirror: Mirror, timeouts: Timeouts) -> Response:
-    return client.get(mirror.url + REPOMD, timeouts.limits(MAX_REPOMD_BYTES))
+def _fetch_repomd(session: Session, mirror: Mirror, timeouts: Timeouts) -> Response:
+    return session.get(mirror.url + REPOMD, timeouts.limits(MAX_REPOMD_BYTES))
 
 
-def _fetch_signature(client: Session, mirror: Mirror, timeouts: Timeouts) -> bytes:
+def _fetch_signature(session: Session, mirror: Mirror, timeouts: Timeouts) -> bytes:
     try:
-        return client.get(mirror.url + REPOMD + ".asc", timeouts.limits(MAX_SIGNATURE_BYTES)).body
+        return session.get(mirror.url + REPOMD + ".asc", timeouts.limits(MAX_SIGNATURE_BYTES)).body
     except FetchError as error:
         if error.reference != "http-status":
             raise
@@ -101,27 +101,27 @@ def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mir
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
 
 
-def sample_metadata(client: Session, mirror: Mirror, content: Repomd, timeouts: Timeouts) -> float:
+def sample_metadata(session: Session, mirror: Mirror, content: Repomd, timeouts: Timeouts) -> float:
     """Fetch the first bytes of the primary metadata, which a half-synced mirror lacks.
 
     Args:
-        client: to talk through.
+        session: to the mirror.
         mirror: ``url`` is the repository's base.
         content: of its proven repomd.xml.
-        timeouts: time-outs.
+        timeouts: of each request.
 
     Returns:
         The seconds until the first byte.
 
     Raises:
-        FetchError: it could not be had.
+        FetchError: it could not be fetched.
     """
     names = [file.href for file in content.files if file.type == PRIMARY]
     if not names:
         return 0.0
     headers = {"Range": "bytes=0-{}".format(SAMPLE_BYTES - 1)}
     try:
-        with client.open(mirror.url + names[0], timeouts.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
+        with session.open(mirror.url + names[0], timeouts.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
             next(stream.chunks(), b"")
             return stream.first_byte_seconds
     except FetchError as error:

@@ -1,20 +1,20 @@
 """Which mirrors to ask, when to stop asking, and in which order to hand them over. Pure: the time comes in.
 
 Rules of asking, in order:
-    1. At first ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest, so
-       that a few stale neighbours cannot deceive us, ``enough`` of them at once, and of the rest as many as are still
-       missing each time that these have answered or had ``STAGGER_SECONDS``: on a good day nobody else is bothered. An
-       answer that is older than what this host has accepted counts as none: a few stale mirrors must not end in
-       "rollback" what others serve.
-    2. Enough: ``enough`` agree on the newest digest and somebody served the one that the redirector names, whose word
-       counts as one of them (but two mirrors at least). If it names none, the others asked still get the hedge time to show
-       something newer.
-    3. Fewer than ``enough`` good or under way: ask more at once.
-    4. The hedge time (250 ms, or as long as the best answer took) after the best answer: stop, so that
-       dead mirrors cost nothing; but ask another round first if a single mirror is all there is, or if the
-       redirector's digest is still unseen; the origin if it is unseen even then.
-    5. No good answer ``PATIENCE_SECONDS`` after the last round: ask another round beside those that hang.
-    6. The origin comes last: thousands of hosts must not all knock there.
+    1. The first round is ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest,
+       a few stale neighbours cannot deceive us, and the round is staggered: only ``enough`` mirrors are asked at once, and
+       as many more as are still missing each time that these have answered or had ``STAGGER_SECONDS``. So nobody else is
+       asked on a good day. An answer older than what this host has accepted does not count: otherwise a few stale mirrors
+       would turn what the others serve into a "rollback".
+    2. Enough: ``enough`` mirrors agree on the newest digest, and one of them served the digest that the redirector names. The
+       redirector's word counts as one of them, but two mirrors are needed in any case. If it names no digest, the other
+       mirrors asked still get the hedge time to show something newer.
+    3. If fewer than ``enough`` are good or pending, more are asked at once.
+    4. The hedge time (250 ms, or as long as the best answer took) after the best answer, asking stops, so that dead mirrors
+       cost nothing. Before that, another round is asked if only one mirror is good, or if nobody served the redirector's
+       digest; the origin is asked if nobody has served it even then.
+    5. If there is no good answer ``NO_ANSWER_SECONDS`` after the last round, another round is asked beside those that hang.
+    6. The origin comes last: thousands of hosts must not all ask it.
 """
 import math
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
@@ -24,11 +24,12 @@ from ..trust.freshness import is_rollback
 from ..util.urls import authority_of, host_of
 
 HEDGE_SECONDS = 0.25
-STAGGER_SECONDS = 0.3  # a mirror on the next continent, with TLS and three requests, needs about that
+STAGGER_SECONDS = 0.3  # a mirror on the next continent needs about that for TLS and three requests
 MAX_HEDGE_SECONDS = 1.0
-PATIENCE_SECONDS = 1.0
-MAX_WIDENINGS = 2
-ALIKE_FACTOR, ALIKE_SECONDS = 2.0, 0.05  # as much slower than the quickest is no reason to send everybody to that one
+NO_ANSWER_SECONDS = 1.0
+MAX_EXTRA_ROUNDS = 2
+# Mirrors that are at most this much slower than the quickest count as equal: otherwise all hosts would use the quickest one.
+EQUAL_FACTOR, EQUAL_SECONDS = 2.0, 0.05
 
 
 class PollRules(NamedTuple):
@@ -69,7 +70,7 @@ class Poll:
         self._good: List[_Good] = []
         self._last_round: Optional[float] = None
         self._asked = 0
-        self._widened = 0
+        self._extra_rounds = 0
 
     def answered(self, mirror: Mirror, snapshot: Optional[Snapshot], seconds: float, now: float) -> None:
         """Record an outcome.
@@ -77,7 +78,7 @@ class Poll:
         Args:
             mirror: one that ``to_ask`` gave.
             snapshot: what it proved to serve; None for any failure.
-            seconds: what the answer took.
+            seconds: that the answer took.
             now: monotonic seconds.
         """
         self._pending.remove(mirror)
@@ -85,7 +86,7 @@ class Poll:
             self._good.append(_Good(mirror, snapshot, seconds, now))
 
     def to_ask(self, now: float) -> List[Mirror]:
-        """Return the mirrors to ask now, which count as under way from here on."""
+        """Return the mirrors to ask now; they count as pending from here on."""
         wanted = self._wanted(now)
         batch = self._take(wanted, now) if wanted else []
         if batch:
@@ -95,9 +96,9 @@ class Poll:
         return batch
 
     def _take(self, wanted: int, now: float) -> List[Mirror]:
-        """Take the next candidates; the origins only if none are left, nobody is still expected, and they could help (rule 6)."""
+        """Take the next candidates; the origins only if none is left, none is pending, and the origins could help (rule 6)."""
         batch: List[Mirror] = []
-        if self._widened < MAX_WIDENINGS:
+        if self._extra_rounds < MAX_EXTRA_ROUNDS:
             batch, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
         helpful = not self._good or not self._named_seen()
         if not batch and helpful and (not self._pending or self._overdue(now)):
@@ -105,10 +106,10 @@ class Poll:
         return batch
 
     def _overdue(self, now: float) -> bool:
-        """Whether those under way have had their time."""
+        """Whether the pending mirrors have had their time."""
         if self._good:
             return self._hedged(now)
-        return self._last_round is not None and now - self._last_round >= PATIENCE_SECONDS
+        return self._last_round is not None and now - self._last_round >= NO_ANSWER_SECONDS
 
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
@@ -123,23 +124,23 @@ class Poll:
             return self._enough - agreeing
         if not self._good:
             return self._rules.probe_mirrors if self._overdue(now) else 0
-        if self._worth_widening() and (not self._pending or self._overdue(now)):
-            self._widened += 1
+        if self._wants_extra_round() and (not self._pending or self._overdue(now)):
+            self._extra_rounds += 1
             return self._rules.probe_mirrors
         return 0
 
     def _held_back(self) -> int:
-        """How many of the first round are still to be asked, but not yet (rule 1)."""
+        """How many mirrors of the first round are to be asked later (rule 1)."""
         left = min(self._rules.probe_mirrors - self._asked, len(self._waiting))
         at_once = self._enough - self._asked
         return max(0, left - max(0, at_once)) if self._named else 0
 
-    def _worth_widening(self) -> bool:
-        lonely = self._widened < 1 and len(self._agreeing()) < 2 <= self._rules.enough
-        return lonely or (self._widened < MAX_WIDENINGS and not self._named_seen())
+    def _wants_extra_round(self) -> bool:
+        is_alone = self._extra_rounds < 1 and len(self._agreeing()) < 2 <= self._rules.enough
+        return is_alone or (self._extra_rounds < MAX_EXTRA_ROUNDS and not self._named_seen())
 
     def done(self, now: float) -> bool:
-        """Whether to stop asking; call ``to_ask`` before, for it may have more to ask."""
+        """Whether to stop asking; call ``to_ask`` first, because it may have more to ask."""
         if not self._pending or self._rules.everyone:
             return not self._pending
         if self._satisfied():
@@ -149,9 +150,9 @@ class Poll:
     def next_look(self, now: float) -> float:
         """Return the seconds after which time alone may change the answers of ``to_ask`` and ``done``."""
         if self._rules.everyone or not (self._good or self._waiting or self._origins):
-            return PATIENCE_SECONDS  # only an answer changes anything now
+            return NO_ANSWER_SECONDS  # only an answer changes anything now
         last_round = self._last_round or now
-        due = self._hedge_end() if self._good else last_round + PATIENCE_SECONDS
+        due = self._hedge_end() if self._good else last_round + NO_ANSWER_SECONDS
         if self._held_back():
             due = min(due, last_round + STAGGER_SECONDS)
         return max(0.0, due - now)
@@ -180,10 +181,10 @@ class Poll:
 def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
                     quarantined: Sequence[str], allow_http: bool,
                     chance: Optional[Callable[[], float]] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
-    """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight in its order behind.
+    """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight behind in its order.
 
-    Each draws as mirrorbits would for it (mirrorbits http/selection.go), so that hosts of one place share their requests
-    out over mirrors as the redirector means it. Where it says no weights its order is its draw already.
+    Each host draws as mirrorbits would for it (mirrorbits http/selection.go), so that the hosts of one region spread their
+    requests over the mirrors as the redirector intends. Without weights, the redirector's order is already such a draw.
 
     Args:
         mirrors: in the redirector's order.
@@ -210,13 +211,13 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
 
 
 def drawn_by_weight(mirrors: Sequence[Mirror], chance: Callable[[], float]) -> List[Mirror]:
-    """Draw mirrors one after another, each with its weight among those that are left; the ones without a weight follow.
+    """Draw mirrors one after another, each with its weight among those that are left; mirrors without a weight follow.
 
-    By Efraimidis and Spirakis (2006): the order of waiting times with the weights as rates is that of such draws.
+    By Efraimidis and Spirakis (2006): random waiting times with the weights as rates have the order of such draws.
     """
-    meant = sorted((mirror for mirror in mirrors if mirror.weight),
+    weighted = sorted((mirror for mirror in mirrors if mirror.weight),
                    key=lambda mirror: -math.log(1.0 - chance()) / mirror.weight)
-    return meant + [mirror for mirror in mirrors if not mirror.weight]
+    return weighted + [mirror for mirror in mirrors if not mirror.weight]
 
 
 def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool) -> str:
@@ -239,16 +240,16 @@ def order_proven(proven: Sequence[Tuple[Mirror, float]], prefer: Sequence[str]) 
     """Order the mirrors that serve the current snapshot, best first.
 
     Args:
-        proven: mirrors in the order of asking, with the seconds that the first byte and the sample took.
+        proven: mirrors in the order of asking, with the seconds that first byte and sample took.
         prefer: hosts or countries that come first.
 
     Returns:
-        Preferred ones first, then those about as quick as the quickest in the order of asking, then by time; the origin last.
+        Preferred mirrors first, then those equal to the quickest in the order of asking, then the rest by time; the origin last.
     """
-    alike_seconds = ALIKE_FACTOR * min((seconds for _, seconds in proven), default=0.0) + ALIKE_SECONDS
+    equal_seconds = EQUAL_FACTOR * min((seconds for _, seconds in proven), default=0.0) + EQUAL_SECONDS
 
     def key(item: Tuple[Mirror, float]) -> Any:
         mirror, seconds = item
-        return (mirror.source == "origin", not _matches(mirror, prefer), seconds if seconds > alike_seconds else 0.0)
+        return (mirror.source == "origin", not _matches(mirror, prefer), seconds if seconds > equal_seconds else 0.0)
 
     return [mirror for mirror, _ in sorted(proven, key=key)]
