@@ -1,4 +1,4 @@
-"""Job 2: which packages are believed, where others are fetched again, what is kept of the refused."""
+"""Package verification: which packages are accepted, which are fetched again, what is kept of refused ones."""
 import hashlib
 import io
 import json

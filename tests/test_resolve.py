@@ -1,4 +1,4 @@
-"""Job 1 against the lab: bad mirrors, bad redirectors, and what is asked of whom."""
+"""Metadata resolution against the lab: bad mirrors, bad redirectors, and which servers are asked for what."""
 import os
 import threading
 import time

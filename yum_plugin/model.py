@@ -1,4 +1,4 @@
-"""The values everything else speaks in: immutable, without behaviour beyond their own fields."""
+"""The values that all parts exchange: immutable, without behaviour beyond their own fields."""
 from typing import NamedTuple, Optional, Tuple
 
 REPOMD = "repodata/repomd.xml"  # below the base of every repository (createrepo_c, yum, dnf)
@@ -20,7 +20,7 @@ class Network(NamedTuple):
 
 
 class Repository(NamedTuple):
-    """One enabled repository of the package manager that we look after."""
+    """One enabled repository of the package manager that the plugin takes care of."""
 
     id: str
     base_urls: Tuple[str, ...]  # as in the .repo file, variables replaced, each ending in "/"
@@ -28,29 +28,29 @@ class Repository(NamedTuple):
     key_paths: Tuple[str, ...]
     fingerprints: Tuple[str, ...]  # full fingerprints of primary keys, 40 upper-case hex digits
     network: Network = Network()
-    cached_sha256: str = ""  # of the repomd.xml that the package manager has and would go on with; "": mirrors are asked anyway
-    installs: bool = False  # the package manager is about to install from it, and not only to look
-    expire_seconds: float = 6 * 3600.0  # metadata_expire: after so long it would ask by itself; the default is yum's
+    cached_sha256: str = ""  # of the repomd.xml in the package manager's cache, if it may be used; "": mirrors are asked anyway
+    installs: bool = False  # the package manager is about to install from it, not only to look
+    expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
 
 
 class Mirror(NamedTuple):
-    """Somewhere a repository can be had."""
+    """A place that a repository can be fetched from."""
 
-    url: str  # ends in "/"; what it is the base of is said where it is made
+    url: str  # ends in "/"; whoever makes it says what it is the base of
     name: str = ""
     country: str = ""  # ISO 3166 code in upper case, "" if unknown
     source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
     rank: int = 0  # 1 = the source's first choice
-    excluded: str = ""  # the redirector's own words why it does not offer it now
-    weight: int = 0  # percent of this host's requests that the redirector means it to have; 0: none, or it says nothing of that
+    excluded: str = ""  # the redirector's own reason for not offering it now
+    weight: int = 0  # percent of this host's requests that the redirector plans for it; 0: none, or unknown
 
 
 class MirrorList(NamedTuple):
-    """What one source says."""
+    """The mirrors that one source lists."""
 
     mirrors: Tuple[Mirror, ...]
     sha256: str = ""  # of the origin's file, 64 lower-case hex digits: advice, never proof
-    dropped: Tuple[str, ...] = ()  # entries that were not believed, with the reason, for -v and the log
+    dropped: Tuple[str, ...] = ()  # entries that were rejected, with the reason, for -v and the log
 
 
 class Snapshot(NamedTuple):
@@ -71,7 +71,7 @@ class Snapshot(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What asking one mirror gave."""
+    """The result of asking one mirror."""
 
     mirror: Mirror
     outcome: str  # "ok" or a reference of errors.py

@@ -9,7 +9,7 @@ METADATA_FAULTS = {
     "redirect-to-http": "redirect-refused", "crlf-location": "redirect-refused", "expired-certificate": "tls-expired",
     "wrong-host-certificate": "tls-hostname", "self-signed-certificate": "tls-untrusted", "incomplete-chain": "tls-incomplete",
 }
-# What the package manager itself or job 2 deals with: the metadata of such a mirror is fine.
+# What the package manager itself or the package verification deals with: the metadata of such a mirror is fine.
 PACKAGE_FAULTS = ["packages-404", "corrupt-packages", "truncated-packages", "short-packages"]
 TRUST_FAULTS = ["captive", "fast-forward", "bad-signature", "other-key", "weak-digest", "no-asc", "asc-of-another"]
 

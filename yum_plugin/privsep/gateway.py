@@ -1,7 +1,7 @@
-"""How the network is reached: by this process, or by one that has given up root and does it for us (privsep/).
+"""The gateway to the network: this process itself, or a child that has given up root (privsep/).
 
-A few things touch what servers send before anything of it is proven: HTTP and TLS, the reading of mirror lists, and the
-look at certificates. A ``Gateway`` says who does these; everything else is the same either way.
+Three things handle what servers send before any of it is proven: HTTP with TLS, the parsers of mirror lists, and the parsers
+of certificates. A ``Gateway`` holds the functions that do these; its users are the same in both cases.
 """
 import contextlib
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, NamedTuple, Sequence
@@ -13,43 +13,43 @@ from ..net.tls_chain import explain_tls
 from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_list_page, ask_selection
 from ..util.urls import host_of, port_of
 
-if TYPE_CHECKING:  # for reports only: updates start without
+if TYPE_CHECKING:  # for reports only: updates start sooner without them
     from ..net.certificate import ServedCertificate
     from ..net.reachability import Reachability
 
-RESOLVE_CPU_SECONDS = 60  # for asking mirrors; a few of them take a tenth of a second
+RESOLVE_CPU_SECONDS = 60  # for a resolution; asking a few mirrors takes a tenth of a second
 
 AskList = Callable[[Session, str, Sequence[str], str, Timeouts], MirrorList]
 Explain = Callable[[Session, FetchError, str, Network, float], FetchError]
-TryWays = Callable[[Session, str, Network, float], "Reachability"]
-LookAtCertificate = Callable[[Session, str, Network, float], "ServedCertificate"]
+TestReachability = Callable[[Session, str, Network, float], "Reachability"]
+ReadCertificate = Callable[[Session, str, Network, float], "ServedCertificate"]
 
 _FORMS: Dict[str, Callable[[Session, Sequence[str], str, Timeouts], MirrorList]] = {
     PAGE: ask_list_page, SELECTION: ask_selection}
 
 
 class Gateway(NamedTuple):
-    """Who touches the network."""
+    """The functions that touch the network."""
 
     open: OpenSession
     ask_list: AskList  # as the functions below, all of them
     explain: Explain
-    reachability: TryWays
-    certificate: LookAtCertificate
+    reachability: TestReachability
+    certificate: ReadCertificate
 
 
 def here() -> Gateway:
-    """Let this process do it."""
+    """Return the gateway that is this process itself."""
     return Gateway(HttpSessions().open, ask_list, explain, reachability, certificate)
 
 
-# Called with all the networks that will be reached and the seconds of CPU that this may take, before any thread is started.
+# Makes a gateway for some networks and at most some seconds of CPU; called before any thread is started, because it may fork.
 Separate = Callable[[Sequence[Network], int], ContextManager[Gateway]]
 
 
 @contextlib.contextmanager
 def together(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway]:
-    """Let this process touch the network; ``privsep.parent.separated`` is the other one of this kind."""
+    """Use this process itself; ``privsep.parent.separated`` is the other one of this kind."""
     yield here()
 
 
@@ -59,17 +59,17 @@ def ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeou
 
 
 def explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
-    """Refine what a fetch raised, as ``probe.explain_tls`` does; ``client`` is the session that it happened in."""
+    """Refine the error of a fetch, as ``tls_chain.explain_tls`` does; ``client`` is the session that it happened in."""
     return explain_tls(error, url, network, timeout_seconds)
 
 
 def reachability(client: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
-    """Try the ways to a server, as ``net.reachability.ways_to`` does; ``client`` is a session opened for it."""
+    """Test how a server can be reached, as ``net.reachability.reachability_of`` does; ``client`` is a session opened for it."""
     from ..net.reachability import reachability_of
     return reachability_of(url, network, timeout_seconds)
 
 
 def certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
-    """Look at the certificate of an https server, as ``look_at_certificate`` does; ``client`` is a session opened for it."""
+    """Read the certificate of an https server, as ``served_certificate`` does; ``client`` is a session opened for it."""
     from ..net.certificate import served_certificate
     return served_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)

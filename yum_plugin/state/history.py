@@ -1,8 +1,7 @@
-"""What was seen of each mirror over time, a line an observation: for charts and reports, never for a decision.
+"""The history of each mirror, one line per observation: for charts and reports, never for a decision.
 
-``history.jsonl`` of a repository's state folder is only ever appended to, so that remembering costs nothing; when it has
-grown to MAX_HISTORY_BYTES its older half goes. A line that cannot be understood (a killed writer, a damaged disk)
-is passed over.
+``history.jsonl`` in a repository's state folder is only appended to, which costs next to nothing; when it has grown to
+MAX_HISTORY_BYTES, its older half is removed. A line that cannot be understood (a killed writer, a damaged disk) is skipped.
 """
 import contextlib
 import errno
@@ -20,7 +19,7 @@ _DAMAGE = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Observation(NamedTuple):
-    """What one look at one mirror gave."""
+    """The result of one look at one mirror."""
 
     at: int  # seconds since 1970
     url: str  # Mirror.url: the repository's base on it
@@ -41,7 +40,7 @@ def address_family(address: str) -> str:
 
 
 def append(path: str, observations: Sequence[Observation]) -> None:
-    """Add observations to a history; nobody waits for the disk.
+    """Add observations to a history, without waiting for the disk.
 
     Args:
         path: of the file; its folder is made if missing. One writer at a time: callers hold a lock.

@@ -143,16 +143,16 @@ def remove_folders(repository_folder: str, kept: str = "") -> None:
 
 
 def until(pin: SnapshotPin) -> str:
-    """Word when a pin ends."""
+    """Return the time when a pin ends, for people."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(pin.expires))
 
 
 def words(pin: SnapshotPin, newest: Optional[Snapshot]) -> str:
-    """Word a pin for people, and what it holds back.
+    """Describe a pin for people, and the revision that it holds back.
 
     Args:
         pin: one that holds.
-        newest: the newest that mirrors offered, if that is known.
+        newest: the newest snapshot that mirrors offered, if one is known.
     """
     text = "revision {} is taken until {}, as agreed for the pool".format(pin.snapshot.revision, until(pin))
     if newest is None or newest.age_key <= pin.snapshot.age_key:
@@ -161,13 +161,13 @@ def words(pin: SnapshotPin, newest: Optional[Snapshot]) -> str:
 
 
 def warning(pin: SnapshotPin, newest: Optional[Snapshot]) -> str:
-    """Word that something newer is held back, with what lifts that; "" if nothing is."""
+    """Return the warning that a newer revision is held back, with the command that lifts the pin; "" if none is."""
     if newest is None or newest.age_key <= pin.snapshot.age_key:
         return ""
     return str(TrustError("pinned", words(pin, newest)))
 
 
 def warning_without_packages(pin: SnapshotPin) -> str:
-    """Word that packages of the pinned metadata could not be had, with what lifts the pin."""
+    """Return the warning that packages of the pinned metadata could not be fetched, with the command that lifts the pin."""
     what = "packages of revision {}, which is to be taken until {}, could not be had; perhaps the mirrors have them no more"
     return str(TrustError("pinned", what.format(pin.snapshot.revision, until(pin))))
