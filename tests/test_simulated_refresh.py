@@ -15,6 +15,7 @@ from yum_plugin.model import REPOMD, Mirror
 from yum_plugin.resolve.refresh import accept
 from yum_plugin.resolve.refresh_policy import MAX_PROVEN, SPREAD_SECONDS
 from yum_plugin.state.memory import MAX_CLOCK_STEP_SECONDS
+from yum_plugin.state.snapshot_pin import lift
 from yum_plugin.state.store import State
 from yum_plugin.util.files import write_whole
 
@@ -107,6 +108,17 @@ def test_refresh_policy_rule_1_a_key_that_is_pinned_since_has_proven_nothing_yet
 def test_refresh_policy_rule_1_where_nobody_proven_is_still_offered_enough_are_asked(settled):
     settled.change("m1", "m2", listed=False)
     assert settled.refresh().mirrors == ["m3", "m4"] == settled.asked
+
+
+def test_refresh_policy_rule_1_nobody_proven_is_left_while_something_new_is_waited_for(settled):
+    """What came from the origin alone, while all mirrors were down: without mirrors nothing could be installed."""
+    settled.change(fault="refused")
+    settled.accepted.clear()
+    assert settled.update().mirrors == ["origin"]
+    settled.change(fault="")
+    publish(settled, "m4")
+    outcome = settled.refresh()
+    assert outcome.version == NEWER and "m4" in settled.asked and outcome.mirrors != []
 
 
 # Rule 2: the redirector names another digest.
@@ -354,6 +366,25 @@ def test_what_was_seen_of_each_mirror_is_added_to_its_history(sim):
     sim.refresh(ask_everyone=True)
     seen = {sim.name_of(each.url): (each.outcome, each.lag_seconds) for each in sim.state.observed(ID, sim.clock.wall())}
     assert seen == dict(good=("ok", 0), origin=("ok", 0), old=("stale", DAY), dead=("unreachable", None))
+
+
+def test_lifting_what_is_not_pinned_does_nothing(settled):
+    before = settled.memory()
+    assert lift(settled.state, ID, settled.clock.wall(), "in a test") is False
+    assert settled.memory() == before and os.path.getmtime(settled.state.path(ID, "metalink.xml")) > 0
+
+
+@pytest.mark.parametrize("refreshed", [False, True])
+def test_lifting_a_pin_makes_the_plugins_ask_again_and_is_remembered(refreshed, sim):
+    sim.add_many(2)
+    folder = sim.pin(NEW)
+    if refreshed:
+        sim.refresh()
+    assert lift(sim.state, ID, sim.clock.wall(), "in a test") is True
+    metalink = sim.state.path(ID, "metalink.xml")
+    assert not os.path.exists(folder) and sim.state.load(ID).pin is None
+    assert os.path.getmtime(metalink) == 0 if refreshed else not os.path.exists(metalink)
+    assert sim.memory().decisions[-1][:4] == (int(sim.clock.wall()), "pin", 0, snapshot_of(NEW).revision)
 
 
 # The high-water mark.

@@ -77,7 +77,8 @@ def plan_refresh(repository: Repository, memory: Memory, accepted: Optional[Snap
     none_due = memory.confirmed_at <= memory.resolved_at <= now < due_at(memory, repository)
     if named not in ("", known.sha256):
         early = len(found.mirrors) < WIDELY * len(_mirrors_of(memory)) or chance() > (now - memory.resolved_at) / SPREAD_SECONDS
-        return RefreshPlan(0, _still_offered(memory, memory.mirrors)) if none_due and early else full
+        proven = _still_offered(memory, memory.mirrors)
+        return RefreshPlan(0, proven) if proven and none_due and early else full
     proven = _still_offered(memory, found.mirrors) or (() if found.mirrors else _still_offered(memory, found.origins))
     return RefreshPlan(0 if none_due else 1, proven) if proven else full
 
