@@ -66,7 +66,7 @@ rpm-twice: tools ## prove that HEAD always makes the same packages: build them t
 	@tools/rpm.sh $(RPM_FLAGS) | xargs sha256sum >build/rpm.first
 	@tools/rpm.sh $(RPM_FLAGS) >/dev/null && sha256sum -c build/rpm.first
 
-rpmlint: rpm ## what rpmlint has to say of the packages, beside what rpm/rpmlint.toml explains
+rpmlint: rpm ## what rpmlint reports about the packages, beyond what rpm/rpmlint.toml explains
 	@tools/need.sh rpmlint
 	rpmlint -c rpm/rpmlint.toml build/rpm/RPMS build/rpm/SRPMS
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: tools/lock.sh
-# Pin the newest libraries of each set by hash: rewrite rpm/requirements-*.txt below their first lines, which say
-# for whom a set is. Run it to take in new versions, and read what changed.
+# Pin the newest libraries of each set by hash: rewrite rpm/requirements-*.txt below their first lines, which say which
+# Python a set is for. Run it to take in new versions, and read the difference.
 set -eu
 cd "$(dirname "$0")/.."
 tools/venv.sh "${STAGE_PYTHON:-/usr/bin/python3}" build/pip setuptools wheel
@@ -14,7 +14,7 @@ for list in rpm/requirements-*.txt; do
     rm -rf "$folder"
     build/pip/bin/python -m pip download -qq -d "$folder" --only-binary :all: --python-version "$python" $options \
         requests lxml cryptography pyasn1
-    # PGPy has no wheel. It wants pyasn1 and cryptography, which are above.
+    # PGPy has no wheel. It needs pyasn1 and cryptography, which are downloaded above.
     build/pip/bin/python -m pip download -qq -d "$folder" --no-deps --no-binary :all: --no-build-isolation 'PGPy>=0.6.0'
     rm -f "$folder"/pycparser-* # only for cffi's API, which nothing here uses
     {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: PYTHON=python3 tools/need.sh COMMAND...
 # Make sure that these commands can be run; "venv" means that $PYTHON can make virtual environments.
-# Root gets what is missing installed by apt-get or dnf; anybody else is told what to install.
+# For root, missing packages are installed by apt-get or dnf; other users get a list of them.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Usage: tools/rpm.sh [FLAG OF rpmbuild]...
-# Build the packages of HEAD into build/rpm. Libraries are fetched here, by hash, never by rpmbuild:
-# they go in as a second source, unless --without bundled is among the flags.
-# The same commit makes the same packages, byte for byte (make rpm-twice proves it), in any folder but for that of sources.
+# Build the packages of HEAD into build/rpm. The libraries are fetched here, by hash, and never by rpmbuild; they are its
+# second source, unless --without bundled is among the flags.
+# The same commit makes the same packages, byte for byte (make rpm-twice proves it); only the source package depends on the
+# folder.
 #
 # SETS      of libraries: the Pythons that the package is for (those of hosts, rpm/requirements-el*.txt, and this machine's)
 # RPM_TOP   where to build (build/rpm)
@@ -18,7 +19,7 @@ rm -rf "$top"
 mkdir -p "$top/SOURCES"
 git archive --prefix="xcpng-mirrors-$version/" -o "$top/SOURCES/xcpng-mirrors-$version.tar.gz" HEAD
 
-# What of the specification follows from the libraries: their names and versions, and the licences of all.
+# Write the part of the specification that follows from the libraries: their names, versions and licences.
 describe() {
     cat "$@" | sort -u | awk -F '\t' '{ print "Provides: bundled(python3dist(" $1 ")) = " $2 }'
     echo "%global bundled_licenses $(cat "$@" | cut -f 3 | sed 's/ AND /\n/g' | sort -u | sed 's/^/AND /' | xargs)"
@@ -41,9 +42,9 @@ date=$(date -u -d "@$SOURCE_DATE_EPOCH" '+%a %b %d %Y')
 sed -e "s/@VERSION@/$version/" -e "s/@DATE@/$date/" rpm/xcpng-mirrors.spec >"$top/SOURCES/xcpng-mirrors.spec"
 touch -d "@$SOURCE_DATE_EPOCH" "$top"/SOURCES/*
 git cat-file -e HEAD:yum_plugin/plugins/yum.py 2>/dev/null || set -- "$@" --without yum
-# Where packages are not rpms, rpm cannot know what is installed.
+# On a system without rpm packages (Debian), rpm does not know what is installed.
 rpm -q rpm >/dev/null 2>&1 || set -- "$@" --nodeps
-# Two steps: otherwise the packages would name the package of sources, in which rpm puts the name of its folder.
+# Two steps: rpm writes the name of its folder into a source package, and built together, the packages would name that.
 for what in -bb -bs; do
     rpmbuild $what --define "_topdir $top" "$@" "$top/SOURCES/xcpng-mirrors.spec" >>"$top/log" 2>&1 || { tail -n 30 "$top/log" >&2; exit 1; }
 done

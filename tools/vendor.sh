@@ -2,7 +2,7 @@
 # Usage: tools/vendor.sh [TAG]...
 # Make the sets of libraries that the RPM brings, build/vendor/TAG, TAG being cp36, cp312 and so on: the files that
 # rpm/requirements-*.txt pin by hash, fetched and unpacked. A set that is up to date is left as it is.
-# Without a TAG: only say which there are.
+# Without a TAG: print the tags.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ python=${STAGE_PYTHON:-/usr/bin/python3}
 for tag in "$@"; do
     list=$(grep -l "^# set: $tag " rpm/requirements-*.txt) || {
         echo "No set of libraries is pinned for $tag, only for:" $(tools/vendor.sh) >&2
-        echo "Write the first lines of an rpm/requirements-NAME.txt and run tools/lock.sh, or do without: VENDOR=0" >&2
+        echo "Write the first lines of an rpm/requirements-NAME.txt and run tools/lock.sh, or leave the libraries out: VENDOR=0" >&2
         exit 1
     }
     set=build/vendor/$tag

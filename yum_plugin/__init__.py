@@ -1,7 +1,6 @@
 """xcpng-mirrors: package updates on XCP-ng hosts that survive bad mirrors.
 
-Arrows point down only: hosts -> (process) -> engine, cli -> resolve
--> sources, trust, net, state -> model, errors.
+Each folder's ``__init__.py`` says what lives there; docs/architecture.md has the picture and two walks through the code.
 """
 
 __version__ = "0.1.0"
