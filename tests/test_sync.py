@@ -19,7 +19,7 @@ from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.operators.rsync import RsyncAddress
 from yum_plugin.operators.sync import exchange, staging
 from yum_plugin.operators.sync.destination import open_destination
-from yum_plugin.operators.sync.plan import WORK, Brake
+from yum_plugin.operators.sync.plan import WORK, DeletionLimits
 from yum_plugin.operators.sync.rsync_source import RsyncSource, plain_folders
 from yum_plugin.trust.openpgp import verify_detached
 
@@ -57,7 +57,7 @@ def test_a_mirror_is_made_kept_and_cleaned_and_looks_like_its_source(site):
     assert set(site.outcomes(report).values()) == {"switched"} and site.version() == "new" and site.problems() == []
     assert report.deletions.later == 14 and os.path.exists(os.path.join(site.dest, AGENT.format("1.0"))), "who has old metadata still finds all"
     assert len(site.sync().deletions.paths) == 14
-    assert site.same() and site.problems(stray_too=True) == [] and report.at_once and not os.path.exists(os.path.join(site.dest, WORK))
+    assert site.same() and site.problems(stray_too=True) == [] and report.atomic and not os.path.exists(os.path.join(site.dest, WORK))
 
 
 @pytest.mark.dnf
@@ -131,13 +131,13 @@ def test_a_few_folders_named_without_wildcards_are_listed_alone(named, folders):
 
 
 def test_who_wants_one_repository_does_not_let_the_daemon_list_them_all(synced):
-    origin = synced.origin()
-    found = origin.catalogue((), (UPDATES, "isos/8.3", "8/none"))
+    source = synced.sync_source()
+    found = source.catalogue((), (UPDATES, "isos/8.3", "8/none"))
     assert {path for path in synced.names(synced.source) if path.startswith((UPDATES + "/", "isos/"))} == set(found.files)
     assert found.complete and not found.left_out
     for name in ("new\nline", "bad\udcff"):
         synced.write(UPDATES + "/" + name, "x")
-    assert {path for path, _ in origin.catalogue((), (UPDATES,)).left_out} == {UPDATES + "/new\nline", UPDATES + "/bad\udcff"}
+    assert {path for path, _ in source.catalogue((), (UPDATES,)).left_out} == {UPDATES + "/new\nline", UPDATES + "/bad\udcff"}
 
 
 def test_what_is_excluded_is_neither_fetched_nor_deleted(site):
@@ -163,18 +163,18 @@ def test_a_dry_run_touches_nothing(synced):
 
 
 def test_two_at_once_the_second_says_so(site):
-    held = []
+    references = []
 
     def meanwhile(name, detail):
         if name == "files":
             with pytest.raises(UsageError) as refused:
                 Mirrored.sync(other)
-            held.append(refused.value.reference)
+            references.append(refused.value.reference)
 
     other = Mirrored.__new__(Mirrored)
     other.__dict__ = dict(site.__dict__)
     site.sync(meanwhile)
-    assert held == ["busy"] and site.same()
+    assert references == ["busy"] and site.same()
 
 
 # Killed.
@@ -244,7 +244,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_right_what_a_kill_l
     monkeypatch.setattr(exchange, "exchange", lambda one, other: False)
     folder = saved(synced)
     report = synced.copy()
-    assert not report.at_once and synced.problems() == [] and synced.version() == "new"
+    assert not report.atomic and synced.problems() == [] and synced.version() == "new"
     steps = list(synced.steps)
     for name in ("exchange", "first-rename", "second-rename", "renamed"):
         restore(synced, folder)
@@ -253,7 +253,7 @@ def test_where_folders_cannot_be_exchanged_the_next_run_puts_right_what_a_kill_l
         assert missing == (name == "second-rename")
         nobody = RsyncSource(RsyncAddress("127.0.0.1", free_port(), "repo", ""))
         with pytest.raises(FetchError):
-            synced.sync(origin=nobody)
+            synced.sync(source=nobody)
         assert synced.problems() == [], "put right even before the source is asked"
         synced.copy()
         assert synced.problems() == [] and synced.version() == "new"
@@ -338,7 +338,7 @@ def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):
     child = os.fork()
     if child == 0:
         try:
-            site.sync(origin=site.origin(bytes_per_second=1000000))
+            site.sync(source=site.sync_source(bytes_per_second=1000000))
         finally:
             os._exit(0)
     stage = os.path.join(site.dest, WORK, "stage")
@@ -569,7 +569,7 @@ def test_a_source_that_is_another_one_does_not_cost_the_mirror(make, synced):
             os.unlink(os.path.join(synced.source, "index.html"))
     if make == "subtree":
         report = synced.sync()
-        assert "no longer the repository" in report.deletions.refusal and report.deletions.paths == ()
+        assert "no longer has the repository" in report.deletions.refusal and report.deletions.paths == ()
     else:
         with pytest.raises(FetchError) as refused:
             synced.sync()
@@ -596,7 +596,7 @@ def test_a_repository_that_has_gone_is_deleted_when_that_is_allowed(synced):
     shutil.rmtree(os.path.join(synced.source, FOLDERS[0]))
     report = synced.sync()
     assert FOLDERS[0] in report.deletions.refusal and os.path.exists(os.path.join(synced.dest, FOLDERS[0], "repodata/repomd.xml"))
-    assert len(synced.sync(brake=Brake(100)).deletions.paths) == 9
+    assert len(synced.sync(deletion_limits=DeletionLimits(100)).deletions.paths) == 9
     assert not os.path.exists(os.path.join(synced.dest, "8/8.3/base"))
 
 
@@ -604,11 +604,11 @@ def test_a_listing_that_is_not_whole_deletes_nothing(site, monkeypatch):
     site.write("gone", "x")
     site.sync()
     os.unlink(os.path.join(site.source, "gone"))
-    origin = site.origin()
-    whole = origin.catalogue
-    monkeypatch.setattr(origin, "catalogue", lambda excludes, named: whole(excludes, named)._replace(complete=False))
-    report = site.sync(origin=origin)
-    assert report.deletions.paths == () and report.deletions.held == 1 and not report.complete
+    source = site.sync_source()
+    whole = source.catalogue
+    monkeypatch.setattr(source, "catalogue", lambda excludes, named: whole(excludes, named)._replace(complete=False))
+    report = site.sync(source=source)
+    assert report.deletions.paths == () and report.deletions.postponed == 1 and not report.complete
     assert site.sync().deletions.paths == ("gone",)
 
 
@@ -676,7 +676,7 @@ def test_foreign_files_in_dest_stay_until_that_is_asked_for(site):
     site.sync()
     assert site.sync().deletions.foreign == 3
     assert {"robots.txt", "isos/8.3/mine.iso", UPDATES + "/repodata/mine.xml"} <= set(site.names())
-    assert len(site.sync(brake=Brake(foreign_too=True)).deletions.paths) == 3 and site.same()
+    assert len(site.sync(deletion_limits=DeletionLimits(delete_foreign=True)).deletions.paths) == 3 and site.same()
 
 
 def test_dest_may_be_a_link_and_is_followed_once(site, tmp_path):

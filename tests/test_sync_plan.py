@@ -8,16 +8,16 @@ import pytest
 from yum_plugin.operators.rsync import RsyncEntry, parse_entry
 from yum_plugin.operators.sync.plan import (
     MAX_DELETE,
-    Before,
-    Brake,
-    PlanOutcome,
+    DeletionLimits,
+    DestinationFiles,
+    RunOutcome,
     Unit,
     UnitIndex,
     deletions,
+    filter_listing,
     find_units,
     is_excluded,
     link_stays_inside,
-    sift,
 )
 
 UPDATES, BASE = Unit("8/8.3/updates/x86_64", True), Unit("8/8.3/base/x86_64", True)
@@ -33,12 +33,12 @@ def entry(path, kind="file", target=""):
     ("d/../../a", "file", "", "dot segments"), ("/etc/cron.d/x", "file", "", "absolute"), ("bad\udcff", "file", "", "UTF-8"),
     ("x" * 256, "file", "", "too long"), ("/".join(["d"] * 1600), "file", "", "too long"), ("sda", "device", "", "a device"),
     ("fifo", "special", "", "a special"), ("out", "link", "/etc/passwd", "out of the tree"), ("out", "link", "../x", "out of the tree"),
-    ("none/a", "file", "", "its folder"), ("link/a", "file", "", "its folder"), ("file/a", "file", "", "its folder"),
+    ("none/a", "file", "", "its parent is not a folder"), ("link/a", "file", "", "its parent is not a folder"), ("file/a", "file", "", "its parent is not a folder"),
     ("file", "file", "", "twice"),
 ])  # fmt: skip
 def test_what_is_dangerous_is_left_out_and_told(path, kind, target, reason):
     there = [entry("d", "folder"), entry("link", "link", "d"), entry("file")]
-    found = sift(there + [entry(path, kind, target)])
+    found = filter_listing(there + [entry(path, kind, target)])
     assert (reason in dict(found.left_out).get(path, "")) if reason else not found.left_out
     assert set(found.files) | set(found.links) <= {"link", "file"} | (set() if reason else {path})
 
@@ -53,7 +53,7 @@ def test_a_link_stays_inside_also_behind_other_links(path, target, inside):
 
 
 def test_the_work_of_others_and_ours_is_no_part_of_a_tree():
-    found = sift([entry(".xcpng-mirrors-sync", "folder"), entry(".xcpng-mirrors-sync/x"), entry("d", "folder"), entry("d/.~tmp~", "folder"),
+    found = filter_listing([entry(".xcpng-mirrors-sync", "folder"), entry(".xcpng-mirrors-sync/x"), entry("d", "folder"), entry("d/.~tmp~", "folder"),
                   entry("d/.~tmp~/y"), entry("d/z")])
     assert set(found.files) == {"d/z"} and not found.left_out
 
@@ -91,7 +91,7 @@ def test_no_random_listing_gets_a_dangerous_path_past_the_plan():
                 line[dice.randrange(len(line))] = dice.randrange(256)
             with contextlib.suppress(ValueError):
                 entries.append(parse_entry(bytes(line)))
-        found = sift(entries)
+        found = filter_listing(entries)
         for path in list(found.files) + list(found.links):
             assert os.path.normpath(os.path.join("/dest", path)) == "/dest/" + path and path.isprintable() and path.encode("utf-8")
         for path, target in found.links.items():
@@ -101,9 +101,9 @@ def test_no_random_listing_gets_a_dangerous_path_past_the_plan():
 # Deletions.
 
 
-def decide(gone, ours=None, complete=True, switched=(), brake=Brake()):
-    before = Before(list(gone) + ["kept"], set(gone if ours is None else ours) | {"kept"})
-    return deletions(before, PlanOutcome({"kept"}, complete, switched), brake)
+def decide(gone, ours=None, complete=True, switched=(), deletion_limits=DeletionLimits()):
+    before = DestinationFiles(list(gone) + ["kept"], set(gone if ours is None else ours) | {"kept"})
+    return deletions(before, RunOutcome({"kept"}, complete, switched), deletion_limits)
 
 
 def test_what_the_source_has_no_longer_is_deleted():
@@ -111,32 +111,32 @@ def test_what_the_source_has_no_longer_is_deleted():
 
 
 def test_what_was_never_the_sources_stays_unless_that_is_asked_for():
-    told = decide(["a", "mine"], ours=["a"])
-    assert told.paths == ("a",) and told.foreign == 1
-    assert decide(["a", "mine"], ours=["a"], brake=Brake(foreign_too=True)).paths == ("a", "mine")
+    result = decide(["a", "mine"], ours=["a"])
+    assert result.paths == ("a",) and result.foreign == 1
+    assert decide(["a", "mine"], ours=["a"], deletion_limits=DeletionLimits(delete_foreign=True)).paths == ("a", "mine")
 
 
 def test_nothing_is_deleted_after_a_run_that_was_not_all_right():
-    told = decide(["a", "b"], complete=False)
-    assert told.paths == () and told.held == 2
+    result = decide(["a", "b"], complete=False)
+    assert result.paths == () and result.postponed == 2
 
 
 def test_what_the_old_metadata_names_stays_until_the_next_run():
     gone = [UPDATES.folder + "/Packages/old.rpm", "index.html"]
-    told = decide(gone, switched=[UPDATES])
-    assert told.paths == ("index.html",) and told.later == 1
+    result = decide(gone, switched=[UPDATES])
+    assert result.paths == ("index.html",) and result.later == 1
 
 
 @pytest.mark.parametrize("count, most, deleted", [
     (MAX_DELETE, None, True), (MAX_DELETE + 1, None, False), (MAX_DELETE + 1, MAX_DELETE + 1, True), (2, 1, False), (1, 0, False),
 ])
 def test_more_than_may_be_deleted_is_not_deleted_at_all(count, most, deleted):
-    told = decide(["f{}".format(number) for number in range(count)], brake=Brake(most))
-    assert len(told.paths) == (count if deleted else 0) and bool(told.refusal) == (not deleted)
+    result = decide(["f{}".format(number) for number in range(count)], deletion_limits=DeletionLimits(most))
+    assert len(result.paths) == (count if deleted else 0) and bool(result.refusal) == (not deleted)
 
 
 def test_a_whole_repository_is_deleted_on_request_only_and_its_metadata_first():
     gone = [BASE.folder + "/Packages/a.rpm"] + list(BASE.heads)
-    told = decide(gone)
-    assert told.paths == () and BASE.folder in told.refusal
-    assert decide(gone, brake=Brake(10)).paths[0] == BASE.head
+    result = decide(gone)
+    assert result.paths == () and BASE.folder in result.refusal
+    assert decide(gone, deletion_limits=DeletionLimits(10)).paths[0] == BASE.head

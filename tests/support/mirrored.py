@@ -10,9 +10,9 @@ from tests.lab.rsyncd import RsyncDaemon
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.operators.rsync import FILE, FOLDER, RsyncEntry, RsyncLimits, parse_address
 from yum_plugin.operators.sync.destination import open_destination
-from yum_plugin.operators.sync.file_cache import FileCache, memory_path
-from yum_plugin.operators.sync.plan import sift
-from yum_plugin.operators.sync.round import Job, SyncOptions, UnitVerifier
+from yum_plugin.operators.sync.file_cache import FileCache, cache_path
+from yum_plugin.operators.sync.plan import filter_listing
+from yum_plugin.operators.sync.round import SyncJob, SyncOptions, TrustContext
 from yum_plugin.operators.sync.rsync_source import RsyncSource
 from yum_plugin.operators.sync.source import OnProgress, SourceLimits, SyncSource
 from yum_plugin.operators.sync.sync import Sync, SyncReport
@@ -47,9 +47,9 @@ class CopyOrigin(SyncSource):
                     status = os.stat(path)
                     below = os.path.relpath(path, self.url)
                     found.append(RsyncEntry(below, kind, status.st_size, int(status.st_mtime), "rw-r--r--"))
-        return sift(found, excludes)
+        return filter_listing(found, excludes)
 
-    def fetch(self, wants: Any, stage: str, told: OnProgress, lock: int) -> Dict[str, Any]:
+    def fetch(self, wants: Any, stage: str, on_progress: OnProgress, lock: int) -> Dict[str, Any]:
         """Copy."""
         for path in wants:
             if os.path.exists(os.path.join(self.url, path)):
@@ -101,23 +101,23 @@ class Mirrored:
         """The source's address."""
         return self.daemon.url("repo/")
 
-    def origin(self, **limits: Any) -> RsyncSource:
+    def sync_source(self, **limits: Any) -> RsyncSource:
         """The source."""
         return RsyncSource(parse_address(self.url), SourceLimits(**limits), LIMITS)
 
-    def sync(self, step: Optional[Callable[[str, str], None]] = None, origin: Optional[SyncSource] = None, **options: Any) -> SyncReport:
+    def sync(self, step: Optional[Callable[[str, str], None]] = None, source: Optional[SyncSource] = None, **options: Any) -> SyncReport:
         """Sync once; ``steps`` holds what it told."""
         self.steps = []
 
-        def told(name: str, detail: str) -> None:
+        def on_progress(name: str, detail: str) -> None:
             self.steps.append((name, detail))
             if step is not None:
                 step(name, detail)
 
         destination = open_destination(self.dest)
-        memory = FileCache(memory_path(self.state, destination.root))
-        believer = UnitVerifier(self.keys, int(time.time()))
-        return Sync(Job(origin or self.origin(), destination, memory, SyncOptions(**options), believer, OnProgress(told))).run()
+        file_cache = FileCache(cache_path(self.state, destination.root))
+        trust = TrustContext(self.keys, int(time.time()))
+        return Sync(SyncJob(source or self.sync_source(), destination, file_cache, SyncOptions(**options), trust, OnProgress(on_progress))).run()
 
     def words(self, *more: str) -> List[str]:
         """The arguments of the command."""

@@ -1,11 +1,11 @@
-"""DEST on this disk: whether it may be one, what lies in it, and every change that is made to it.
+"""DEST on this disk: whether a folder may be one, what it holds, and every change that is made to it.
 
     1. DEST may be a link: it is followed once, at the beginning. Below it no link is followed: where the source has a folder
-       and DEST a link or a file, that is told and nothing is changed there.
-    2. Nothing is ever written under the name that readers know. Everything arrives in ``DEST/.xcpng-mirrors-sync/stage``, mode
+       and DEST a link or a file, that is an error, and nothing is changed there.
+    2. Nothing is ever written under its published name. Everything arrives in ``DEST/.xcpng-mirrors-sync/stage``, mode
        0700, and is renamed from there; the folder is gone after a good run, and used again after a bad one.
     3. Files get mode 0644 and folders 0755, whatever the source has.
-    4. The lock is a flock(2) on DEST itself, so that no other name can be given to it.
+    4. The lock is a flock(2) on DEST itself, so that every process uses the same lock, whatever name it has for DEST.
 
 Paths are below DEST, with "/" between names and bytes that are no UTF-8 as surrogates, whatever this process's locale is.
 """
@@ -32,20 +32,20 @@ _SYSTEM_TREES = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys")
 
 
 def open_destination(path: str, make: bool = True) -> "Destination":
-    """Accept a folder as DEST.
+    """Open a folder as DEST.
 
     Args:
         path: of the folder.
-        make: it, if only its last part is missing.
+        make: create it if only its last part is missing.
 
     Raises:
-        UsageError: it must not or cannot be one.
+        UsageError: it must not or cannot be used.
     """
     real = os.path.realpath(path)
     reason = _reason_against(real)
     if reason:
-        what = "{} is no place for a mirror: {}".format(path, reason)
-        raise UsageError("usage", what, where=real, hint="name a folder of its own")
+        what = "{} cannot be DEST: {}".format(path, reason)
+        raise UsageError("usage", what, where=real, hint="use a folder of its own")
     try:
         with contextlib.suppress(FileExistsError):
             if make:
@@ -54,9 +54,9 @@ def open_destination(path: str, make: bool = True) -> "Destination":
     except OSError as error:
         raise disk_error(error, real) from error
     if not stat.S_ISDIR(status.st_mode):
-        raise UsageError("usage", "DEST is no folder", where=real)
+        raise UsageError("usage", "DEST is not a folder", where=real)
     if status.st_mode & stat.S_IWOTH or status.st_uid not in (0, os.geteuid()):
-        raise UsageError("usage", "DEST can be changed by others", where=real, hint="sync as its owner, and chmod o-w")
+        raise UsageError("usage", "others can change DEST", where=real, hint="sync as its owner, and run chmod o-w")
     return Destination(real)
 
 
@@ -65,23 +65,23 @@ def _reason_against(real: str) -> str:
     with contextlib.suppress(KeyError):
         homes.add(os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir))
     if real in _SYSTEM_FOLDERS or any(is_inside(real, tree) for tree in _SYSTEM_TREES):
-        return "it is the system's"
+        return "it is a system folder"
     if any(real == home or is_inside(home, real) for home in homes - {"/"}):
         return "it is a home directory, or above one"
     return ""
 
 
-def native(path: str) -> str:
-    """Return a path as this process's locale has it."""
+def to_native(path: str) -> str:
+    """Return a path in the encoding of this process's locale."""
     return os.fsdecode(path.encode("utf-8", "surrogateescape"))
 
 
 def staged_path(stage: str, below: str) -> str:
-    """Return where a file of the stage lies."""
-    return os.path.join(stage, native(below))
+    """Return the path of a file in the stage."""
+    return os.path.join(stage, to_native(below))
 
 
-def _foreign(name: str) -> str:
+def from_native(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
@@ -90,7 +90,7 @@ class Destination:
 
     Args:
         root: its real path.
-        work: the work folder, if another one than DEST's is to be used: nothing can be published from there.
+        work: another work folder than DEST's own; nothing can be published from there.
     """
 
     def __init__(self, root: str, work: str = "") -> None:
@@ -100,11 +100,11 @@ class Destination:
         self._folders: Dict[str, bool] = {"": True}  # whether it is a real folder
 
     def path(self, below: str) -> str:
-        """Return where a file lies."""
-        return os.path.join(self.root, native(below))
+        """Return the path of a published file."""
+        return os.path.join(self.root, to_native(below))
 
     def staged(self, below: str) -> str:
-        """Return where a file arrives."""
+        """Return the path of a file in the stage."""
         return staged_path(self.stage, below)
 
     @contextlib.contextmanager
@@ -115,7 +115,7 @@ class Destination:
             The descriptor: a child that inherits it holds the lock too.
 
         Raises:
-            UsageError: another sync holds it, or it cannot be had here.
+            UsageError: another sync holds it, or this file system has no locks.
         """
         handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -123,7 +123,7 @@ class Destination:
         except OSError as error:
             os.close(handle)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UsageError("busy", "another sync of DEST is under way", where=self.root) from None
+                raise UsageError("busy", "another sync of DEST is running", where=self.root) from None
             raise disk_error(error, self.root) from error
         try:
             yield handle
@@ -131,7 +131,7 @@ class Destination:
             os.close(handle)
 
     def make_work(self) -> None:
-        """Make the work folder, or take over the one of a run that was ended; a link or a file in its place is removed."""
+        """Make the work folder, or take over that of an interrupted run; a link or a file in its place is removed."""
         if os.path.islink(self.work) or (os.path.lexists(self.work) and not os.path.isdir(self.work)):
             os.unlink(self.work)
         os.makedirs(self.stage, WORK_MODE, exist_ok=True)
@@ -143,32 +143,32 @@ class Destination:
         """Remove the work folder.
 
         Args:
-            keep_files: not if anything has arrived that a later run can use.
+            keep_files: keep it if it holds files that a later run can use.
         """
         if not (keep_files and any(names for _, _, names in os.walk(self.stage))):
             _remove(self.work)
 
     def prune_stage(self, wanted: Set[str]) -> None:
-        """Remove what an earlier run has left and nobody wants now; parts of files stay."""
+        """Remove files of an earlier run that are no longer wanted; partial files stay."""
         for place, _, names in os.walk(self.stage):
             for name in names:
                 path = os.path.join(place, name)
-                below = _foreign(os.path.relpath(path, self.stage))
+                below = from_native(os.path.relpath(path, self.stage))
                 if below not in wanted and not _is_part(below):
                     os.unlink(path)
 
     def forget_staged(self, below: str) -> None:
-        """Remove what has arrived under a name, if anything has."""
+        """Remove a file from the stage, if it is there."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(self.staged(below))
 
     def set_time(self, below: str, mtime: int) -> os.stat_result:
-        """Give a file the time that the source has; who mirrors from here goes by it."""
+        """Give a file the time that it has at the source; rsync compares it when others mirror from here."""
         os.utime(self.path(below), (mtime, mtime), follow_symlinks=False)
         return os.lstat(self.path(below))
 
     def find(self, below: str) -> Optional[os.stat_result]:
-        """Look at a file or link of DEST, without following a link on the way; None if there is none."""
+        """Return the status of a file or link of DEST, without following any link; None if there is none."""
         if not self._is_folder(os.path.dirname(below)):
             return None
         with contextlib.suppress(FileNotFoundError):
@@ -176,12 +176,12 @@ class Destination:
         return None
 
     def find_file(self, below: str) -> Optional[os.stat_result]:
-        """Look at a regular file of DEST; None if there is none."""
+        """Return the status of a regular file of DEST; None if there is none."""
         status = self.find(below)
         return status if status is not None and stat.S_ISREG(status.st_mode) else None
 
     def _is_folder(self, below: str) -> bool:
-        """Whether a path leads to a folder of DEST and through nothing else."""
+        """Whether a path is a folder of DEST, and every part of it is."""
         if below not in self._folders:
             good = False
             if self._is_folder(os.path.dirname(below)):
@@ -207,16 +207,16 @@ class Destination:
         self._folders[below] = True
 
     def require_folder(self, below: str) -> None:
-        """Make sure that a path leads to a folder, or that one can be made there; errors as of ``make_folder``."""
+        """Make sure that a path is a folder, or that one can be made there; raises as ``make_folder`` does."""
         self.make_folder(os.path.dirname(below))
         if not self._is_folder(below) and os.path.lexists(self.path(below)):
             raise UsageError("in-the-way", "the source has a folder here", where=self.path(below))
 
     def place(self, below: str) -> os.stat_result:
-        """Give a file that has arrived its name, in the place of another one if there is one.
+        """Move a file from the stage to its published name, where it replaces another one.
 
         Returns:
-            What the file is now.
+            Its status there.
 
         Raises:
             UsageError: in-the-way: a folder is there.
@@ -231,12 +231,12 @@ class Destination:
         return os.lstat(self.path(below))
 
     def place_link(self, below: str, target: str) -> os.stat_result:
-        """Make a link, in the place of another one or of a file."""
+        """Make a link; it replaces another one or a file."""
         self.make_folder(os.path.dirname(below))
         made = os.path.join(self.work, LINKED)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(made)
-        os.symlink(native(target), made)
+        os.symlink(to_native(target), made)
         try:
             os.rename(made, self.path(below))
         except IsADirectoryError:
@@ -244,11 +244,11 @@ class Destination:
         return os.lstat(self.path(below))
 
     def target(self, below: str) -> str:
-        """Return where a link leads."""
-        return _foreign(os.readlink(self.path(below)))
+        """Return the target of a link."""
+        return from_native(os.readlink(self.path(below)))
 
     def files(self) -> Iterator[Tuple[str, os.stat_result]]:
-        """Yield everything in DEST but folders and our own work."""
+        """Yield everything in DEST but folders and the work folder."""
         for place, folders, names in os.walk(self.root):
             if place == self.root and WORK in folders:
                 folders.remove(WORK)
@@ -256,7 +256,7 @@ class Destination:
             for name in names + links:
                 path = os.path.join(place, name)
                 with contextlib.suppress(FileNotFoundError):
-                    yield _foreign(os.path.relpath(path, self.root)), os.lstat(path)
+                    yield from_native(os.path.relpath(path, self.root)), os.lstat(path)
 
     def has_folders(self, below: str) -> bool:
         """Whether a folder of DEST holds other folders."""
@@ -265,15 +265,15 @@ class Destination:
         with os.scandir(self.path(below)) as entries:
             return any(entry.is_dir(follow_symlinks=False) for entry in entries)
 
-    def compose(self, below: str, names: Sequence[str]) -> str:
-        """Make the successor of a folder: what has arrived for it, and all else that it has now, as hard links.
+    def build_successor(self, below: str, names: Sequence[str]) -> str:
+        """Build the new version of a folder: its files of the stage, and hard links to all others that it has now.
 
         Args:
             below: the folder.
-            names: paths below DEST of what has arrived.
+            names: paths below DEST of the files of the stage.
 
         Returns:
-            Its path: complete and on the disk, under another name.
+            Its path in the work folder: complete and on the disk.
         """
         new = os.path.join(self.work, NEXT)
         _remove(new)
@@ -299,13 +299,13 @@ class Destination:
                 if not os.path.lexists(os.path.join(into, name)):
                     os.link(os.path.join(place, name), os.path.join(into, name), follow_symlinks=False)
 
-    def switched(self) -> None:
-        """Throw away what a folder was before it was switched."""
+    def remove_replaced(self) -> None:
+        """Remove the old version of a folder that was exchanged."""
         _remove(os.path.join(self.work, NEXT))
         self._folders = {"": True}
 
     def delete(self, below: str) -> bool:
-        """Delete a file or link, and the folders that are empty without it.
+        """Delete a file or link, and the folders that are then empty.
 
         Returns:
             Whether it was there.
@@ -324,7 +324,7 @@ class Destination:
 
 
 def _is_part(below: str) -> bool:
-    """Whether a file of the stage is the beginning of one: rsync's, or our own downloader's (spool.py)."""
+    """Whether a file of the stage is a partial one: rsync's, or of our own downloads (``net/partial_file.py``)."""
     names = below.split("/")
     return PARTS in names or (names[-1].startswith(".") and names[-1].endswith(".part"))
 

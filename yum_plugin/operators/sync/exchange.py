@@ -1,12 +1,12 @@
-"""A folder put in the place of another one, so that who reads sees the old or the new one, and what to do after a kill.
+"""Replaces a folder so that readers see either the old or the new one, and completes that after a kill.
 
-renameat2(2) with RENAME_EXCHANGE (Linux 3.15; ext4, XFS, Btrfs, tmpfs) swaps two folders in one step: no reader and no
-kill can come in between. Python has no function for it, so the C library's is called, or the kernel's where an older C
-library has none (CentOS 7: x86_64 only). A symbolic link would be as good for readers, but the tree would not be the
-source's any more, and a web server or an rsync may be told not to follow it.
+renameat2(2) with RENAME_EXCHANGE (Linux 3.15; ext4, XFS, Btrfs, tmpfs) swaps two folders in one step: no reader and no kill can
+come in between. Python has no function for it, so the C library's is called, or the system call where an older C library has
+none (CentOS 7: x86_64 only). A symbolic link would do as well for readers, but then the tree would differ from the source's, and
+a web server or an rsync daemon may be configured not to follow it.
 
-Where a file system cannot exchange (NFS), two renames do it: for as long as the second takes, the folder is missing, and
-stays so after a kill just then. A note written before says which, and ``recover``, the first thing of the next run, ends it.
+Where a file system cannot exchange (NFS), two renames do it: between them the folder is missing, and it stays missing after a
+kill just then. A note that is written before names it, and ``recover``, the first step of the next run, completes the rename.
 """
 import contextlib
 import ctypes
@@ -21,10 +21,10 @@ from ...util.files import read_capped, sync_folder, write_whole
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 _SYSTEM_CALLS = {"x86_64": 316, "aarch64": 276}
-_NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
-NOTE = "switching"  # in the work folder: what two renames are about
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+NOTE = "switching"  # in the work folder: the two paths of a rename in progress
 MAX_NOTE_BYTES = 16 * 1024  # two paths
-OLD = "old"  # in the work folder: what was published, between the two
+OLD = "old"  # in the work folder: the published folder, between the two renames
 
 
 def exchange(one: str, other: str, library: Any = None) -> bool:
@@ -36,10 +36,10 @@ def exchange(one: str, other: str, library: Any = None) -> bool:
         library: the C library; this process's own if left out.
 
     Returns:
-        False: this system or file system cannot; nothing was done.
+        False: this system or file system does not support it; nothing was done.
 
     Raises:
-        OSError: it can, and it failed.
+        OSError: it failed for another reason.
     """
     library = library or ctypes.CDLL(None, use_errno=True)
     arguments = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
@@ -53,13 +53,13 @@ def exchange(one: str, other: str, library: Any = None) -> bool:
     if call(*arguments) == 0:
         return True
     code = ctypes.get_errno()
-    if code in _NOT_HERE:
+    if code in _UNSUPPORTED:
         return False
     raise OSError(code, os.strerror(code), other)
 
 
 def flush(folder: str) -> None:
-    """Wait until everything on a folder's file system is on the disk: syncfs(2), once, is far less than a fsync a file."""
+    """Wait until the folder's file system is on the disk: one syncfs(2) is much faster than one fsync(2) for each file."""
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:  # before glibc 2.14, or not on Linux
         os.sync()
@@ -74,29 +74,29 @@ def flush(folder: str) -> None:
 
 
 def switch_folder(new: str, live: str, work: str, step: Callable[[str], None] = lambda name: None) -> bool:
-    """Publish a folder in the place of another one, or where there is none yet.
+    """Publish a folder; it replaces another one, if there is one.
 
     Args:
         new: complete and on the disk; afterwards it is gone, or holds what was published before.
-        live: what readers see.
+        live: its published path.
         work: for the note and the old folder, on the same file system.
-        step: called before each step that a kill may come after, with its name.
+        step: called before each step with its name.
 
     Returns:
-        Whether no reader could see anything in between.
+        Whether it was done in one step.
 
     Raises:
-        OSError: it could not be done; the old one is still there, or ``recover`` brings it back.
+        OSError: it failed; the old folder is still there, or ``recover`` restores it.
     """
     step("exchange")
-    at_once = True
+    atomic = True
     if not os.path.lexists(live):
         os.rename(new, live)
     elif not exchange(new, live):
-        at_once = False
+        atomic = False
         _two_renames(new, live, work, step)
     sync_folder(os.path.dirname(live))
-    return at_once
+    return atomic
 
 
 def _two_renames(new: str, live: str, work: str, step: Callable[[str], None]) -> None:
@@ -113,11 +113,11 @@ def _two_renames(new: str, live: str, work: str, step: Callable[[str], None]) ->
 
 
 def recover(work: str, root: str) -> bool:
-    """End what two renames left undone.
+    """Complete two renames that a kill interrupted.
 
     Args:
         work: the work folder.
-        root: nothing outside of it is touched.
+        root: of DEST; nothing outside of it is changed.
 
     Returns:
         Whether there was anything to do.

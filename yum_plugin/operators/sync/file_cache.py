@@ -1,9 +1,9 @@
-"""What is known of the files of a DEST, so that an hourly run need not read them all again.
+"""A cache of the digests of DEST's files, so that an hourly run need not read them all again.
 
-A file counts as proven without being read if inode, size and time of change of its content are what they were when it was
-read and had the very digest that is demanded now. Whoever changes a file and sets back its time, or a disk that loses
-bits, is not noticed: ``--verify-all`` reads everything again.
-A file that is known here at all was the source's once: others are never deleted.
+A file counts as proven without being read if its inode, size and modification time are those it had when it was read and had
+the digest that is demanded now. A file that was changed with its time set back, or by a bad disk, is not noticed:
+``--verify-all`` reads everything again.
+Every file in the cache came from the source once; others are never deleted.
 """
 import hashlib
 import json
@@ -14,68 +14,68 @@ from ...util.files import read_capped, write_whole
 from .plan import Demand
 
 SCHEMA = 1
-MAX_BYTES = 256 * 1024 * 1024  # a million files
+MAX_BYTES = 256 * 1024 * 1024  # enough for a million files
 _DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 
-class _Known(NamedTuple):
+class _CacheEntry(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
-    digest: str  # "sha256:...", "" if nothing signed named it
+    digest: str  # "sha256:..."; "" if nothing signed named it
 
 
 class FileCache:
-    """The memory of one DEST.
+    """The cache of one DEST.
 
     Args:
-        path: of its file; it is read now, and counts as empty if it cannot be.
+        path: of its file; it is read now, and counts as empty if that fails.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._files: Dict[str, _Known] = {}
+        self._files: Dict[str, _CacheEntry] = {}
         try:
             values = json.loads(read_capped(path, MAX_BYTES).decode("utf-8"))
             if values["schema"] == SCHEMA:
-                self._files = {str(name): _Known(int(known[0]), int(known[1]), int(known[2]), str(known[3]))
+                self._files = {str(name): _CacheEntry(int(known[0]), int(known[1]), int(known[2]), str(known[3]))
                                for name, known in values["files"].items()}
         except _DAMAGE:
             self._files = {}
 
     @property
     def paths(self) -> Set[str]:
-        """What was the source's once."""
+        """The paths that came from the source once."""
         return set(self._files)
 
     def proves(self, path: str, status: os.stat_result, demand: Demand) -> bool:
-        """Whether a file need not be read to know that it is what is demanded."""
-        return self._files.get(path) == _known(status, _digest(demand))
+        """Whether a file is known to be what is demanded."""
+        return self._files.get(path) == _entry_of(status, _digest(demand))
 
     def disproves(self, path: str, status: os.stat_result, demand: Demand) -> bool:
-        """Whether a file is known to be another one than is demanded."""
+        """Whether a file is known not to be what is demanded."""
         known = self._files.get(path)
-        return known is not None and known.digest not in ("", _digest(demand)) and known == _known(status, known.digest)
+        return known is not None and known.digest not in ("", _digest(demand)) and known == _entry_of(status, known.digest)
 
     def learn(self, path: str, status: os.stat_result, demand: Optional[Demand] = None) -> None:
-        """Remember a file of the source.
+        """Add a file of the source.
 
         Args:
             path: below DEST.
-            status: of the file as it lies there, or is about to.
-            demand: what it was read for and found to be; None: it was not read, an earlier proof of the same file stays.
+            status: of the file there, or in the stage.
+            demand: what it was proven to be; None: it was not read, so an earlier proof of the same file stays.
         """
-        known = _known(status, _digest(demand) if demand else "")
+        known = _entry_of(status, _digest(demand) if demand else "")
         before = self._files.get(path)
         if demand is not None or before is None or before[:3] != known[:3]:
             self._files[path] = known
 
     def forget(self, path: str) -> None:
-        """Forget a file that was deleted."""
+        """Remove a file that was deleted."""
         self._files.pop(path, None)
 
     def save(self) -> None:
-        """Write everything.
+        """Write the cache to its file.
 
         Raises:
             OSError: it could not be written.
@@ -84,8 +84,8 @@ class FileCache:
         write_whole(self.path, json.dumps(values, separators=(",", ":")).encode("ascii"), durable=False)
 
 
-def memory_path(state_dir: str, destination: str) -> str:
-    """Return where the memory of a DEST lies.
+def cache_path(state_dir: str, destination: str) -> str:
+    """Return the path of the cache of a DEST.
 
     Args:
         state_dir: of the .conf.
@@ -95,8 +95,8 @@ def memory_path(state_dir: str, destination: str) -> str:
     return os.path.join(state_dir, "sync", name + ".json")
 
 
-def _known(status: os.stat_result, digest: str) -> _Known:
-    return _Known(status.st_ino, status.st_size, status.st_mtime_ns, digest)
+def _entry_of(status: os.stat_result, digest: str) -> _CacheEntry:
+    return _CacheEntry(status.st_ino, status.st_size, status.st_mtime_ns, digest)
 
 
 def _digest(demand: Demand) -> str:

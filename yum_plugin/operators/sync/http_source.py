@@ -1,8 +1,8 @@
-"""A web server as the source: only what something signed names is fetched, by the one downloader.
+"""A web server as the source: only files that something signed names are fetched (``net/download.py``).
 
-A web server cannot be listed. Which repositories there are is said by who calls, or by what DEST has; which files, by
-repomd.xml, the primary metadata and SHA256SUMS. Each file is proven while it arrives, and goes on where an interrupted run
-has stopped.
+A web server cannot be listed. The repositories are those that the command line names, or that DEST has; the files are those that
+repomd.xml, the primary metadata and SHA256SUMS name. Each file is proven while it arrives, and resumes where an interrupted run
+stopped.
 """
 import fnmatch
 import threading
@@ -12,8 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
-from ...net.fetch import FetchLimits as FetchLimits
-from ...net.fetch import HttpSession
+from ...net.fetch import FetchLimits, HttpSession
 from ...net.partial_file import disk_error
 from ...net.tls import make_context
 from ...net.transfer import Item, Source
@@ -25,7 +24,7 @@ from .destination import staged_path
 from .plan import Demand, Unit, Want
 from .source import OnProgress, SourceLimits, SyncSource
 
-MAX_FILE_BYTES = 64 * 1024 * 1024 * 1024  # of one whose size nobody signed
+MAX_FILE_BYTES = 64 * 1024 * 1024 * 1024  # of a file whose size is not signed
 HEADS_SECONDS = 600.0  # for all signed lists
 _WILD = frozenset("*?[")
 
@@ -43,12 +42,12 @@ class HttpSource(SyncSource):
         self.url = url
         self._network = network
         self._limits = limits
-        self._pace = Pace(limits.bytes_per_second)
+        self._limiter = RateLimiter(limits.bytes_per_second)
 
     def units(self, named: Sequence[str], known: Sequence[Unit]) -> List[Unit]:
-        """Take the folders that are named, and of those that DEST has what a pattern means; without names all of these."""
+        """Return the named folders, and those of DEST that match a pattern; without names, all of DEST."""
         if not named and not known:
-            raise UsageError("usage", "a web server cannot be listed, and DEST has nothing yet", where=self.url,
+            raise UsageError("usage", "a web server cannot be listed, and DEST is empty", where=self.url,
                              hint="name folders: --repo 8/8.3/updates/x86_64 --repo isos/8.3")
         found = [unit for unit in known if not named or any(fnmatch.fnmatchcase(unit.folder, _clean(name)) for name in named)]
         with self._client(HEADS_SECONDS) as client:
@@ -74,8 +73,8 @@ class HttpSource(SyncSource):
                     raise
         raise FetchError("http-status", "neither repodata/repomd.xml nor SHA256SUMS is there", where=self.url + folder)
 
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
-        """Bring files into the stage."""
+    def fetch(self, wants: Mapping[str, Want], stage: str, on_progress: OnProgress, lock: int) -> Dict[str, MirrorsError]:
+        """Fetch files into the stage."""
         reasons: Dict[str, MirrorsError] = {}
         lists = [path for path, want in wants.items() if want.demand is None]
         if lists:
@@ -84,7 +83,7 @@ class HttpSource(SyncSource):
         items = [self._item(path, wants[path].demand, stage) for path in paths]
 
         def progress(number: int, received: int, total: Any, mirror: str) -> None:
-            told.progress(paths[number], received, total or 0)
+            on_progress.progress(paths[number], received, total or 0)
 
         rules = Rules(max_bytes=MAX_FILE_BYTES, keep_parts=True)
         for fetched in download(items, [Source(self.url)], self._network, rules, Events(progress=progress)) if items else []:
@@ -107,24 +106,24 @@ class HttpSource(SyncSource):
     def _item(self, path: str, demand: Any, stage: str) -> Item:
         return Item(path, staged_path(stage, path), self._checker(demand), demand.size)
 
-    def _checker(self, demand: Demand) -> Callable[[], "PacedChecker"]:
-        return lambda: PacedChecker(DigestChecker(demand.kind, demand.digest), self._pace)
+    def _checker(self, demand: Demand) -> Callable[[], "RateLimitedChecker"]:
+        return lambda: RateLimitedChecker(DigestChecker(demand.kind, demand.digest), self._limiter)
 
 
 def _clean(name: str) -> str:
-    """Return a folder as it is called below the root; UsageError if it is none."""
+    """Return the path of a folder below the root; UsageError if it is not valid."""
     stripped = name.strip("/")
     try:
         return stripped and safe_path(stripped.replace("?", "x") if "?" in stripped else stripped) and stripped
     except ValueError as error:
-        raise UsageError("usage", "--repo is no folder of a mirror: {}".format(error), where=name) from None
+        raise UsageError("usage", "--repo is not a folder of a mirror: {}".format(error), where=name) from None
 
 
-class Pace:
-    """Makes several threads together take no more bytes a second than they may.
+class RateLimiter:
+    """Limits the bytes per second of several threads together.
 
     Args:
-        bytes_per_second: 0: any number.
+        bytes_per_second: 0: no limit.
         clock: monotonic seconds.
         wait: sleeps.
     """
@@ -137,34 +136,34 @@ class Pace:
         self._lock = threading.Lock()
         self._free_at = clock()
 
-    def take(self, count: int) -> None:
-        """Wait until so many bytes may have come; the network waits with us, for its buffers fill."""
+    def acquire(self, count: int) -> None:
+        """Wait until so many bytes are allowed; meanwhile the socket's buffer fills, which makes the server wait."""
         if not self._rate:
             return
         with self._lock:
-            now = self._clock()  # once: a little later a short wait would be over, and less than none cannot be waited
+            now = self._clock()  # read once: a second, later reading could make a short wait negative
             self._free_at = max(self._free_at, now) + count / self._rate
             seconds = self._free_at - now
         self._wait(seconds)
 
 
-class PacedChecker:
-    """A checker that takes its time.
+class RateLimitedChecker:
+    """A checker that waits after each chunk.
 
     Args:
-        checker: the one that checks.
-        pace: shared by all.
+        checker: checks the chunks.
+        limiter: shared by all downloads.
     """
 
-    def __init__(self, checker: DigestChecker, pace: Pace) -> None:
+    def __init__(self, checker: DigestChecker, limiter: RateLimiter) -> None:
         self._checker = checker
-        self._pace = pace
+        self._limiter = limiter
 
     def update(self, chunk: bytes) -> None:
         """Check the next bytes, then wait."""
         self._checker.update(chunk)
-        self._pace.take(len(chunk))
+        self._limiter.acquire(len(chunk))
 
     def finish(self) -> bytes:
-        """As the checker's."""
+        """Return what the checker returns."""
         return self._checker.finish()

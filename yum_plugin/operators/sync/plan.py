@@ -1,16 +1,16 @@
-"""What a sync does, decided before anything is touched: what is taken of a source, what belongs together, what is deleted.
+"""The decisions of a sync, made before anything is changed: what is taken, what belongs together, and what is deleted.
 
-What is left out of a source, whatever else it says:
+What is never taken from a source:
     1. names with control characters, with dot segments, absolute ones, too long ones, and those that are no UTF-8,
     2. devices, FIFOs and sockets,
-    3. links that lead out of the tree, and whatever is said to lie below a link or a file,
-    4. our own folder for what is under way, and those of rsync (``.~tmp~``).
-What is deleted, and only after everything else has been done:
-    1. what an earlier run has seen in the source, the source has no longer, and nothing signed names; never a file that was
-       never the source's, unless that is asked for,
+    3. links that lead out of the tree, and entries that are listed below a link or a file,
+    4. our own work folder, and those of rsync (``.~tmp~``).
+What is deleted, only after everything else has succeeded:
+    1. files that an earlier run has seen in the source, that the source no longer has, and that nothing signed names; a file that
+       never came from the source only with ``delete_foreign``,
     2. nothing at all after an incomplete listing, or if anything of this run was refused or missing,
-    3. nothing below a folder that was switched in this run: who has just read the old metadata still finds its files,
-    4. not more than ``max_delete`` files, and no whole repository unless ``max_delete`` was given.
+    3. nothing below a folder that was switched in this run: clients that have just read the old metadata still find its files,
+    4. at most ``max_delete`` files, and no whole repository unless ``max_delete`` was given.
 
 Pure.
 """
@@ -20,10 +20,10 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tu
 
 from ..rsync import FILE, FOLDER, LINK, RsyncEntry
 
-WORK = ".xcpng-mirrors-sync"  # in DEST, while a sync is under way
+WORK = ".xcpng-mirrors-sync"  # in DEST, while a sync is running
 RSYNC_WORK = ".~tmp~"  # rsync(1), --delay-updates
 MAX_NAME_BYTES = 255  # NAME_MAX of Linux
-MAX_PATH_BYTES = 3072  # PATH_MAX without what stands before it
+MAX_PATH_BYTES = 3072  # PATH_MAX is 4096: this leaves room for the path of DEST
 MAX_DELETE = 1000  # files, unless told otherwise
 REPODATA = "repodata"
 REPOMD_NAME = "repomd.xml"
@@ -32,9 +32,9 @@ SIGNATURE_SUFFIX = ".asc"
 
 
 class Demand(NamedTuple):
-    """What something signed says of a file."""
+    """Size and digest of a file, as something signed states them."""
 
-    size: Optional[int]  # bytes; None if not told
+    size: Optional[int]  # bytes; None if not stated
     kind: str  # of the digest, as hashlib names it
     digest: str  # lower-case hex digits
 
@@ -47,14 +47,14 @@ class ListedFile(NamedTuple):
 
 
 class Want(NamedTuple):
-    """A file to bring."""
+    """A file to fetch."""
 
     listed: Optional[ListedFile]  # None where the source cannot be listed
     demand: Optional[Demand]  # None where nothing signed names it
 
 
 class Unit(NamedTuple):
-    """Files that one signature vouches for, and that readers must see change together."""
+    """Files that one signature covers, and that must be published together."""
 
     folder: str  # below the root; "" is the root itself
     is_repository: bool  # else a folder with SHA256SUMS
@@ -75,7 +75,7 @@ class Unit(NamedTuple):
         return joined(self.folder, REPODATA) if self.is_repository else self.folder
 
     def covers(self, path: str) -> bool:
-        """Whether a file stands or falls with this unit."""
+        """Whether a file belongs to this unit."""
         return is_inside(path, self.folder) if self.is_repository else posixpath.dirname(path) == self.folder
 
 
@@ -85,7 +85,7 @@ class Catalogue(NamedTuple):
     files: Dict[str, ListedFile]
     links: Dict[str, str]  # path -> target
     left_out: Tuple[Tuple[str, str], ...] = ()  # path, reason
-    complete: bool = True  # the source could read all of it
+    complete: bool = True  # everything could be listed
 
 
 class Deletions(NamedTuple):
@@ -93,9 +93,9 @@ class Deletions(NamedTuple):
 
     paths: Tuple[str, ...] = ()
     later: int = 0  # files that the next run deletes
-    held: int = 0  # files that are not deleted because the run was not all right
-    foreign: int = 0  # files that were never the source's
-    refusal: str = ""  # why nothing is deleted, in words
+    postponed: int = 0  # files that are not deleted because something of this run failed
+    foreign: int = 0  # files that never came from the source
+    refusal: str = ""  # why nothing is deleted
 
 
 def joined(folder: str, name: str) -> str:
@@ -109,11 +109,11 @@ def is_inside(path: str, folder: str) -> bool:
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether a path, or a folder that it lies in, is meant by a pattern.
+    """Whether a pattern matches a path or a folder above it.
 
     Args:
         path: below the root.
-        pattern: as a shell's, "*" also of "/": with a "/" in it of the path from the root on, else of a single name.
+        pattern: as a shell's, but "*" matches "/" too; with a "/" in it for the path from the root, otherwise for a single name.
     """
     names, wanted = path.split("/"), pattern.strip("/")
     if "/" not in pattern.rstrip("/"):
@@ -122,19 +122,19 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def is_excluded(path: str, patterns: Sequence[str]) -> bool:
-    """Whether any pattern means the path."""
+    """Whether any pattern matches the path."""
     return any(matches(path, pattern) for pattern in patterns)
 
 
-def sift(entries: Iterable[RsyncEntry], excludes: Sequence[str] = ()) -> Catalogue:
-    """Decide what is taken of a listing.
+def filter_listing(entries: Iterable[RsyncEntry], excludes: Sequence[str] = ()) -> Catalogue:
+    """Decide which entries of a listing are taken.
 
     Args:
-        entries: the source's.
-        excludes: patterns of what is not wanted; that is not even told.
+        entries: of the source.
+        excludes: patterns of what is ignored without a report.
 
     Returns:
-        Files and links, each with a safe name; what is left out is told with the reason.
+        Files and links, each with a safe name; and what is left out, with the reason.
     """
     kinds: Dict[str, str] = {}
     found = Catalogue({}, {})
@@ -160,7 +160,7 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
     if entry.unsafe:
         return entry.unsafe
     if not entry.is_utf8:
-        return "a name that is no UTF-8"
+        return "a name that is not UTF-8"
     if len(entry.path) > MAX_NAME_BYTES // 4 and _is_too_long(entry.path.encode("utf-8")):
         return "a name that is too long"
     if entry.kind not in (FILE, FOLDER, LINK):
@@ -169,7 +169,7 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
         return "listed twice"
     folder = posixpath.dirname(entry.path)
     if folder and kinds.get(folder) != FOLDER:
-        return "its folder is none"
+        return "its parent is not a folder"
     if entry.kind == LINK and not link_stays_inside(entry.path, entry.target):
         return "a link that leads out of the tree"
     return ""
@@ -180,9 +180,9 @@ def _is_too_long(raw: bytes) -> bool:
 
 
 def link_stays_inside(path: str, target: str) -> bool:
-    """Whether a link leads to somewhere in the tree, also if other links of the tree lie on its way.
+    """Whether a link stays in the tree, whatever other links of the tree its target passes.
 
-    Only the beginning of the target may be "..", as often as the link lies deep: behind the name of another link ".." may
+    Only the beginning of the target may be "..", at most as often as the link is deep: after the name of another link, ".." may
     lead anywhere.
     """
     names = target.split("/")
@@ -209,7 +209,7 @@ def find_units(paths: Iterable[str]) -> List[Unit]:
 
 
 class UnitIndex:
-    """Finds the unit that a file stands or falls with.
+    """Finds the unit that a file belongs to.
 
     Args:
         units: all of them.
@@ -222,7 +222,7 @@ class UnitIndex:
             (self._repositories if unit.is_repository else self._lists)[unit.folder] = unit
 
     def unit_of(self, path: str) -> Optional[Unit]:
-        """Return the innermost unit that covers a path, None if none does."""
+        """Return the innermost unit that covers a path; None if none does."""
         folder = posixpath.dirname(path)
         if folder in self._lists:
             return self._lists[folder]
@@ -235,52 +235,52 @@ def _is_head(path: str) -> bool:
     return bool(find_units([path]))
 
 
-class Before(NamedTuple):
-    """What lies in DEST."""
+class DestinationFiles(NamedTuple):
+    """What DEST has."""
 
     paths: Sequence[str]  # files and links
     ours: Set[str]  # those that an earlier run has seen in the source
 
 
-class PlanOutcome(NamedTuple):
-    """How the run went so far."""
+class RunOutcome(NamedTuple):
+    """The outcome of the run so far."""
 
-    expected: Set[str]  # what the source has, or something signed names
-    complete: bool  # the source is known wholly, and nothing was refused or missing
+    expected: Set[str]  # paths that the source has, or that something signed names
+    complete: bool  # the whole source was listed, and nothing was refused or missing
     switched: Sequence[Unit] = ()  # in this run
     units: Sequence[Unit] = ()  # of the source
 
 
-class Brake(NamedTuple):
-    """What deleting may cost."""
+class DeletionLimits(NamedTuple):
+    """Limits of what is deleted."""
 
     max_delete: Optional[int] = None  # None: MAX_DELETE, and no whole repository
-    foreign_too: bool = False
+    delete_foreign: bool = False  # also files that were never the source's
 
 
-def deletions(before: Before, outcome: PlanOutcome, brake: Brake) -> Deletions:
-    """Decide what is deleted; the rules are this module's.
+def deletions(before: DestinationFiles, outcome: RunOutcome, limits: DeletionLimits) -> Deletions:
+    """Decide what is deleted, by the rules of this module.
 
     Args:
-        before: only what is in the scope of this run, and not excluded.
-        outcome: see there.
-        brake: see there.
+        before: of DEST, only what is in the scope of this run and not excluded.
+        outcome: of this run.
+        limits: of what is deleted.
     """
     gone = [path for path in before.paths if path not in outcome.expected]
     foreign = [path for path in gone if path not in before.ours]
-    mine = gone if brake.foreign_too else [path for path in gone if path in before.ours]
+    mine = gone if limits.delete_foreign else [path for path in gone if path in before.ours]
     later = [path for path in mine if any(unit.covers(path) for unit in outcome.switched)]
     now = sorted(set(mine) - set(later), key=lambda path: (not _is_head(path), path))  # metadata before what it names
-    told = Deletions((), len(later), 0, 0 if brake.foreign_too else len(foreign))
+    result = Deletions((), len(later), 0, 0 if limits.delete_foreign else len(foreign))
     if not now:
-        return told
+        return result
     if not outcome.complete:
-        return told._replace(held=len(now))
-    limit = MAX_DELETE if brake.max_delete is None else brake.max_delete
-    if len(now) > limit:
-        return told._replace(refusal="{} files are to be deleted, more than {}".format(len(now), limit))
+        return result._replace(postponed=len(now))
+    most = MAX_DELETE if limits.max_delete is None else limits.max_delete
+    if len(now) > most:
+        return result._replace(refusal="{} files would be deleted, more than {}".format(len(now), most))
     lost = [unit for unit in find_units(now) if unit.is_repository]
-    if lost and brake.max_delete is None:
-        what = "the source has no longer the repository {}".format(lost[0].folder or "/")
-        return told._replace(refusal=what + (" and {} more".format(len(lost) - 1) if lost[1:] else ""))
-    return told._replace(paths=tuple(now))
+    if lost and limits.max_delete is None:
+        what = "the source no longer has the repository {}".format(lost[0].folder or "/")
+        return result._replace(refusal=what + (" and {} more".format(len(lost) - 1) if lost[1:] else ""))
+    return result._replace(paths=tuple(now))

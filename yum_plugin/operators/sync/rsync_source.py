@@ -1,7 +1,7 @@
-"""An rsync daemon as the source: a listing, then exactly the files that are wanted, by name.
+"""An rsync daemon as the source: a listing, then exactly the wanted files, by name.
 
-rsync is told to make plain files only: no links, devices, owners or modes of the source. It writes into the stage, never into
-what is published, so that nothing arrives under a name that readers know before it was proven.
+rsync may create plain files only: no links, devices, owners or modes of the source. It writes into the stage, so that nothing
+has its published name before it was proven.
 """
 import os
 import re
@@ -11,13 +11,13 @@ from typing import Dict, Iterator, List, Mapping, Sequence
 from ...errors import FetchError, MirrorsError
 from ..rsync import FOLDER, RsyncAddress, RsyncEntry, RsyncLimits, listing, running, unsafe_name
 from .destination import LIST, PARTS
-from .plan import WORK, Catalogue, Want, is_inside, joined, sift
+from .plan import WORK, Catalogue, Want, filter_listing, is_inside, joined
 from .source import OnProgress, SourceLimits, SyncSource
 
 READ_BYTES = 4096
-SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks says nothing for long
-MAX_LISTINGS = 4
-_PLAIN = re.compile(r"[A-Za-z0-9_.,+=@~/-]+\Z")  # what an address may hold
+SILENT_SECONDS = 120  # a daemon that reads a large tree from cold disks sends nothing for long
+MAX_LISTINGS = 4  # more listings of single folders cost the daemon more than one of the whole tree
+_PLAIN = re.compile(r"[A-Za-z0-9_.,+=@~/-]+\Z")  # the characters that an address may have
 _DONE = re.compile(rb"\s*([0-9]+)\s+[0-9]+%")
 _OPTIONS = ("--from0", "--times", "--no-links", "--no-devices", "--no-specials", "--no-perms", "--no-owner", "--no-group",
             "--chmod=D700,F600", "--partial-dir=" + PARTS, "--info=progress2", "--outbuf=L")
@@ -29,7 +29,7 @@ class RsyncSource(SyncSource):
     Args:
         address: from ``parse_address``.
         limits: see there.
-        bounds: of the runs but for their length.
+        bounds: of each run; ``limits`` has the time of a transfer.
     """
 
     lists = True
@@ -42,32 +42,32 @@ class RsyncSource(SyncSource):
         self._bounds = bounds
 
     def catalogue(self, excludes: Sequence[str], named: Sequence[str] = ()) -> Catalogue:
-        """List what is wanted: a few folders alone, if they are named without wildcards, for a whole tree is work for the daemon.
+        """List the wanted folders alone, if they are few and named without wildcards, for a whole tree is work for the daemon.
 
-        A daemon that could not read all of it makes the catalogue incomplete.
+        If the daemon could not read everything, the catalogue is incomplete.
         """
         faults: List[FetchError] = []
         folders = plain_folders(named)
         entries = self._entries("", faults) if not folders else chain.from_iterable(
             self._entries(folder, faults) for folder in folders)
         above = [RsyncEntry(path, FOLDER, 0, 0, "rwxr-xr-x") for path in _folders_above(folders)]
-        return sift(chain(above, entries), excludes)._replace(complete=not faults)
+        return filter_listing(chain(above, entries), excludes)._replace(complete=not faults)
 
     def _entries(self, folder: str, faults: List[FetchError]) -> Iterator[RsyncEntry]:
-        """Yield what is listed below a folder; that there would be more is added to the faults."""
+        """Yield the entries below a folder; if the listing is incomplete, its error is added to the faults."""
         anything = False
         try:
             for entry in listing(self._address, self._bounds, below=folder, without=("/" + WORK,)):
                 anything = True
-                yield entry._replace(path=joined(folder, entry.path))  # an unsafe one stays so
+                yield entry._replace(path=joined(folder, entry.path))  # an unsafe path stays unsafe
         except FetchError as error:
             if error.reference != "rsync-partial" or not (anything or folder):
                 raise
-            if anything:  # else there is no such folder, and who calls finds nothing in it
+            if anything:  # otherwise there is no such folder, and the caller finds nothing in it
                 faults.append(error)
 
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
-        """Bring files into the stage."""
+    def fetch(self, wants: Mapping[str, Want], stage: str, on_progress: OnProgress, lock: int) -> Dict[str, MirrorsError]:
+        """Fetch files into the stage."""
         names = os.path.join(os.path.dirname(stage), LIST)
         with open(names, "wb") as stream:
             stream.write(b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in wants))
@@ -76,7 +76,7 @@ class RsyncSource(SyncSource):
             options.append("--bwlimit={}".format(max(1, self._limits.bytes_per_second // 1024)))
         total = sum(want.listed.size for want in wants.values() if want.listed)
         try:
-            self._transfer(options + ["--", self._address.url, stage + "/"], total, told, lock)
+            self._transfer(options + ["--", self._address.url, stage + "/"], total, on_progress, lock)
         except FetchError as error:
             if error.reference != "rsync-partial":
                 raise
@@ -85,7 +85,7 @@ class RsyncSource(SyncSource):
             os.unlink(names)
         return {}
 
-    def _transfer(self, arguments: Sequence[str], total: int, told: OnProgress, lock: int) -> None:
+    def _transfer(self, arguments: Sequence[str], total: int, on_progress: OnProgress, lock: int) -> None:
         bounds = self._bounds._replace(seconds=self._limits.seconds)
         with running(arguments, bounds, self.url, keep_open=(lock,)) as run:
             output, rest = run.output, b""
@@ -94,12 +94,12 @@ class RsyncSource(SyncSource):
                 rest = rest[-READ_BYTES:]
                 found = [match for match in map(_DONE.match, lines) if match]
                 if found:
-                    told.progress(self.url, int(found[-1].group(1)), total)
+                    on_progress.progress(self.url, int(found[-1].group(1)), total)
             run.finish()
 
 
 def plain_folders(named: Sequence[str]) -> List[str]:
-    """Return the folders that can be listed alone; none if a pattern means more than one, or they are too many to be worth it."""
+    """Return the folders that can be listed alone; none if a pattern has wildcards, or if they are more than MAX_LISTINGS."""
     folders = sorted({name.strip("/") for name in named})
     plain = all("/" in name and _PLAIN.match(name) and not unsafe_name(name) for name in folders)
     outer = [name for name in folders if not any(is_inside(name, other) for other in folders if other != name)]

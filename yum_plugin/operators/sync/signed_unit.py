@@ -1,10 +1,11 @@
-"""What a signature vouches for: a repository's repomd.xml, or a list of checksums; and what follows from it for each file.
+"""What a signature covers: a repository's repomd.xml, or a list of checksums; and what follows from it for each file.
 
-    1. The pair is proven by a pinned key, then read, from the very bytes (``trust/metadata.py``, ``trust/openpgp.py``).
-    2. It is never older than the pair that DEST has, if that one is proven too: repomd.xml by newest data, revision and
-       signing time, as on a host (``trust/freshness.py``), a list of checksums by its signing time.
+    1. The signed file is verified with a pinned key, and then parsed from the same bytes (``trust/metadata.py``,
+       ``trust/openpgp.py``).
+    2. It is never older than the one that DEST has, if that is proven too: repomd.xml by newest data, revision and signing time,
+       as on a host (``trust/freshness.py``), a list of checksums by its signing time.
     3. A repository demands every metadata file by the checksum in repomd.xml, and every package by size and checksum in the
-       primary metadata. A list of checksums demands the right bytes of what it lists and the source has.
+       primary metadata. A list of checksums demands the right bytes of each file that the source has.
 """
 import hashlib
 from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
@@ -42,7 +43,7 @@ def prove_head(unit: Unit, raw: bytes, signature: bytes, keys: Sequence[PublicKe
     """Rule 1.
 
     Args:
-        unit: whose pair it is.
+        unit: of the signed file.
         raw: the signed file.
         signature: the file beside it.
         keys: the pinned ones.
@@ -75,7 +76,7 @@ def metadata_demands(unit: Unit, head: Head) -> Dict[str, Demand]:
     """Rule 3 for the metadata files of a repository; a list of checksums has none.
 
     Raises:
-        TrustError: unsafe-path: one lies where none may.
+        TrustError: unsafe-path: a file is not inside the repository.
     """
     if not isinstance(head.content, Repomd):
         return {}
@@ -102,7 +103,7 @@ def package_demands(unit: Unit, file: RepomdFile, primary: bytes) -> Dict[str, D
         primary: its content, proven, compressed or not.
 
     Raises:
-        TrustError: it is not as such files are.
+        TrustError: it cannot be read.
     """
     return {_place(unit, package.href): Demand(package.size, package.checksum_type, package.checksum)
             for package in read_primary(unpacked(primary, file.open_size or MAX_OPEN_BYTES))}
@@ -116,8 +117,8 @@ def listed_demands(unit: Unit, head: Head) -> Dict[str, Demand]:
 
 
 def _place(unit: Unit, href: str) -> str:
-    """Return the path of a file of a repository, which must be neither a head nor in our own folder."""
+    """Return the path of a file of a repository; it must be neither a head nor in the work folder."""
     path = joined(unit.folder, href)
     if path in unit.heads or WORK in path.split("/"):
-        raise TrustError("unsafe-path", "the metadata names a file that is none of the repository's", where=unit.folder or "/")
+        raise TrustError("unsafe-path", "the metadata names a file that cannot be the repository's", where=unit.folder or "/")
     return path

@@ -1,4 +1,4 @@
-"""Where a mirror is synced from: what every kind of source can do, and what it is told meanwhile."""
+"""Where a mirror is synced from: the interface of every kind of source, and its callbacks for progress."""
 import abc
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -7,16 +7,16 @@ from .plan import Catalogue, Unit, Want
 
 
 class OnProgress(NamedTuple):
-    """Who wants to know. What is called before a step may end this process: that is how the tests kill it."""
+    """Callbacks for progress. ``step`` may end the process: that is how the tests kill a sync at every step."""
 
-    step: Callable[[str, str], None] = lambda name, detail: None  # before it: its name, and what it is about
+    step: Callable[[str, str], None] = lambda name, detail: None  # called before each step: its name, and a detail
     progress: Callable[[str, int, int], None] = lambda subject, done, total: None  # bytes; total 0: unknown
 
 
 class SourceLimits(NamedTuple):
-    """What a source may be asked for."""
+    """Limits of a source."""
 
-    bytes_per_second: int = 0  # 0: as fast as it goes
+    bytes_per_second: int = 0  # 0: no limit
     seconds: float = 24 * 3600.0  # of one transfer
 
 
@@ -25,24 +25,24 @@ class SyncSource(abc.ABC):
 
     Attributes:
         url: its address.
-        lists: whether it can be listed; else only what something signed names is known of it.
+        lists: whether it can be listed; otherwise only the files are known that something signed names.
     """
 
     url = ""
     lists = False
 
     def catalogue(self, excludes: Sequence[str], named: Sequence[str] = ()) -> Optional[Catalogue]:
-        """List what is wanted, or everything.
+        """List the wanted folders, or everything.
 
         Args:
-            excludes: patterns of what is not wanted.
-            named: patterns of the folders that are; empty: all. More may be listed than they mean.
+            excludes: patterns of what is ignored.
+            named: patterns of the wanted folders; empty: all. More may be listed than they match.
 
         Returns:
             What it has; None if it cannot be listed.
 
         Raises:
-            FetchError: it could not be had.
+            FetchError: it could not be listed.
         """
         return None
 
@@ -50,7 +50,7 @@ class SyncSource(abc.ABC):
         """Find repositories and folders with checksums where nothing can be listed.
 
         Args:
-            named: folders that were asked for.
+            named: folders of the command line.
             known: those that DEST has.
 
         Raises:
@@ -59,19 +59,19 @@ class SyncSource(abc.ABC):
         return list(known)
 
     @abc.abstractmethod
-    def fetch(self, wants: Mapping[str, Want], stage: str, told: OnProgress, lock: int) -> Dict[str, MirrorsError]:
-        """Bring files into the stage, each below its path.
+    def fetch(self, wants: Mapping[str, Want], stage: str, on_progress: OnProgress, lock: int) -> Dict[str, MirrorsError]:
+        """Fetch files into the stage, each below its path.
 
         Args:
             wants: by path.
             stage: the folder.
-            told: progress.
-            lock: a descriptor that a program which is started must inherit.
+            on_progress: progress.
+            lock: DEST's, a descriptor that every child process must inherit.
 
         Returns:
-            Why a file is not there, as far as that is known; who calls looks for himself.
+            Why files are missing, as far as that is known; the caller checks which ones are.
 
         Raises:
-            FetchError: nothing could be had at all.
+            FetchError: nothing could be fetched at all.
             UsageError: the disk, or this machine, cannot do it.
         """

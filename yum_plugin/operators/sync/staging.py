@@ -1,4 +1,4 @@
-"""What DEST has and lacks of what is demanded, and how what it lacks comes into the stage: proven, or not at all."""
+"""Which demanded files DEST has, and the stage for those that it lacks: each is proven there, or removed."""
 import os
 import stat
 from typing import Dict, Iterable, Mapping, Optional, Set, Tuple
@@ -20,27 +20,26 @@ class Staging:
     """The stage of one round.
 
     Args:
-        origin: the source.
+        source: the source.
         destination: DEST.
-        memory: of DEST.
-        told: who wants to know.
+        file_cache: of DEST.
+        on_progress: callbacks.
         lock: DEST's.
-        verify_all: read every file that is demanded once, whatever is remembered.
-        dry_run: read none, and believe sizes.
+        verify_all: read every demanded file once, whatever the file cache says.
+        dry_run: read no file, and compare sizes only.
 
     Attributes:
-        wants: what was to be brought.
-        staged: what of it has arrived and is right.
-        reasons: why the rest has not.
+        wants: the files to fetch.
+        staged: those that have arrived and are right.
+        reasons: why the others are missing.
     """
 
-    def __init__(self, origin: SyncSource, destination: Destination, memory: FileCache, told: OnProgress, lock: int,
-                 verify_all: bool,
-                 dry_run: bool) -> None:
-        self._origin = origin
+    def __init__(self, source: SyncSource, destination: Destination, file_cache: FileCache, on_progress: OnProgress, lock: int,
+                 verify_all: bool, dry_run: bool) -> None:
+        self._source = source
         self._destination = destination
-        self._memory = memory
-        self._told = told
+        self._file_cache = file_cache
+        self._told = on_progress
         self._lock = lock
         self._verify_all = verify_all
         self._dry_run = dry_run
@@ -50,31 +49,31 @@ class Staging:
         self._verified: Set[str] = set()
 
     def drop(self, paths: Iterable[str]) -> None:
-        """Forget what has arrived: DEST has it already."""
+        """Remove files from the stage that DEST has already."""
         for path in paths:
             self.staged.discard(path)
             self.wants.pop(path, None)
             self._destination.forget_staged(path)
 
     def has(self, path: str, demand: Demand) -> bool:
-        """Whether DEST has the very file that is demanded; it is read unless that is remembered."""
+        """Whether DEST has the demanded file; it is read unless the file cache knows."""
         status = self._destination.find_file(path)
         if status is None or demand.size not in (None, status.st_size):
             return False
         if self._verify_all and path not in self._verified and not self._dry_run:
             self._verified.add(path)
-        elif self._memory.proves(path, status, demand):
+        elif self._file_cache.proves(path, status, demand):
             return True
-        elif self._memory.disproves(path, status, demand):
+        elif self._file_cache.disproves(path, status, demand):
             return False
         if self._dry_run:
             return True
         return self._prove(path, self._destination.path(path), status, demand) is None
 
     def _prove(self, path: str, here: str, status: os.stat_result, demand: Demand) -> Optional[MirrorsError]:
-        """Read a file; return what is wrong with it, None if it is what is demanded: then that is remembered."""
+        """Read a file; return what is wrong with it. None if it is what is demanded: then it goes into the file cache."""
         if demand.size not in (None, status.st_size):
-            what = "it has {} bytes, not the {} signed ones".format(status.st_size, demand.size)
+            what = "it has {} bytes instead of the {} that were signed".format(status.st_size, demand.size)
             return TrustError("payload-mismatch", what, where=path)
         checker, done = DigestChecker(demand.kind, demand.digest), 0
         try:
@@ -89,23 +88,23 @@ class Staging:
             return FetchError("rsync-partial", "it cannot be read here: {}".format(error.strerror), where=path)
         except TrustError as error:
             return TrustError(error.reference, error.what, where=path)
-        self._memory.learn(path, status, demand)
+        self._file_cache.learn(path, status, demand)
         return None
 
-    def bring(self, wants: Mapping[str, Want]) -> None:
-        """Bring files into the stage, and look at each of them there.
+    def fetch(self, wants: Mapping[str, Want]) -> None:
+        """Fetch files into the stage, and check each of them there.
 
         Raises:
-            FetchError: the source cannot be had.
+            FetchError: the source cannot be reached.
             UsageError: there is not enough space, or the disk cannot do it.
         """
         if not wants:
             return
         self.wants.update(wants)
         self._require_space(wants)
-        reasons = self._origin.fetch(wants, self._destination.stage, self._told, self._lock)
+        reasons = self._source.fetch(wants, self._destination.stage, self._told, self._lock)
         for path, want in wants.items():
-            error = self._look_at(path, want, reasons.get(path))
+            error = self._check_staged(path, want, reasons.get(path))
             if error is None:
                 self.staged.add(path)
             else:
@@ -120,31 +119,31 @@ class Staging:
 
         require_space(missing())
 
-    def _look_at(self, path: str, want: Want, reason: Optional[MirrorsError]) -> Optional[MirrorsError]:
-        """Return what is wrong with a file that should have arrived; it is removed then, so that nobody takes it for whole."""
+    def _check_staged(self, path: str, want: Want, reason: Optional[MirrorsError]) -> Optional[MirrorsError]:
+        """Return what is wrong with a file that should have arrived; such a file is removed, so that it is never published."""
         here = self._destination.staged(path)
         try:
             status = os.lstat(here)
         except OSError:
-            return reason or FetchError("rsync-partial", "the source does not give it", where=path)
+            return reason or FetchError("rsync-partial", "the source does not send it", where=path)
         error: Optional[MirrorsError] = None
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            error = TrustError("unsupported", "what arrived is no plain file", where=path)
+            error = TrustError("unsupported", "it is not a plain file", where=path)
         elif want.demand is not None:
-            if not self._memory.proves(path, status, want.demand):
+            if not self._file_cache.proves(path, status, want.demand):
                 error = self._prove(path, here, status, want.demand)
-        elif want.listed is not None and self._origin.lists and status.st_size != want.listed.size:
-            error = FetchError("rsync-partial", "the source changes it just now", where=path)
+        elif want.listed is not None and self._source.lists and status.st_size != want.listed.size:
+            error = FetchError("rsync-partial", "the source is changing it", where=path)
         if error is not None:
             os.unlink(here)
         return error
 
     def here(self, path: str) -> str:
-        """Return where a file lies that has arrived or is published."""
+        """Return the path of a file: in the stage, or else published."""
         return self._destination.staged(path) if path in self.staged else self._destination.path(path)
 
     def read_proven(self, path: str, demand: Demand) -> bytes:
-        """Read a metadata file and prove it once more, for its content is used.
+        """Read a metadata file, and prove it again, because its content is used.
 
         Raises:
             FetchError, TrustError: it has not arrived, or is not what is demanded.
@@ -156,5 +155,5 @@ class Staging:
         try:
             checker.update(read_capped(here, MAX_PRIMARY_BYTES))
         except OSError as error:
-            raise FetchError("rsync-partial", "the source does not give it", where=path) from error
+            raise FetchError("rsync-partial", "the source does not send it", where=path) from error
         return checker.finish()

@@ -1,15 +1,15 @@
-"""The whole of a sync: rounds, then what readers see is changed, in an order in which it is whole at every moment.
+"""A whole sync: fetch what is new, then publish it in an order in which DEST is consistent for its readers at every moment.
 
-    1. DEST is locked, and what a killed run has left undone is ended.
-    2. A round (``rounds.py``) brings into the stage what DEST lacks. If anything is missing or wrong, there is one more: a
-       source may be changed while it is read. What is wrong then keeps its unit (a repository, or a folder with a signed list
-       of checksums) as it is published; the others go on.
-    3. New files get their names, which no metadata published so far speaks of. Then, unit by unit: files of the same name but
-       another content, and at once after them the folder with the metadata, exchanged as a whole (``switch.py``).
+    1. DEST is locked, and the interrupted publication of a killed run is completed.
+    2. A round (``round.py``) fetches into the stage what DEST lacks. If anything is missing or wrong, there is a second round:
+       the source may have changed meanwhile. A unit (a repository, or a folder with a signed list of checksums) that is still
+       wrong stays as it is published; the others go on.
+    3. New files get their names, which no published metadata names yet. Then, unit by unit: files that replace another one of
+       the same name, and immediately after them the folder with the metadata, exchanged as a whole (``exchange.py``).
     4. Deletions are last (``plan.py``).
-A kill between any two steps leaves readers whole metadata and all that it names; the one thing that cannot be had without a
-second copy of the tree is a file that its owner has replaced under the same name: from its own rename to the exchange the
-old metadata does not fit it.
+A kill between any two steps leaves readers with consistent metadata and every file that it names. There is one exception, which
+only a second copy of the tree could avoid: a file that the source replaced under the same name does not match the old metadata
+between its own rename and the exchange.
 """
 import contextlib
 import stat
@@ -20,38 +20,38 @@ from ...errors import MirrorsError, UsageError
 from ...net.partial_file import disk_error
 from .destination import Destination
 from .exchange import flush, recover, switch_folder
-from .plan import Before, Deletions, PlanOutcome, Unit, deletions, is_inside
-from .round import Job, Round
+from .plan import Deletions, DestinationFiles, RunOutcome, Unit, deletions, is_inside
+from .round import Round, SyncJob
 from .signed_unit import Head
 
-SWITCHED, UNCHANGED, KEPT, WAITING = "switched", "unchanged", "kept", "waiting"  # WAITING: it would be switched (dry run)
-# Another round does not help against these.
-_LASTING = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward"])
+SWITCHED, UNCHANGED, KEPT, WAITING = "switched", "unchanged", "kept", "waiting"  # WAITING: a dry run would switch it
+# A second round cannot fix these.
+_PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward"])
 
 
 class UnitResult(NamedTuple):
-    """What became of a unit."""
+    """The outcome of one unit."""
 
     unit: Unit
     outcome: str  # SWITCHED, UNCHANGED, KEPT or WAITING
-    head: Optional[Head] = None  # what is published now; None if nothing proven is
+    head: Optional[Head] = None  # what is published now; None if that is not proven
     error: Optional[MirrorsError] = None  # set if and only if KEPT
     files: int = 0  # that arrived for it
     bytes: int = 0
 
 
 class SyncReport(NamedTuple):
-    """What a sync did."""
+    """The outcome of a sync."""
 
     units: Tuple[UnitResult, ...]
-    files: int  # that arrived, or would have to
+    files: int  # that were fetched, or would be
     bytes: int
     left_out: Tuple[Tuple[str, str], ...]  # path, reason
     deletions: Deletions  # its paths were deleted, or would be
-    problems: Tuple[MirrorsError, ...]  # that are no unit's
-    recovered: bool  # a killed run's switch was ended
-    at_once: bool  # no reader could see anything in between
-    complete: bool  # the source could be read wholly
+    problems: Tuple[MirrorsError, ...]  # that belong to no unit
+    recovered: bool  # the interrupted publication of a killed run was completed
+    atomic: bool  # every folder was exchanged in one step
+    complete: bool  # the whole source could be listed
 
 
 class Sync:
@@ -61,18 +61,18 @@ class Sync:
         job: what is to be done.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SyncJob) -> None:
         self._job = job
         self._problems: List[MirrorsError] = []
         self._switched: List[Unit] = []
-        self._at_once = True
+        self._atomic = True
 
     def run(self) -> SyncReport:
         """Sync.
 
         Raises:
-            FetchError: the source cannot be had, or is none; nothing that readers see was changed.
-            UsageError: DEST, its disk or this machine cannot do it; what readers see is whole.
+            FetchError: the source cannot be read, or is not a mirror; nothing is published.
+            UsageError: DEST, its disk or this machine cannot do it; DEST is consistent.
         """
         with self._job.destination.locked() as lock, self._stage():
             try:
@@ -81,12 +81,12 @@ class Sync:
             except OSError as error:
                 raise disk_error(error, error.filename or self._job.destination.root) from error
             except (MirrorsError, KeyboardInterrupt):
-                self._save()  # what was proven; that this fails is nothing beside what has failed already
+                self._save()  # keep what was proven; a failure of this is not worth hiding the first one
                 raise
 
     @contextlib.contextmanager
     def _stage(self) -> Iterator[None]:
-        """Have a stage: in DEST, where it stays after a failure, or for a dry run somewhere else."""
+        """Provide the stage: in DEST, where it stays after a failure; for a dry run in a temporary folder."""
         if not self._job.options.dry_run:
             yield
             return
@@ -98,41 +98,41 @@ class Sync:
         if self._job.options.dry_run:
             return
         try:
-            self._job.memory.save()
+            self._job.file_cache.save()
         except OSError as error:
-            self._problems.append(UsageError("state", "what was read is not remembered, and is read again next time: {}".format(
-                error.strerror), where=self._job.memory.path, hint="see --state-dir"))
+            what = "the file cache could not be written, so the next run reads every file again: {}".format(error.strerror)
+            self._problems.append(UsageError("state", what, where=self._job.file_cache.path, hint="see --state-dir"))
 
     def _run(self, lock: int) -> SyncReport:
-        self._job.told.step("start", self._job.destination.root)
+        self._job.on_progress.step("start", self._job.destination.root)
         self._job.destination.make_work()
         found = self._look(lock)
-        if any(error.reference not in _LASTING for error in found.errors.values()):
+        if any(error.reference not in _PERMANENT for error in found.errors.values()):
             found = self._look(lock)
-        ours = self._job.memory.paths
+        ours = self._job.file_cache.paths
         if not self._job.options.dry_run:
             self._publish(found)
-        told = self._delete(found, ours)
+        deleted = self._delete(found, ours)
         if not self._job.options.dry_run:
-            self._job.told.step("clean", "")
+            self._job.on_progress.step("clean", "")
             for unit in found.errors:
                 found.drop(unit.heads)
             self._job.destination.end_work(keep_files=bool(found.errors or self._problems))
         self._save()
-        self._job.told.step("end", "")
-        return self._report(found, told)
+        self._job.on_progress.step("end", "")
+        return self._report(found, deleted)
 
     def _look(self, lock: int) -> Round:
         found = Round(self._job, lock)
         found.run()
         return found
 
-    # What readers see.
+    # Publishing.
 
     def _publish(self, found: Round) -> None:
-        found.settle()
+        found.record_unchanged()
         if found.staged:
-            self._job.told.step("flush", "")
+            self._job.on_progress.step("flush", "")
             flush(self._job.destination.stage)
         waiting: Dict[Unit, List[str]] = {unit: [] for unit in found.units if found.is_changed(unit)}
         for path in sorted(found.staged):
@@ -142,7 +142,7 @@ class Sync:
             if unit in waiting and self._belongs_to_switch(path, unit):
                 waiting[unit].append(path)
             else:
-                self._job.told.step("place", path)
+                self._job.on_progress.step("place", path)
                 with self._guarded(found, unit):
                     self._place(found, path)
         for path, target in sorted(found.catalogue.links.items()):
@@ -153,13 +153,13 @@ class Sync:
                     self._switch(found, unit, paths)
 
     def _belongs_to_switch(self, path: str, unit: Unit) -> bool:
-        """Whether a file must not be seen before its unit's new metadata."""
+        """Whether a file must not be published before its unit's new metadata."""
         inside = is_inside(path, unit.switched_folder) if unit.is_repository else path in unit.heads
         return inside or self._job.destination.find(path) is not None
 
     @contextlib.contextmanager
     def _guarded(self, found: Round, unit: Optional[Unit]) -> Iterator[None]:
-        """What stands in the way of the block keeps its unit as it is, and the others go on."""
+        """Turn an error of the block into the error of its unit, so that the others go on."""
         try:
             yield
         except UsageError as error:
@@ -169,7 +169,7 @@ class Sync:
                 found.errors[unit] = error
 
     def _place(self, found: Round, path: str) -> None:
-        self._job.memory.learn(path, self._job.destination.place(path), found.wants[path].demand)
+        self._job.file_cache.learn(path, self._job.destination.place(path), found.wants[path].demand)
 
     def _link(self, found: Round, path: str, target: str) -> None:
         status = self._job.destination.find(path)
@@ -177,34 +177,34 @@ class Sync:
             return
         with self._guarded(found, None):
             if status is None or not stat.S_ISLNK(status.st_mode) or self._job.destination.target(path) != target:
-                self._job.told.step("place", path)
+                self._job.on_progress.step("place", path)
                 status = self._job.destination.place_link(path, target)
-            self._job.memory.learn(path, status)
+            self._job.file_cache.learn(path, status)
 
     def _switch(self, found: Round, unit: Unit, paths: List[str]) -> None:
         folder, work = unit.switched_folder, self._job.destination.work
         self._job.destination.require_folder(folder)
         inside = [path for path in paths if is_inside(path, folder)]
         if not unit.is_repository and self._job.destination.has_folders(folder):
-            inside = []  # folders cannot be linked: the list is replaced file by file, the signed one last
+            inside = []  # folders cannot be hard-linked: replace the files one by one, the signed list last
         outside = [path for path in paths if path not in inside]
-        self._job.told.step("switch", unit.folder)
+        self._job.on_progress.step("switch", unit.folder)
         for path in sorted(outside, key=lambda path: (path in unit.heads, path == unit.head)):
-            self._job.told.step("place", path)
+            self._job.on_progress.step("place", path)
             self._place(found, path)
         if inside:
-            new = self._job.destination.compose(folder, inside)
+            new = self._job.destination.build_successor(folder, inside)
             live = self._job.destination.path(folder)
-            at_once = switch_folder(new, live, work, lambda name: self._job.told.step(name, unit.folder))
-            self._at_once = self._at_once and at_once
-            self._job.destination.switched()
+            atomic = switch_folder(new, live, work, lambda name: self._job.on_progress.step(name, unit.folder))
+            self._atomic = self._atomic and atomic
+            self._job.destination.remove_replaced()
             for path in inside:
                 status = self._job.destination.find(path)
                 if status is not None:
-                    self._job.memory.learn(path, status, found.wants[path].demand)
+                    self._job.file_cache.learn(path, status, found.wants[path].demand)
         self._switched.append(unit)
 
-    # What it has no longer.
+    # Deleting.
 
     def _delete(self, found: Round, ours: Set[str]) -> Deletions:
         expected = set(found.catalogue.files) | set(found.catalogue.links) | set(found.demands)
@@ -213,19 +213,19 @@ class Sync:
         complete = found.catalogue.complete and not found.errors and not self._problems
         here = {path for path, _ in self._job.destination.files()}
         for path in ours - here - found.staged:
-            self._job.memory.forget(path)
-        before = Before([path for path in here if found.in_scope(path)], ours)
-        told = deletions(before, PlanOutcome(expected, complete, self._switched), self._job.options.brake)
+            self._job.file_cache.forget(path)
+        before = DestinationFiles([path for path in here if found.in_scope(path)], ours)
+        decided = deletions(before, RunOutcome(expected, complete, self._switched), self._job.options.deletion_limits)
         if not self._job.options.dry_run:
-            for path in told.paths:
-                self._job.told.step("delete", path)
+            for path in decided.paths:
+                self._job.on_progress.step("delete", path)
                 self._job.destination.delete(path)
-                self._job.memory.forget(path)
-        return told
+                self._job.file_cache.forget(path)
+        return decided
 
-    # What is told.
+    # Reporting.
 
-    def _report(self, found: Round, told: Deletions) -> SyncReport:
+    def _report(self, found: Round, deleted: Deletions) -> SyncReport:
         arrived = found.wants if self._job.options.dry_run else {path: found.wants[path] for path in found.staged}
         sizes = {path: want.listed.size if want.listed else 0 for path, want in arrived.items()}
         counts: Dict[Unit, List[int]] = {}
@@ -234,8 +234,8 @@ class Sync:
             if unit is not None:
                 counts.setdefault(unit, []).append(size)
         units = tuple(self._unit_result(found, unit, counts.get(unit, [])) for unit in found.units)
-        return SyncReport(units, len(sizes), sum(sizes.values()), found.catalogue.left_out, told, tuple(self._problems), False,
-                          self._at_once, found.catalogue.complete)
+        return SyncReport(units, len(sizes), sum(sizes.values()), found.catalogue.left_out, deleted, tuple(self._problems), False,
+                          self._atomic, found.catalogue.complete)
 
     def _unit_result(self, found: Round, unit: Unit, sizes: List[int]) -> UnitResult:
         if unit in found.errors:

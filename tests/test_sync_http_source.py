@@ -17,7 +17,7 @@ from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Network
-from yum_plugin.operators.sync.http_source import HttpSource, Pace
+from yum_plugin.operators.sync.http_source import HttpSource, RateLimiter
 from yum_plugin.operators.sync.plan import WORK, Unit
 from yum_plugin.operators.sync.source import SourceLimits
 
@@ -123,22 +123,22 @@ def test_several_threads_share_one_pace():
         with lock:
             waited.append(seconds)
 
-    pace = Pace(1000, clock=lambda: now[0], wait=wait)
+    limiter = RateLimiter(1000, clock=lambda: now[0], wait=wait)
     for _ in range(3):
-        pace.take(500)
+        limiter.acquire(500)
     assert waited == [0.5, 1.0, 1.5]
     now[0] = 200.0
-    pace.take(100)
+    limiter.acquire(100)
     assert waited[-1] == pytest.approx(0.1)
-    Pace(0, wait=wait).take(10 ** 9)
+    RateLimiter(0, wait=wait).acquire(10 ** 9)
     assert len(waited) == 4
 
 
 def test_a_clock_that_goes_on_meanwhile_makes_no_wait_negative():
     times, waited = iter(range(100)), []
-    pace = Pace(10 ** 9, clock=lambda: next(times), wait=waited.append)
-    pace.take(1)
-    pace.take(1)
+    limiter = RateLimiter(10 ** 9, clock=lambda: next(times), wait=waited.append)
+    limiter.acquire(1)
+    limiter.acquire(1)
     assert waited == pytest.approx([1e-9, 1e-9]) and min(waited) >= 0
 
 
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_said_on_stderr_with_its_exit_code(site):
 
 
 @pytest.mark.parametrize("more, code, words_of_it", [
-    (["--from", "ftp://host/"], 2, "--from is no source"), (["--from", "rsync://-e/m"], 2, "--from is no source"),
+    (["--from", "ftp://host/"], 2, "--from cannot be used"), (["--from", "rsync://-e/m"], 2, "--from cannot be used"),
     (["--from", "rsync://user@host/m"], 2, "a user or password"), (["--from", "rsync://127.0.0.1/"], 2, "a module is missing"),
     (["--bwlimit", "fast"], 2, "--bwlimit"), (["--bwlimit", "0"], 2, "--bwlimit"), (["--max-delete", "-1"], 2, "--max-delete"),
     (["--repo", "none"], 2, "no-repository"), (["--fingerprint", "x"], 2, "--fingerprint"),
@@ -206,7 +206,7 @@ def test_a_terminal_shows_how_far_it_is_and_an_interrupt_leaves_nothing_of_it(si
     with open(os.path.join(site.source, "large"), "wb") as stream:
         stream.write(b"x" * 4000000)
     terminal = Terminal([sys.executable, "-m", "yum_plugin"] + site.words("--bwlimit", "1M"), columns=100)
-    terminal.wait_for(r"reading what rsync://127.0.0.1:\d+/repo/ has")
+    terminal.wait_for(r"listing rsync://127.0.0.1:\d+/repo/")
     terminal.wait_for(r" [1-9]\d?%  [\d.]+ [KM]B/s  rsync://127.0.0.1")
     terminal.child.send_signal(signal.SIGINT)
     assert terminal.end()[0] == 130 and "Traceback" not in terminal.text and "".join(terminal.screen()) == ""
