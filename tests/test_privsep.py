@@ -223,7 +223,7 @@ _LIAR = """#!{python}
 import sys
 sys.path.insert(0, {root!r})
 from yum_plugin.privsep import child
-child.converse = lambda served: served.sock.sendall({rubbish!r}) or served.client.abort()
+child.serve_session = lambda served: served.sock.sendall({rubbish!r}) or served.http.abort()
 from yum_plugin.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

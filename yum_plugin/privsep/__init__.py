@@ -1,13 +1,13 @@
-"""Privilege separation: a process that has given up root touches the network for one that has not.
+"""Privilege separation: a process that has given up root uses the network for one that has not.
 
-    gateway.py     the interface: open a session, ask for a mirror list, look at a chain of certificates
-    parent.py      the process that keeps root: starts the child, asks it, believes nothing it says
-    child.py       the process without: makes the requests, reads mirror lists, looks at chains of certificates
-    confine.py     how it gives up root, and its limits
-    wire.py        what they say to each other
+    gateway.py     the interface: open a session, ask for a mirror list, examine a chain of certificates
+    parent.py      the process that keeps root: starts the child, sends it requests, checks all its answers
+    child.py       the process without root: makes the requests, parses mirror lists, examines chains of certificates
+    confine.py     how the child gives up root, and its limits
+    wire.py        the messages between them
 
-What comes back is checked for its form here, and proven by ``trust`` as if the server itself had sent it: a child in an
-attacker's hands can do no more than a bad mirror. After sshd's "Preventing Privilege Escalation" (Provos et al., 2003).
+The form of every answer is checked here, and ``trust`` proves its content as if the server itself had sent it: a child under
+an attacker's control can do no more than a bad mirror. After Provos et al., "Preventing Privilege Escalation" (2003, sshd).
 
 May be imported from everything above it; imports ``sources/``, ``net/``, ``util/``, ``model`` and ``errors``.
 """

@@ -1,4 +1,4 @@
-"""How a process gives up root for good, and what it may use from then on. Linux only."""
+"""How a process gives up root for good, and its limits from then on. Linux only."""
 import ctypes
 import os
 import pwd
@@ -6,35 +6,35 @@ import resource
 import signal
 from typing import NamedTuple, Tuple
 
-USER = "nobody"  # every distribution has it; a user of our own would outlive the package
-NOBODY = 65534  # where the user database does not know it
+USER = "nobody"  # every distribution has it; a user of our own would remain after the package is removed
+NOBODY = 65534  # its number if the user database lacks it
 # prctl(2), mallopt(3)
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _M_ARENA_MAX = -8
-_ARENAS = 2  # of malloc: each reserves 64 MiB of addresses, and there would be one a thread
+_ARENAS = 2  # of malloc: each reserves 64 MiB of addresses, and by default there are up to eight for each CPU
 
 
 class ResourceLimits(NamedTuple):
-    """What a confined process may use."""
+    """The limits of a confined process."""
 
     cpu_seconds: int
-    more_address_bytes: int = 1024 * 1024 * 1024  # beyond what it had at the beginning; the stacks of all threads are in it
-    files: int = 4096  # open at once: three a session, and the commands ask all mirrors of all repositories together
+    more_address_bytes: int = 1024 * 1024 * 1024  # in addition to those at the beginning; for the stacks of all threads, too
+    files: int = 4096  # open at once: three for each session, and the commands ask all mirrors of all repositories together
 
 
-def confine(bounds: ResourceLimits, parent: int) -> None:
-    """Give up root and bound this process. It must have no other thread.
+def confine(limits: ResourceLimits, parent: int) -> None:
+    """Give up root and limit this process, which must have no other thread.
 
     Args:
-        bounds: see there; it can write no file at all, and leaves no core dump.
-        parent: process id: this process is killed when that one ends.
+        limits: see there; in addition it can write no file, and leaves no core dump.
+        parent: process id of the parent: this process is killed when that one ends.
 
     Raises:
-        OSError: something of it is refused; the process must not go on.
+        OSError: the kernel refuses a step; the process must not go on.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mallopt(_M_ARENA_MAX, _ARENAS)
-    _limit(bounds)
+    _limit(limits)
     user, group = _nobody()
     os.setgroups([])
     os.setresgid(group, group, group)
@@ -54,17 +54,17 @@ def _nobody() -> Tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _limit(bounds: ResourceLimits) -> None:
-    """Set the limits of setrlimit(2), hard as well as soft ones."""
-    limits = {resource.RLIMIT_AS: _address_bytes() + bounds.more_address_bytes, resource.RLIMIT_CPU: bounds.cpu_seconds,
-              resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: bounds.files, resource.RLIMIT_CORE: 0}
-    for name, most in limits.items():
+def _limit(limits: ResourceLimits) -> None:
+    """Set the limits of setrlimit(2), hard and soft."""
+    values = {resource.RLIMIT_AS: _address_bytes() + limits.more_address_bytes, resource.RLIMIT_CPU: limits.cpu_seconds,
+              resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: limits.files, resource.RLIMIT_CORE: 0}
+    for name, most in values.items():
         hard = resource.getrlimit(name)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(name, (value, value))
 
 
 def _address_bytes() -> int:
-    """Return the size of the address space now (proc(5): statm)."""
+    """Return the current size of the address space (proc(5): statm)."""
     with open("/proc/self/statm", "rb") as stream:
         return int(stream.read().split()[0]) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""The process that keeps root: it has the network's work done by a child without, and believes nothing that it says."""
+"""The process that keeps root: a child without root does its network requests, and it checks each answer's form."""
 import array
 import contextlib
 import os
@@ -37,32 +37,33 @@ if TYPE_CHECKING:
     from ..net.certificate import ServedCertificate
     from ..net.reachability import Reachability
 
-READY_SECONDS = 5.0
-GRACE_SECONDS = 1.0  # beyond a session's own end, which a healthy child keeps
+READY_SECONDS = 5.0  # for the child to give up root, which takes a few milliseconds
+GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps itself
 MAX_WORDS_CHARACTERS = 1000
 MAX_HEADERS = 200
 MAX_SECONDS = 1e6
+MALFORMED = "sends malformed answers"
 _FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
 
 
 def sandbox_error(what: str) -> UsageError:
-    """Make the error for a child that cannot be had or believed."""
+    """Make the error for a child that cannot be started or sends malformed answers."""
     return UsageError("sandbox", "the process that talks to the mirrors {}".format(what))
 
 
 @contextlib.contextmanager
 def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway]:
-    """Let a child without root touch the network while the block runs; who is not root does it himself.
+    """Use the network through a child without root while the block runs; without root this process does it itself.
 
-    Call it before any thread is started: the child is a copy of this process.
+    Call this before any thread is started: the child is a copy of this process.
 
     Args:
-        networks: all that sessions will be opened with.
-        cpu_seconds: the child is killed when it has used so many.
+        networks: of all sessions that will be opened.
+        cpu_seconds: after which the child is killed.
 
     Yields:
-        The gateway. What it opens raises UsageError "sandbox" where the child could not give up root, has died, does
-        not answer or answers rubbish.
+        The gateway. Its sessions raise UsageError "sandbox" if the child could not give up root, has died, does not answer or
+        sends malformed answers.
     """
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         yield here()
@@ -75,36 +76,36 @@ def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway
 
 
 class Child:
-    """The child as its parent sees it.
+    """The parent's handle of the child.
 
     Args:
         networks: each once.
-        bounds: limits of the child.
+        limits: of the child.
     """
 
-    def __init__(self, networks: Sequence[Network], bounds: ResourceLimits) -> None:
+    def __init__(self, networks: Sequence[Network], limits: ResourceLimits) -> None:
         self._networks = networks
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._states: Optional[Sequence[Optional[MirrorsError]]] = None
         parent = os.getpid()
         self._process = os.fork()
         if self._process == 0:
-            from .child import be_child
-            be_child(theirs, networks, bounds, parent)
+            from .child import run_child
+            run_child(theirs, networks, limits, parent)
         theirs.close()
 
     def gateway(self) -> Gateway:
-        """Return the gateway that this child is."""
+        """Return the gateway that uses this child."""
         return Gateway(self.open, _ask_list, _explain, _reachability, _certificate)
 
     def end(self) -> None:
-        """End the child, whatever it does."""
+        """Kill the child."""
         self._control.close()
-        os.kill(self._process, signal.SIGKILL)  # one that has ended stays until it is waited for
+        os.kill(self._process, signal.SIGKILL)  # if it has ended, it stays as a zombie until it is waited for
         os.waitpid(self._process, 0)
 
     def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Session:
-        """Open a session; arguments as of ``fetch.Clients.open``.
+        """Open a session; arguments as of ``fetch.HttpSessions.open``.
 
         Raises:
             UsageError: sandbox, or the TLS settings of ``network`` cannot be used.
@@ -113,15 +114,15 @@ class Child:
         problem = self._ready()[number]
         if problem is not None:
             raise problem
-        wish = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
-        return RemoteSession(lambda: self._new_socket(wish), seconds)
+        request = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
+        return RemoteSession(lambda: self._new_socket(request), seconds)
 
-    def _new_socket(self, wish: bytes) -> socket.socket:
-        """Have the child begin a session; return our end of its socket."""
+    def _new_socket(self, request: bytes) -> socket.socket:
+        """Let the child begin a session; return this end of its socket."""
         mine, theirs = socket.socketpair()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
         try:
-            self._control.sendmsg([wish], [rights])
+            self._control.sendmsg([request], [rights])
         except OSError:
             mine.close()
             raise sandbox_error("has died")
@@ -130,7 +131,7 @@ class Child:
         return mine
 
     def _ready(self) -> Sequence[Optional[MirrorsError]]:
-        """Wait until the child has given up root; return what is wrong with each network."""
+        """Wait until the child has given up root; return the error of each network, or None."""
         if self._states is None:
             self._control.settimeout(READY_SECONDS)
             try:
@@ -139,17 +140,17 @@ class Child:
             except (OSError, WireError, KeyError, TypeError):
                 raise sandbox_error("could not give up root, or has died")
             if len(states) != len(self._networks):
-                raise sandbox_error("answers rubbish")
+                raise sandbox_error(MALFORMED)
             self._states = states
         return self._states
 
 
 class RemoteSession(Session):
-    """A session that the child has for us.
+    """A session that the child serves.
 
     Args:
-        connect: makes a socket on which the child is told what to ask.
-        seconds: as of ``fetch.Client``; the child keeps them, and is given up a little later.
+        connect: opens a socket for requests to the child.
+        seconds: as of ``fetch.HttpSession``; the child keeps this deadline, and is given up GRACE_SECONDS later.
     """
 
     def __init__(self, connect: Callable[[], socket.socket], seconds: float) -> None:
@@ -171,7 +172,7 @@ class RemoteSession(Session):
         self.hang_up()
 
     def hang_up(self) -> None:
-        """End what is under way; the next request begins on a new socket."""
+        """End the running request; the next one begins on a new socket."""
         with self._lock:
             sock, self._sock = self._sock, None
             answers, self._answers = self._answers, None
@@ -229,13 +230,13 @@ class RemoteSession(Session):
 
         Args:
             url: what was asked, for the error.
-            kinds: what may come, beside an error.
+            kinds: that are expected; an error may always come.
 
         Returns:
             Kind and content.
 
         Raises:
-            FetchError, MirrorsError: the child's own, or this session was aborted.
+            FetchError, MirrorsError: sent by the child, or this session was aborted.
             UsageError: sandbox.
         """
         sock, answers = self._sock, self._answers
@@ -248,11 +249,11 @@ class RemoteSession(Session):
         except socket.timeout:
             raise self._ended(url, "gives no answer")
         except (OSError, ValueError, WireError) as problem:
-            raise self._ended(url, "has died, or answers rubbish ({})".format(problem))
+            raise self._ended(url, "has died, or sends malformed answers ({})".format(problem))
         if error is not None:
             raise error
         if kind not in kinds:
-            raise sandbox_error("answers rubbish")
+            raise sandbox_error(MALFORMED)
         return kind, payload
 
     def value(self, url: str, kind: bytes) -> Dict[str, Any]:
@@ -261,13 +262,13 @@ class RemoteSession(Session):
         try:
             return decoded(payload)
         except WireError:
-            raise sandbox_error("answers rubbish")
+            raise sandbox_error(MALFORMED)
 
     def _set_timeout(self, sock: socket.socket) -> None:
         sock.settimeout(max(0.001, self._ends_at - time.monotonic()))
 
     def _ended(self, url: str, what: str) -> MirrorsError:
-        """Tell a session that we have ended from a child that has."""
+        """Make the error for a closed socket: this session was aborted, or the child has died."""
         return FetchError("timed-out", "given up", where=url) if self._aborted else sandbox_error(what)
 
 
@@ -283,13 +284,13 @@ class _Head(NamedTuple):
 
 
 class _RemoteStream(Stream):
-    """A response that the child reads for us.
+    """A response that the child reads.
 
     Args:
-        session: that it belongs to.
-        url: what was asked.
-        max_bytes: more than this is not taken, whatever the child does.
-        head: what came first.
+        session: that the response belongs to.
+        url: that was asked for.
+        max_bytes: the limit, which holds also if the child ignores it.
+        head: the first frame of the answer.
     """
 
     def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: _Head) -> None:
@@ -317,9 +318,9 @@ class _RemoteStream(Stream):
             yield chunk
 
 
-def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
-    """As ``gateway.ask_list``: the child reads what the redirector says, we look at each mirror that it names."""
-    remote = cast(RemoteSession, client)  # ``Child.open`` made it
+def _ask_list(session: Session, form: str, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
+    """As ``gateway.ask_list``: the child parses the redirector's answer, and this process checks each mirror in it."""
+    remote = cast(RemoteSession, session)  # ``Child.open`` made it
     remote.ask(do="list", form=form, roots=roots, path=path, timeouts=list(timeouts))
     said = remote.value(roots[0], VALUE)
     try:
@@ -327,14 +328,14 @@ def _ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeo
         dropped = tuple(clean_text(str(text)) for text in said["dropped"][:MAX_DROPPED])
         return MirrorList(tuple(mirrors), clean_sha256(said["sha256"]), dropped)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise sandbox_error("answers rubbish")
+        raise sandbox_error(MALFORMED)
 
 
-def _explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
-    """As ``gateway.explain``: the child looks at the chain of certificates."""
+def _explain(session: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
+    """As ``gateway.explain``: the child examines the chain of certificates."""
     if error.reference != "tls-untrusted":
         return error
-    remote = cast(RemoteSession, client)
+    remote = cast(RemoteSession, session)
     remote.ask(do="explain", reference=error.reference, what=error.what, url=url, seconds=timeout_seconds)
     try:
         remote.answer(url)
@@ -343,28 +344,28 @@ def _explain(client: Session, error: FetchError, url: str, network: Network, tim
     return error
 
 
-def _reachability(client: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
-    """As ``gateway.ways``: the child connects."""
+def _reachability(session: Session, url: str, network: Network, timeout_seconds: float) -> "Reachability":
+    """As ``gateway.reachability``: the child connects."""
     from ..net.reachability import ANSWERS, Reachability
-    remote = cast(RemoteSession, client)
+    remote = cast(RemoteSession, session)
     remote.ask(do="reachability", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
     found = [said.get(name) for name in Reachability._fields]
     if not all(answer in ANSWERS for answer in found):
-        raise sandbox_error("answers rubbish")
+        raise sandbox_error(MALFORMED)
     return Reachability(*map(str, found))
 
 
-def _certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
-    """As ``gateway.certificate``: the child shakes hands and reads it."""
+def _certificate(session: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
+    """As ``gateway.certificate``: the child makes the handshake and reads the certificate."""
     from ..net.certificate import clean_certificate
-    remote = cast(RemoteSession, client)
+    remote = cast(RemoteSession, session)
     remote.ask(do="certificate", url=url, seconds=timeout_seconds)
     said = remote.value(url, VALUE)
     try:
         return clean_certificate(said)
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise sandbox_error("answers rubbish")
+        raise sandbox_error(MALFORMED)
 
 
 def _head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> _Head:
@@ -375,14 +376,14 @@ def _head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> _Head:
         head = _Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
                      None if expires is None else int(expires), clean_address(said["address"]))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise sandbox_error("answers rubbish")
+        raise sandbox_error(MALFORMED)
     if head.status not in accept or not 0 <= head.first_byte_seconds < MAX_SECONDS or len(headers) > MAX_HEADERS:
-        raise sandbox_error("answers rubbish")
+        raise sandbox_error(MALFORMED)
     return head
 
 
 def _error_of(said: Mapping[str, Any]) -> MirrorsError:
-    """Return the error that the child tells of; WireError if it is none of ours."""
+    """Return the error that the child sent; WireError if it is none of errors.py."""
     family = _FAMILIES.get(str(said.get("family")))
     texts = [said.get(name) for name in ("reference", "what", "where", "hint")]
     if family is None or not all(isinstance(text, str) for text in texts) or texts[0] not in family.REFERENCES:

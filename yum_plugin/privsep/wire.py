@@ -1,16 +1,16 @@
-"""What parent and child say to each other.
+"""The messages between parent and child.
 
 The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object:
     child -> parent, once: {"ready": [null or ERROR for each network]}    root is given up; ERROR: its TLS settings are unusable
     parent -> child: {"network": INDEX, "seconds": NUMBER, "hosts": [NAME...]} with a socket: a session begins on it
-A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 octets, the highest first), and so many octets.
+A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-endian), and so many bytes.
     parent -> child: REQUEST, the next one only after the answer to the last has ended
         {"do": "open", "url": URL, "limits": [..], "headers": {..}, "accept": [..]}      -> HEAD DATA* END, or ERROR
         {"do": "list", "form": FORM, "roots": [..], "path": PATH, "timeouts": [..]}      -> VALUE, or ERROR
         {"do": "explain", "reference": REFERENCE, "what": TEXT, "url": URL, "seconds": NUMBER}    -> ERROR, refined
         {"do": "reachability", "url": URL, "seconds": NUMBER}                            -> VALUE
         {"do": "certificate", "url": URL, "seconds": NUMBER}                             -> VALUE, or ERROR
-    Who wants no more closes the socket; the child's session ends with it.
+    Either side ends the session by closing the socket.
 """
 import json
 import socket
@@ -25,7 +25,7 @@ _FRAME = struct.Struct(">cI")
 
 
 class WireError(Exception):
-    """What arrived is not of this form, or nothing more arrives."""
+    """A message is malformed, or the other end has closed the socket."""
 
 
 def send(sock: socket.socket, kind: bytes, payload: bytes = b"") -> None:
@@ -47,7 +47,7 @@ def receive(stream: BinaryIO) -> Tuple[bytes, bytes]:
     """Return kind and content of the next frame.
 
     Raises:
-        WireError: there is none, it is of no kind that we know, or too large.
+        WireError: there is none, or it is too large.
         OSError: the socket's time-out.
     """
     kind, size = _FRAME.unpack(_exactly(stream, _FRAME.size))
