@@ -23,7 +23,7 @@ class Clinic(Admin):
         super().__init__(lab, folder)
         self._capsys = capsys
         self.host = lab.installroot(self.path("host"))
-        self.conf = install_plugin(self.host, lab, connect_timeout=1, read_timeout=1)
+        self.conf = install_plugin(self.host, lab, connect_timeout=10, read_timeout=10)
         self.repos = self.host.repos
         monkeypatch.setenv("HOME", self.host.folder)
         self.tools = self.path("bin")

@@ -22,7 +22,7 @@ class Admin:
         self.repos = os.path.join(self.folder, "repos.d")
         os.makedirs(self.repos)
         lab.repo_file(self.repos)
-        self.settings(connect_timeout=1, read_timeout=1, deadline=5)
+        self.settings(connect_timeout=10, read_timeout=10, deadline=40)
 
     def settings(self, **more):
         values = {"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url,
@@ -65,4 +65,4 @@ def everybody(admin):
     for name, fault, _, _ in TABLE:
         admin.lab.add_mirror(name, fault, country="DE")
     admin.lab.exclude("left", "File size mismatch")
-    admin.settings(deny=admin.lab.mirrors["denied"].server.authority, connect_timeout=1, read_timeout=1, deadline=5)
+    admin.settings(deny=admin.lab.mirrors["denied"].server.authority, connect_timeout=3, read_timeout=3, deadline=20)
