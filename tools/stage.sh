@@ -1,14 +1,14 @@
 #!/bin/sh
 # Usage: tools/stage.sh DIR
-# Lay out in DIR what an installed host has. The RPM is made of the same tree, which also runs in place.
+# Install into DIR the files that a host gets. The RPM is built from the same tree, which also runs in place.
 #
 # STAGE_PYTHON  the host's Python (/usr/bin/python3): runs the command and dnf
 # LIBDIR        parent of the vendored libraries (/usr/lib64)
-# DNF_PLUGINS   where dnf looks for plugins (asked of STAGE_PYTHON)
-# VENDOR        1: bring libraries, fetched if need be; 0: leave them out; unpacked: bring build/vendor as it is
-# SETS          of libraries, e.g. "cp36 cp312" (the one for STAGE_PYTHON)
-# PYTHONS       more interpreters to make bytecode for the other sets with, beside python3.6 and so on of PATH
-# SOURCE_DATE_EPOCH  time of all files (0)
+# DNF_PLUGINS   folder of the dnf plugins (default: as STAGE_PYTHON finds it)
+# VENDOR        1: include libraries, fetched if necessary; 0: leave them out; unpacked: include build/vendor as it is
+# SETS          sets of libraries, e.g. "cp36 cp312" (default: the one for STAGE_PYTHON)
+# PYTHONS       more interpreters that compile bytecode for the other sets, beside python3.6 and so on in PATH
+# SOURCE_DATE_EPOCH  modification time of all files (0)
 set -eu
 umask 022
 root=${1:?usage: make stage DESTDIR=DIR}
@@ -31,14 +31,14 @@ put() { # SOURCE TARGET
     install -D -m 0644 "$1" "$root$2"
 }
 
-# plugin HOST FOLDER: the manager finds the plugin here; the plugin finds bridge.py beside its real path
+# plugin NAME FOLDER: the package manager finds the plugin by this link; the plugin finds bridge.py beside its real path
 plugin() {
     install -d "$root$2"
     ln -srf "$root$share/yum_plugin/plugins/$1.py" "$root$2/xcpng-mirrors.py"
 }
 
-# interpreter TAG: the Python of a set, if there is one here that really runs; without it that set has no bytecode, and
-# the command starts a second later
+# interpreter TAG: print the Python of a set, if one is found that runs; without it the set has no bytecode, and the
+# command starts a second later
 interpreter() {
     if [ "$1" = "$tag" ]; then
         echo "$python"
@@ -49,13 +49,13 @@ interpreter() {
     fi
 }
 
-# compile PYTHON FOLDER: the bytecode names the installed path only, and is valid by content (SOURCE_DATE_EPOCH makes
-# py_compile do so), with Python 3.6 by the time that settle gives
+# compile PYTHON FOLDER: the bytecode names only the installed path. It is validated by content, because
+# SOURCE_DATE_EPOCH is set (py_compile); with Python 3.6, by the time that settle sets
 compile() {
     SOURCE_DATE_EPOCH=0 "$1" -m compileall -q -d "$2" "$root$2"
 }
 
-settle() { # give everything the same time
+settle() { # set the same time everywhere
     find "$root" -exec touch -h -d "@${SOURCE_DATE_EPOCH:-0}" {} +
 }
 
