@@ -70,7 +70,7 @@ def test_the_known_list_is_used_and_told_when_the_redirector_is_down(admin):
     assert admin.run("refresh", *UPDATES).returncode == 0
     admin.lab.redirector.down()
     done = admin.run("mirrors", *UPDATES)
-    assert "the redirector gave no list" in done.stdout and "can be updated" in done.stdout
+    assert "the redirector sent no list" in done.stdout and "can be updated" in done.stdout
 
 
 def test_quiet_says_only_what_is_wrong(admin):

@@ -36,7 +36,7 @@ from ..util.urls import authority_of, host_of
 from .common.check_lines import verdict_lines
 from .common.console import Console, utc
 from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
-from .mirrors import Display, ask_everyone, views_of
+from .common.mirrors_view import Display, ask_everyone, views_of
 
 NAME = "xcpng-mirrors"
 LEAST_FREE_BYTES = 200 * 10**6

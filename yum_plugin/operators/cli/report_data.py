@@ -6,7 +6,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ... import __version__
 from ...cli.common.console import Console
 from ...cli.common.host_options import NOTES, Host
-from ...cli.mirrors import Display, MirrorsView, Row, ask_through, views_of
+from ...cli.common.mirrors_view import Display, MirrorsView, Row, ask_through, views_of
 from ...model import Mirror, Repository
 from ...net.fanout import TaskPool
 from ...net.fetch import Session
