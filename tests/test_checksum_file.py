@@ -92,7 +92,7 @@ def test_as_many_files_as_allowed_are_read_in_linear_time():
 def test_a_list_of_1_mib_is_read_and_not_a_byte_more():
     full = b"".join(line("%0255d" % number) for number in range(3256)) + line("x" * 77)
     assert len(full) == 1024 * 1024 and len(parse_checksums(full)) == 3257
-    with pytest.raises(TrustError, match="larger than 1048576 bytes or 4096 files"):
+    with pytest.raises(TrustError, match="more than 1048576 bytes or 4096 files"):
         parse_checksums(full.replace(b"x\n", b"xx\n"))
 
 

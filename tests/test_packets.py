@@ -47,7 +47,7 @@ def test_a_length_of_the_new_format_is_read_exactly(size):
     body = bytes(size)
     assert list(read_packets(b"\xc2" + LENGTHS[size] + body)) == [(2, body)]
     if size:
-        assert refusal(list, read_packets(b"\xc2" + LENGTHS[size] + body[1:])) == "malformed: an OpenPGP packet that ends early"
+        assert refusal(list, read_packets(b"\xc2" + LENGTHS[size] + body[1:])) == "malformed: a truncated OpenPGP packet"
 
 
 @pytest.mark.parametrize("kind, octets", [(0, 1), (1, 2), (2, 4)])
@@ -63,7 +63,7 @@ def test_every_tag_of_the_new_format_is_read():
 
 @pytest.mark.parametrize("head", range(0x80))
 def test_a_head_without_bit_7_is_no_packet_whatever_else_is_in_it(head):
-    assert refusal(list, read_packets(bytes([head]) + bytes(64))) == "malformed: bytes that are no OpenPGP packet"
+    assert refusal(list, read_packets(bytes([head]) + bytes(64))) == "malformed: bytes that are not an OpenPGP packet"
 
 
 @pytest.mark.parametrize("first", [224, 239, 254])

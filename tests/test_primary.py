@@ -97,7 +97,7 @@ def test_a_doctype_is_refused_however_the_file_is_cut(piece):
 
 
 def test_an_endless_package_is_refused():
-    with pytest.raises(TrustError, match="endless package"):
+    with pytest.raises(TrustError, match="a package of more than "):
         list(read_primary(itertools.chain([document()[:-13] + b"<package>"], itertools.repeat(b"<a/>" * 10000))))
 
 
@@ -106,7 +106,7 @@ def test_a_package_has_as_many_bytes_as_allowed_and_not_one_more(monkeypatch):
     head, one = document()[:-13], package().encode()
     for before in ([head.ljust(1000)], [head + one, b" " * 1000]):
         assert len(list(read_primary(before + [one + b"</metadata>"]))) == len(before)
-        with pytest.raises(TrustError, match="endless package"):
+        with pytest.raises(TrustError, match="a package of more than "):
             list(read_primary(before[:-1] + [before[-1] + b" ", one + b"</metadata>"]))
     assert len(list(read_primary([head + one * 5 + b"</metadata>"]))) == 5  # in one piece there may be many
 
@@ -114,7 +114,7 @@ def test_a_package_has_as_many_bytes_as_allowed_and_not_one_more(monkeypatch):
 def test_as_many_packages_as_allowed_are_read_and_not_one_more(monkeypatch):
     monkeypatch.setattr(primary, "MAX_PACKAGES", 3)
     assert len(read(document(*[package()] * 3))) == 3
-    with pytest.raises(TrustError, match="or more than 3"):
+    with pytest.raises(TrustError, match="or more than 3 packages"):
         read(document(*[package()] * 4))
 
 

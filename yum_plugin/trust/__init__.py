@@ -1,7 +1,7 @@
-"""What may be believed: pure functions and classes, bytes and times in, verdicts out.
+"""What may be believed: pure functions and classes that take bytes and times and return verdicts.
 
-Nothing in here touches the network, the disk, the clock or a log.
-Everything that is wrong comes out as ``errors.TrustError``; only a returned value means "proven".
+Nothing here touches the network, the disk, the clock or a log.
+Everything that is wrong raises ``errors.TrustError``; only a returned value means "proven".
 
 May be imported from everything above it; imports ``util/``, ``model`` and ``errors``.
 """

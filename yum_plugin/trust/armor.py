@@ -21,14 +21,14 @@ def dearmor(data: bytes, label: bytes = SIGNATURE) -> bytes:
 
     Args:
         data: the whole file, at most 64 KiB.
-        label: what the block must say it is, ``SIGNATURE`` or ``PUBLIC_KEY``.
+        label: what kind of block it must be, ``SIGNATURE`` or ``PUBLIC_KEY``.
 
     Returns:
-        The bytes of the packets, not looked at. A wrong CRC24 is refused; a missing one is not (RFC 9580 section 6.1).
+        The bytes of the packets, not inspected. A wrong CRC24 is refused, a missing one is not (RFC 9580 section 6.1).
 
     Raises:
-        TrustError: "signature-missing": there is nothing of OpenPGP in it (an empty file, an HTML page);
-            "malformed": too large, or anything but one well-formed block.
+        TrustError: "signature-missing": the file holds no OpenPGP data (it is empty, or an HTML page);
+            "malformed": it is too large, or anything but one well-formed block.
     """
     if len(data) > MAX_FILE_BYTES:
         raise TrustError("malformed", "larger than {} bytes".format(MAX_FILE_BYTES))
@@ -43,7 +43,7 @@ def dearmor(data: bytes, label: bytes = SIGNATURE) -> bytes:
         raise TrustError("malformed", "armor without the blank line after its headers")
     blank = lines.index(b"")
     if not all(b": " in header for header in lines[1:blank]):
-        raise TrustError("malformed", "armor with a header that is none")
+        raise TrustError("malformed", "armor with a malformed header")
     return _decode_body(lines[blank + 1 : -1])
 
 
@@ -59,13 +59,13 @@ def _decode_body(lines: List[bytes]) -> bytes:
 
 
 def _decode_base64(text: bytes) -> bytes:
-    """Decode canonical base64 only: Python's decoder skips what it does not know, so the way back is checked."""
+    """Decode canonical base64 only: Python's decoder skips unknown characters, so the result is encoded again and compared."""
     try:
         decoded = binascii.a2b_base64(text)
     except binascii.Error as error:
         raise TrustError("malformed", "armor with broken base64") from error
     if binascii.b2a_base64(decoded, newline=False) != text:
-        raise TrustError("malformed", "armor with something else than base64")
+        raise TrustError("malformed", "armor with something other than base64")
     return decoded
 
 

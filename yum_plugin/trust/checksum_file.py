@@ -1,4 +1,4 @@
-"""SHA256SUMS, the list of digests beside ISO images: read after its signature was proven, never before.
+"""SHA256SUMS, the list of digests beside ISO images: parsed only after its signature was proven.
 
 Pure.
 """
@@ -9,7 +9,7 @@ from ..errors import TrustError
 
 MAX_SUMS_BYTES = 1024 * 1024
 MAX_FILES = 4096
-# What sha256sum writes; a name is visible ASCII without slash and backslash, and no dot segment
+# What sha256sum writes. A name is visible ASCII without slash and backslash, and neither "." nor ".."
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](?!\.\.?\Z)([!-.0-\[\]-~]{1,255})\Z")
 
 
@@ -20,20 +20,20 @@ def parse_checksums(raw: bytes) -> Dict[str, str]:
         raw: the file, at most 1 MiB.
 
     Returns:
-        Name -> 64 lower-case hex digits. The names are safe ones within one folder.
+        Name -> 64 lower-case hex digits. Every name is safe to use within one folder.
 
     Raises:
-        TrustError: "malformed": empty, too large, a line that is anything else than digest and name, a name twice.
+        TrustError: "malformed": empty, too large, a line that is not a digest and a name, or a name that occurs twice.
     """
     if len(raw) > MAX_SUMS_BYTES or raw.count(b"\n") > MAX_FILES:
-        raise TrustError("malformed", "a list of checksums larger than {} bytes or {} files".format(MAX_SUMS_BYTES, MAX_FILES))
+        raise TrustError("malformed", "a checksum list of more than {} bytes or {} files".format(MAX_SUMS_BYTES, MAX_FILES))
     text = raw.decode("latin-1")  # every byte is a character, and only ASCII passes the pattern
     lines = (text[:-1] if text.endswith("\n") else text).split("\n")
     sums: Dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.match(line)
         if not match or match.group(2) in sums:
-            raise TrustError("malformed", "line {} of the checksums is no checksum, or its file is there twice".format(number))
+            raise TrustError("malformed", "line {} of the checksum list is not a checksum, or names a file again".format(number))
         sums[match.group(2)] = match.group(1)
     return sums
 

@@ -1,4 +1,4 @@
-"""A file held against its digest, while it comes in. Pure."""
+"""Checks a file against its digest while it arrives. Pure."""
 from typing import List, Optional
 
 from ..errors import TrustError
@@ -6,12 +6,12 @@ from .hashing import new_hash
 
 
 class DigestChecker:
-    """Proves a file that comes in pieces by the digest that something signed says.
+    """Proves a file that arrives in pieces by a digest that was signed.
 
     Args:
         kind: of the digest, as hashlib names it.
         digest: lower-case hex digits.
-        keep_bytes: how large a file may be whose content is wanted; 0: it is not.
+        keep_bytes: the largest size of a file whose content is kept; 0: the content is not kept.
     """
 
     def __init__(self, kind: str, digest: str, keep_bytes: int = 0) -> None:
@@ -22,7 +22,7 @@ class DigestChecker:
         self._kept: Optional[List[bytes]] = [] if keep_bytes else None
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes; raises TrustError malformed if they are more than is kept."""
+        """Take the next bytes; raises TrustError malformed if the file is larger than ``keep_bytes``."""
         self._running.update(chunk)
         if self._kept is not None:
             self._kept.append(chunk)
@@ -31,10 +31,10 @@ class DigestChecker:
                 raise TrustError("malformed", "larger than such a file may be")
 
     def finish(self) -> bytes:
-        """Return the content, nothing if it is not wanted.
+        """Return the content, or b"" if it is not kept.
 
         Raises:
-            TrustError: payload-mismatch.
+            TrustError: payload-mismatch: the digest is another one.
         """
         if self._running.hexdigest() != self._digest:
             raise TrustError("payload-mismatch", "its {} is not the signed one".format(self._kind))

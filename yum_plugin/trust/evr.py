@@ -6,17 +6,17 @@ import re
 from typing import List, Tuple
 
 _SEGMENT = re.compile(r"[0-9]+|[A-Za-z]+|~|\^")
-# How what stands at one place orders: "~" before the end of the version, "^" after it, then letters, then numbers.
+# The order of what may stand at one place: "~" sorts before the end of the version, "^" after it, then letters, then numbers.
 _TILDE, _END, _CARET, _LETTERS, _DIGITS = range(5)
 
 Key = Tuple[int, List[Tuple[int, int, str]], List[Tuple[int, int, str]]]
 
 
 def evr_key(epoch: int, version: str, release: str) -> Key:
-    """Return what sorts newer packages after older ones.
+    """Return a sort key that puts newer packages after older ones.
 
     Args:
-        epoch, version, release: of the package; no epoch is 0.
+        epoch, version, release: of the package; a missing epoch is 0.
     """
     return epoch, _segments(version), _segments(release)
 

@@ -1,14 +1,14 @@
-"""Which of the repomd.xml files that mirrors offered is the one to use.
+"""Which of the repomd.xml files that mirrors offer is to be used.
 
 Rules, in order:
     1. Only snapshots whose signature was proven reach this module (trust/openpgp.py checks the
-       signing time); one whose data claims to be from later than now + 24 h is refused (fast-forward).
-    2. They order by (newest data timestamp, revision, signing time).
-    3. The newest is current. If it orders below the high-water mark it is a rollback,
+       signing time). A snapshot whose data claims to be from later than now + 24 h is refused (fast-forward).
+    2. Snapshots are ordered by (newest data timestamp, revision, signing time).
+    3. The newest snapshot is current. If it is older than the high-water mark it is a rollback,
        unless it is byte for byte the accepted one.
     4. A mirror is usable if it serves exactly the current bytes; otherwise it is stale.
-    5. If the redirector names another digest that nobody serves, that is told and changes nothing.
-    6. A current snapshot older than ``max_age`` is told as a possible freeze and changes nothing.
+    5. If the redirector names another digest, one that no mirror serves, this is reported and changes nothing.
+    6. If the current snapshot is older than ``max_age``, this is reported as a possible freeze and changes nothing.
 
 Pure: no network, no disk, no clock.
 """
@@ -17,33 +17,33 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 from ..errors import TrustError
 from ..model import Mirror, Snapshot
 
-MAX_AHEAD_SECONDS = 24 * 3600
+MAX_AHEAD_SECONDS = 24 * 3600  # more than any time zone: a clock set to local time still works
 
 
 class Offer(NamedTuple):
-    """What one mirror served, proven."""
+    """A proven snapshot, and the mirror that served it."""
 
     mirror: Mirror
     snapshot: Snapshot
 
 
 class Choice(NamedTuple):
-    """The verdict: the snapshot to use, the mirrors that serve it, the others with their lag."""
+    """The snapshot to use, the mirrors that serve it, and the others with their lag."""
 
     snapshot: Snapshot
     usable: List[Mirror]
-    stale: List[Tuple[Mirror, int]]  # seconds behind; may be 0 for a snapshot that differs in revision only
+    stale: List[Tuple[Mirror, int]]  # seconds behind; 0 for a snapshot that differs only in revision or signing time
 
 
 def refuse_fast_forward(snapshot: Snapshot, now: int) -> None:
-    """Rule 1.
+    """Refuse a snapshot from the future (rule 1).
 
     Args:
         snapshot: a proven one.
         now: seconds since 1970.
 
     Raises:
-        TrustError: fast-forward.
+        TrustError: fast-forward: its data is from later than now + 24 h.
     """
     ahead = snapshot.timestamp - now
     if ahead > MAX_AHEAD_SECONDS:
@@ -51,17 +51,17 @@ def refuse_fast_forward(snapshot: Snapshot, now: int) -> None:
 
 
 def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
-    """Rules 2 to 4.
+    """Choose the current snapshot, and tell usable mirrors from stale ones (rules 2 to 4).
 
     Args:
-        offers: proven offers, in the order of preference; at least one.
-        accepted: the high-water mark of this host, if it has one.
+        offers: at least one, in the order of preference.
+        accepted: the high-water mark of this host; None if it has none.
 
     Returns:
         The choice; ``usable`` keeps the order of ``offers``.
 
     Raises:
-        TrustError: rollback.
+        TrustError: rollback: the newest snapshot is older than the accepted one.
     """
     current = newest(offers)
     _refuse_rollback(current, accepted)
@@ -72,12 +72,12 @@ def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
 
 
 def newest(offers: Sequence[Offer]) -> Snapshot:
-    """Return the newest snapshot offered; of equal age the first."""
+    """Return the newest snapshot offered; the first one if several are equally new."""
     return max((offer.snapshot for offer in offers), key=lambda snapshot: snapshot.age_key)
 
 
 def is_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> bool:
-    """Rule 3: whether a snapshot is older than what this host has accepted, and not that itself."""
+    """Tell whether a snapshot is older than what this host has accepted, and other bytes (rule 3)."""
     return accepted is not None and current.sha256 != accepted.sha256 and current.age_key < accepted.age_key
 
 
@@ -91,10 +91,10 @@ def _refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
 
 
 def note_of(current: Snapshot, named_sha256: str, seen: Sequence[str], max_age_seconds: int, now: int) -> str:
-    """Rules 5 and 6.
+    """Return the note that a snapshot deserves, if any (rules 5 and 6).
 
     Args:
-        current: the choice's snapshot.
+        current: the snapshot chosen.
         named_sha256: the digest that the redirector names for its origin; "" if none.
         seen: digests of all proven offers.
         max_age_seconds: 0 switches rule 6 off.
@@ -111,7 +111,7 @@ def note_of(current: Snapshot, named_sha256: str, seen: Sequence[str], max_age_s
 
 
 def duration(seconds: int) -> str:
-    """Word a length of time for a person, in the largest unit that keeps it honest.
+    """Word a length of time for people, in the largest unit that is not misleading.
 
     Args:
         seconds: 0 or more.

@@ -1,4 +1,4 @@
-"""One way to hash for everything that is checked, and which digests are strong enough.
+"""The one way in which everything is hashed, and which digests are strong enough.
 
 Pure.
 """
@@ -24,7 +24,7 @@ def new_hash(name: str) -> "_Hash":
         An object with hashlib's ``update``, ``copy``, ``digest`` and ``hexdigest``.
 
     Raises:
-        TrustError: "unsupported": this platform refuses to compute it, as some do with SHA-1.
+        TrustError: "unsupported": this platform refuses to compute it, as some refuse SHA-1.
     """
     try:
         return hashlib.new(name)
@@ -36,9 +36,9 @@ def require_strong(name: str) -> None:
     """Refuse a digest by its name.
 
     Raises:
-        TrustError: "weak-digest" for the broken ones, "unsupported" for those we do not know.
+        TrustError: "weak-digest" for a broken one, "unsupported" for an unknown one.
     """
     if name in WEAK_DIGESTS:
         raise TrustError("weak-digest", "{} is too weak to prove anything".format(name))
     if name not in STRONG_DIGESTS:
-        raise TrustError("unsupported", "a digest that is none of {}".format(", ".join(sorted(STRONG_DIGESTS))))
+        raise TrustError("unsupported", "a digest other than {}".format(", ".join(sorted(STRONG_DIGESTS))))

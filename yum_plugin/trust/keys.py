@@ -1,10 +1,10 @@
-"""The installed key file: the one that may sign, found by its pinned fingerprint.
+"""The installed key file: which key may sign, found by its pinned fingerprint.
 
-The pin is the trust anchor. The numbers of the primary key are read by ``packets`` if it is RSA, else by PGPy,
-and in ``load_pinned_key`` only after its fingerprint was found among the fingerprints.
+The pinned fingerprint is the trust anchor. The numbers of an RSA key are read by ``packets``, those of other keys by PGPy;
+``load_pinned_key`` has them read only after it has found the fingerprint among the pinned ones.
 Subkeys are never looked at (CVE-2021-3521: an unbound one was accepted).
-The self-signatures say only what the key is for and until when; SHA-1 is tolerated in them alone,
-even where the platform refuses to verify it.
+The self-signatures only say what the key is for and until when. SHA-1 is tolerated in them and nowhere else,
+even where the platform refuses to verify it: XCP-ng's key of 2018 has SHA-1 self-signatures, and its fingerprint vouches for it.
 
 Pure.
 """
@@ -22,11 +22,11 @@ MIN_BITS = {"RSA": 2048, "DSA": 2048, "ECDSA": 256, "EdDSA": 256}
 _KEY_TAGS = frozenset(
     [packets.TAG_SIGNATURE, packets.TAG_PUBLIC_KEY, packets.TAG_USER_ID, packets.TAG_PUBLIC_SUBKEY, packets.TAG_USER_ATTRIBUTE]
 )
-_CERTIFICATIONS = (0x10, 0x11, 0x12, 0x13)  # RFC 9580 section 5.2.1: a key vouches for a user id
+_CERTIFICATIONS = (0x10, 0x11, 0x12, 0x13)  # RFC 9580 section 5.2.1: a key certifies a user id
 _KEY_REVOCATION = 0x20
 _CERTIFICATION_REVOCATION = 0x30
 _MAY_SIGN = 0x02  # key flags, RFC 9580 section 5.2.3.29
-# What PGPy raises over a key packet that it does not understand; it has no base class for them.
+# What PGPy raises for a key packet that it does not understand; there is no common base class.
 _PGPY_ERRORS = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
 
 
@@ -40,7 +40,7 @@ class PublicKey(NamedTuple):
     created: int  # seconds since 1970
     expires: Optional[int]  # seconds since 1970; None = never
     revoked: bool
-    user_id: str  # for the eye only; "" if no self-signature holds
+    user_id: str  # for display only; "" if no self-signature is valid
     may_sign: bool
     material: Any  # the public key as an object of ``cryptography``
 
@@ -56,18 +56,18 @@ class _SelfSignature(NamedTuple):
 
 
 def load_pinned_key(data: bytes, fingerprints: Sequence[str]) -> PublicKey:
-    """Load the key that may sign out of an installed key file.
+    """Load the key that may sign from an installed key file.
 
     Args:
         data: the file's bytes, armored or binary, at most 64 KiB.
-        fingerprints: fingerprints of primary keys, 40 upper-case hex digits.
+        fingerprints: the pinned ones, of primary keys, 40 upper-case hex digits.
 
     Returns:
-        The key. Whether it is revoked or has expired is for the verifier, which knows the time.
+        The key. Whether it is revoked or has expired is left to the verifier.
 
     Raises:
-        TrustError: "key-mismatch": it is not pinned; "key-invalid": the file is not one public V4 key,
-            or the key is too short or not for signing.
+        TrustError: "key-mismatch": the key is not pinned; "key-invalid": the file does not hold exactly one
+            public V4 key, or the key is too short or not for signing.
     """
     primary, others = _split(data)
     fingerprint = _fingerprint(primary)
@@ -82,7 +82,7 @@ def load_pinned_key(data: bytes, fingerprints: Sequence[str]) -> PublicKey:
 
 
 def describe_key(data: bytes) -> PublicKey:
-    """Describe the key in a file for the eye, pinned and usable or not.
+    """Describe the key in a file for display, whether it is pinned and usable or not.
 
     Args:
         data: the file's bytes, armored or binary, at most 64 KiB.
@@ -91,7 +91,7 @@ def describe_key(data: bytes) -> PublicKey:
         The key.
 
     Raises:
-        TrustError: "key-invalid": the file is not one public V4 key of a kind we know.
+        TrustError: "key-invalid": the file does not hold exactly one public V4 key of a known algorithm.
     """
     return _describe(*_split(data))
 
@@ -101,7 +101,7 @@ def _split(data: bytes) -> Tuple[bytes, List[Tuple[int, bytes]]]:
     try:
         found = list(packets.read_packets(armor.dearmor(data, armor.PUBLIC_KEY)))
     except TrustError as error:
-        raise TrustError("key-invalid", "no OpenPGP key file: " + error.what) from error
+        raise TrustError("key-invalid", "not an OpenPGP key file: " + error.what) from error
     tags = [tag for tag, _ in found]
     if tags[:1] != [packets.TAG_PUBLIC_KEY] or tags.count(packets.TAG_PUBLIC_KEY) != 1 or not _KEY_TAGS.issuperset(tags):
         raise TrustError("key-invalid", "the file does not hold exactly one public key")
@@ -113,7 +113,7 @@ def _split(data: bytes) -> Tuple[bytes, List[Tuple[int, bytes]]]:
 
 
 def _framed(primary: bytes) -> bytes:
-    """The key packet as fingerprints and self-signatures hash it (RFC 9580 sections 5.2.4 and 5.5.4.2)."""
+    """Return the key packet as it is hashed for fingerprints and self-signatures (RFC 9580 sections 5.2.4 and 5.5.4.2)."""
     return b"\x99" + len(primary).to_bytes(2, "big") + primary
 
 
@@ -147,10 +147,10 @@ def _describe(primary: bytes, others: Sequence[Tuple[int, bytes]]) -> PublicKey:
 
 
 def _load_material(primary: bytes) -> Any:
-    """Make the public key. PGPy reads all kinds but RSA: two numbers are not worth its import at every start of the engine."""
+    """Make the public key. PGPy reads all but RSA keys: importing it at each start costs too much to read two numbers."""
     if packets.ALGORITHMS[primary[5]] == "RSA":
         return _load_rsa(primary)
-    with warnings.catch_warnings():  # PGPy's, about ciphers that we do not use: not on our users' terminals
+    with warnings.catch_warnings():  # importing PGPy warns of ciphers that we do not use
         warnings.simplefilter("ignore")
         from cryptography.exceptions import UnsupportedAlgorithm
         from pgpy.errors import PGPError
@@ -164,7 +164,7 @@ def _load_material(primary: bytes) -> Any:
 
 
 def _load_rsa(primary: bytes) -> Any:
-    with warnings.catch_warnings():  # cryptography 40 tells everybody that Python 3.6 is old
+    with warnings.catch_warnings():  # importing cryptography 40 warns that Python 3.6 is old
         warnings.simplefilter("ignore")
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
     try:
@@ -175,7 +175,7 @@ def _load_rsa(primary: bytes) -> Any:
 
 
 def _is_revocation(body: bytes) -> bool:
-    """A key revocation by its type octet alone (V3 has it one octet later): if in doubt, the key is revoked."""
+    """Tell a key revocation by its type octet alone (one octet later in V3): if in doubt, the key is revoked."""
     return _KEY_REVOCATION in (body[2:3] if body[:1] == b"\x03" else body[1:2])
 
 
@@ -194,7 +194,7 @@ def _newest_statement(key: PublicKey, primary: bytes, others: Sequence[Tuple[int
 
 
 def _read_self_signature(key: PublicKey, primary: bytes, user_id: bytes, body: bytes) -> Optional[_SelfSignature]:
-    """Read a signature on a user id; None if it is another key's, does not fit, or is of a kind we do not know."""
+    """Read a self-signature on a user id; None if it is by another key, not valid, or of an unknown kind."""
     try:
         signature = packets.read_signature(body)
         lifetime = packets.subpacket_number(signature.hashed, packets.KEY_EXPIRATION)
@@ -221,7 +221,7 @@ def _prove_self_signature(key: PublicKey, primary: bytes, user_id: bytes, signat
         verify_digest(key.material, key.algorithm, signature.digest, running.digest(), signature.numbers)
     except TrustError as error:
         if signature.digest != "sha1" or error.reference != "unsupported":
-            raise  # the platform may refuse SHA-1; the pin vouches for the key then
+            raise  # where the platform refuses SHA-1, the pinned fingerprint vouches for the key
 
 
 def _printable(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A repomd.xml and its signature become a snapshot: verified first, read afterwards, from the very same bytes (CVE-2013-1051)."""
+"""Makes a snapshot of repomd.xml and its signature: verified first, then parsed from the very same bytes (CVE-2013-1051)."""
 import hashlib
 from typing import Dict, NamedTuple, Sequence, Tuple
 
@@ -8,11 +8,11 @@ from .keys import PublicKey
 from .openpgp import Verdict, verify_detached
 from .repomd import Repomd, parse_repomd
 
-MAX_REMEMBERED = 8  # good mirrors serve one pair of files, or two while an update spreads
+MAX_REMEMBERED = 8  # good mirrors serve one pair of files, or two while an update propagates
 
 
 class Proven(NamedTuple):
-    """What a good pair of files says."""
+    """A proven pair of files: what it says, and who signed it when."""
 
     snapshot: Snapshot
     content: Repomd
@@ -20,10 +20,10 @@ class Proven(NamedTuple):
 
 
 class RepomdProver:
-    """Proves the repomd.xml files of one repository; the same bytes, which all good mirrors serve, only once.
+    """Proves the repomd.xml files of one repository, and the same bytes only once: all good mirrors serve the same.
 
     Args:
-        keys: the pinned ones.
+        keys: the pinned keys.
         now: seconds since 1970.
     """
 
@@ -33,11 +33,11 @@ class RepomdProver:
         self._known: Dict[Tuple[bytes, bytes], Proven] = {}
 
     def prove(self, repomd: bytes, signature: bytes) -> Proven:
-        """Verify a repomd.xml, then read it. May be called from several threads.
+        """Verify a repomd.xml, then parse it. May be called from several threads.
 
         Args:
-            repomd: as it arrived.
-            signature: of repomd.xml.asc.
+            repomd: the bytes of repomd.xml.
+            signature: the bytes of repomd.xml.asc.
 
         Raises:
             TrustError: the first rule that is broken.

@@ -1,13 +1,14 @@
 """Whether a file is signed by a pinned key.
 
-A file is believed only if every signature beside it obeys all of these, in this order:
+A file is believed only if every signature beside it obeys all of these rules, checked in this order:
     1. The signature file is at most 64 KiB, binary or one armored block, and holds 1 to 4 V4 signature packets
-       and not a byte more (``armor``, ``packets``). V3 is read only inside RPM files.
-    2. Each is of type 0x00, "binary document". A key's other signatures are no statement about a file.
+       and not a byte more (``armor``, ``packets``). V3 signatures are read only inside RPM files.
+    2. It is of type 0x00, "binary document". A key's other signatures are no statements about a file.
     3. Its digest is SHA-256, SHA-384 or SHA-512.
-    4. It names at least one issuer, and all that it names are one pinned primary key. Subkeys sign nothing here.
-    5. That key is neither revoked nor expired, and is of the signature's algorithm.
-    6. The digest over the file and the signature's own bytes starts with the 16 bits it says, and the numbers fit.
+    4. It names at least one issuer, and all issuers that it names are one pinned primary key. Subkeys sign nothing here.
+    5. That key is neither revoked nor expired, and has the signature's algorithm.
+    6. The digest over the file and the signature's own bytes starts with the 16 bits that the signature states,
+       and the signature's numbers verify it.
     7. It was made between the key's creation and now + 24 h, before the key expired, and has not expired itself.
 Rules 1 to 5 are checked before the file is read, 6 and 7 after; 7 comes last, because a date means
 something only once it is proven who wrote it.
@@ -23,7 +24,7 @@ from .keys import PublicKey
 from .packets import Signature, names_only, read_signatures
 from .publickey import verify_digest
 
-MAX_CLOCK_SKEW_SECONDS = 24 * 3600
+MAX_CLOCK_SKEW_SECONDS = 24 * 3600  # more than any time zone: a clock set to local time still works
 _BINARY_DOCUMENT = 0x00  # RFC 9580 section 5.2.1.1
 
 
@@ -36,9 +37,9 @@ class Verdict(NamedTuple):
 
 
 class Verifier:
-    """Proves signatures over a document that comes in pieces.
+    """Proves signatures over a document that arrives in pieces.
 
-    Call ``update`` with the document's bytes in their order, then ``finish``, whose return is the only proof.
+    Call ``update`` with the document's bytes in order, then ``finish``: only its return value is a proof.
 
     Args:
         signatures: as ``packets.read_signatures`` returns them; all must be good.
@@ -58,12 +59,12 @@ class Verifier:
         self._hashes = {signature.digest: new_hash(signature.digest) for signature in signatures}
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes of the document, as many as you like."""
+        """Take the next bytes of the document, any number of them."""
         for running in self._hashes.values():
             running.update(chunk)
 
     def finish(self) -> Verdict:
-        """Prove every signature over what ``update`` has taken.
+        """Prove every signature over the bytes that ``update`` has taken.
 
         Returns:
             The verdict: the document is what the key's owner signed.
@@ -87,7 +88,7 @@ class Verifier:
 
 
 class DetachedVerifier(Verifier):
-    """Proves a detached signature file over a document that comes in pieces.
+    """Proves a detached signature over a document that arrives in pieces.
 
     Args:
         signature: the bytes of the .asc or .sig file.
@@ -112,7 +113,7 @@ def verify_detached(document: bytes, signature: bytes, keys: Sequence[PublicKey]
         now: seconds since 1970.
 
     Returns:
-        The verdict; there is no other way to learn that a signature is good.
+        The verdict; nothing else proves a signature.
 
     Raises:
         TrustError: the first rule of this module that is broken.
@@ -125,7 +126,7 @@ def verify_detached(document: bytes, signature: bytes, keys: Sequence[PublicKey]
 def _claimed_key(signature: Signature, keys: Sequence[PublicKey], now: int) -> PublicKey:
     """Return the pinned key that the signature names, after rules 2 to 5."""
     if signature.kind != _BINARY_DOCUMENT:
-        raise TrustError("wrong-signature-type", "a signature of type 0x{:02x} is none over a file".format(signature.kind))
+        raise TrustError("wrong-signature-type", "a signature of type 0x{:02x} is not one over a file".format(signature.kind))
     require_strong(signature.digest)
     key = _named_key(signature, keys)
     if key.revoked:
@@ -141,7 +142,7 @@ def _named_key(signature: Signature, keys: Sequence[PublicKey]) -> PublicKey:
         if names_only(signature, key.fingerprint):
             return key
     names = ", ".join(sorted(set(signature.issuers))) or "nobody"
-    raise TrustError("unknown-key", "the signature is by another key than the pinned", names)
+    raise TrustError("unknown-key", "the signature is by a key that is not pinned", names)
 
 
 def _check_key_expiry(key: PublicKey, moment: int) -> None:
@@ -152,7 +153,7 @@ def _check_key_expiry(key: PublicKey, moment: int) -> None:
 def _check_dates(signature: Signature, key: PublicKey, now: int) -> None:
     """Check rule 7."""
     if signature.made < key.created:
-        raise TrustError("signature-invalid", "the signature says it is older than its key", key.fingerprint)
+        raise TrustError("signature-invalid", "the signature is dated before its key was made", key.fingerprint)
     if signature.made > now + MAX_CLOCK_SKEW_SECONDS:
         raise TrustError("signature-from-future", "the signature was made more than 24 h in the future")
     _check_key_expiry(key, signature.made)

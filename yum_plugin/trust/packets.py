@@ -1,7 +1,7 @@
 """OpenPGP packets (RFC 9580 sections 4 and 5.2): a strict reader that decides nothing about trust.
 
-Every length is checked against what is left before anything is taken, every byte must belong to something,
-and the cost is linear in the size of the input. RFC 9580 replaces RFC 4880; V3 signatures are only in the latter.
+Every length is checked against the bytes that are left before anything is taken, every byte must belong to a field,
+and the cost is linear in the size of the input. RFC 9580 replaces RFC 4880; only the latter describes V3 signatures.
 
 Pure.
 """
@@ -27,17 +27,17 @@ KEY_EXPIRATION = 9
 ISSUER_KEY_ID = 16
 KEY_FLAGS = 27
 ISSUER_FINGERPRINT = 33
-# Those that may be marked critical: the above are obeyed; the others tell something (preferences, features,
-# policy, who) that changes nothing about a signature's meaning here. A critical notation (20) or
-# intended recipient (35) would, so they are not among them.
+# The types that may be marked critical. The six above are obeyed; the others (preferences, features, policy, signer)
+# do not change what a signature means here. A critical notation (20) or intended recipient (35) would, so these are
+# not among them.
 _KNOWN_SUBPACKETS = frozenset(
     [CREATION_TIME, SIGNATURE_EXPIRATION, KEY_EXPIRATION, ISSUER_KEY_ID, KEY_FLAGS, ISSUER_FINGERPRINT]
     + [11, 21, 22, 23, 25, 26, 28, 30]
 )
 _CRITICAL = 0x80
 
-ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA"}  # RFC 9580 section 9.1, those that sign
-NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # multiprecision integers, RFC 9580 section 5.2.3
+ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA"}  # RFC 9580 section 9.1; only those that sign
+NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # how many multiprecision integers, RFC 9580 section 5.2.3
 # RFC 9580 section 9.5
 _DIGESTS = {1: "md5", 2: "sha1", 3: "ripemd160", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
 
@@ -45,7 +45,7 @@ Subpacket = Tuple[int, bytes]  # type without the critical bit, body
 
 
 class Signature(NamedTuple):
-    """One signature packet, nothing of it proven."""
+    """One signature packet; nothing in it is proven."""
 
     kind: int  # signature type, RFC 9580 section 5.2.1
     algorithm: str  # a value of ALGORITHMS
@@ -54,13 +54,13 @@ class Signature(NamedTuple):
     expires_after: int  # seconds after ``made``; 0 = never
     issuers: Tuple[str, ...]  # key ids (16) and fingerprints (40 upper-case hex digits), hashed or not
     hashed: Tuple[Subpacket, ...]  # V3 has none
-    trailer: bytes  # what is hashed after the document, the file's own bytes; RFC 9580 section 5.2.4
-    left16: bytes  # the first two octets that the hash must have
+    trailer: bytes  # the signature's own bytes, hashed after the document; RFC 9580 section 5.2.4
+    left16: bytes  # the first two octets that the digest must have
     numbers: Tuple[int, ...]  # the multiprecision integers
 
 
 class _PacketReader:
-    """A cursor that cannot leave its bytes."""
+    """A cursor that cannot run past the end of its bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -68,35 +68,35 @@ class _PacketReader:
 
     @property
     def left(self) -> int:
-        """How many bytes were not taken yet."""
+        """The number of bytes that were not taken yet."""
         return len(self._data) - self.position
 
     def take(self, count: int) -> bytes:
-        """Return the next bytes; "malformed" if there are not so many."""
+        """Return the next bytes; raises TrustError malformed if there are fewer."""
         if count > self.left:
-            raise TrustError("malformed", "an OpenPGP packet that ends early")
+            raise TrustError("malformed", "a truncated OpenPGP packet")
         self.position += count
         return self._data[self.position - count : self.position]
 
     def number(self, octets: int) -> int:
-        """Take so many octets as a big-endian number."""
+        """Take this many octets as a big-endian number."""
         return int.from_bytes(self.take(octets), "big")
 
 
 def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
-    """Walk over packets, old and new format, that fill ``data`` exactly (RFC 9580 section 4.2).
+    """Read packets of the old or new format that fill ``data`` exactly (RFC 9580 section 4.2).
 
     Yields:
         Tag and body.
 
     Raises:
-        TrustError: "malformed": no packet, a partial or indeterminate length, or one that leaves ``data``.
+        TrustError: "malformed": not a packet, a partial or indeterminate length, or a length beyond the end of ``data``.
     """
     reader = _PacketReader(data)
     while reader.left:
         head = reader.number(1)
         if not head & 0x80:
-            raise TrustError("malformed", "bytes that are no OpenPGP packet")
+            raise TrustError("malformed", "bytes that are not an OpenPGP packet")
         if head & 0x40:
             tag, length = head & 0x3F, _read_length(reader, first_partial=224)
         else:
@@ -105,14 +105,14 @@ def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
 
 
 def _read_old_length(reader: _PacketReader, kind: int) -> int:
-    """RFC 9580 section 4.2.2."""
+    """Read the length of a packet in the old format (RFC 9580 section 4.2.2)."""
     if kind == 3:
         raise TrustError("malformed", "an OpenPGP packet of indeterminate length")
     return reader.number(1 << kind)
 
 
 def _read_length(reader: _PacketReader, first_partial: int) -> int:
-    """A length of one, two or five octets, not necessarily the shortest form (RFC 9580 sections 4.2.1 and 5.2.3.7)."""
+    """Read a length of one, two or five octets, not necessarily the shortest form (RFC 9580 sections 4.2.1 and 5.2.3.7)."""
     first = reader.number(1)
     if first < 192:
         return first
@@ -128,7 +128,7 @@ def read_signatures(data: bytes, allow_v3: bool = False) -> Tuple[Signature, ...
 
     Args:
         data: the binary packets, as ``armor.dearmor`` returns them.
-        allow_v3: True for the signatures inside RPM files only, where EL7's rpmsign makes them.
+        allow_v3: True only for signatures inside RPM files, because EL7's rpmsign makes V3 ones.
 
     Returns:
         At most ``MAX_SIGNATURES`` signatures in their order; none if ``data`` is empty.
@@ -157,7 +157,7 @@ def read_signature(body: bytes, allow_v3: bool = False) -> Signature:
         The signature.
 
     Raises:
-        TrustError: "malformed", or "unsupported" for a version, algorithm or digest we do not know.
+        TrustError: "malformed", or "unsupported" for an unknown version, algorithm or digest.
     """
     version = body[:1]
     if version == b"\x04":
@@ -168,7 +168,7 @@ def read_signature(body: bytes, allow_v3: bool = False) -> Signature:
 
 
 def _read_v4(body: bytes) -> Signature:
-    """RFC 9580 section 5.2.3."""
+    """Read a signature of version 4 (RFC 9580 section 5.2.3)."""
     reader = _PacketReader(body)
     _, kind, algorithm, digest = reader.take(4)
     hashed = _read_area(reader, MAX_SUBPACKETS)
@@ -192,7 +192,7 @@ def _read_v4(body: bytes) -> Signature:
 
 
 def _read_v3(body: bytes) -> Signature:
-    """RFC 4880 section 5.2.2."""
+    """Read a signature of version 3 (RFC 4880 section 5.2.2)."""
     reader = _PacketReader(body)
     reader.take(1)
     if reader.number(1) != 5:
@@ -221,7 +221,7 @@ def _known(table: Mapping[int, str], number: int, what: str) -> str:
 
 
 def _read_area(reader: _PacketReader, most: int) -> Tuple[Subpacket, ...]:
-    """Read one subpacket area, which its subpackets must fill (RFC 9580 section 5.2.3.7)."""
+    """Read one subpacket area, which its subpackets must fill exactly (RFC 9580 section 5.2.3.7)."""
     area = _PacketReader(reader.take(reader.number(2)))
     subpackets: List[Subpacket] = []
     while area.left:
@@ -236,10 +236,10 @@ def _read_area(reader: _PacketReader, most: int) -> Tuple[Subpacket, ...]:
 
 
 def subpacket_number(area: Sequence[Subpacket], kind: int) -> Optional[int]:
-    """Return the four-octet number of the only subpacket of this type, None if there is none.
+    """Return the four-octet number in the only subpacket of this type; None if there is no such subpacket.
 
     Raises:
-        TrustError: "malformed": there are several, or it is not four octets long.
+        TrustError: "malformed": there are several, or the number is not four octets long.
     """
     bodies = [body for found, body in area if found == kind]
     if len(bodies) > 1 or any(len(body) != 4 for body in bodies):
@@ -248,19 +248,19 @@ def subpacket_number(area: Sequence[Subpacket], kind: int) -> Optional[int]:
 
 
 def _issuers(subpackets: Sequence[Subpacket]) -> Tuple[str, ...]:
-    """Every key that the signature says it is from (RFC 9580 sections 5.2.3.12 and 5.2.3.35)."""
+    """Return every key that the signature names as its issuer (RFC 9580 sections 5.2.3.12 and 5.2.3.35)."""
     key_ids = [body for kind, body in subpackets if kind == ISSUER_KEY_ID]
     fingerprints = [body for kind, body in subpackets if kind == ISSUER_FINGERPRINT]
     if any(len(body) != 8 for body in key_ids) or any(len(body) != 21 or body[0] != 4 for body in fingerprints):
-        raise TrustError("malformed", "an issuer that is no V4 key id or fingerprint")
+        raise TrustError("malformed", "an issuer that is not a V4 key id or fingerprint")
     return tuple(name.hex().upper() for name in key_ids + [body[1:] for body in fingerprints])
 
 
 def names_only(signature: Signature, fingerprint: str) -> bool:
-    """Tell whether a signature names an issuer, and no other than this key.
+    """Tell whether a signature names this key as its issuer, and no other key.
 
     Args:
-        signature: one that was read.
+        signature: as ``read_signature`` returns it.
         fingerprint: of a V4 key, 40 upper-case hex digits; its last 16 are the key id (RFC 9580 section 5.5.4.2).
     """
     return bool(signature.issuers) and set(signature.issuers) <= {fingerprint, fingerprint[-16:]}
@@ -276,7 +276,7 @@ def read_rsa_key(body: bytes) -> Tuple[int, int]:
         Modulus and exponent.
 
     Raises:
-        TrustError: "malformed": they do not fill the packet, or are not as long as they say.
+        TrustError: "malformed": they do not fill the packet, or have another length than they state.
     """
     reader = _PacketReader(body)
     reader.take(6)
@@ -293,7 +293,7 @@ def _read_numbers(reader: _PacketReader, count: int) -> Tuple[int, ...]:
             raise TrustError("malformed", "a number of more than {} bits".format(MAX_NUMBER_BITS))
         number = reader.number((bits + 7) // 8)
         if number.bit_length() != bits:
-            raise TrustError("malformed", "a number that is not as long as it says")
+            raise TrustError("malformed", "a number of another length than it states")
         numbers.append(number)
     if reader.left:
         raise TrustError("malformed", "bytes after the last number")

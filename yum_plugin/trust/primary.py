@@ -1,4 +1,5 @@
-"""primary.xml, the list of a repository's packages: read after its checksum in a proven repomd.xml was, never before.
+"""primary.xml, the list of a repository's packages: parsed only after its checksum in a proven
+repomd.xml was checked.
 
 Pure.
 """
@@ -12,10 +13,10 @@ from ..util.safe_parsers import xml_pull_parser
 from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
-MAX_PRIMARY_BYTES = 64 * 1024 * 1024  # as it is fetched; a distribution's with 60000 packages has 20
+MAX_PRIMARY_BYTES = 64 * 1024 * 1024  # compressed; that of a distribution with 60000 packages has 20 MiB
 MAX_OPEN_BYTES = 1024 * 1024 * 1024
 MAX_PACKAGES = 200000
-MAX_PACKAGE_BYTES = 16 * 1024 * 1024  # of one package's XML; a kernel's has less than one
+MAX_PACKAGE_BYTES = 16 * 1024 * 1024  # of one package's XML; a kernel's is less than 1 MiB
 NAMESPACE = "http://linux.duke.edu/metadata/common"
 _PACKAGE = "{%s}package" % NAMESPACE
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
@@ -34,10 +35,10 @@ class PrimaryPackage(NamedTuple):
     release: str
     arch: str
     href: str  # relative to the repository, safe
-    size: Optional[int]  # bytes of the file; None if not told
+    size: Optional[int]  # bytes of the file; None if not stated
     checksum_type: str  # "sha256", "sha384" or "sha512"
     checksum: str  # lower-case hex digits
-    installed_size: Optional[int] = None  # bytes of its files; None if not told
+    installed_size: Optional[int] = None  # bytes of its files; None if not stated
 
 
 def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
@@ -51,13 +52,13 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
 
     Raises:
         TrustError: "malformed"; "unsafe-path": a file outside the repository, or an xml:base;
-            "weak-digest" or "unsupported": a checksum that is none of SHA-256, SHA-384 and SHA-512.
+            "weak-digest" or "unsupported": a checksum other than SHA-256, SHA-384 and SHA-512.
     """
     parser = xml_pull_parser(_PACKAGE)
     tail, since, count = b"", 0, 0
     try:
         for piece in pieces:
-            if _DOCTYPE in tail + piece:  # the encoding is forced, so that this misses none
+            if _DOCTYPE in tail + piece:  # the encoding is forced, so that none escapes this search
                 raise TrustError("malformed", "primary.xml with a DOCTYPE")
             tail = (tail + piece)[1 - len(_DOCTYPE):]
             parser.feed(piece)
@@ -67,7 +68,8 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
                 yield _read_package(cast(etree._Element, element))
                 _forget(cast(etree._Element, element))
             if since > MAX_PACKAGE_BYTES or count > MAX_PACKAGES:
-                raise TrustError("malformed", "primary.xml with an endless package, or more than {}".format(MAX_PACKAGES))
+                raise TrustError("malformed", "primary.xml with a package of more than {} bytes, or more than {} packages".format(
+                    MAX_PACKAGE_BYTES, MAX_PACKAGES))
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise TrustError("malformed", "primary.xml is no well-formed XML: {}".format(error.msg)) from error
@@ -75,7 +77,7 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
 
 
 def _forget(element: etree._Element) -> None:
-    """Free a package that was read; the parser may still hold its shell, so that goes with the next one."""
+    """Free a package that was read. The parser may still use the empty element, so it is removed with the next package."""
     element.clear()
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:
@@ -99,7 +101,7 @@ def _read_package(element: etree._Element) -> PrimaryPackage:
     kind, digits = checksum.get("type", ""), (checksum.text or "").strip()
     require_strong(kind)
     if len(digits) != STRONG_DIGESTS[kind] or not _HEX.match(digits):
-        raise TrustError("malformed", "primary.xml with a {} that is none".format(kind))
+        raise TrustError("malformed", "primary.xml with a malformed {} checksum".format(kind))
     return PrimaryPackage(
         name=_word(_child(element, "name").text),
         epoch=_number(version.get("epoch", "0")),
@@ -115,23 +117,23 @@ def _read_package(element: etree._Element) -> PrimaryPackage:
 
 
 def _child(package: etree._Element, name: str) -> etree._Element:
-    """Return the only child of this name: with two of them, readers would differ on which one counts."""
+    """Return the only child of this name: of two, different readers would use different ones."""
     found = package.findall("{%s}%s" % (NAMESPACE, name))
     if len(found) != 1:
-        raise TrustError("malformed", "primary.xml with a package that has {} times <{}>".format(len(found), name))
+        raise TrustError("malformed", "primary.xml with a package that has <{1}> {0} times".format(len(found), name))
     return found[0]
 
 
 def _word(text: Optional[str]) -> str:
     word = (text or "").strip()
     if not _WORD.match(word):
-        raise TrustError("malformed", "primary.xml with a package whose name or version is none")
+        raise TrustError("malformed", "primary.xml with a malformed name, version, release or architecture")
     return word
 
 
 def _number(text: str) -> int:
     if not _NUMBER.match(text):
-        raise TrustError("malformed", "primary.xml with a number that is none")
+        raise TrustError("malformed", "primary.xml with a malformed number")
     return int(text)
 
 

@@ -1,6 +1,6 @@
-"""Whether a signature's numbers fit a digest: the public-key mathematics, done by ``cryptography``.
+"""Verifies a signature's numbers over a digest; ``cryptography`` does the public-key mathematics.
 
-Its parts are imported where they are used, because all of them together cost tens of milliseconds.
+Its parts are imported where they are used, because importing all of them takes tens of milliseconds.
 
 Pure.
 """
@@ -10,7 +10,7 @@ from ..errors import TrustError
 
 
 def verify_digest(material: Any, algorithm: str, digest_name: str, digest: bytes, numbers: Tuple[int, ...]) -> None:
-    """Verify a signature over a digest that was computed before.
+    """Verify a signature over a digest that is already computed.
 
     Args:
         material: the public key, an object of ``cryptography`` that belongs to ``algorithm``.
@@ -20,7 +20,7 @@ def verify_digest(material: Any, algorithm: str, digest_name: str, digest: bytes
         numbers: the signature's multiprecision integers (RFC 9580 section 5.2.3).
 
     Raises:
-        TrustError: "signature-invalid"; "unsupported": this platform refuses such signatures.
+        TrustError: "signature-invalid", or "unsupported": this platform refuses such signatures.
     """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
@@ -56,7 +56,7 @@ def _verify_ecdsa(material: Any, prehashed: Any, digest: bytes, numbers: Tuple[i
 
 
 def _verify_eddsa(material: Any, prehashed: Any, digest: bytes, numbers: Tuple[int, ...]) -> None:
-    """Ed25519 signs the digest itself; R and S lost their leading zeros as numbers (RFC 9580 section 5.2.3.3)."""
+    """Ed25519 signs the digest itself; R and S, stored as numbers, lost their leading zeros (RFC 9580 section 5.2.3.3)."""
     material.verify(b"".join(number.to_bytes(32, "big") for number in numbers), digest)
 
 

@@ -1,4 +1,4 @@
-"""repomd.xml, the signed list of a repository's metadata files: read after its signature was proven, never before.
+"""repomd.xml, the signed list of a repository's metadata files: parsed only after its signature was proven.
 
 Pure.
 """
@@ -16,8 +16,8 @@ MAX_REPOMD_BYTES = 1024 * 1024  # a real one is 2 to 10 KiB
 MAX_FILES = 64
 MAX_ELEMENTS = 2048  # 64 files of about 10 elements each
 MAX_DEPTH = 8  # repomd/data/checksum is 3
-MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; "too far ahead" is for freshness.py to say
-PRIMARY = "primary"  # the type of the list of packages; createrepo_c
+MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; freshness.py refuses what is too far ahead
+PRIMARY = "primary"  # the type of the list of packages (createrepo_c)
 NAMESPACE = "http://linux.duke.edu/metadata/repo"
 _XML_BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _TYPE = re.compile(r"[A-Za-z0-9_.+-]{1,64}\Z")
@@ -33,15 +33,15 @@ class RepomdFile(NamedTuple):
     href: str  # relative to the repository, safe
     checksum_type: str  # "sha256", "sha384" or "sha512"
     checksum: str  # lower-case hex digits
-    size: Optional[int]  # bytes; None if not told
-    open_checksum_type: str  # of the decompressed file; "" if not told
+    size: Optional[int]  # bytes; None if not stated
+    open_checksum_type: str  # of the decompressed file; "" if not stated
     open_checksum: str
     open_size: Optional[int]
-    timestamp: int  # seconds since 1970; 0 if not told
+    timestamp: int  # seconds since 1970; 0 if not stated
 
 
 class Repomd(NamedTuple):
-    """A whole repomd.xml."""
+    """The content of a repomd.xml."""
 
     revision: int
     timestamp: int  # the newest of the files', seconds since 1970
@@ -49,14 +49,14 @@ class Repomd(NamedTuple):
 
 
 def primary_file(content: Repomd, where: str = "") -> RepomdFile:
-    """Find the list of packages.
+    """Find the entry of the list of packages.
 
     Args:
-        content: a proven repomd.xml's.
-        where: whose, for the error.
+        content: of a proven repomd.xml.
+        where: the mirror or file that it is from, for the error.
 
     Raises:
-        TrustError: unsupported: there is none.
+        TrustError: unsupported: repomd.xml names none in XML.
     """
     found = next((file for file in content.files if file.type == PRIMARY), None)
     if found is None:
@@ -67,19 +67,19 @@ def primary_file(content: Repomd, where: str = "") -> RepomdFile:
 def parse_repomd(raw: bytes) -> Repomd:
     """Parse a repomd.xml whose signature was proven, from the very bytes that were hashed.
 
-    The revision is what createrepo_c writes by default: the second it ran at. Its ``--revision`` sets any text;
-    what is missing or no number counts as 0, because yum and dnf order by the timestamps (yumRepo.py,
-    repoMDObject.py:timestamp), of which there must be at least one.
+    createrepo_c writes the second at which it ran as the revision, but its ``--revision`` sets any text. A revision that is
+    missing or not a number counts as 0, because yum and dnf order by the timestamps (yumRepo.py, repoMDObject.py:timestamp);
+    there must be at least one timestamp.
 
     Args:
         raw: the file, at most 1 MiB.
 
     Returns:
-        Its content; a fraction of a timestamp is dropped as yum does.
+        Its content; a fraction of a timestamp is dropped, as in yum.
 
     Raises:
         TrustError: "malformed"; "unsafe-path": a file outside the repository, or an xml:base;
-            "weak-digest" or "unsupported": a checksum that is none of SHA-256, SHA-384 and SHA-512.
+            "weak-digest" or "unsupported": a checksum other than SHA-256, SHA-384 and SHA-512.
     """
     root = _parse_xml(raw)
     if root.tag != _tag("repomd"):
@@ -102,7 +102,7 @@ def _tag(name: str) -> str:
 
 
 def _parse_xml(raw: bytes) -> etree._Element:
-    """Parse without entities, network or DTD; the encoding is forced so that the search for DOCTYPE misses none."""
+    """Parse without entities, network or DTD; the encoding is forced, so that no DOCTYPE escapes the search."""
     if len(raw) > MAX_REPOMD_BYTES:
         raise TrustError("malformed", "repomd.xml larger than {} bytes".format(MAX_REPOMD_BYTES))
     if b"<!DOCTYPE" in raw:
@@ -116,7 +116,7 @@ def _parse_xml(raw: bytes) -> etree._Element:
 
 
 def _check_shape(root: etree._Element) -> None:
-    """Limit depth and number of elements, and refuse xml:base, which would move every path."""
+    """Limit depth and number of elements, and refuse xml:base, which would change what every path is relative to."""
     depth = count = 0
     for event, element in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1
@@ -130,7 +130,7 @@ def _check_shape(root: etree._Element) -> None:
 def _read_entry(entry: etree._Element) -> RepomdFile:
     kind = entry.get("type", "")
     if not _TYPE.match(kind):
-        raise TrustError("malformed", "repomd.xml with a file of no or a strange type")
+        raise TrustError("malformed", "repomd.xml with a file without a valid type")
     checksum_type, checksum = _checksum(entry, "checksum")
     if not checksum:
         raise TrustError("malformed", "repomd.xml without a checksum", kind)
@@ -149,7 +149,7 @@ def _read_entry(entry: etree._Element) -> RepomdFile:
 
 
 def _child(parent: etree._Element, name: str) -> Optional[etree._Element]:
-    """Return the only child of this name: with two of them, readers would differ on which one counts."""
+    """Return the only child of this name: of two, different readers would use different ones."""
     found = parent.findall(_tag(name))
     if len(found) > 1:
         raise TrustError("malformed", "repomd.xml with a repeated <{}>".format(name))
@@ -174,7 +174,7 @@ def _checksum(entry: etree._Element, name: str) -> Tuple[str, str]:
     kind, digits = child.get("type", ""), _text(entry, name)
     require_strong(kind)
     if len(digits) != STRONG_DIGESTS[kind] or not _HEX.match(digits):
-        raise TrustError("malformed", "repomd.xml with a {} that is none".format(kind))
+        raise TrustError("malformed", "repomd.xml with a malformed {} checksum".format(kind))
     return kind, digits
 
 
@@ -190,7 +190,7 @@ def _href(entry: etree._Element, kind: str) -> str:
 def _size(entry: etree._Element, name: str) -> Optional[int]:
     text = _text(entry, name)
     if text and not _COUNT.match(text):
-        raise TrustError("malformed", "repomd.xml with a <{}> that is no number of bytes".format(name))
+        raise TrustError("malformed", "repomd.xml with a <{}> that is not a number of bytes".format(name))
     return int(text) if text else None
 
 
@@ -198,5 +198,5 @@ def _timestamp(entry: etree._Element, kind: str) -> int:
     text = _text(entry, "timestamp")
     match = _SECONDS.match(text)
     if text and not (match and int(match.group(1)) <= MAX_TIMESTAMP):
-        raise TrustError("malformed", "repomd.xml with a timestamp that is none", kind)
+        raise TrustError("malformed", "repomd.xml with a malformed timestamp", kind)
     return int(match.group(1)) if match else 0

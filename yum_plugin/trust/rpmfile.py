@@ -1,16 +1,16 @@
-"""Whether an RPM is signed by a pinned key, all of it, and which package it is.
+"""Whether all of an RPM is signed by a pinned key, and which package it is.
 
-A file is believed only if it obeys all of these:
+A file is believed only if it obeys all of these rules:
     1. Its structure is sound (``rpmheader``), with nothing but zeros between the headers.
     2. It has a signature: over the main header (tags 267, 268; rpm 6's list, 278) or over main header and
-       payload (1002, 1005). Every one that is there is good, by the rules 2 to 7 of ``openpgp``; V3 signatures too.
-       A tag is one signature packet and not a byte more, a line of 278 is base64 of one.
-    3. The payload is covered: by a signature over header and payload, or by the SHA-256 (tag 5092, its
-       algorithm in 5093) in a header that a signature is over. MD5, SHA-1 and sizes prove nothing.
-    4. The header's SHA-256 in the signature header (273), if there is one, is the header's.
-    5. The signed header names the package; the lead's and the file's name mean nothing.
-Where rule 3 is obeyed by a signature, the payload's SHA-256 is not computed as well: it would prove nothing more
-and cost as much again. A bad signature over the header is told before the payload is looked at.
+       payload (1002, 1005). Every signature in it is good by rules 2 to 7 of ``openpgp``; V3 signatures too.
+       A tag holds one signature packet and not a byte more; each string of 278 is the base64 of one.
+    3. The payload is covered: by a signature over header and payload, or by its SHA-256 (tag 5092, algorithm
+       in tag 5093) in a header that is signed. MD5, SHA-1 and sizes prove nothing.
+    4. If the signature header states the SHA-256 of the main header (tag 273), it is correct.
+    5. The signed header names the package; the names in the lead and of the file mean nothing.
+Where a signature covers the payload, the payload's SHA-256 is not computed as well: it would prove nothing more
+and cost as much again. A bad signature over the header is refused before the payload is read.
 
 Post-quantum and V6 signatures, which rpm 6 may put into 278, are "unsupported".
 
@@ -48,12 +48,12 @@ class RpmVerdict(NamedTuple):
 
     @property
     def nevra(self) -> str:
-        """The package in one word, as dnf writes it."""
+        """The package's full name, as dnf writes it."""
         return "{}-{}:{}-{}.{}".format(self.name, self.epoch or 0, self.version, self.release, self.arch)
 
 
 class _PayloadDigest:
-    """Proves a payload by its digest in a header that is proven already."""
+    """Proves a payload by its digest in a header that is already proven."""
 
     def __init__(self, expected: str, header: Verdict) -> None:
         self._expected = expected
@@ -74,10 +74,10 @@ _Cover = Union[Verifier, _PayloadDigest]
 
 
 class RpmVerifier:
-    """Proves an RPM that comes in pieces, in one pass.
+    """Proves an RPM that arrives in pieces, in one pass.
 
-    Call ``update`` with the file's bytes in their order, then ``finish``, whose return is the only proof.
-    The headers are held in memory, at most 17 MiB of them; the payload is only hashed.
+    Call ``update`` with the file's bytes in order, then ``finish``: only its return value is a proof.
+    The headers are kept in memory, at most 17 MiB; the payload is only hashed.
 
     Args:
         keys: the pinned keys.
@@ -97,10 +97,10 @@ class RpmVerifier:
         self._refusal: Optional[TrustError] = None
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes of the file, as many as you like.
+        """Take the next bytes of the file, any number of them.
 
         Raises:
-            TrustError: as ``finish``, as soon as it is known; ``finish`` will repeat it.
+            TrustError: as ``finish``, as soon as it is known; ``finish`` then raises the same.
         """
         try:
             if self._refusal is None:
@@ -111,14 +111,14 @@ class RpmVerifier:
             raise self._refusal
 
     def finish(self) -> RpmVerdict:
-        """Prove what ``update`` has taken.
+        """Prove the file that ``update`` has taken.
 
         Returns:
-            The verdict: the package, and that all of the file is what the key's owner signed.
+            The verdict: which package it is, and that the key's owner signed all of the file.
 
         Raises:
             TrustError: the first rule of this module that is broken: "malformed", "unsupported", "unsigned",
-                "not-covered", "payload-mismatch", or what ``openpgp`` says of a signature.
+                "not-covered", "payload-mismatch", or one of ``openpgp``.
         """
         self.update(b"")
         try:
@@ -155,7 +155,7 @@ class RpmVerifier:
             self._cover.update(chunk[taken:] if taken else chunk)
 
     def _read_headers(self) -> Generator[int, bytes, None]:
-        """Read all before the payload: yields how many bytes it wants, and is sent exactly those."""
+        """Read all that precedes the payload: yields the number of bytes that it needs, and is sent exactly those."""
         magic = yield len(rpmheader.MAGIC)
         rpmheader.check_magic(magic)
         lead = yield rpmheader.LEAD_BYTES - len(magic)
@@ -180,13 +180,13 @@ class RpmVerifier:
         yield 0
 
     def _verifier(self, claims: Header, tags: Sequence[int]) -> Optional[Verifier]:
-        """Return what proves the signatures in these tags, None if there are none."""
+        """Return the verifier of the signatures in these tags; None if there are none."""
         signatures = [_read_signature(tag, value) for tag in tags for value in claims.get(tag, ())]
         return Verifier(signatures, self._keys, self._now) if signatures else None
 
 
 def _read_signature(tag: int, value: bytes) -> Signature:
-    """Read the one signature that a value of a tag is."""
+    """Read a value of a tag, which must be exactly one signature."""
     try:
         packets = base64.b64decode(value, validate=True) if tag == rpmheader.SIGNATURE_LIST else value
     except binascii.Error as error:
@@ -203,7 +203,7 @@ def _check_header_digest(claims: Header, header: bytes) -> None:
     running.update(header)
     digest = running.hexdigest().encode("ascii")
     if claims.get(rpmheader.HEADER_SHA256, (digest,)) != (digest,):
-        raise TrustError("payload-mismatch", "the main header is not the one that its SHA-256 (tag 273) was made of")
+        raise TrustError("payload-mismatch", "the main header does not match its SHA-256 (tag 273)")
 
 
 def _identify(main: Header, is_source: bool) -> _Identity:
@@ -219,12 +219,12 @@ def _identify(main: Header, is_source: bool) -> _Identity:
 
 
 def _choose_cover(main: Header, over_all: Optional[Verifier], proof: Optional[Verdict]) -> _Cover:
-    """Check that rule 3 can be obeyed.
+    """Return what will prove the payload (rule 3).
 
     Args:
         main: the main header.
-        over_all: for the signatures over header and payload, if there are any.
-        proof: that the header is signed, if there are signatures over it.
+        over_all: the verifier of the signatures over header and payload; None if there are none.
+        proof: that the header is signed; None if no signature covers only the header.
     """
     if main.get(rpmheader.PAYLOAD_DIGEST_ALGORITHM, (_SHA256,)) != (_SHA256,):
         raise TrustError("unsupported", "an RPM whose payload digest is not SHA-256")
@@ -245,9 +245,9 @@ def verify_rpm(
     """Prove an RPM that is read from a stream to its end.
 
     Args:
-        stream: at the start of the file; keep it open for whoever uses the file next, so that it is the same one.
+        stream: at the start of the file; keep it open for the next user, so that it is the same file.
         keys, now, where: as ``RpmVerifier``.
-        progress: called with the bytes of each piece when it is done.
+        progress: called with the number of bytes of each piece after it.
 
     Returns:
         The verdict.
@@ -266,11 +266,11 @@ def verify_rpm(
 
 
 def require_identity(verdict: RpmVerdict, name: str, epoch: Optional[int], version: str, release: str, arch: str) -> None:
-    """Refuse a good package in another's place.
+    """Refuse a good package that is not the one asked for.
 
     Args:
         verdict: of the file.
-        name, epoch, version, release, arch: what was asked for; no epoch and epoch 0 are the same.
+        name, epoch, version, release, arch: what was asked for; no epoch is the same as epoch 0.
 
     Raises:
         TrustError: "wrong-package".

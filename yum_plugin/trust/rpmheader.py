@@ -1,16 +1,16 @@
 """The structure of an RPM file: lead and headers; a strict reader that decides nothing about trust.
 
-A file is: lead (96 bytes), signature header, zero padding to a multiple of 8, main header, payload to the end.
-A header is: 16 bytes of introduction, an index of 16 bytes a tag, and the tags' data. Everything is big-endian.
+A file consists of the lead (96 bytes), the signature header, zero padding to a multiple of 8, the main header, and the payload.
+A header consists of an introduction of 16 bytes, an index of 16 bytes for each tag, and the tags' data. All is big-endian.
 
-Rules, beside what the functions say:
-    1. A header's two lengths are held against its limits before a byte of it is waited for.
-    2. Its first tag is its region, whose trailer lies inside the data. In the main header the region is everything:
-       a tag outside it would be one that nobody signed.
-    3. Every tag has a type from 1 to 9, a count, and data that is aligned, behind the previous tag's, before the
-       next one's and complete; strings are ended. No tag is there twice.
-    4. The tags that are read have the type that rpm gives them, and one value; a list of signatures has up to four.
-    5. In the signature header, which nobody signs, only known tags may be: rpm copies some of them into its
+Rules:
+    1. The two lengths in a header's introduction are checked against its limits before the rest of it is read.
+    2. The first tag is the region, whose trailer lies inside the data. The region of the main header includes all tags:
+       a tag outside it would not be signed.
+    3. Every tag has a type from 1 to 9 and a count. Its data is aligned and complete, and lies between the previous tag's
+       and the next one's. Strings end with NUL. No tag occurs twice.
+    4. Tags that are used have the type that rpm gives them, and one value; the list of signatures (278) has up to four.
+    5. In the signature header, which is not signed, only known tags may occur: rpm copies some of them into its
        database (CVE-2021-20271).
 The cost is linear in the size of the header. Tag numbers are those of rpm's rpmtag.h.
 
@@ -34,11 +34,11 @@ MD5 = 1004
 HEADER_SHA1 = 269
 HEADER_SHA256 = 273
 SIGNATURE_LIST = 278  # rpm 6: base64 of signatures over the main header
-HEADER_SIGNATURES = (267, 268, SIGNATURE_LIST)  # DSA and its like, RSA, all; over the main header
-PAYLOAD_SIGNATURES = (1005, 1002)  # the same two, over main header and payload
+HEADER_SIGNATURES = (267, 268, SIGNATURE_LIST)  # DSA, ECDSA and EdDSA; RSA; any. Over the main header
+PAYLOAD_SIGNATURES = (1005, 1002)  # DSA, ECDSA and EdDSA; RSA. Over main header and payload
 NAME, VERSION, RELEASE, EPOCH, ARCH = 1000, 1001, 1002, 1003, 1022
-SOURCE_RPM = 1044  # which source package it was built from; a source package has none
-PAYLOAD_SHA256 = 5092  # of the payload as it is in the file
+SOURCE_RPM = 1044  # the source package it was built from; a source package has no such tag
+PAYLOAD_SHA256 = 5092  # of the payload as it is in the file, compressed
 PAYLOAD_DIGEST_ALGORITHM = 5093
 
 _INT32, _STRING, _BINARY, _STRINGS = 4, 6, 7, 8
@@ -46,29 +46,29 @@ _INT32, _STRING, _BINARY, _STRINGS = 4, 6, 7, 8
 _SIZES = {1: 1, 2: 1, 3: 2, _INT32: 4, 5: 8, _BINARY: 1}
 _STRING_TYPES = frozenset([_STRING, _STRINGS, 9])  # 9: I18NSTRING
 _REGION_BYTES = 16
-MAX_VALUE_BYTES = 64 * 1024  # of a tag that is read; a signature has less than 1 KiB
+MAX_VALUE_BYTES = 64 * 1024  # of a tag that is used; a signature has less than 1 KiB
 
-# What a value must look like
+# The form of a value
 _ANY = re.compile(rb"")
 _WORD = re.compile(rb"[!-.0-~]{1,255}\Z")  # visible ASCII without the slash
 _SHA256 = re.compile(rb"[0-9a-f]{64}\Z")
 _SHA1 = re.compile(rb"[0-9a-f]{40}\Z")
 _MD5 = re.compile(rb".{16}\Z", re.DOTALL)
 
-Header = Dict[int, Tuple[bytes, ...]]  # the tags that are read -> their values; strings without the final NUL
+Header = Dict[int, Tuple[bytes, ...]]  # the tags that are used -> their values; strings without the final NUL
 
 
 class Kind(NamedTuple):
-    """What sets the two headers apart."""
+    """How the two headers differ."""
 
     title: str
     region: int  # the tag of the region
-    whole_region: bool  # nothing may be outside it
+    whole_region: bool  # whether nothing may lie outside the region
     max_tags: int
     max_data_bytes: int
     alignment: int  # of what follows, in bytes
-    read: Mapping[int, Tuple[int, Pattern[bytes]]]  # the tags that are read -> their type and look
-    allowed: FrozenSet[int]  # all tags there may be; empty: any
+    read: Mapping[int, Tuple[int, Pattern[bytes]]]  # the tags that are used -> their type and form
+    allowed: FrozenSet[int]  # all tags that may occur; empty: any
 
 
 SIGNATURE = Kind(
@@ -76,7 +76,7 @@ SIGNATURE = Kind(
     region=62,
     whole_region=False,
     max_tags=32,  # rpm 4.11 and newer (signature.c)
-    max_data_bytes=1024 * 1024,  # EL7's rpm takes 8 KiB, newer ones more: they put signatures of files in it
+    max_data_bytes=1024 * 1024,  # EL7's rpm allows 8 KiB, newer ones more: they put the files' signatures in it
     alignment=8,
     read={
         **dict.fromkeys((267, 268) + PAYLOAD_SIGNATURES, (_BINARY, _ANY)),
@@ -92,7 +92,7 @@ MAIN = Kind(
     region=63,
     whole_region=True,
     max_tags=0xFFFF,
-    max_data_bytes=16 * 1024 * 1024,  # what EL7's rpm takes (header.c); newer ones take 256 MiB, which nobody needs
+    max_data_bytes=16 * 1024 * 1024,  # the limit of EL7's rpm (header.c); newer ones allow 256 MiB, which no package needs
     alignment=1,
     read={
         **dict.fromkeys((NAME, VERSION, RELEASE, ARCH), (_STRING, _WORD)),
@@ -108,7 +108,7 @@ _Entry = Tuple[int, int, int, int]
 
 
 def check_magic(start: bytes) -> None:
-    """Refuse what is no RPM by its first four bytes.
+    """Refuse a file that is not an RPM, by its first four bytes.
 
     Raises:
         TrustError: "malformed".
@@ -118,20 +118,20 @@ def check_magic(start: bytes) -> None:
     if start.lstrip().startswith(b"<"):
         raise TrustError("malformed", "an HTML or XML page instead of an RPM")
     if start != MAGIC:
-        raise TrustError("malformed", "no RPM file")
+        raise TrustError("malformed", "not an RPM file")
 
 
 def read_lead(lead: bytes) -> bool:
-    """Read what matters of the lead: nobody signs it, and its name is not the package's.
+    """Check the lead. It is not signed, and its name means nothing.
 
     Args:
         lead: the ``LEAD_BYTES`` that a file starts with.
 
     Returns:
-        Whether it says "source package".
+        Whether the lead says that it is a source package.
 
     Raises:
-        TrustError: "unsupported": an RPM of before 1998, or of a version to come; "malformed".
+        TrustError: "unsupported": an RPM from before 1998, or of an unknown version; "malformed": neither binary nor source.
     """
     major, kind, signature_type = struct.unpack(">4xBxH70xH16x", lead)
     if major not in (3, 4) or signature_type != _HEADER_STYLE_SIGNATURE:
@@ -142,21 +142,21 @@ def read_lead(lead: bytes) -> bool:
 
 
 def body_bytes(introduction: bytes, kind: Kind) -> int:
-    """Tell how much of a header follows its introduction.
+    """Return the number of bytes that follow a header's introduction.
 
     Args:
-        introduction: ``INTRODUCTION_BYTES`` of the file.
+        introduction: the first ``INTRODUCTION_BYTES`` of the header.
         kind: ``SIGNATURE`` or ``MAIN``.
 
     Returns:
         The length of index, data and padding, in bytes; at least 16.
 
     Raises:
-        TrustError: "malformed": no header, or one beyond the limits of its kind.
+        TrustError: "malformed": not a header, or larger than the limits of its kind.
     """
     tags, data_bytes = _lengths(introduction)
     if not introduction.startswith(_HEADER_MAGIC):
-        raise TrustError("malformed", "an RPM whose {} is none".format(kind.title))
+        raise TrustError("malformed", "an RPM without a {}".format(kind.title))
     if not 1 <= tags <= kind.max_tags or data_bytes > kind.max_data_bytes:
         raise TrustError("malformed", "an RPM whose {} has {} tags and {} bytes".format(kind.title, tags, data_bytes))
     return tags * _INDEX_BYTES + data_bytes + -data_bytes % kind.alignment
@@ -169,20 +169,20 @@ def _lengths(introduction: bytes) -> Tuple[int, int]:
 
 
 def read_header(raw: bytes, kind: Kind) -> Header:
-    """Read a header, after all of it was found to be sound.
+    """Read a header, after all of it was checked.
 
     Args:
-        raw: the introduction and what ``body_bytes`` said that follows it.
+        raw: the introduction and the bytes that follow it, as many as ``body_bytes`` returned.
         kind: ``SIGNATURE`` or ``MAIN``.
 
     Returns:
-        The values of the tags that are read.
+        The values of the tags that are used.
 
     Raises:
         TrustError: "malformed", or "unsupported": an unknown tag in the signature header.
     """
     tags, data_bytes = _lengths(raw)
-    # A multiple of every alignment, so that an offset in the file's bytes is aligned where one in the data is
+    # The data starts at a multiple of every alignment, so that offsets in ``raw`` and in the data are aligned alike
     start = INTRODUCTION_BYTES + tags * _INDEX_BYTES
     end = start + data_bytes
     if any(raw[end:]):
@@ -200,7 +200,7 @@ def read_header(raw: bytes, kind: Kind) -> Header:
 
 
 def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> List[_Entry]:
-    """Check rule 2, and put the region behind the tags in it, which is where its data is: the trailer."""
+    """Check rule 2, and move the region behind its tags: its data, the trailer, lies there."""
     tag, type_, offset, count = entries[0]
     if (tag, type_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
         raise TrustError("malformed", "an RPM whose {} has no region".format(kind.title))
@@ -208,13 +208,13 @@ def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> L
     inside = -trailer[2] // _INDEX_BYTES
     if trailer != (kind.region, _BINARY, -inside * _INDEX_BYTES, _REGION_BYTES) or not 1 <= inside <= len(entries):
         raise TrustError("malformed", "an RPM whose {} has a damaged region".format(kind.title))
-    if kind.whole_region and offset + _REGION_BYTES < end:  # a tag behind it would have no room for its data
+    if kind.whole_region and offset + _REGION_BYTES < end:  # no tag outside the region has data then: every tag has some
         raise TrustError("malformed", "an RPM whose {} has something outside its region".format(kind.title))
     return entries[1:inside] + entries[:1] + entries[inside:]
 
 
 def _check_tags(tags: Sequence[int], kind: Kind) -> None:
-    """Check the last sentence of rule 3, and rule 5."""
+    """Check that no tag occurs twice (rule 3), and rule 5."""
     if len(set(tags)) != len(tags):
         raise TrustError("malformed", "an RPM whose {} has a tag twice".format(kind.title))
     unknown = set(tags) - kind.allowed if kind.allowed else ()
@@ -223,7 +223,7 @@ def _check_tags(tags: Sequence[int], kind: Kind) -> None:
 
 
 def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
-    """Tell whether a tag obeys rule 3; ``boundary`` is where the next one's data, or nothing, begins."""
+    """Tell whether a tag obeys rule 3; ``boundary`` is where the next tag's data begins, or the data ends."""
     _, type_, offset, count = entry
     if type_ in _STRING_TYPES:
         return 1 <= count <= raw.count(0, offset, boundary) and (type_ != _STRING or count == 1)
@@ -232,7 +232,7 @@ def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
 
 
 def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: Kind) -> Tuple[bytes, ...]:
-    """Check rule 4, and take a tag's data apart."""
+    """Check rule 4, and return a tag's values."""
     tag, type_, offset, count = entry
     expected, look = kind.read[tag]
     most = MAX_SIGNATURES if tag == SIGNATURE_LIST else 1
@@ -243,5 +243,5 @@ def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: Kind) -> Tuple[
     elif fits:
         values = (raw[offset : offset + count * _SIZES[type_]],)
     if not fits or not look.match(values[0]):
-        raise TrustError("malformed", "an RPM whose tag {} is not what it must be".format(tag))
+        raise TrustError("malformed", "an RPM with a malformed value of tag {}".format(tag))
     return values

@@ -1,4 +1,4 @@
-"""Compressed metadata, opened piece by piece: told by its first bytes, and never larger than it may be.
+"""Decompresses metadata piece by piece: recognised by its first bytes, and never more than a limit.
 
 Pure.
 """
@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 from ..errors import TrustError
 
-PIECE_BYTES = 64 * 1024  # of compressed data; what a decompressor still holds of it is copied with each call
+PIECE_BYTES = 64 * 1024  # of compressed data; a decompressor copies what it has not used yet with each call
 OUTPUT_BYTES = 256 * 1024
 MAX_DICTIONARY_BYTES = 128 * 1024 * 1024  # xz -9 needs 65 MiB
 _GZIP_BITS = 31  # zlib: 15 bits of window, and a gzip header
@@ -17,7 +17,7 @@ _DAMAGE = (zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
 class _Inflater:
-    """zlib behind the methods that bz2, lzma and zstd share."""
+    """zlib with the methods that bz2, lzma and zstd share."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(_GZIP_BITS)
@@ -42,7 +42,7 @@ def _zstd() -> Any:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # Python 3.14
     except ImportError as error:
-        raise TrustError("unsupported", "this Python cannot open zstd") from error
+        raise TrustError("unsupported", "this Python cannot decompress zstd") from error
     return zstd.ZstdDecompressor()
 
 
@@ -55,17 +55,17 @@ _KINDS = (
 
 
 def unpacked(data: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Open a file that is compressed by gzip, xz, bzip2 or zstd, or by nothing.
+    """Decompress a file of gzip, xz, bzip2 or zstd; any other file is returned as it is.
 
     Args:
         data: the whole file.
-        max_bytes: what may come out of it.
+        max_bytes: the largest size of the content.
 
     Yields:
         The content, in pieces of at most 256 KiB.
 
     Raises:
-        TrustError: "malformed": damaged, cut, followed by something else, or more than ``max_bytes`` (a bomb);
+        TrustError: "malformed": damaged, truncated, followed by other data, or larger than ``max_bytes`` (a bomb);
             "unsupported": zstd on a Python without it.
     """
     start = next((start for magic, start in _KINDS if data.startswith(magic)), None)
@@ -75,10 +75,10 @@ def unpacked(data: bytes, max_bytes: int) -> Iterator[bytes]:
         for piece in pieces:
             left -= len(piece)
             if left < 0:
-                raise TrustError("malformed", "a file that grows to more than {} bytes".format(max_bytes))
+                raise TrustError("malformed", "a file that decompresses to more than {} bytes".format(max_bytes))
             yield piece
     except _DAMAGE as error:
-        raise TrustError("malformed", "a compressed file that is damaged: {}".format(error)) from error
+        raise TrustError("malformed", "a damaged compressed file: {}".format(error)) from error
 
 
 def _plain(data: bytes) -> Iterator[bytes]:
@@ -96,6 +96,6 @@ def _opened(data: bytes, start: Any) -> Iterator[bytes]:
         if output:
             yield output
         elif opener.needs_input and taken == len(data) and not opener.eof:
-            raise EOFError("it ends too early")
+            raise EOFError("it is truncated")
     if opener.unused_data or taken < len(data):
-        raise ValueError("something follows it")
+        raise ValueError("other data follows it")
