@@ -204,7 +204,7 @@ def pytest_runtestloop(session):
         tests = sorted(reach, key=lambda test: seconds[test])
         while len(running) >= jobs:
             reap(running, results, found)
-        pid = fork_mutant(mutant, [session.items[test] for test in tests], sum(seconds[test] for test in tests))
+        pid = fork_mutant(mutant, [session.items[test] for test in tests], [seconds[test] for test in tests])
         running[pid] = number
     while running:
         reap(running, results, found)
@@ -233,11 +233,14 @@ def say(word, mutant):
     print(word, "{}:{}:".format(mutant.path, mutant.line), mutant.name, file=sys.stderr, flush=True)
 
 
-def run_items(items):
-    """Run tests in order and yield whether each is fine."""
+def run_items(items, seconds=()):
+    """Run tests in order and yield whether each is fine; ``seconds``: this process dies if one takes ten times as long."""
     from _pytest.runner import runtestprotocol
 
-    for item, following in zip(items, items[1:] + [None]):
+    for number, (item, following) in enumerate(zip(items, items[1:] + [None])):
+        if seconds:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 2 + 10 * seconds[number])  # of this process only: others may be busy
+            signal.alarm(60 + int(20 * seconds[number]))  # one that sleeps
         reports = runtestprotocol(item, log=False, nextitem=following)
         yield not any(report.failed for report in reports)
 
@@ -297,23 +300,19 @@ def quiet():
         os.dup2(nowhere, handle)
 
 
-def fork_mutant(mutant, items, expected_seconds):
-    """Start a child that runs tests on a mutant; it exits with 0 if all pass."""
+def fork_mutant(mutant, items, seconds):
+    """Start a child that runs tests on a mutant; it exits with 0 if all pass. ``seconds`` is how long each usually takes."""
     pid = os.fork()
     if pid:
         return pid
     quiet()
-    limit = int(10 + 5 * expected_seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))  # CPU: others may be busy here
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(10 * limit)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a loop that never ends may also collect
     code = 1
     try:
         with mutant:
             ast.fix_missing_locations(mutant.tree)
             exchange(sys.modules[mutant.path[:-3].replace("/", ".").replace(".__init__", "")], mutant)
-        code = not all(run_items(items))
+        code = not all(run_items(items, seconds))
     finally:
         os._exit(code)
 
