@@ -9,7 +9,7 @@ from tests.support.command import UPDATES, Admin
 from yum_plugin.cli.main import main
 from yum_plugin.host.rpmdb import Installed, installed_packages
 from yum_plugin.pool import precheck
-from yum_plugin.pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from yum_plugin.pool.precheck import DiskSpace, disk_space, fetch_bytes, install_bytes, updates
 from yum_plugin.trust.primary import PrimaryPackage
 from yum_plugin.util.files import inside
 
@@ -58,7 +58,7 @@ def test_a_host_that_lags_is_told_what_an_update_takes(orchestra, lab):
     (size,) = [os.path.getsize(os.path.join(folder, AGENT)) for folder, _, names in os.walk(path) if AGENT in names]
     assert "lab-agent-0:2.0-1.noarch" in answer["packages"] and answer["install_bytes"] > 20000
     assert answer["fetch_bytes"] >= size and (len(answer["packages"]) > 1 or answer["fetch_bytes"] == size)
-    assert sum(room["needed_bytes"] for room in answer["space"]) == answer["fetch_bytes"] + answer["install_bytes"]
+    assert sum(space["needed_bytes"] for space in answer["space"]) == answer["fetch_bytes"] + answer["install_bytes"]
     by_id = {item["id"]: item for item in answer["repositories"]}
     updates_found = by_id["xcp-ng-updates"]
     assert updates_found["proven"] == [lab.mirrors["good"].url + "8/8.3/updates/x86_64/", lab.origin.url + "8/8.3/updates/x86_64/"][
@@ -99,7 +99,7 @@ def test_no_room_is_a_reason(orchestra, lab, monkeypatch):
     lab.publish("old")
     assert orchestra.host.dnf("-y", "install", "lab-agent").returncode == 0
     lab.publish("new")
-    monkeypatch.setattr("yum_plugin.cli.precheck.room_for", lambda packages, root: [Room(root, fetch_bytes(packages), 512)])
+    monkeypatch.setattr("yum_plugin.cli.precheck.disk_space", lambda packages, root: [DiskSpace(root, fetch_bytes(packages), 512)])
     code, answer, err = orchestra.ask()
     assert (code, [reason["reference"] for reason in answer["reasons"]]) == (1, ["state"]) and "512 B are free" in err
 
@@ -143,16 +143,16 @@ def test_sizes_that_nobody_told_do_not_count():
 
 
 def test_cache_and_root_on_one_disk_need_room_together_and_apart_if_not(tmp_path, monkeypatch):
-    (room,) = room_for([package("1", installed=5)], str(tmp_path))
-    assert (room.path, room.needed_bytes) == (str(tmp_path), 15) and room.free_bytes > 0
+    (space,) = disk_space([package("1", installed=5)], str(tmp_path))
+    assert (space.path, space.needed_bytes) == (str(tmp_path), 15) and space.free_bytes > 0
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "yum.conf").write_text("[main]\ncachedir=/srv/$basearch/yum\n")
     (tmp_path / "srv").mkdir()
     real = os.stat
     other = namedtuple("Other", "st_dev st_mode")
     monkeypatch.setattr(precheck.os, "stat", lambda path: other(-1, real(path).st_mode) if path.endswith("srv") else real(path))
-    rooms = room_for([package("1", installed=5)], str(tmp_path))
-    assert [(os.path.basename(room.path), room.needed_bytes) for room in rooms] == [("srv", 10), (tmp_path.name, 5)]
+    spaces = disk_space([package("1", installed=5)], str(tmp_path))
+    assert [(os.path.basename(space.path), space.needed_bytes) for space in spaces] == [("srv", 10), (tmp_path.name, 5)]
 
 
 def test_what_is_installed_is_read_without_the_keys(lab, tmp_path, monkeypatch):

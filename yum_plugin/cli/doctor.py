@@ -27,7 +27,7 @@ from ..model import REPOMD, Repository
 from ..net.fetch import FetchLimits, HttpSession
 from ..net.tls import make_context
 from ..net.transport import proxies_for
-from ..pool.precheck import room_for
+from ..pool.precheck import disk_space
 from ..sources.redirector import redirector_roots
 from ..trust.freshness import duration
 from ..util.files import inside, read_capped
@@ -202,18 +202,18 @@ def _gpgcheck(patient: CheckedHost) -> _Found:
 
 def _space(patient: CheckedHost) -> _Found:
     try:
-        rooms = room_for((), patient.root)
+        spaces = disk_space((), patient.root)
     except OSError as error:
         return "unknown", [HostProblem("{}: {}".format(patient.root, error.strerror),
                                        "df -h {}".format(shlex.quote(patient.root)))]
-    problems = [HostProblem("{} free on {}".format(size_words(room.free_bytes), room.path),
+    problems = [HostProblem("{} free on {}".format(size_words(space.free_bytes), space.path),
                             "{} clean packages".format("dnf" if _is_manager("dnf") else "yum"))
-                for room in rooms if room.free_bytes < LEAST_FREE_BYTES]
+                for space in spaces if space.free_bytes < LEAST_FREE_BYTES]
     state = patient.host.state.folder
     if os.path.isdir(state) and not os.access(state, os.W_OK):
         problems.append(HostProblem("{} cannot be written".format(state), "sudo xcpng-mirrors doctor"))
     problems += [HostProblem(text, "xcpng-mirrors refresh") for text in patient.host.state.problems]
-    return ", ".join("{} free on {}".format(size_words(room.free_bytes), room.path) for room in rooms), problems
+    return ", ".join("{} free on {}".format(size_words(space.free_bytes), space.path) for space in spaces), problems
 
 
 def _tls(patient: CheckedHost) -> _Found:

@@ -15,7 +15,7 @@ from ..model import Snapshot
 from ..packages.get_packages import ResolvedRepository, read_packages
 from ..packages.verify import rules_of, sources_of
 from ..pool.freeze import SnapshotPinner, packages_of
-from ..pool.precheck import Room, fetch_bytes, install_bytes, room_for, updates
+from ..pool.precheck import DiskSpace, disk_space, fetch_bytes, install_bytes, updates
 from ..privsep.gateway import Gateway
 from ..resolve.resolution import Resolution
 from ..resolve.resolver import Resolver
@@ -56,7 +56,7 @@ class PrecheckOutcome(NamedTuple):
     looks: Sequence[PrecheckTarget]
     reasons: Sequence[MirrorsError]  # why it cannot update; empty: it can
     packages: Sequence[PrimaryPackage]
-    rooms: Sequence[Room]
+    spaces: Sequence[DiskSpace]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +117,8 @@ def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOu
     if installed is None:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
     packages = updates(installed or (), offered)
-    rooms = _rooms(packages, root, reasons)
-    return PrecheckOutcome(looks, reasons, packages, rooms)
+    spaces = _spaces(packages, root, reasons)
+    return PrecheckOutcome(looks, reasons, packages, spaces)
 
 
 def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
@@ -135,18 +135,18 @@ def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> Li
     return read_packages(ResolvedRepository(resolution, sources, gateway.open), rules_of(host.settings))
 
 
-def _rooms(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[Room]:
+def _spaces(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[DiskSpace]:
     """Look at the file systems; add to the reasons if one has no room."""
     try:
-        rooms = room_for(packages, root)
+        spaces = disk_space(packages, root)
     except OSError as error:
         reasons.append(UsageError("state", "free space cannot be told: {}".format(error.strerror), where=root))
         return []
-    for room in rooms:
-        if room.free_bytes < room.needed_bytes:
-            what = "{} are needed and {} are free".format(size_words(room.needed_bytes), size_words(room.free_bytes))
-            reasons.append(UsageError("state", what, where=room.path, hint="make room, for instance with 'yum clean packages'"))
-    return rooms
+    for space in spaces:
+        if space.free_bytes < space.needed_bytes:
+            what = "{} are needed and {} are free".format(size_words(space.needed_bytes), size_words(space.free_bytes))
+            reasons.append(UsageError("state", what, where=space.path, hint="make room, for instance with 'yum clean packages'"))
+    return spaces
 
 
 def _exit_code(outcome: PrecheckOutcome) -> int:
@@ -173,8 +173,8 @@ def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:
                 found.repository.id, words(look.held.pin, newest)))
     lines.append("{} packages to update, {} to fetch, {} installed".format(
         len(outcome.packages), size_words(fetch_bytes(outcome.packages)), size_words(install_bytes(outcome.packages))))
-    lines += ["{}: {} free, {} needed".format(room.path, size_words(room.free_bytes), size_words(room.needed_bytes))
-              for room in outcome.rooms]
+    lines += ["{}: {} free, {} needed".format(space.path, size_words(space.free_bytes), size_words(space.needed_bytes))
+              for space in outcome.spaces]
     return lines + ["this host {} update now".format("cannot" if outcome.reasons else "can")]
 
 
@@ -186,7 +186,7 @@ def _values(outcome: PrecheckOutcome, host: Host, now: float) -> Dict[str, Any]:
         "repositories": [_repository_values(look, now) for look in outcome.looks],
         "fetch_bytes": fetch_bytes(outcome.packages), "install_bytes": install_bytes(outcome.packages),
         "packages": ["{0.name}-{0.epoch}:{0.version}-{0.release}.{0.arch}".format(package) for package in outcome.packages],
-        "space": [dict(room._asdict()) for room in outcome.rooms],
+        "space": [dict(space._asdict()) for space in outcome.spaces],
     }
 
 

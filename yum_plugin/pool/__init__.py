@@ -1,4 +1,4 @@
-"""All hosts of a pool: asked through xapi, agreed on one snapshot, pre-checked.
+"""All hosts of a pool: asked through xapi, pre-checked, and pinned to one snapshot.
 
 May be imported from everything above it; imports ``packages/`` and what lies below that.
 """

@@ -1,7 +1,7 @@
 """The hosts of a pool, asked through xe on the pool's master, all at the same time.
 
-What a host answers is its own precheck (cli/precheck.py), by way of its xapi plugin (plugins/xapi.py). Nothing of it is
-believed beyond a table: what a host then updates to, it proves itself.
+A host answers with its own precheck (cli/precheck.py), through its xapi plugin (plugins/xapi.py). The answers are shown in a
+table and choose the snapshot that the pool agrees on; each host proves that itself before it updates.
 """
 import json
 import os
@@ -18,8 +18,8 @@ PLUGIN = "xcpng-mirrors"
 POOL_FILE = "/etc/xensource/pool.conf"  # "master", or "slave:" and the master's address
 XE_PATHS = ("/opt/xensource/bin/xe",)
 LIST_SECONDS = 30.0
-ANSWER_SECONDS = 300.0  # a little longer than the plugin itself waits
-MAX_HOSTS = 64  # a pool's own limit
+ANSWER_SECONDS = 300.0  # a little longer than plugins/xapi.py waits itself
+MAX_HOSTS = 64  # the limit of a pool
 MAX_POOL_FILE_BYTES = 4096
 MAX_REPOSITORIES = 64
 MAX_REASONS = 32
@@ -35,11 +35,11 @@ class Member(NamedTuple):
     """A host of the pool."""
 
     uuid: str
-    name: str  # as the admin called it; hostile
+    name: str  # given by an admin; may hold any characters
 
 
 class SeenSnapshot(NamedTuple):
-    """A signed repomd.xml as a host tells of it."""
+    """A signed repomd.xml as a host describes it."""
 
     revision: int
     sha256: str
@@ -53,34 +53,34 @@ class SeenSnapshot(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """A repository as a host sees it."""
+    """A repository as one host has it."""
 
     id: str
-    current: SeenSnapshot  # what an update would take
+    current: SeenSnapshot  # the one that an update would use
     newest: SeenSnapshot  # on the mirrors; the same unless the host is pinned
     pinned_until: str = ""  # ISO 8601; "": it is not pinned
 
 
 class MemberReport(NamedTuple):
-    """What became of asking one host."""
+    """The answer of one host, or why there is none."""
 
     member: Member
-    can_update: Optional[bool] = None  # None: it gave no usable answer, and reasons say why
+    can_update: Optional[bool] = None  # None: there is no usable answer, and reasons say why
     reasons: Tuple[MirrorsError, ...] = ()
     repositories: Tuple[Offered, ...] = ()
     warnings: Tuple[str, ...] = ()
 
 
 def require_master(root: str) -> None:
-    """Refuse to go on anywhere but on a pool's master.
+    """Make sure that this host is its pool's master.
 
     Raises:
-        UsageError: usage: this is another host of the pool.
+        UsageError: usage: it is another host of the pool.
     """
     try:
         text = read_capped(inside(root, POOL_FILE), MAX_POOL_FILE_BYTES).decode("utf-8", "replace").strip()
     except OSError:
-        return  # no host of a pool, or one that hides it: xe will tell
+        return  # no host of a pool, or its file cannot be read: xe will fail
     if text != "master":
         address = text.partition(":")[2]
         raise UsageError("usage", "this host is not its pool's master", where=inside(root, POOL_FILE),
@@ -100,11 +100,11 @@ def find_xe() -> str:
 
 
 class Pool:
-    """The hosts, and how they are asked.
+    """The hosts of the pool, asked through xe.
 
     Args:
         xe: path of the program.
-        answer_seconds: how long each host may take.
+        answer_seconds: time-out of the answers.
     """
 
     def __init__(self, xe: str, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -115,7 +115,7 @@ class Pool:
         """List the hosts, by name.
 
         Raises:
-            FetchError: xe gave no list.
+            FetchError: xe lists no host.
         """
         result = run_all([[self._xe, "host-list", "params=uuid,name-label"]], LIST_SECONDS)[0]
         found = read_members(result.output) if result.code == 0 else []
@@ -125,12 +125,12 @@ class Pool:
 
     def precheck(self, members: Sequence[Member], words: Mapping[str, str],
                  on_answer: Callable[[int], None] = lambda count: None) -> List[MemberReport]:
-        """Let every host look whether it can update, all at the same time.
+        """Let every host check whether it can update, all at the same time.
 
         Args:
             members: the hosts.
             words: keys and values for the plugin.
-            on_answer: called with how many have answered.
+            on_answer: called with the number of hosts that have answered.
 
         Returns:
             A report for each, in the same order.
@@ -142,13 +142,13 @@ class Pool:
 
 
 def report_of(member: Member, result: CommandResult) -> MemberReport:
-    """Turn what xe said of a host into a report, with a hint how to get an answer if there is none."""
+    """Turn xe's output for a host into a report, with a hint if there is no answer."""
     try:
         if result.code == 0:
             return read_report(member, result.output)
         error = _worded(result.error or "exit code {}".format(result.code), result.code is None)
     except ValueError as problem:
-        error = FetchError("bad-answer", "what it answered is no precheck: {}".format(problem), hint=ASK_THERE)
+        error = FetchError("bad-answer", "its answer is no precheck: {}".format(problem), hint=ASK_THERE)
     return MemberReport(member, reasons=(error,))
 
 
@@ -165,7 +165,7 @@ def _worded(text: str, was_ended: bool) -> MirrorsError:
 
 
 def read_members(text: str) -> List[Member]:
-    """Read what ``xe host-list params=uuid,name-label`` prints; a block that is none of it is left out."""
+    """Parse the output of ``xe host-list params=uuid,name-label``; any other block is left out."""
     found: List[Member] = []
     values: Dict[str, str] = {}
     for line in text.splitlines():
@@ -181,7 +181,7 @@ def read_members(text: str) -> List[Member]:
 
 
 def read_report(member: Member, text: str) -> MemberReport:
-    """Read a host's precheck, the JSON of cli/precheck.py.
+    """Parse a host's precheck, the JSON of cli/precheck.py.
 
     Args:
         member: the host.
@@ -191,7 +191,7 @@ def read_report(member: Member, text: str) -> MemberReport:
         The report.
 
     Raises:
-        ValueError: it is none; the message repeats nothing of it.
+        ValueError: it is no precheck; the message repeats nothing of the text.
     """
     try:
         values = json.loads(text)
@@ -208,7 +208,7 @@ def read_report(member: Member, text: str) -> MemberReport:
 
 
 def _read_reason(values: Dict[str, Any]) -> MirrorsError:
-    """Make an error of our own of what a host calls one."""
+    """Make an error from a host's description of one."""
     reference, code = str(values["reference"]), values["exit_code"]
     family = next((each for each in (UsageError, FetchError) if each.exit_code == code), MirrorsError)
     error = family("internal" if family is MirrorsError else next(iter(family.REFERENCES)), str(values["what"]),
@@ -218,7 +218,7 @@ def _read_reason(values: Dict[str, Any]) -> MirrorsError:
 
 
 def _read_repository(values: Dict[str, Any]) -> Optional[Offered]:
-    """Read one repository; None if an update would take nothing of it."""
+    """Read one repository; None if an update would use none of its snapshots."""
     if values["current"] is None:
         return None
     current, pin = _read_seen(values["current"]), values["pin"]
@@ -234,7 +234,7 @@ def _read_seen(values: Dict[str, Any]) -> SeenSnapshot:
 
 
 def newest(reports: Sequence[MemberReport]) -> Dict[str, SeenSnapshot]:
-    """Return the newest that any host sees of each repository, by id."""
+    """Return the newest snapshot that any host sees of each repository, by id."""
     found: Dict[str, SeenSnapshot] = {}
     for offered in (each for report in reports for each in report.repositories):
         if offered.id not in found or found[offered.id].age_key < offered.newest.age_key:
@@ -243,7 +243,7 @@ def newest(reports: Sequence[MemberReport]) -> Dict[str, SeenSnapshot]:
 
 
 def token_for(reports: Sequence[MemberReport], expires: int) -> Token:
-    """Make the token of an agreement on the newest that any host sees.
+    """Make the token of an agreement on the newest snapshots that any host sees.
 
     Args:
         reports: of all hosts.
@@ -253,14 +253,14 @@ def token_for(reports: Sequence[MemberReport], expires: int) -> Token:
 
 
 def has_agreed(report: MemberReport, token: Token) -> bool:
-    """Whether a host is pinned to what a token names, in each repository that it has."""
+    """Whether a host is pinned to the snapshots of a token, in each repository that it has."""
     agreed = {each.repository_id: each.sha256 for each in token.repositories}
     return bool(report.repositories) and all(
         offered.pinned_until and offered.current.sha256 == agreed.get(offered.id) for offered in report.repositories)
 
 
 def would_differ(reports: Sequence[MemberReport]) -> List[str]:
-    """Return the ids of the repositories of which the hosts would not take the same revision."""
+    """Return the ids of the repositories that the hosts would not update to the same revision of."""
     taken: Dict[str, Set[str]] = {}
     for offered in (each for report in reports for each in report.repositories):
         taken.setdefault(offered.id, set()).add(offered.current.sha256)

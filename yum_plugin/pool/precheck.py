@@ -1,4 +1,4 @@
-"""Whether this host could update now: what is newer than what is installed, and whether there is room for it."""
+"""Whether this host could update now: which offered packages are newer, and whether there is space for them."""
 import os
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -11,8 +11,8 @@ from ..util.files import inside
 CACHE_FOLDER = "/var/cache"  # yum and dnf; cachedir= in [main] of their .conf may say otherwise
 
 
-class Room(NamedTuple):
-    """One file system that an update writes to."""
+class DiskSpace(NamedTuple):
+    """The space of one file system that an update writes to."""
 
     path: str
     needed_bytes: int
@@ -22,7 +22,7 @@ class Room(NamedTuple):
 def updates(installed: Iterable[Installed], offered: Iterable[PrimaryPackage]) -> List[PrimaryPackage]:
     """Find the newest offered package of each installed name and architecture, if it is newer than what is installed.
 
-    What it requires besides, and what replaces a package under another name, is the package manager's to find out.
+    Only the package manager finds out which packages they require besides, and which replace one under another name.
 
     Args:
         installed: from ``rpmdb.installed_packages``.
@@ -44,41 +44,41 @@ def updates(installed: Iterable[Installed], offered: Iterable[PrimaryPackage]) -
 
 
 def fetch_bytes(packages: Iterable[PrimaryPackage]) -> int:
-    """Return what the packages' files have in all; of one whose size is not told nothing is counted."""
+    """Return the total size of the packages' files; one of unknown size counts as nothing."""
     return sum(package.size or 0 for package in packages)
 
 
 def install_bytes(packages: Iterable[PrimaryPackage]) -> int:
-    """Return what the installed files have in all; rpm writes them before it removes the old ones."""
+    """Return the total size of the installed files, which rpm writes before it removes the old ones."""
     return sum(package.installed_size or 0 for package in packages)
 
 
-def room_for(packages: Sequence[PrimaryPackage], root: str) -> List[Room]:
-    """Find the file systems that an update writes to, and whether there is room.
+def disk_space(packages: Sequence[PrimaryPackage], root: str) -> List[DiskSpace]:
+    """Return the file systems that an update writes to, with their needed and free space.
 
     Args:
         packages: from ``updates``.
         root: the installroot.
 
     Returns:
-        The package cache's and the root's; one if they are the same.
+        Those of the package cache and of the root; one if they are the same.
 
     Raises:
-        OSError: the root cannot be looked at.
+        OSError: the root cannot be read.
     """
     named = main_options(root).get("cachedir", CACHE_FOLDER).partition("$")[0]
     cache = _existing(os.path.normpath(inside(root, named)), root)
-    rooms: Dict[int, Room] = {}
+    spaces: Dict[int, DiskSpace] = {}
     for path, needed in ((cache, fetch_bytes(packages)), (root, install_bytes(packages))):
         device, found = os.stat(path).st_dev, os.statvfs(path)
-        before: Optional[Room] = rooms.get(device)
-        rooms[device] = Room(before.path if before else path, needed + (before.needed_bytes if before else 0),
+        before: Optional[DiskSpace] = spaces.get(device)
+        spaces[device] = DiskSpace(before.path if before else path, needed + (before.needed_bytes if before else 0),
                              found.f_bavail * found.f_frsize)
-    return list(rooms.values())
+    return list(spaces.values())
 
 
 def _existing(path: str, root: str) -> str:
-    """Return the nearest folder above a path that is there."""
+    """Return the nearest existing folder above a path."""
     while not os.path.isdir(path) and len(path) > len(root):
         path = os.path.dirname(path)
     return path

@@ -1,12 +1,12 @@
-"""Files on this disk: what each is, told by its content, and whether a pinned key vouches for all of it.
+"""Files on this disk: the kind of each, found out from its content, and whether a pinned key vouches for all of it.
 
-What vouches for a file is the first of these:
+The first of these that exists vouches for a file:
     1. the detached signature that the caller names,
     2. an RPM's own signatures (``trust/rpmfile.py``),
     3. a detached signature beside it, FILE.asc or FILE.sig,
     4. a SHA256SUMS beside it that lists it, itself signed by SHA256SUMS.asc or .sig.
-A list of checksums or a repomd.xml needs 1 or 3, and is read only after that, from the very bytes that were hashed.
-Every file is opened once, and hashed from that descriptor. A link is followed, for what counts is the content; a FIFO
+A list of checksums or a repomd.xml needs 1 or 3, and is parsed only after that, from the very bytes that were hashed.
+Every file is opened once, and hashed from that descriptor. Links are followed, because only the content counts; a FIFO
 or a device is not even opened. No network.
 """
 import contextlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # lxml is slow to import, and needed for repomd.xml only
     from ..trust.repomd import Repomd
 
 RPM, ISO, CHECKSUMS, REPO_FILE, REPOMD, SIGNATURE, OTHER = "rpm", "iso", "checksums", "repo", "repomd", "signature", "file"
-METADATA, REPOSITORY = "metadata", "repository"  # told by the repository they belong to
+METADATA, REPOSITORY = "metadata", "repository"  # known from the repository that they belong to
 SUMS_NAME = "SHA256SUMS"
 SUFFIXES = (".asc", ".sig")
 HEAD_BYTES = 4096
@@ -37,29 +37,29 @@ _ARMORED = b"-----BEGIN PGP SIGNATURE-----"
 _SUMS_LINE = re.compile(rb"[0-9a-f]{64} [ *][!-~]")
 _SECTION = re.compile(rb"^\[[^\]\r\n]+\][ \t]*\r?$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^(?:baseurl|mirrorlist|metalink)[ \t]*=", re.MULTILINE)
-# References whose own hint speaks of mirrors; here it is a file that somebody already has.
+# For references whose own hint is about mirrors; here the file is on this disk already.
 _HINTS = dict.fromkeys(("signature-missing", "signature-invalid", "wrong-signature-type", "payload-mismatch"),
                        "do not use it; fetch it again: 'xcpng-mirrors get'")
 
 
 class FileFinding(NamedTuple):
-    """What became of one file."""
+    """The result for one file."""
 
-    file: str  # its path, as it was named
+    file: str  # its path, as the caller gave it
     kind: str  # RPM, ISO, ...
-    detail: str = ""  # in words, without what is wrong
+    detail: str = ""  # a description, without what is wrong
     fingerprint: str = ""  # of the key that vouches for it
     signed_at: Optional[int] = None  # seconds since 1970
     error: Optional[MirrorsError] = None  # None: all of it is proven
 
     @property
     def problem(self) -> str:
-        """What is wrong and where, without reference and hint; "" if nothing is."""
+        """What is wrong and where, without reference and hint; "" for a good file."""
         return describe("", self.error.what, self.error.where, "")[2:] if self.error else ""
 
 
 class Proof(NamedTuple):
-    """Why a file is believed."""
+    """The reason why a file is good."""
 
     detail: str
     fingerprint: str
@@ -74,12 +74,12 @@ class _LocalSums(NamedTuple):
 
 
 class Examiner:
-    """Examines files, with one set of keys.
+    """Examines files with one set of keys.
 
     Args:
         keys: the pinned ones.
         now: seconds since 1970.
-        named: paths that are examined by their own name, so that a list of checksums need not do it as well.
+        named: paths that the caller examines itself, so that a list of checksums leaves them out.
         progress: called while a file is read, with its path, the bytes done and its size.
     """
 
@@ -92,11 +92,11 @@ class Examiner:
         self._sums: Dict[str, Union[MirrorsError, _LocalSums]] = {}  # by the list's path
 
     def examine(self, path: str, signature: str = "") -> Iterator[FileFinding]:
-        """Examine a file; after a good list of checksums also the files that it lists and that lie beside it.
+        """Examine a file; for a good list of checksums also the files beside it that it lists.
 
         Args:
             path: of the file.
-            signature: path of its detached signature; "": looked for.
+            signature: path of its detached signature; "": it is looked for beside the file.
 
         Yields:
             A finding for each file.
@@ -142,10 +142,10 @@ class Examiner:
         return _proof("by {}".format(os.path.basename(signature)), verifier.finish())
 
     def _prove_by_signature(self, signature: str) -> Proof:
-        """Prove the file whose signature was named in its place, as gpg --verify does."""
+        """Prove the file that belongs to a signature, as gpg --verify does."""
         base, suffix = os.path.splitext(signature)
         if suffix not in SUFFIXES:
-            raise TrustError("unsupported", "a signature, and it is not known of what", hint="name its file")
+            raise TrustError("unsupported", "a signature whose file is not known", hint="name its file")
         with opened(base) as stream:
             return self._prove_detached(base, stream, signature)._replace(detail="of {}".format(os.path.basename(base)))
 
@@ -156,14 +156,14 @@ class Examiner:
         return listed.proof._replace(detail="in {}".format(SUMS_NAME))
 
     def hash_matches(self, path: str, stream: BinaryIO, kind: str, digest: str, keep_bytes: int = 0) -> bytes:
-        """Read a file to its end and hold its digest against the proven one.
+        """Read a file to its end and compare its digest with the proven one.
 
         Args:
             path: for the progress.
             stream: at its start.
             kind: as hashlib names it.
             digest: hex digits.
-            keep_bytes: how large a file may be whose content is wanted; 0: it is not.
+            keep_bytes: the limit of a file whose content is wanted; 0: the content is not wanted.
 
         Returns:
             The content, if it is wanted.
@@ -177,7 +177,7 @@ class Examiner:
         return checker.finish()
 
     def pieces(self, path: str, stream: BinaryIO) -> Iterator[bytes]:
-        """Read a file to its end, and tell the progress."""
+        """Yield a file's content to its end, and report the progress."""
         size, done = _size(stream), 0
         while True:
             chunk = _read(stream, READ_BYTES)
@@ -188,7 +188,7 @@ class Examiner:
             self.progress(path, done, size)
 
     def _sums_beside(self, path: str, name: str) -> _LocalSums:
-        """Return the proven list of checksums beside a file; it is read once."""
+        """Return the proven list of checksums beside a file, which is read only once."""
         if not os.path.lexists(path):
             raise TrustError("signature-missing", "neither {}.asc nor a signed {} vouches for it".format(name, SUMS_NAME))
         if path not in self._sums:
@@ -212,7 +212,7 @@ class Examiner:
         return proven
 
     def prove_repomd(self, path: str, stream: BinaryIO, signature: str) -> Tuple["Repomd", Proof]:
-        """Prove a repomd.xml, then read it.
+        """Prove a repomd.xml, then parse it.
 
         Args:
             path: of the file, for the messages.
@@ -230,7 +230,7 @@ class Examiner:
         return content, _proof("revision {} of {} files".format(content.revision, len(content.files)), verdict)
 
     def _listed_files(self, path: str) -> Iterator[FileFinding]:
-        """Examine the files that a proven list names, as far as they are there."""
+        """Examine the existing files that a proven list names."""
         listed = self._sums_beside(path, "")
         proof = listed.proof._replace(detail="in {}".format(os.path.basename(path)))
         for name, digest in listed.sums.items():
@@ -250,7 +250,7 @@ class Examiner:
 
 
 def rpm_proof(verdict: RpmVerdict) -> Proof:
-    """Word an RPM's verdict."""
+    """Describe an RPM's verdict."""
     epoch = "{}:".format(verdict.epoch) if verdict.epoch else ""
     name = "{}-{}{}-{}.{}".format(verdict.name, epoch, verdict.version, verdict.release, verdict.arch)
     return Proof(name, verdict.fingerprint, verdict.signed_at)
@@ -261,14 +261,14 @@ def _proof(detail: str, verdict: Verdict) -> Proof:
 
 
 def localized(error: MirrorsError, hints: Dict[str, str] = _HINTS) -> MirrorsError:
-    """Give an error a hint that fits, by default a file on this disk, where its reference's own speaks of mirrors."""
+    """Replace the hint of a reference that is about mirrors by one that fits, by default for a file on this disk."""
     if error.hint != error.REFERENCES[error.reference] or error.reference not in hints:
         return error
     return type(error)(error.reference, error.what, error.where, hints[error.reference])
 
 
 def missing(path: str, what: str) -> FetchError:
-    """Make the error of a file that cannot be had."""
+    """Make the error for a file that cannot be read."""
     return FetchError("unreachable", what, where=path, hint="check its name and permissions")
 
 
@@ -281,7 +281,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
         TrustError: unsupported: it is no regular file.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # looked at first: opening a device may do something
+        if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: opening a device may have effects
             raise _no_file()
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -332,7 +332,7 @@ def signature_beside(path: str) -> str:
 
 
 def kind_of(stream: BinaryIO) -> str:
-    """Tell what a file is by its content; its position stays.
+    """Find out the kind of a file from its content; the stream's position stays.
 
     Returns:
         RPM, ISO, CHECKSUMS, REPO_FILE, REPOMD, SIGNATURE or OTHER.

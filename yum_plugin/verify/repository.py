@@ -1,9 +1,9 @@
-"""A repository's folder on this disk: its metadata proven, and every file of it held against that.
+"""A repository's folder on this disk: its metadata is proven, and every file is compared with it.
 
     1. repodata/repomd.xml is signed by a pinned key.
     2. Every metadata file that it names has the size and the checksum that it says.
-    3. Every package of the primary metadata is there, and is what ``packages.PackageChecker`` demands of a download.
-    4. There is nothing else: a file that nothing signed names is refused, for a client may be sent to it.
+    3. Every package of the primary metadata exists and passes ``packages.verify.PackageChecker``, as a download must.
+    4. There is no other file: one that no signed metadata names is refused, because a client may be sent to it.
 """
 import os
 from typing import Iterator, List, Optional, Set
@@ -29,7 +29,7 @@ from .files import (
 )
 
 REPOMD_PATH = "repodata/repomd.xml"
-MAX_STRAYS = 100  # told one by one; the rest is only counted
+MAX_UNEXPECTED = 100  # reported one by one; the rest is only counted
 
 
 class RepositoryExaminer:
@@ -37,7 +37,7 @@ class RepositoryExaminer:
 
     Args:
         examiner: with the keys.
-        folder: that holds ``repodata``.
+        folder: that contains ``repodata``.
     """
 
     def __init__(self, examiner: Examiner, folder: str) -> None:
@@ -46,7 +46,7 @@ class RepositoryExaminer:
         self._expected: Set[str] = {REPOMD_PATH} | {REPOMD_PATH + suffix for suffix in SUFFIXES}  # paths below the folder
         self._primary: Optional[bytes] = None  # proven, compressed
         self._listed = False  # whether all packages are known
-        self._proof = Proof("", "", 0)  # of repomd.xml: it vouches for all the rest
+        self._proof = Proof("", "", 0)  # of repomd.xml, which vouches for all the rest
 
     def examine(self) -> Iterator[FileFinding]:
         """Examine everything.
@@ -84,7 +84,7 @@ class RepositoryExaminer:
             yield self._metadata_file(file)
         yield from self._packages(content)
         if self._listed:
-            yield from self._strays()
+            yield from self._unexpected_files()
 
     def _metadata_file(self, file: RepomdFile) -> FileFinding:
         path = os.path.join(self._folder, file.href)
@@ -102,7 +102,7 @@ class RepositoryExaminer:
         return FileFinding(path, METADATA, file.type, *self._proof[1:])
 
     def _packages(self, content: Repomd) -> Iterator[FileFinding]:
-        """Examine the packages; without primary metadata that is its finding's fault, or there is none at all."""
+        """Examine the packages; without good primary metadata there are none, which another finding has reported."""
         try:
             listed = primary_file(content)
         except TrustError as error:
@@ -124,7 +124,7 @@ class RepositoryExaminer:
             yield self._package(package)
 
     def _package(self, package: PrimaryPackage) -> FileFinding:
-        from ..packages.verify import PackageChecker, request_for  # late: requests comes with it, and a single file needs none
+        from ..packages.verify import PackageChecker, request_for  # late: it imports requests, which a single file does not need
 
         path = os.path.join(self._folder, package.href)
         self._expected.add(os.path.normpath(package.href))
@@ -137,15 +137,15 @@ class RepositoryExaminer:
         except MirrorsError as error:
             return FileFinding(path, RPM, error=localized(error))
 
-    def _strays(self) -> Iterator[FileFinding]:
-        """Tell the files that nothing signed names."""
-        strays = self._stray_paths()
-        for path in strays[:MAX_STRAYS]:
-            yield _stray(path, "nothing signed names it")
-        if strays[MAX_STRAYS:]:
-            yield _stray(self._folder, "nothing signed names {} more files".format(len(strays) - MAX_STRAYS))
+    def _unexpected_files(self) -> Iterator[FileFinding]:
+        """Report the files that no signed metadata names."""
+        unexpected = self._unexpected_paths()
+        for path in unexpected[:MAX_UNEXPECTED]:
+            yield _unexpected(path, "no signed metadata names it")
+        if unexpected[MAX_UNEXPECTED:]:
+            yield _unexpected(self._folder, "no signed metadata names {} more files".format(len(unexpected) - MAX_UNEXPECTED))
 
-    def _stray_paths(self) -> List[str]:
+    def _unexpected_paths(self) -> List[str]:
         passed = {os.path.dirname(path) for path in self._expected}
         found = []
         for place, folders, names in os.walk(self._folder):
@@ -158,5 +158,5 @@ class RepositoryExaminer:
         return found
 
 
-def _stray(path: str, what: str) -> FileFinding:
+def _unexpected(path: str, what: str) -> FileFinding:
     return FileFinding(path, OTHER, error=TrustError("not-covered", what, hint="remove it, or find out who put it there"))
