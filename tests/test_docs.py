@@ -2,6 +2,8 @@
 import ast
 import functools
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -154,12 +156,26 @@ def imported_by(path):
     return {REPOSITORY_ROOT / path for path in found}
 
 
-@pytest.mark.parametrize("title", ["Walk: `yum update`", "Walk: `audit`"])
+UPDATE, AUDIT = "Walk: `yum update`", "Walk: `audit`"
+
+
+def walk(title):
+    """Return the files that a walk names, in its order."""
+    section = (DOCS / "architecture.md").read_text(encoding="utf-8").split("\n## {}\n".format(title))[1].split("\n## ")[0]
+    return [PACKAGE / path for path in re.findall(r"`([\w/]+\.py)`", section)]
+
+
+@pytest.mark.parametrize("title", [UPDATE, AUDIT])
 def test_a_walk_names_each_file_once_and_never_climbs_back_up(title):
-    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    section = text.split("\n## {}\n".format(title))[1].split("\n## ")[0]
-    files = [PACKAGE / path for path in re.findall(r"`([\w/]+\.py)`", section)]
+    files = walk(title)
     assert len(files) > 10 and len(files) == len(set(files)) and all(path.is_file() for path in files)
     climbs = [(later.name, earlier.name) for place, later in enumerate(files) for earlier in files[:place]
               if earlier in imported_by(later)]
     assert climbs == []
+
+
+def test_the_walk_of_an_update_names_every_module_that_an_engine_loads():
+    code = "import sys, yum_plugin.cli.main, yum_plugin.engine, yum_plugin.privsep.parent; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=str(REPOSITORY_ROOT), stdout=subprocess.PIPE, universal_newlines=True)
+    loaded = {REPOSITORY_ROOT / (module.replace(".", "/") + ".py") for module in done.stdout.split() if module.startswith("yum_plugin.")}
+    assert sorted(name(path) for path in loaded if path.is_file() and path not in walk(UPDATE)) == []
