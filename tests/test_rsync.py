@@ -18,7 +18,7 @@ from yum_plugin.operators.rsync import (
     parse_address,
     parse_entry,
     rsync_error,
-    running,
+    run_rsync,
     unsafe_name,
 )
 
@@ -283,6 +283,6 @@ def test_every_exit_code_has_a_reference(code, said, kind, reference):
 
 def test_the_group_is_gone_when_the_block_is_left(stand_in, tmp_path):
     stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(tmp_path))
-    with running(["--", "rsync://h/m/"], LIMITS, "h") as run:
+    with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
         assert next(run.lines(100)) == b"x"
     assert ends((tmp_path / "child").read_text().strip())

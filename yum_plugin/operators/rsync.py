@@ -1,9 +1,8 @@
-"""The rsync program as a client of rsync daemons: started the same safe way each time, read with caps, ended at a deadline.
+"""The rsync program as a client of rsync daemons: every run is started in the same safe way, with limits and a deadline.
 
-What is certain of every run: no shell; the words after ``--`` are ours and an address that ``parse_address`` has made; the
-environment is empty but for PATH, the C locale and UTC, so that neither RSYNC_RSH nor RSYNC_PROXY nor RSYNC_PASSWORD says
-anything; nothing is asked of a terminal; it runs in a process group of its own, which is killed at the deadline or when its
-caller is done with it.
+True for every run: there is no shell; the arguments after ``--`` are our own, or an address that ``parse_address`` has made; the
+environment has only PATH, the C locale and UTC, so that RSYNC_RSH, RSYNC_PROXY and RSYNC_PASSWORD have no effect; it cannot ask
+on a terminal; it runs in its own process group, which is killed at the deadline, or when its caller is done with it.
 """
 import calendar
 import contextlib
@@ -19,14 +18,14 @@ from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optiona
 from ..errors import FetchError, MirrorsError, UsageError
 
 DEFAULT_PORT = 873
-MAX_ERROR_BYTES = 16 * 1024  # of what it says on stderr
-MAX_ERROR_LINES = 3  # that are told
-END_SECONDS = 2.0  # between asking the program to end and killing it
+MAX_ERROR_BYTES = 16 * 1024  # of stderr
+MAX_ERROR_LINES = 3  # in a message
+TERMINATE_SECONDS = 2.0  # between SIGTERM and SIGKILL
 FILE, FOLDER, LINK, DEVICE, SPECIAL = "file", "folder", "link", "device", "special"
 _KINDS = {b"-": FILE, b"d": FOLDER, b"l": LINK, b"b": DEVICE, b"c": DEVICE, b"p": SPECIAL, b"s": SPECIAL}
 _ADDRESS = re.compile(r"rsync://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
                       r"(?::(?P<port>[0-9]{1,5}))?/(?P<module>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?P<path>(?:/[^/]*)*)\Z")
-_SEGMENT = re.compile(r"[A-Za-z0-9_.,+=@~-]{1,255}\Z")  # nothing that a shell, a wildcard or rsync's own escapes would change
+_SEGMENT = re.compile(r"[A-Za-z0-9_.,+=@~-]{1,255}\Z")  # no character that is special for a shell or for rsync
 # rsync 3.x, generator.c:list_file_entry; with --no-human-readable the size has no thousands' marks
 _LINE = re.compile(rb"([-dlbcps])([-rwxsStT]{9}) +([0-9]{1,18}) "
                    rb"([0-9]{4})/([0-9]{2})/([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (.+)\Z", re.DOTALL)
@@ -49,24 +48,24 @@ class RsyncAddress(NamedTuple):
 
     @property
     def url(self) -> str:
-        """The address in one word, ending in "/"."""
+        """The address as a URL that ends in "/"."""
         port = "" if self.port == DEFAULT_PORT else ":{}".format(self.port)
         return "rsync://{}{}/{}".format(self.host, port, "".join(part + "/" for part in (self.module, self.path) if part))
 
 
 class RsyncLimits(NamedTuple):
-    """What a run may cost."""
+    """Limits of a run."""
 
     connect_seconds: int = 10
-    silent_seconds: int = 60  # without a byte of the daemon
+    silent_seconds: int = 60  # without a byte from the daemon
     seconds: float = 900.0  # in all
     max_entries: int = 1000000  # of a listing
-    max_line_bytes: int = 32 * 1024  # four times PATH_MAX escaped, and its link's target
+    max_line_bytes: int = 32 * 1024  # a path of PATH_MAX with every byte escaped, and the target of a link
     proxy: str = ""  # HOST:PORT of an http proxy that lets rsync pass (rsync(1), RSYNC_PROXY); "": none
 
 
 class RsyncEntry(NamedTuple):
-    """A line of a listing. Names are the other side's: see ``unsafe`` before one is used as a path."""
+    """A line of a listing. Its names are untrusted: check ``unsafe`` before one is used as a path."""
 
     path: str  # below the address, bytes that are no UTF-8 as surrogates (PEP 383): os.fsencode gives them back
     kind: str  # FILE, FOLDER, LINK, DEVICE or SPECIAL (a FIFO or a socket)
@@ -77,7 +76,7 @@ class RsyncEntry(NamedTuple):
 
     @property
     def unsafe(self) -> str:
-        """Why the name must not become a path on this disk, in words; "" if it may."""
+        """Why the name must not be used as a path on this disk; "" if it may."""
         return unsafe_name(self.path)
 
     @property
@@ -91,7 +90,7 @@ class RsyncEntry(NamedTuple):
 
 
 def unsafe_name(path: str) -> str:
-    """Say why a relative path of the other side's making must not be used; "" if it may.
+    """Say why an untrusted relative path must not be used; "" if it may.
 
     Args:
         path: its segments separated by "/".
@@ -106,19 +105,19 @@ def unsafe_name(path: str) -> str:
 
 
 def parse_address(text: str) -> RsyncAddress:
-    """Accept an rsync:// URL, or say why not.
+    """Parse an rsync:// URL.
 
     Args:
-        text: rsync://HOST[:PORT]/MODULE[/PATH], the final "/" or not; IPv6 addresses in brackets.
+        text: rsync://HOST[:PORT]/MODULE[/PATH], with or without a final "/"; IPv6 addresses in brackets.
 
     Returns:
-        Its parts, each made of characters that mean nothing to rsync, its daemon or a shell.
+        Its parts, without any character that is special for rsync, its daemon or a shell.
 
     Raises:
-        ValueError: it is none; the message says what is wrong and repeats nothing of it.
+        ValueError: it is not valid; the message says why and repeats no part of it.
     """
     if not text.startswith("rsync://"):
-        raise ValueError("no URL of the form rsync://HOST/MODULE/")
+        raise ValueError("not a URL of the form rsync://HOST/MODULE/")
     if "@" in text[len("rsync://"):].split("/")[0]:
         raise ValueError("a user or password in the URL")
     match = _ADDRESS.match(text)
@@ -134,19 +133,19 @@ def parse_address(text: str) -> RsyncAddress:
 
 
 def parse_entry(line: bytes) -> RsyncEntry:
-    """Read a line of ``rsync --list-only --no-human-readable --links`` of the C locale and UTC.
+    """Parse a line of ``rsync --list-only --no-human-readable --links`` of the C locale and UTC.
 
-    Of a link the first " -> " counts: a name that has one itself cannot be told from its target.
+    A link's name ends at the first " -> ": one that has this text itself cannot be distinguished from its target.
 
     Args:
         line: without its line feed.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a line.
     """
     match = _LINE.match(line)
     if match is None:
-        raise ValueError("no line of a listing")
+        raise ValueError("not a line of a listing")
     kind, permissions, size, name = match.group(1, 2, 3, 10)
     mtime = calendar.timegm(tuple(map(int, match.group(4, 5, 6, 7, 8, 9))))
     target = b""
@@ -160,50 +159,50 @@ def _decoded(text: bytes) -> str:
     return plain.decode("utf-8", "surrogateescape")
 
 
-def listing(address: RsyncAddress, bounds: RsyncLimits = RsyncLimits(), recursive: bool = True, below: str = "",
+def listing(address: RsyncAddress, limits: RsyncLimits = RsyncLimits(), recursive: bool = True, below: str = "",
             without: Sequence[str] = ()) -> Iterator[RsyncEntry]:
-    """List a folder of a daemon, entry by entry as they come.
+    """List a folder of a daemon, and yield the entries as they arrive.
 
     Args:
         address: from ``parse_address``, with a module.
-        bounds: caps.
-        recursive: all that is below too.
-        below: a path below the address, to begin there; as strict as an address's own.
-        without: rsync's patterns of what the daemon is not even to read.
+        limits: of the run.
+        recursive: everything below it too.
+        below: a path below the address to begin at, checked like the path of an address.
+        without: rsync's patterns of what the daemon leaves out.
 
     Yields:
         The entries in rsync's order, without the folder itself. Closing the iterator early ends the program.
 
     Raises:
-        FetchError: at the end also "rsync-partial": the daemon could not read or lost some of it, all else was listed;
+        FetchError: "rsync-partial", after the last entry: the daemon could not read everything;
             "too-large", "bad-answer", "rsync-refused", "unreachable", "timed-out", "truncated".
-        UsageError: there is no rsync program.
+        UsageError: rsync is not installed.
     """
     place = parse_address(address.url + below) if below else address
     options = ["--list-only", "--links", "--recursive" if recursive else "--dirs"]
     options += ["--exclude=" + pattern for pattern in without]
     count = 0
-    with running(options + ["--", place.url], bounds, place.url) as run:
-        for line in run.lines(bounds.max_line_bytes):
+    with run_rsync(options + ["--", place.url], limits, place.url) as run:
+        for line in run.lines(limits.max_line_bytes):
             try:
                 entry = parse_entry(line)
             except ValueError as error:
-                raise FetchError("bad-answer", "{} in what it lists".format(error), where=place.url) from None
+                raise FetchError("bad-answer", "{} in its listing".format(error), where=place.url) from None
             if entry.path == ".":
                 continue
             count += 1
-            if count > bounds.max_entries:
-                raise FetchError("too-large", "it lists more than {} entries".format(bounds.max_entries), where=place.url)
+            if count > limits.max_entries:
+                raise FetchError("too-large", "it lists more than {} entries".format(limits.max_entries), where=place.url)
             yield entry
         run.finish()
 
 
 class RsyncRun:
-    """The program while it runs; made by ``running``.
+    """The program while it runs; made by ``run_rsync``.
 
     Args:
         process: with pipes for stdout and stderr.
-        seconds: until it is killed.
+        seconds: until it is ended.
         where: the address, for messages.
     """
 
@@ -211,128 +210,122 @@ class RsyncRun:
         self._process = process
         self._seconds = seconds
         self._where = where
-        self._said = b""
-        self._late = False
-        self._timer = threading.Timer(seconds, self._end_late)
+        self._stderr = b""
+        self._timed_out = False
+        self._timer = threading.Timer(seconds, self._end_at_deadline)
         self._timer.daemon = True
         self._timer.start()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self._stderr_reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self._stderr_reader.start()
 
     @property
     def output(self) -> BinaryIO:
-        """What it writes to stdout."""
+        """Its stdout."""
         return cast(BinaryIO, self._process.stdout)
 
     def lines(self, max_bytes: int) -> Iterator[bytes]:
-        """Yield what it writes, line by line; FetchError too-large for a longer line than ``max_bytes``."""
+        """Yield the lines of its stdout; raise FetchError too-large for a line longer than ``max_bytes``."""
         for line in iter(lambda: self.output.readline(max_bytes + 1), b""):
             if len(line) > max_bytes:
                 raise FetchError("too-large", "a line longer than {} bytes".format(max_bytes), where=self._where)
-            if line.endswith(b"\n"):  # the beginning of one that was cut off is none
+            if line.endswith(b"\n"):  # a last line without it was cut off
                 yield line[:-1]
 
     def finish(self) -> None:
-        """Wait for its end.
+        """Wait until it ends.
 
         Raises:
             FetchError, UsageError: it failed.
         """
         code = self._process.wait()
-        self._listener.join()
-        if self._late:
+        self._stderr_reader.join()
+        if self._timed_out:
             raise FetchError("timed-out", "rsync had not ended after {:.0f} s".format(self._seconds), where=self._where)
         if code != 0:
-            raise rsync_error(code, self._said, self._where)
+            raise rsync_error(code, self._stderr, self._where)
 
     def close(self) -> None:
-        """Make sure that it has ended, and everything that it has started."""
+        """End it, and every process that it has started."""
         self._timer.cancel()
         if self._process.poll() is None:
-            self._signal(signal.SIGTERM)  # it keeps the part of a file that has arrived
+            self._signal(signal.SIGTERM)  # then it keeps a partial file
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_SECONDS)
+                self._process.wait(TERMINATE_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
-        self._listener.join()
+        self._stderr_reader.join()
         for stream in (self._process.stdout, self._process.stderr):
             cast(BinaryIO, stream).close()
 
-    def _end_late(self) -> None:
-        self._late = True
+    def _end_at_deadline(self) -> None:
+        self._timed_out = True
         self._signal(signal.SIGTERM)
-        time.sleep(END_SECONDS)
+        time.sleep(TERMINATE_SECONDS)
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone (PermissionError: macOS)
             os.killpg(self._process.pid, number)
 
-    def _listen(self) -> None:
+    def _read_stderr(self) -> None:
         stream = cast(BinaryIO, self._process.stderr)
         for chunk in iter(lambda: stream.read(4096), b""):
-            self._said = (self._said + chunk)[-MAX_ERROR_BYTES:]
+            self._stderr = (self._stderr + chunk)[-MAX_ERROR_BYTES:]
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str], bounds: RsyncLimits, where: str, keep_open: Sequence[int] = ()) -> Iterator[RsyncRun]:
-    """Run rsync while the block runs.
+def run_rsync(arguments: Sequence[str], limits: RsyncLimits, where: str, keep_open: Sequence[int] = ()) -> Iterator[RsyncRun]:
+    """Run rsync; it has ended when the block is left.
 
     Args:
-        arguments: after the options that every run has; the last ones are "--" and paths or addresses.
-        bounds: deadlines.
+        arguments: after the options of every run; the last ones are "--" and paths or addresses.
+        limits: of the run.
         where: the address, for messages.
-        keep_open: descriptors that it inherits: a lock that must be held as long as it runs. It ends if we are killed
-            (prctl(2), PR_SET_PDEATHSIG), at once on Linux, elsewhere when its transfer does.
-
-    Yields:
-        The run; it has ended when the block is left.
+        keep_open: descriptors that it inherits: a lock that must be held while it runs. If this process is killed, rsync ends
+            at once on Linux (prctl(2), PR_SET_PDEATHSIG), elsewhere after its transfer.
 
     Raises:
-        UsageError: there is no rsync program.
+        UsageError: rsync is not installed.
     """
-    fixed = ["rsync", "--no-motd", "--no-human-readable", "--timeout={}".format(bounds.silent_seconds),
-             "--contimeout={}".format(bounds.connect_seconds)]
+    fixed = ["rsync", "--no-motd", "--no-human-readable", "--timeout={}".format(limits.silent_seconds),
+             "--contimeout={}".format(limits.connect_seconds)]
     try:
         process = subprocess.Popen(
             fixed + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
-            env=_environment(bounds), start_new_session=True, pass_fds=keep_open,
-            preexec_fn=_dying_with_us() if keep_open else None)
+            env=_environment(limits), start_new_session=True, pass_fds=keep_open,
+            preexec_fn=_die_with_parent() if keep_open else None)
     except FileNotFoundError:
         raise UsageError("configuration", "there is no rsync program on this machine",
                          hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
-    run = RsyncRun(process, bounds.seconds, where)
+    run = RsyncRun(process, limits.seconds, where)
     try:
         yield run
     finally:
         run.close()
 
 
-def _dying_with_us() -> Optional[Callable[[], None]]:
-    """Return what lets a child get SIGTERM when its parent dies, so that it keeps the part of a file; None where nothing does."""
+def _die_with_parent() -> Optional[Callable[[], None]]:
+    """Return a function that makes a child get SIGTERM when its parent dies, which keeps partial files; None without prctl."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
-def _environment(bounds: RsyncLimits) -> Dict[str, str]:
+def _environment(limits: RsyncLimits) -> Dict[str, str]:
     wanted = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-    if bounds.proxy:
-        wanted["RSYNC_PROXY"] = bounds.proxy
+    if limits.proxy:
+        wanted["RSYNC_PROXY"] = limits.proxy
     return wanted
 
 
-def rsync_error(code: int, said: bytes, where: str) -> MirrorsError:
-    """Say in our terms how rsync ended.
+def rsync_error(code: int, stderr: bytes, where: str) -> MirrorsError:
+    """Return the error that stands for a failure of rsync.
 
     Args:
         code: its exit code, rsync(1), EXIT VALUES; negative: the signal that ended it.
-        said: on stderr.
+        stderr: its output there.
         where: the address.
-
-    Returns:
-        The error to raise.
     """
-    lines = _reasons(said)
+    lines = _error_lines(stderr)
     what = "; ".join(lines[:MAX_ERROR_LINES]) or "rsync ended with code {}".format(code)
     if code == 5:
         return FetchError("rsync-refused", what, where=where)
@@ -353,8 +346,8 @@ def rsync_error(code: int, said: bytes, where: str) -> MirrorsError:
     return FetchError("rsync-failed", "{} (code {})".format(what, code), where=where)
 
 
-def _reasons(said: bytes) -> List[str]:
-    """Return the lines that say what is wrong: rsync's last one repeats the exit code only."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+def _error_lines(stderr: bytes) -> List[str]:
+    """Return the lines that say what is wrong; the last line of rsync only repeats the exit code."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith("rsync error:")]
     return list(dict.fromkeys(reason.partition("@ERROR: ")[2] or reason for reason in reasons))

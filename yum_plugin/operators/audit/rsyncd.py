@@ -8,7 +8,7 @@ from typing import List, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
 from ..facts import TOP_FOLDERS
-from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, running
+from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, run_rsync
 from .inventory import examples
 from .model import OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject
 
@@ -96,7 +96,7 @@ def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
             pass
         subject.budget.connect()
         try:
-            with running(["--", path, address.url], limits_of(subject), address.url) as rsync:
+            with run_rsync(["--", path, address.url], limits_of(subject), address.url) as rsync:
                 rsync.finish()
         except MirrorsError as error:
             return [judge_refusal(error)]
@@ -129,7 +129,7 @@ def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
         options = ["--dirs", "--delete", "--include=/" + name, "--exclude=*", "--", empty + "/", address.url]
         try:
             subject.budget.connect()
-            with running(options, limits_of(subject), address.url) as rsync:
+            with run_rsync(options, limits_of(subject), address.url) as rsync:
                 rsync.finish()
             subject.budget.connect()
             if any(entry.path == name for entry in listing(address, limits_of(subject), recursive=False)):

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ...errors import FetchError, MirrorsError
-from ..rsync import FOLDER, RsyncAddress, RsyncEntry, RsyncLimits, listing, running, unsafe_name
+from ..rsync import FOLDER, RsyncAddress, RsyncEntry, RsyncLimits, listing, run_rsync, unsafe_name
 from .destination import LIST, PARTS
 from .plan import WORK, Catalogue, Want, filter_listing, is_inside, joined
 from .source import OnProgress, SourceLimits, SyncSource
@@ -87,7 +87,7 @@ class RsyncSource(SyncSource):
 
     def _transfer(self, arguments: Sequence[str], total: int, on_progress: OnProgress, lock: int) -> None:
         bounds = self._bounds._replace(seconds=self._limits.seconds)
-        with running(arguments, bounds, self.url, keep_open=(lock,)) as run:
+        with run_rsync(arguments, bounds, self.url, keep_open=(lock,)) as run:
             output, rest = run.output, b""
             for chunk in iter(lambda: os.read(output.fileno(), READ_BYTES), b""):
                 *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
