@@ -17,7 +17,7 @@ from tests.support.report_world import HOSTILE
 from yum_plugin.cli.common.host_options import open_host
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.reachability import RSYNC_PORT, Reachability, reachability_of
-from yum_plugin.operators.cli.report_data import MOST_AT_ONCE, sites_named, try_ways
+from yum_plugin.operators.cli.report_data import MOST_AT_ONCE, probe_reachability, sites_named
 from yum_plugin.operators.report.values import MirrorFinding, MirrorSite
 from yum_plugin.packages.quarantine import MAX_FILES, quarantine_file, quarantine_notes
 from yum_plugin.state.store import State
@@ -126,7 +126,7 @@ def test_either_can_go_to_stdout(words, admin):
 
 
 @pytest.mark.parametrize("words, reason", [
-    ([], "nowhere to report to"), (["-", "--json"], "only one"), (["-", "--prom", "-"], "only one"),
+    ([], "no output is named"), (["-", "--json"], "only one"), (["-", "--prom", "-"], "only one"),
     (["--prom", "mirrors.txt"], "end in .prom"), (["/proc/no/such/place.html"], "cannot be written"),
 ])
 def test_what_cannot_be_written_is_said_with_exit_code_2(words, reason, admin):
@@ -172,7 +172,7 @@ def test_the_ways_to_many_servers_are_tried_side_by_side_by_the_process_without_
     done = []
     with RawServer(never_speaks) as server, host.gateway() as gateway:
         urls = {number: server.url for number in range(MOST_AT_ONCE + 9)}
-        found = try_ways(gateway, urls, host, done.append)
+        found = probe_reachability(gateway, urls, host, done.append)
     assert found == dict.fromkeys(urls, Reachability("yes", "none", "no")) and done == list(range(1, len(urls) + 1))
 
 
@@ -241,10 +241,10 @@ def test_the_json_holds_the_looks_the_problems_and_the_letter(admin):
     admin.lab.add_mirror("good")
     admin.run("refresh", *UPDATES)
     values = admin.json("report-mirror", "bad", *UPDATES)
-    [problem], [look] = values["problems"], values["looks"]
+    [problem], [inspection] = values["problems"], values["looks"]
     assert (problem["reference"], problem["subjects"]) == ("stale", [ID])
-    assert look["repomd"]["status"] == 200 and look["repomd"]["headers"]["server"] == "lab"
-    assert look["repomd"]["sha256"] == look["serves"]["sha256"] != look["newest"]["sha256"]
+    assert inspection["repomd"]["status"] == 200 and inspection["repomd"]["headers"]["server"] == "lab"
+    assert inspection["repomd"]["sha256"] == inspection["serves"]["sha256"] != inspection["newest"]["sha256"]
     assert len(values["certificate"]["sha256"]) == 64 and TIME.match(values["certificate"]["not_after"])
     assert values["mirror"]["repositories"][0]["observations"][0]["outcome"] == "stale"
     assert values["letter"].startswith("To: the owner of bad")

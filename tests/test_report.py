@@ -20,7 +20,7 @@ from yum_plugin.net.reachability import Reachability
 from yum_plugin.operators.report.charts import FIRST_BYTE, HEIGHT, WIDTH, ChartSpan, chart, span_of, strip
 from yum_plugin.operators.report.countries import PLACES, place_of
 from yum_plugin.operators.report.inspect import FileInspection, Inspection
-from yum_plugin.operators.report.letter import GRACE_SECONDS, Case, Newest, problems_of, render_letter
+from yum_plugin.operators.report.letter import GRACE_SECONDS, MirrorCase, NewestSnapshot, problems_of, render_letter
 from yum_plugin.operators.report.markup import Markup, element, joined, link, text
 from yum_plugin.operators.report.page import render_page
 from yum_plugin.operators.report.prometheus import metrics_of, render_prometheus
@@ -78,7 +78,7 @@ def test_every_mirror_has_its_state_in_words_and_opens_to_its_evidence():
 
 
 @pytest.mark.parametrize("changes, words", [
-    ({}, "23 of 27 mirrors serve the newest updates."), ({"offline": True}, "nobody was asked"), ({"count": 3}, "All 3 mirrors"),
+    ({}, "23 of 27 mirrors serve the newest updates."), ({"offline": True}, "without asking any mirror"), ({"count": 3}, "All 3 mirrors"),
     ({"count": 1}, "The mirror serves"), ({"count": 0}, "No mirror has been asked yet."),
     ({"hostile": True}, "xcp-ng-testing cannot be updated from any mirror."),
 ])
@@ -132,7 +132,7 @@ def test_the_worst_finding_counts_and_the_worst_site_comes_first():
     one = [("https://a.test/", "a.test", MirrorFinding(name, mirror, state, lag_seconds=lag, certificate_expires=NOW + lag))
            for name, state, lag in (("base", "ok", 0), ("updates", "stale", 7))]
     [site] = sites_of(one, {"a.test": Reachability("yes")})
-    assert (site.worst.repository, site.lag_seconds, site.certificate_expires, site.ways.ipv4) == ("updates", 7, NOW, "yes")
+    assert (site.worst.repository, site.lag_seconds, site.certificate_expires, site.reachability.ipv4) == ("updates", 7, NOW, "yes")
 
 
 @pytest.mark.parametrize("outcome, state", [("ok", "ok"), ("stale", "stale"), ("tls-expired", "failed"), ("rollback", "refused"),
@@ -257,11 +257,11 @@ CURRENT = snapshot(90)._replace(signed_at=NOW - 2 * DAY)
 def case(error=None, served=CURRENT, newest=CURRENT, certificate=CERTIFICATE, url=BASE, kept=(), **mirror):
     found = Mirror(url, mirror.pop("name", "Some University"), "DE", **mirror)
     file = FileInspection(url + "repodata/repomd.xml", NOW, "2001:db8::7", 200, (("server", HOSTILE), ("age", "0")), 3000, "cd" * 32, 0.02, 0.03)
-    look = Inspection("xcp-ng-updates", found, file, file._replace(url=file.url + ".asc"), None if error else served, error)
+    inspection = Inspection("xcp-ng-updates", found, file, file._replace(url=file.url + ".asc"), None if error else served, error)
     past = (seen(2, "tls-expired"), seen(1))
     site = MirrorSite("https://mirror.test:8443/pub/", "mirror.test:8443", (MirrorFinding("xcp-ng-updates", found, "not asked", observations=past),),
                       Reachability("yes", "no", "none"))
-    return Case(site, (look,), {"xcp-ng-updates": Newest(newest, 3)}, certificate, None, tuple(kept), NOW, "0.1.0")
+    return MirrorCase(site, (inspection,), {"xcp-ng-updates": NewestSnapshot(newest, 3)}, certificate, None, tuple(kept), NOW, "0.1.0")
 
 
 PACKAGE = QuarantineNote(NOW - DAY, "lab-agent-2.0-1.x86_64", "Packages/lab-agent.rpm", (BASE,), "payload-mismatch", "its payload was changed",
@@ -292,7 +292,7 @@ def test_what_is_wrong_with_a_mirror_is_named_with_what_its_owner_can_do(made, r
 
 def test_the_same_of_two_repositories_is_said_once():
     made = case(FetchError("timed-out", "no answer"))
-    twice = made._replace(looks=made.looks + (made.looks[0]._replace(repository="xcp-ng-base"),))
+    twice = made._replace(inspections=made.inspections + (made.inspections[0]._replace(repository="xcp-ng-base"),))
     assert [problem.subjects for problem in problems_of(twice)] == [("xcp-ng-updates", "xcp-ng-base")]
 
 

@@ -15,23 +15,23 @@ from ..report.prometheus import render_prometheus
 from ..report.values import MirrorFinding, MirrorSite, MirrorsReport, RepositoryReport, hint_of
 from .report_data import asked_report, remembered_report
 
-PROM_SUFFIX = ".prom"  # what the textfile collector reads; our file on its way to that name has another
+PROM_SUFFIX = ".prom"  # the textfile collector reads only such names; our temporary file has another one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Exit code: 0 the report was made, whatever it says; 2 it cannot be written."
-    parser.add_argument("output", nargs="?", metavar="OUT.html", help="where the page goes; - for stdout")
-    parser.add_argument("--offline", action="store_true", help="ask nobody: report what this host remembers")
+    parser.epilog = "Exit code: 0 the report was written, whatever it says; 2 it cannot be written."
+    parser.add_argument("output", nargs="?", metavar="OUT.html", help="file for the page; - for stdout")
+    parser.add_argument("--offline", action="store_true", help="use no network: report what this host remembers")
     parser.add_argument("--prom", metavar="FILE", help="also write FILE for node_exporter's textfile collector; - for stdout")
     add_host_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Report, write what is wanted, and return 0.
+    """Make the report, write it to each output, and return 0.
 
     Raises:
-        UsageError: nothing is wanted, or two things on stdout, or a file cannot be written.
+        UsageError: there is no output, or two on stdout, or a file cannot be written.
     """
     _check(arguments)
     host = open_host(arguments)
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     wanted = [arguments.output, arguments.prom, "-" if arguments.json else None]
     if not any(wanted):
-        raise UsageError("usage", "nowhere to report to", hint="name OUT.html, --prom FILE.prom, or --json")
+        raise UsageError("usage", "no output is named", hint="name OUT.html, --prom FILE.prom, or --json")
     if wanted.count("-") > 1:
         raise UsageError("usage", "only one of page, --prom and --json can go to stdout")
     if arguments.prom and arguments.prom != "-" and not arguments.prom.endswith(PROM_SUFFIX):
@@ -61,7 +61,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _write(path: str, text: str, quiet: bool) -> None:
-    """Write a text as UTF-8: readers of a file see the old one or the new one, never a part."""
+    """Write a text as UTF-8; readers of a file see the old or the new one, never a part."""
     data = text.encode("utf-8")
     if path == "-":
         sys.stdout.flush()
@@ -93,11 +93,11 @@ def _repository_values(repository: RepositoryReport, now: int) -> Dict[str, Any]
 
 def site_values(site: MirrorSite) -> Dict[str, Any]:
     """Return a mirror for --json."""
-    mirror = site.mirror
+    mirror, reachability = site.mirror, site.reachability
     return {"url": site.url, "authority": site.authority, "name": mirror.name, "country": mirror.country,
             "rank": mirror.rank or None, "source": mirror.source, "state": site.worst.state, "lag_seconds": site.lag_seconds,
             "first_byte_seconds": site.first_byte_seconds, "certificate_expires_at": _time(site.certificate_expires),
-            "ipv4": site.ways.ipv4 or None, "ipv6": site.ways.ipv6 or None, "rsync": site.ways.rsync or None,
+            "ipv4": reachability.ipv4 or None, "ipv6": reachability.ipv6 or None, "rsync": reachability.rsync or None,
             "repositories": [_finding_values(finding) for finding in site.findings]}
 
 

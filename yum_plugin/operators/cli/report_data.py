@@ -1,4 +1,4 @@
-"""What a report is made of: the mirrors asked now, or what is remembered of them, and what was observed before."""
+"""The data of a report: the answers of the mirrors, or what is remembered of them, and earlier observations."""
 import sys
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -19,10 +19,10 @@ from ...state.memory import Memory, Record, Remembered
 from ...util.urls import authority_of, clean_base_url, host_of
 from ..report.values import MirrorFinding, MirrorSite, MirrorsReport, RepositoryReport, sites_of, state_of
 
-MOST_AT_ONCE = 24  # servers that are connected to
+MOST_AT_ONCE = 24  # servers that are probed in parallel
 
 
-class Placed(NamedTuple):
+class SiteFinding(NamedTuple):
     """A finding, and the mirror that it belongs to."""
 
     root: str  # URL
@@ -31,7 +31,7 @@ class Placed(NamedTuple):
 
 
 def asked_report(host: Host, shown: bool) -> MirrorsReport:
-    """Ask every mirror now, connect to each in every way, add what was seen to the history, and report.
+    """Ask every mirror now, probe how each is reached, add the results to the history, and report.
 
     Args:
         host: of the options.
@@ -41,33 +41,33 @@ def asked_report(host: Host, shown: bool) -> MirrorsReport:
     with host.gateway() as gateway:
         ask_through(gateway, host, views, Display(views, shown, as_table=False))
         now = time.time()
-        placed = _placed(views, host, now)
-        ways = _ways(gateway, host, placed, shown)
+        site_findings = _site_findings(views, host, now)
+        reachability = _probe_sites(gateway, host, site_findings, shown)
     _keep(views, host, now)
     repositories = [_asked_repository(view, host.state.load(view.repository.id).memory) for view in views]
-    return MirrorsReport(int(now), False, __version__, tuple(repositories), sites_of(placed, ways))
+    return MirrorsReport(int(now), False, __version__, tuple(repositories), sites_of(site_findings, reachability))
 
 
-def _placed(views: Sequence[MirrorsView], host: Host, now: float) -> List[Placed]:
-    placed: List[Placed] = []
+def _site_findings(views: Sequence[MirrorsView], host: Host, now: float) -> List[SiteFinding]:
+    site_findings: List[SiteFinding] = []
     for view in views:
         past = host.state.observed(view.repository.id, now)
         memory = host.state.load(view.repository.id).memory
         new = observations_of(view.resolution, now) if view.resolution is not None else []
-        placed += [_asked(view, row, memory, past + new, int(now)) for row in view.rows()]
-    return placed
+        site_findings += [_asked(view, row, memory, past + new, int(now)) for row in view.rows()]
+    return site_findings
 
 
 def remembered_report(host: Host) -> MirrorsReport:
-    """Report from the memory alone: nobody is asked, nothing written."""
+    """Report from the memory alone: without the network, and without writing anything."""
     now = time.time()
-    placed: List[Placed] = []
+    site_findings: List[SiteFinding] = []
     repositories = []
     for repository in host.repositories:
         remembered = host.state.load(repository.id)
-        placed += _remembered(repository, remembered.memory, host, host.state.observed(repository.id, now))
+        site_findings += _remembered(repository, remembered.memory, host, host.state.observed(repository.id, now))
         repositories.append(_remembered_repository(repository, remembered))
-    return MirrorsReport(int(now), True, __version__, tuple(repositories), sites_of(placed, {}))
+    return MirrorsReport(int(now), True, __version__, tuple(repositories), sites_of(site_findings, {}))
 
 
 def _keep(views: Sequence[MirrorsView], host: Host, now: float) -> None:
@@ -77,35 +77,35 @@ def _keep(views: Sequence[MirrorsView], host: Host, now: float) -> None:
                 host.state.observe(view.repository.id, observations_of(view.resolution, now))
 
 
-def _ways(gateway: Gateway, host: Host, placed: Sequence[Placed], shown: bool) -> Dict[str, Reachability]:
-    """Connect to the servers of those that are asked at all."""
-    urls = {each.authority: each.root for each in placed if each.finding.state not in ("excluded", "denied")}
+def _probe_sites(gateway: Gateway, host: Host, site_findings: Sequence[SiteFinding], shown: bool) -> Dict[str, Reachability]:
+    """Probe the servers of all mirrors that are not left out."""
+    urls = {each.authority: each.root for each in site_findings if each.finding.state not in ("excluded", "denied")}
     console = Console(sys.stderr)
     live = shown and console.can_redraw
 
     def on_done(done: int) -> None:
         if live:
-            console.write("\r{} of {} servers connected to\x1b[K".format(done, len(urls)))
+            console.write("\r{} of {} servers probed\x1b[K".format(done, len(urls)))
 
     try:
-        return try_ways(gateway, urls, host, on_done)
+        return probe_reachability(gateway, urls, host, on_done)
     finally:
         if live:
             console.write("\r\x1b[K")
 
 
-def try_ways(gateway: Gateway, urls: Mapping[str, str], host: Host,
+def probe_reachability(gateway: Gateway, urls: Mapping[str, str], host: Host,
              on_done: Callable[[int], None] = lambda done: None) -> Dict[str, Reachability]:
-    """Try the ways to some servers, MOST_AT_ONCE side by side.
+    """Probe how some servers are reached, MOST_AT_ONCE in parallel.
 
     Args:
-        gateway: who touches the network.
+        gateway: to the network.
         urls: of the servers, by any key.
         host: its connect_timeout is used, and the network settings of its first repository.
-        on_done: called with the number of those that are done.
+        on_done: called with the number of servers done.
 
     Returns:
-        How each is reached, by the same key; what could not be found out is not known.
+        How each is reached, by the same key; empty values where that could not be found out.
     """
     network, seconds = host.repositories[0].network, host.settings.connect_timeout
     task_pool, waiting, found = TaskPool(gateway.open), list(urls.items()), {key: Reachability() for key in urls}
@@ -120,7 +120,7 @@ def try_ways(gateway: Gateway, urls: Mapping[str, str], host: Host,
         start(*item)
     for done in range(1, len(waiting) + 1):
         outcome = task_pool.next(4 * seconds + 1)
-        if outcome is None:  # a system call hangs; what is known is told
+        if outcome is None:  # a system call hangs: report what is known
             break
         found[outcome.key] = outcome.value or Reachability()
         on_done(done)
@@ -130,24 +130,24 @@ def try_ways(gateway: Gateway, urls: Mapping[str, str], host: Host,
     return found
 
 
-def place(repository: Repository, finding: MirrorFinding) -> Placed:
-    """Say which mirror a finding belongs to: its root is the repository's base without the repository's path."""
+def site_finding(repository: Repository, finding: MirrorFinding) -> SiteFinding:
+    """Return a finding with its mirror, whose root is the repository's base URL without the repository's path."""
     url, path = finding.mirror.url, repository.path
     root = url[:-len(path)] if path and url.endswith("/" + path) else url
-    return Placed(root, authority_of(url), finding)
+    return SiteFinding(root, authority_of(url), finding)
 
 
 def of_url(url: str, observations: Sequence[Observation]) -> Tuple[Observation, ...]:
-    """Return the observations of a repository on a mirror, whose URL this is."""
+    """Return the observations of the repository at this base URL."""
     return tuple(each for each in observations if each.url == url)
 
 
-def _asked(view: MirrorsView, row: Row, memory: Memory, observations: Sequence[Observation], now: int) -> Placed:
+def _asked(view: MirrorsView, row: Row, memory: Memory, observations: Sequence[Observation], now: int) -> SiteFinding:
     url = row.mirror.url
     probe, record = view.probes.get(url), memory.records.get(url)
     served = probe.snapshot if probe is not None else None
     lag = 0 if row.state == "ok" else row.lag_seconds
-    return place(view.repository, MirrorFinding(
+    return site_finding(view.repository, MirrorFinding(
         view.repository.id, row.mirror, row.state, row.reference, row.detail, now if probe is not None else None, lag,
         row.first_byte_seconds, row.certificate_expires, served.revision if served else None, probe.address if probe else "",
         record.failures if record else 0, of_url(url, observations)))
@@ -159,7 +159,7 @@ def _asked_repository(view: MirrorsView, memory: Memory) -> RepositoryReport:
                             tuple(view.remarks()), int(memory.resolved_at) or None)
 
 
-def _remembered(repository: Repository, memory: Memory, host: Host, observations: Sequence[Observation]) -> List[Placed]:
+def _remembered(repository: Repository, memory: Memory, host: Host, observations: Sequence[Observation]) -> List[SiteFinding]:
     settings = host.settings
     left_out = {mirror.url: reason for mirror, reason in
                 rank_candidates(memory.mirrors, (), settings.deny, (), not settings.require_https)[1]}
@@ -168,7 +168,7 @@ def _remembered(repository: Repository, memory: Memory, host: Host, observations
         if url not in mirrors and _is_clean(url):
             is_origin = url.startswith(tuple(settings.fallbacks))
             mirrors[url] = Mirror(url, "origin" if is_origin else "", source="origin" if is_origin else "known")
-    return [place(repository, _remembered_finding(
+    return [site_finding(repository, _remembered_finding(
         repository, mirror, memory.records.get(mirror.url), left_out.get(mirror.url, ""), of_url(mirror.url, observations)))
             for mirror in mirrors.values()]
 
@@ -208,7 +208,7 @@ def _remembered_repository(repository: Repository, remembered: Remembered) -> Re
 
 
 def sites_named(sites: Sequence[MirrorSite], name: str) -> List[MirrorSite]:
-    """Return the sites that a person may mean by a name.
+    """Return the sites with a name.
 
     Args:
         sites: of a report.

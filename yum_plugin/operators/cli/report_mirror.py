@@ -1,4 +1,4 @@
-"""``xcpng-mirrors report-mirror``: a report about one mirror, ready to be sent to its owner. Sends nothing, writes nothing."""
+"""``xcpng-mirrors report-mirror``: a report about one mirror, ready to be sent to its owner. Sends nothing and writes no file."""
 import argparse
 import json
 import sys
@@ -18,11 +18,11 @@ from ...resolve.resolver import Resolver
 from ...sources.redirector import Timeouts
 from ...trust.metadata import RepomdProver
 from ...util.urls import authority_of
-from ..report.inspect import FileInspection, Inspection, certificate_of, look_closely
-from ..report.letter import Case, Newest, problems_of, render_letter
+from ..report.inspect import FileInspection, Inspection, certificate_of, inspect_mirror
+from ..report.letter import MirrorCase, NewestSnapshot, problems_of, render_letter
 from ..report.values import MirrorFinding, MirrorSite, sites_of
 from .report import site_values
-from .report_data import Placed, of_url, place, sites_named, try_ways
+from .report_data import SiteFinding, of_url, probe_reachability, site_finding, sites_named
 
 MAX_SUGGESTED = 8
 
@@ -35,10 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at the mirror, report, and return the exit code.
+    """Inspect the mirror, print the report, and return the exit code.
 
     Raises:
-        UsageError: no mirror, or several, are meant by the name.
+        UsageError: no mirror, or more than one, has the name.
     """
     host = open_host(arguments)
     with host.gateway() as gateway:
@@ -51,12 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif problems or arguments.verbose:
         out.write(render_letter(case))
     elif not arguments.quiet:
-        out.line("{}: nothing is wrong with it; -v shows what was looked at".format(site.authority))
+        out.line("{}: nothing is wrong with it; -v shows what was examined".format(site.authority))
     return EXIT_PROBLEM if problems else EXIT_OK
 
 
 def _site(name: str, resolutions: Sequence[Resolution], host: Host) -> MirrorSite:
-    """Find the mirror that is meant among those on the list and those remembered."""
+    """Find the named mirror among those on the list and those remembered."""
     sites = sites_of([each for resolution in resolutions for each in _known(resolution, host)], {})
     found = sites_named(sites, name)
     if not found:
@@ -64,48 +64,49 @@ def _site(name: str, resolutions: Sequence[Resolution], host: Host) -> MirrorSit
         raise UsageError("usage", "no mirror of that name is known", where=name,
                          hint="'xcpng-mirrors mirrors' names all{}".format(", for instance " + some if some else ""))
     if len(found) > 1:
-        raise UsageError("usage", "several mirrors are meant", where=name,
+        raise UsageError("usage", "several mirrors have that name", where=name,
                          hint="name one of " + ", ".join(site.url for site in found[:MAX_SUGGESTED]))
     return found[0]
 
 
-def _known(resolution: Resolution, host: Host) -> List[Placed]:
+def _known(resolution: Resolution, host: Host) -> List[SiteFinding]:
     repository, listed = resolution.repository, resolution.candidates
     mirrors: Dict[str, Mirror] = {}
     for mirror in listed.mirrors + listed.origins + tuple(each for each, _ in listed.left_out) + resolution.memory.mirrors:
         mirrors.setdefault(mirror.url, mirror)
     past = host.state.observed(repository.id, time.time())
-    return [place(repository, MirrorFinding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
+    return [site_finding(repository, MirrorFinding(repository.id, mirror, "not asked", observations=of_url(mirror.url, past)))
             for mirror in mirrors.values()]
 
 
-def _case(site: MirrorSite, resolutions: Sequence[Resolution], host: Host, gateway: Gateway) -> Case:
+def _case(site: MirrorSite, resolutions: Sequence[Resolution], host: Host, gateway: Gateway) -> MirrorCase:
     repositories = {repository.id: repository for repository in host.repositories}
     timeouts = Timeouts(host.settings.connect_timeout, host.settings.read_timeout)
-    looks = tuple(_look(repositories[finding.repository], finding.mirror, timeouts, gateway) for finding in site.findings)
+    inspections = tuple(_inspect(repositories[finding.repository], finding.mirror, timeouts, gateway)
+                        for finding in site.findings)
     certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], timeouts.connect_seconds, gateway)
-    ways = try_ways(gateway, {site.url: site.url}, host)[site.url]
-    return Case(site._replace(ways=ways), looks, _newest(site, resolutions), certificate, error, _kept(site, host),
-                int(time.time()), __version__)
+    reachability = probe_reachability(gateway, {site.url: site.url}, host)[site.url]
+    return MirrorCase(site._replace(reachability=reachability), inspections, _newest(site, resolutions), certificate, error,
+                      _kept(site, host), int(time.time()), __version__)
 
 
-def _look(repository: Repository, mirror: Mirror, timeouts: Timeouts, gateway: Gateway) -> Inspection:
+def _inspect(repository: Repository, mirror: Mirror, timeouts: Timeouts, gateway: Gateway) -> Inspection:
     now = time.time()
     try:
         prover = RepomdProver(load_keys(repository.key_paths, repository.fingerprints), int(now))
     except MirrorsError as error:  # without a key nothing of a mirror can be judged
         raise UsageError("key-file", error.what, where=error.where, hint=error.hint)
-    return look_closely(repository, mirror, prover, timeouts, gateway)
+    return inspect_mirror(repository, mirror, prover, timeouts, gateway)
 
 
-def _newest(site: MirrorSite, resolutions: Sequence[Resolution]) -> Dict[str, Newest]:
-    """Return what the other mirrors serve; what was proven last, if none answered now."""
+def _newest(site: MirrorSite, resolutions: Sequence[Resolution]) -> Dict[str, NewestSnapshot]:
+    """Return what the other mirrors serve; if none answered now, what was proven last."""
     found = {}
     for resolution in resolutions:
         newest = resolution.snapshot or resolution.memory.snapshot
         others = [mirror for mirror in resolution.mirrors if authority_of(mirror.url) != site.authority]
         if newest is not None:
-            found[resolution.repository.id] = Newest(newest, len(others))
+            found[resolution.repository.id] = NewestSnapshot(newest, len(others))
     return found
 
 
@@ -114,13 +115,13 @@ def _kept(site: MirrorSite, host: Host) -> Tuple[QuarantineNote, ...]:
     return tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
 
 
-def _values(case: Case, host: Host) -> Dict[str, Any]:
+def _values(case: MirrorCase, host: Host) -> Dict[str, Any]:
     certificate = case.certificate
     problems = [dict(each._asdict(), subjects=list(each.subjects), hint=each.hint) for each in problems_of(case)]
     return {
         "schema": SCHEMA, "command": "report-mirror", "made_at": utc(case.made_at), "warnings": list(host.warnings),
         "problems": problems, "mirror": site_values(case.site),
-        "looks": [_look_values(look, case) for look in case.looks],
+        "looks": [_look_values(inspection, case) for inspection in case.inspections],
         "certificate": None if certificate is None else dict(
             certificate._asdict(), names=list(certificate.names), not_before=utc(certificate.not_before),
             not_after=utc(certificate.not_after)),
@@ -130,15 +131,15 @@ def _values(case: Case, host: Host) -> Dict[str, Any]:
     }
 
 
-def _look_values(look: Inspection, case: Case) -> Dict[str, Any]:
-    newest = case.newest.get(look.repository)
-    return {"id": look.repository, "url": look.mirror.url, "error": describe_error(look.error),
-            "repomd": _file_values(look.repomd), "signature": _file_values(look.signature),
-            "serves": snapshot_values(look.snapshot, case.made_at),
+def _look_values(inspection: Inspection, case: MirrorCase) -> Dict[str, Any]:
+    newest = case.newest.get(inspection.repository)
+    return {"id": inspection.repository, "url": inspection.mirror.url, "error": describe_error(inspection.error),
+            "repomd": _file_values(inspection.repomd), "signature": _file_values(inspection.signature),
+            "serves": snapshot_values(inspection.snapshot, case.made_at),
             "newest": snapshot_values(newest.snapshot if newest else None, case.made_at)}
 
 
-def _file_values(look: FileInspection) -> Dict[str, Any]:
-    return {"url": look.url, "asked_at": utc(look.at), "address": look.address or None, "status": look.status,
-            "headers": dict(look.headers), "size_bytes": look.size, "sha256": look.sha256 or None,
-            "first_byte_seconds": look.first_byte_seconds, "seconds": look.seconds, "error": describe_error(look.error)}
+def _file_values(file: FileInspection) -> Dict[str, Any]:
+    return {"url": file.url, "asked_at": utc(file.at), "address": file.address or None, "status": file.status,
+            "headers": dict(file.headers), "size_bytes": file.size, "sha256": file.sha256 or None,
+            "first_byte_seconds": file.first_byte_seconds, "seconds": file.seconds, "error": describe_error(file.error)}

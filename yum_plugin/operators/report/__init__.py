@@ -1,1 +1,4 @@
-"""What is said of all mirrors together: a page, Prometheus text, a letter about one of them. Pure: values in, text out."""
+"""Reports about mirrors: a page, Prometheus text, and a letter to the owner of one mirror; values in, text out.
+
+Only ``inspect.py`` uses the network, for the letter. Imported by ``operators/cli/`` only.
+"""

@@ -1,4 +1,4 @@
-"""Small charts of what was seen over time, as inline SVG, each with a sentence for who cannot see it."""
+"""Small charts of the observations over time, as inline SVG, each with a sentence for screen readers."""
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...state.history import Observation
@@ -13,7 +13,7 @@ BARS = 30
 BAR_WIDTH, BAR_GAP, STRIP_HEIGHT = 3, 1, 18
 WIDTH, HEIGHT = 320.0, 96.0  # of a chart, with its margins
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 6.0, 8.0, 18.0
-# How much of the strip's height a bar fills: what is wrong is told by it too.
+# How much of the strip's height a bar fills: the state shows without colours too.
 _FILL = {"ok": 1.0, "stale": 0.62, "failed": 0.3, "refused": 0.3}
 
 
@@ -31,13 +31,13 @@ class ChartSpan(NamedTuple):
 
 
 def span_of(sites: Sequence[MirrorSite], now: int) -> ChartSpan:
-    """Choose the time that the charts show: the shortest that holds every observation, up to 90 days."""
+    """Choose the time that the charts show: the shortest with every observation, up to 90 days."""
     oldest = min((each.at for site in sites for each in site.observations[:1]), default=now)
     return ChartSpan(now - next((span for span in SPANS if oldest >= now - span), SPANS[-1]), now)
 
 
 def strip(observations: Sequence[Observation], span: ChartSpan) -> Markup:
-    """Draw a bar for each part of the time: its worst state.
+    """Draw a bar for each part of the time, for its worst state.
 
     Args:
         observations: of a site, the oldest first.
@@ -76,7 +76,7 @@ def _counted(observations: Sequence[Observation], span: ChartSpan) -> str:
 
 
 class Axis(NamedTuple):
-    """What a chart shows upwards."""
+    """The vertical axis of a chart."""
 
     title: str
     value: Callable[[Observation], Optional[float]]
@@ -94,7 +94,7 @@ AXES = (FIRST_BYTE, LAG)
 
 
 def chart(observations: Sequence[Observation], span: ChartSpan, axis: Axis) -> Content:
-    """Draw one value over time; nothing if there are not two observations with it.
+    """Draw one value over time; nothing for fewer than two observations.
 
     Args:
         observations: the oldest first.
@@ -114,7 +114,7 @@ def chart(observations: Sequence[Observation], span: ChartSpan, axis: Axis) -> C
 
 
 def _thinned(seen: Sequence[Tuple[int, float]]) -> List[Tuple[int, float]]:
-    """Keep at most a point for each unit of the width: the largest of those that fall together."""
+    """Keep at most one point for each unit of the width: the largest."""
     size = -(-len(seen) // int(WIDTH - LEFT - RIGHT))
     groups = [seen[start:start + size] for start in range(0, len(seen), size)]
     return [(group[0][0], max(value for _, value in group)) for group in groups]

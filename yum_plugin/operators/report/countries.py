@@ -1,8 +1,8 @@
-"""Where a mirror is put on the map: one point a country, in whole degrees, near where its people live."""
+"""The place of each country on the map: one point in whole degrees, near where its people live."""
 from typing import Dict, NamedTuple, Optional
 
 
-class Place(NamedTuple):
+class CountryLocation(NamedTuple):
     """A country on the map."""
 
     latitude: int  # degrees
@@ -44,17 +44,17 @@ UZ 41 66 Uzbekistan|VE 9 -66 Venezuela|VN 16 107 Vietnam|YE 15 45 Yemen|ZA -29 2
 """
 
 
-def _places() -> Dict[str, Place]:
+def _places() -> Dict[str, CountryLocation]:
     found = {}
     for entry in _TABLE.strip().replace("\n", "|").split("|"):
         code, latitude, longitude, name = entry.split(" ", 3)
-        found[code] = Place(int(latitude), int(longitude), name)
+        found[code] = CountryLocation(int(latitude), int(longitude), name)
     return found
 
 
 PLACES = _places()
 
 
-def place_of(code: str) -> Optional[Place]:
+def place_of(code: str) -> Optional[CountryLocation]:
     """Return where a country is; None for a code that is not in the table."""
     return PLACES.get(code.upper())

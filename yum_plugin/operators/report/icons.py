@@ -1,9 +1,9 @@
-"""The signs of the states: told apart by shape, not by colour alone. Each is 16 units wide and high."""
+"""The icons of the states: they differ in shape, not in colour alone. Each is 16 units wide and high."""
 from typing import Union
 
 from .markup import Markup, element, joined
 
-# What is filled, and the line on it in the colour of the paper.
+# The filled shape, and the line on it in the colour of the background.
 _SHAPES = {
     "ok": ("M8 1a7 7 0 1 0 0 14a7 7 0 1 0 0-14z", "M4.7 8.3l2.3 2.3 4.3-4.8"),
     "stale": ("M8 1.2l7 12.9h-14z", "M8 6v4M8 12.1v.1"),
@@ -16,20 +16,20 @@ _SHAPES = {
 
 
 def definitions() -> Markup:
-    """Return the symbols, once a page."""
+    """Return the symbols, once for each page."""
     symbols = [element("symbol", element("path", d=Markup(shape), class_="shape"), element("path", d=Markup(line), class_="line"),
                        id="i-" + class_of(state), viewBox="0 0 16 16") for state, (shape, line) in _SHAPES.items()]
     return element("svg", joined(symbols), width=0, height=0, aria_hidden="true", class_="symbols")
 
 
 def icon(state: str, **place: Union[int, float]) -> Markup:
-    """Return a state's sign; ``place`` is x, y, width and height in a drawing."""
+    """Return a state's icon; ``place`` is x, y, width and height in a drawing."""
     name = class_of(state)
     return element("svg", element("use", href="#i-" + name), class_="icon " + name, aria_hidden="true", **place)
 
 
 def badge(state: str) -> Markup:
-    """Return a state's sign and word."""
+    """Return a state's icon and name."""
     return element("span", icon(state), " ", state, class_="badge " + class_of(state))
 
 

@@ -1,6 +1,6 @@
-"""A close look at one mirror: both signed files of a repository with all that came with them, and the certificate.
+"""A full inspection of one mirror: repomd.xml and its signature with all headers, and the certificate.
 
-Unlike ``probe.ask_mirror`` it goes on after the first thing that is wrong, and keeps status and headers as evidence.
+Unlike ``resolve/probe.py`` it goes on after the first fault, and keeps status and headers as evidence.
 """
 import hashlib
 import time
@@ -24,7 +24,7 @@ MAX_HEADER_CHARACTERS = 200
 
 
 class FileInspection(NamedTuple):
-    """What came for one file."""
+    """The answer for one file."""
 
     url: str
     at: float  # seconds since 1970
@@ -35,79 +35,79 @@ class FileInspection(NamedTuple):
     sha256: str = ""  # of what arrived; "" if that is not the whole file
     first_byte_seconds: float = 0.0
     seconds: float = 0.0
-    error: Optional[MirrorsError] = None  # why it is not the file
+    error: Optional[MirrorsError] = None  # why it is unusable
 
 
 class Inspection(NamedTuple):
-    """What is seen of one repository on one mirror."""
+    """The answers for one repository on one mirror."""
 
     repository: str
     mirror: Mirror
     repomd: FileInspection
     signature: FileInspection
     snapshot: Optional[Snapshot] = None  # what it serves, proven
-    error: Optional[MirrorsError] = None  # the first thing that is wrong
+    error: Optional[MirrorsError] = None  # the first fault
 
 
-def look_closely(repository: Repository, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, gateway: Gateway,
+def inspect_mirror(repository: Repository, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, gateway: Gateway,
                  wall: Callable[[], float] = time.time) -> Inspection:
-    """Look at one repository on one mirror.
+    """Inspect one repository on one mirror.
 
     Args:
         repository: for its network settings.
         mirror: ``url`` is the repository's base.
         prover: with the pinned keys.
         timeouts: time-outs.
-        gateway: who touches the network.
-        wall: the time.
+        gateway: to the network.
+        wall: seconds since 1970.
 
     Raises:
         UsageError: the repository's TLS settings cannot be used; sandbox.
     """
     network = repository.network
     with gateway.open(network, 4 * (timeouts.connect_seconds + timeouts.read_seconds), ()) as client:
-        repomd, content = _look_at_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, timeouts, wall)
+        repomd, content = _inspect_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, timeouts, wall)
         signature, signed = FileInspection(mirror.url + REPOMD + ".asc", wall()), b""
-        if repomd.status is not None:  # a server that did not answer is not waited for again
-            signature, signed = _look_at_file(client, signature.url, MAX_SIGNATURE_BYTES, timeouts, wall)
-        look = Inspection(repository.id, mirror, repomd, signature)
+        if repomd.status is not None:  # do not wait again for a server that did not answer
+            signature, signed = _inspect_file(client, signature.url, MAX_SIGNATURE_BYTES, timeouts, wall)
+        inspection = Inspection(repository.id, mirror, repomd, signature)
         try:
-            _refuse_incomplete(look)
+            _refuse_incomplete(inspection)
             proven = prover.prove(content, signed)
-            look = look._replace(snapshot=proven.snapshot)
+            inspection = inspection._replace(snapshot=proven.snapshot)
             sample_metadata(client, mirror, proven.content, timeouts)
         except FetchError as error:
-            return look._replace(error=gateway.explain(client, error, mirror.url, network, timeouts.connect_seconds))
+            return inspection._replace(error=gateway.explain(client, error, mirror.url, network, timeouts.connect_seconds))
         except TrustError as error:
-            return look._replace(error=error)
-    return look
+            return inspection._replace(error=error)
+    return inspection
 
 
-def _refuse_incomplete(look: Inspection) -> None:
-    """Raise what keeps one of the two files from being there."""
-    if look.repomd.error is not None:
-        raise look.repomd.error
-    if look.signature.error is not None and look.signature.status is not None:
-        raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=look.mirror.url)
-    if look.signature.error is not None:
-        raise look.signature.error
+def _refuse_incomplete(inspection: Inspection) -> None:
+    """Raise the error of a file that is missing."""
+    if inspection.repomd.error is not None:
+        raise inspection.repomd.error
+    if inspection.signature.error is not None and inspection.signature.status is not None:
+        raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=inspection.mirror.url)
+    if inspection.signature.error is not None:
+        raise inspection.signature.error
 
 
-def _look_at_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
+def _inspect_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
                   wall: Callable[[], float]) -> Tuple[FileInspection, bytes]:
-    look, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
+    inspection, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
     try:
         with client.open(url, timeouts.limits(max_bytes), accept=ANY_STATUS) as stream:
-            look = look._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
+            inspection = inspection._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
                                  first_byte_seconds=stream.first_byte_seconds)
             for chunk in stream.chunks():
                 body += chunk
     except FetchError as error:
-        return look._replace(address=client.address, error=error, size=len(body), seconds=time.monotonic() - started), b""
+        return inspection._replace(address=client.address, error=error, size=len(body), seconds=time.monotonic() - started), b""
     digest = hashlib.sha256(body).hexdigest()
     seconds = time.monotonic() - started
     wrong = None if stream.status == 200 else status_error(stream.status, url)
-    return look._replace(size=len(body), sha256=digest, seconds=seconds, error=wrong), bytes(body)
+    return inspection._replace(size=len(body), sha256=digest, seconds=seconds, error=wrong), bytes(body)
 
 
 def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
@@ -117,16 +117,16 @@ def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
 
 def certificate_of(url: str, repository: Repository, timeout_seconds: float,
                    gateway: Gateway) -> Tuple[Optional[ServedCertificate], Optional[FetchError]]:
-    """Look at the certificate of an https server.
+    """Fetch the certificate of an https server.
 
     Args:
         url: of the server.
-        repository: for ip_resolve; behind a proxy no certificate is seen.
+        repository: for its network settings; behind a proxy no certificate is visible.
         timeout_seconds: for connecting, and for each step of the handshake.
-        gateway: who touches the network.
+        gateway: to the network.
 
     Returns:
-        The certificate or the reason why there is none; neither for http and behind a proxy.
+        The certificate or the error; neither for http or behind a proxy.
     """
     network = repository.network
     if not url.startswith("https:") or proxies_for(network, url):

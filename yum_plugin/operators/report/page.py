@@ -1,4 +1,4 @@
-"""The page: one file that asks nobody for anything, whole without its script."""
+"""The page: one file without external resources, usable without its script."""
 import base64
 import hashlib
 
@@ -13,13 +13,13 @@ from .style import STYLE
 from .values import LEFT_OUT, SHOWN_ORDER, STATES, MirrorsReport, RepositoryReport
 from .worldmap import world_map
 
-# A dot for the browser's tab, so that none asks the server for one.
+# A dot for the browser's tab, so that the browser does not request /favicon.ico.
 _FAVICON = ("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
             "%3Ccircle cx='8' cy='8' r='6' fill='%23{}'/%3E%3C/svg%3E")
 _READING = Markup(
     "Behind: how much older the newest data that a mirror serves is than the newest of all. First byte: until repomd.xml began "
     "to arrive. Reached by: the web server over IPv4 and IPv6, and rsync on its own port. In the column of bars a full one is "
-    "ok, a lower one stale, a low one a failure; a thin line is a time without observation.")
+    "ok, a lower one stale, a low one a failure; a thin line is a time without observations.")
 GOOD, BAD = "1f7048", "b3261e"
 
 
@@ -37,7 +37,7 @@ def render_page(report: MirrorsReport) -> str:
 
 
 def _policy() -> str:
-    """Allow this style sheet, this script and the favicon, by their hashes, and nothing else at all (CSP Level 3)."""
+    """Allow this style sheet and this script by their hashes, the favicon, and nothing else (CSP Level 3)."""
     style, script = (base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") for text in (STYLE, SCRIPT))
     return ("default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; "
             "form-action 'none'; require-trusted-types-for 'script'").format(style, script)
@@ -59,12 +59,12 @@ def _head(report: MirrorsReport) -> Markup:
 def _header(report: MirrorsReport) -> Markup:
     counts = report.counts()
     listed = [element("li", badge(state), " ", element("b", str(counts[state]))) for state in SHOWN_ORDER if counts[state]]
-    how = "remembered by this host; nobody was asked" if report.offline else "each mirror was asked just then"
+    how = "from the memory of this host, without asking any mirror" if report.offline else "each mirror was asked at that time"
     return element(
         "header", element("p", "XCP-ng mirrors on {}".format(utc_words(report.made_at)), class_="eyebrow"),
         element("button", "Colours", type="button", id="theme", class_="theme", hidden=True),
         element("h1", _headline(report)), when(listed, element("ul", *listed, class_="counts")),
-        element("p", "What xcpng-mirrors {} found: {}. Believed is only what the pinned key has signed.".format(
+        element("p", "What xcpng-mirrors {} found: {}. Only what the pinned key has signed is trusted.".format(
             report.version, how), class_="note"))
 
 

@@ -1,6 +1,6 @@
 """A report in Prometheus' text exposition format, for the textfile collector of node_exporter.
 
-https://prometheus.io/docs/instrumenting/exposition_formats/ and .../practices/naming/: base units, each metric told once with
+https://prometheus.io/docs/instrumenting/exposition_formats/ and .../practices/naming/: base units, each metric once with
 HELP and TYPE, no time stamps (the collector refuses them), no series twice, label values escaped.
 """
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -27,7 +27,7 @@ def render_prometheus(report: MirrorsReport) -> str:
 
 
 def metrics_of(report: MirrorsReport) -> List[Metric]:
-    """Return everything that is told of a report."""
+    """Return all metrics of a report."""
     return _about_all(report) + _about_repositories(report) + _about_findings(report) + _about_sites(report)
 
 
@@ -67,11 +67,11 @@ def _about_findings(report: MirrorsReport) -> List[Metric]:
 
     findings = [finding for _, finding in found]
     return [
-        Metric("mirror_up", "Whether the mirror serves well signed metadata, be it the newest (1), or not (0).",
+        Metric("mirror_up", "Whether the mirror serves well signed metadata, the newest or not (1), or none (0).",
                each(_is(finding, "ok", "stale") for finding in findings)),
         Metric("mirror_current", "Whether the mirror serves the newest signed metadata (1) or not (0).",
                each(_is(finding, "ok") for finding in findings)),
-        Metric("mirror_refused", "Whether what the mirror offers must not be believed (1) or nothing speaks against it (0).",
+        Metric("mirror_refused", "Whether the metadata of the mirror was refused (1) or not (0).",
                each(_is(finding, "refused") for finding in findings)),
         Metric("mirror_lag_seconds", "How much older the mirror's newest data is than the newest of all mirrors.",
                each(finding.lag_seconds for finding in findings)),
@@ -86,18 +86,18 @@ def _about_findings(report: MirrorsReport) -> List[Metric]:
 
 def _about_sites(report: MirrorsReport) -> List[Metric]:
     sites = report.sites
-    ways = [((("mirror", site.url), ("by", way)), {"yes": 1, "no": 0, "none": 0}.get(value))
-            for site in sites for way, value in zip(site.ways._fields, site.ways)]
+    reachability = [((("mirror", site.url), ("by", way)), {"yes": 1, "no": 0, "none": 0}.get(value))
+            for site in sites for way, value in zip(site.reachability._fields, site.reachability)]
     return [
         Metric("mirror_certificate_expiry_timestamp_seconds", "When the mirror's certificate ends.",
                [((("mirror", site.url),), site.certificate_expires) for site in sites]),
-        Metric("mirror_reachable", "Whether the mirror answers over IPv4, over IPv6 and by rsync (1) or not (0).", ways),
+        Metric("mirror_reachable", "Whether the mirror answers over IPv4, over IPv6 and by rsync (1) or not (0).", reachability),
         Metric("mirror_info", "What the redirector says of the mirror.", [(_info(site), 1) for site in sites]),
     ]
 
 
 def _is(finding: MirrorFinding, *states: str) -> Optional[int]:
-    """Whether the finding is one of the states; None for a mirror that is not asked."""
+    """Whether the finding has one of the states; None for a mirror that is not asked."""
     return None if finding.state in LEFT_OUT else int(finding.state in states)
 
 
@@ -127,5 +127,5 @@ def _braces(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Escape a label's value; it may be a server's words."""
+    """Escape a label's value; it may come from a server."""
     return printable(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

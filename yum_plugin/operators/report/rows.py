@@ -1,4 +1,4 @@
-"""The table of mirrors: a group of two rows each, the values and what opens to the evidence."""
+"""The table of mirrors: for each a row with its values, and one that opens to the evidence."""
 from typing import List, NamedTuple, Optional, Sequence
 
 from ...state.history import Observation, address_family
@@ -11,14 +11,14 @@ from .markup import Content, Markup, element, joined, link, when
 from .values import MAX_SHOWN_OBSERVATIONS, ORDER, MirrorFinding, MirrorSite, MirrorsReport, hint_of
 
 DAY_SECONDS = 86400
-SOON_DAYS = 14  # a certificate that ends sooner should have been renewed by now
+SOON_DAYS = 14  # as in letter.py
 NOTHING = "\u2013"
-REACHES = {"yes": ("\u2713", "answers"), "no": ("\u2717", "does not answer"), "none": (NOTHING, "no address"),
+REACHABILITY = {"yes": ("\u2713", "answers"), "no": ("\u2717", "does not answer"), "none": (NOTHING, "no address"),
            "": ("?", "not known")}
 
 
 class Heading(NamedTuple):
-    """Of a column."""
+    """The heading of a column."""
 
     title: str
     sort: str  # "text", "number", "" if it cannot be sorted by
@@ -50,9 +50,9 @@ def _heading(heading: Heading, number: int) -> Markup:
 
 def _group(site: MirrorSite, report: MirrorsReport, span: ChartSpan, columns: Sequence[Heading]) -> Markup:
     keys = ("{} {}".format(site.mirror.name, site.authority), ORDER.index(site.worst.state), site.lag_seconds,
-            site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.ways), None)
+            site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.reachability), None)
     contents = (_name(site), badge(site.worst.state), _lag(site), _certificate(site.certificate_expires, report.made_at),
-                _first_byte(site.first_byte_seconds), _reaches(site), strip(site.observations, span))
+                _first_byte(site.first_byte_seconds), _reachability_cell(site), strip(site.observations, span))
     cells = [element("td", content, role="cell", class_=_class(column), data_key="" if key is None else key,
                      data_label=column.title) for column, key, content in list(zip(columns, keys, contents))[1:]]
     name = element("th", contents[0], scope="row", role="rowheader", data_key=keys[0])
@@ -93,22 +93,22 @@ def _first_byte(seconds: Optional[float]) -> str:
     return NOTHING if seconds is None else "{:.0f} ms".format(seconds * 1000)
 
 
-def _reaches(site: MirrorSite) -> Content:
-    if not any(site.ways):
+def _reachability_cell(site: MirrorSite) -> Content:
+    if not any(site.reachability):
         return NOTHING
-    names = (("IPv4", site.ways.ipv4), ("IPv6", site.ways.ipv6), ("rsync", site.ways.rsync))
-    return element("span", *[_reach(name, value) for name, value in names], class_="reaches")
+    names = (("IPv4", site.reachability.ipv4), ("IPv6", site.reachability.ipv6), ("rsync", site.reachability.rsync))
+    return element("span", *[_reachability_word(name, value) for name, value in names], class_="reaches")
 
 
-def _reach(name: str, value: str) -> Markup:
-    sign, words = REACHES[value]
+def _reachability_word(name: str, value: str) -> Markup:
+    sign, words = REACHABILITY[value]
     told = element("span", ": {}".format(words), class_="unseen")
     return element("span", element("span", sign, aria_hidden="true"), " ", name, told, " ",
                    class_="reach " + (value or "unknown"), title="{}: {}".format(name, words))
 
 
 def _reason(site: MirrorSite) -> List[Content]:
-    """Say in a line what counts most."""
+    """Return one line with the most important fact."""
     worst = site.worst
     asked = "asked {}".format(utc_words(worst.asked_at)) if worst.asked_at else "never asked"
     if worst.state == "ok":
@@ -142,7 +142,7 @@ def _finding(finding: MirrorFinding, report: MirrorsReport) -> Markup:
         ("Asked at", utc_words(finding.asked_at) if finding.asked_at else "never"),
         ("Outcome", joined([badge(finding.state)] + ([" ", element("code", finding.reference)] if finding.reference else []))),
         ("Detail", element("bdi", finding.detail) if finding.detail else ""),
-        ("What mends it", hint_of(finding.reference)),
+        ("How to fix it", hint_of(finding.reference)),
         ("Signed revision", _revision(finding, current.revision if current else None)),
         ("Certificate ends", utc_words(certificate) if certificate is not None else ""),
         ("Answered from", element("code", finding.address) if finding.address else ""),
@@ -161,10 +161,10 @@ def _revision(finding: MirrorFinding, current: Optional[int]) -> Content:
 
 
 def _last(site: MirrorSite) -> Content:
-    """Return the last observations in words."""
+    """Return the table of the last observations."""
     seen = [(each.at, finding.repository, each) for finding in site.findings for each in finding.observations]
     if not seen:
-        return element("p", "Nothing is remembered of it from before.", class_="soft")
+        return element("p", "There are no earlier observations.", class_="soft")
     newest = sorted(seen, key=lambda item: -item[0])[:MAX_SHOWN_OBSERVATIONS]
     rows = [_observed(repository, each) for _, repository, each in newest]
     titles = ("Seen", "Repository", "Outcome", "Behind", "First byte", "By")

@@ -1,6 +1,6 @@
-"""The page's script: what makes the table sortable and searchable, and the switch of colours. The page is whole without it.
+"""The page's script: makes the table sortable and searchable, and switches the colours. The page is usable without it.
 
-It reads and moves what stands on the page and never makes HTML out of text.
+It reads and moves elements of the page and never makes HTML from text.
 """
 
 SCRIPT = """
@@ -14,7 +14,7 @@ SCRIPT = """
   var NAMES = {auto: "as the system", light: "light", dark: "dark"};
   var NEXT = {auto: "dark", dark: "light", light: "auto"};
 
-  function remembered(value) { // storage may be forbidden, and nothing hangs on it
+  function remembered(value) { // storage may be forbidden; then the choice is not kept
     try {
       if (value === undefined) { return window.localStorage.getItem("xcpng-mirrors-theme"); }
       window.localStorage.setItem("xcpng-mirrors-theme", value);
@@ -38,7 +38,7 @@ SCRIPT = """
   if (!table) { return; }
   var bodies = Array.prototype.slice.call(table.tBodies);
   var headings = Array.prototype.slice.call(table.tHead.rows[0].cells);
-  var texts = bodies.map(function (body) { // what is shown of a closed row
+  var texts = bodies.map(function (body) { // the visible text of a closed row
     return (body.rows[0].innerText + " " + body.querySelector("summary").innerText).toLowerCase();
   });
   var collator = window.Intl ? new Intl.Collator("en", {numeric: true, sensitivity: "base"}) : null;

@@ -1,4 +1,4 @@
-"""What a report is about: repositories, and sites, which are mirrors with a finding for each repository they have."""
+"""The values of a report: repositories, and sites, which are mirrors with a finding for each of their repositories."""
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import FetchError, TrustError
@@ -6,11 +6,11 @@ from ...model import Mirror, Snapshot
 from ...net.reachability import Reachability
 from ...state.history import Observation
 
-STATES = {  # of a mirror, each with what it means
+STATES = {  # of a mirror, with their meanings
     "ok": "serves the newest signed metadata",
     "stale": "well signed, but behind the newest",
     "failed": "gave no usable answer",
-    "refused": "offers what the pinned key has not signed, or what is older than this host has accepted",
+    "refused": "offers what the pinned key has not signed, or what is older than what this host has accepted",
     "excluded": "left out by the redirector",
     "denied": "left out by the settings of this host",
     "not asked": "nothing is known of it now",
@@ -18,7 +18,7 @@ STATES = {  # of a mirror, each with what it means
 SHOWN_ORDER = tuple(STATES)
 LEFT_OUT = ("excluded", "denied", "not asked")
 ORDER = ("refused", "failed", "stale") + LEFT_OUT + ("ok",)  # the worst first
-MAX_SHOWN_OBSERVATIONS = 12  # in words; the charts show all
+MAX_SHOWN_OBSERVATIONS = 12  # in the table; the charts show all
 
 
 class MirrorFinding(NamedTuple):
@@ -45,11 +45,11 @@ class MirrorSite(NamedTuple):
     url: str  # its root; where that is not known, the repository's base
     authority: str  # host or host:port
     findings: Tuple[MirrorFinding, ...]  # at least one
-    ways: Reachability = Reachability()
+    reachability: Reachability = Reachability()
 
     @property
     def worst(self) -> MirrorFinding:
-        """The finding that counts."""
+        """The finding with the worst state."""
         return min(self.findings, key=lambda finding: ORDER.index(finding.state))
 
     @property
@@ -84,14 +84,14 @@ class RepositoryReport(NamedTuple):
     id: str
     current: Optional[Snapshot] = None  # the newest that is proven
     accepted: Optional[Snapshot] = None  # by this host
-    error: str = ""  # in words; "" if it can be updated
+    error: str = ""  # "" if it can be updated
     reference: str = ""  # of the error
     remarks: Tuple[str, ...] = ()
     resolved_at: Optional[int] = None  # seconds since 1970: the last resolution that is remembered
 
 
 class MirrorsReport(NamedTuple):
-    """Everything."""
+    """The whole report."""
 
     made_at: int  # seconds since 1970
     offline: bool  # only what is remembered
@@ -104,12 +104,12 @@ class MirrorsReport(NamedTuple):
         return {state: sum(site.worst.state == state for site in self.sites) for state in ORDER}
 
 
-def sites_of(findings: Sequence[Tuple[str, str, MirrorFinding]], ways: Dict[str, Reachability]) -> Tuple[MirrorSite, ...]:
+def sites_of(findings: Sequence[Tuple[str, str, MirrorFinding]], reachability: Dict[str, Reachability]) -> Tuple[MirrorSite, ...]:
     """Group findings by mirror.
 
     Args:
         findings: with the mirror's root URL and its authority.
-        ways: by authority.
+        reachability: by authority.
 
     Returns:
         The sites, the worst first, then in the redirector's order.
@@ -119,18 +119,18 @@ def sites_of(findings: Sequence[Tuple[str, str, MirrorFinding]], ways: Dict[str,
     for root, authority, finding in findings:
         grouped.setdefault(root, []).append(finding)
         authorities[root] = authority
-    sites = [MirrorSite(root, authorities[root], tuple(found), ways.get(authorities[root], Reachability()))
+    sites = [MirrorSite(root, authorities[root], tuple(found), reachability.get(authorities[root], Reachability()))
              for root, found in grouped.items()]
     return tuple(sorted(sites, key=lambda site: (ORDER.index(site.worst.state), site.mirror.rank or 10000, site.url)))
 
 
 def state_of(outcome: str) -> str:
-    """Return the state that an outcome of a look stands for."""
+    """Return the state for the outcome of an observation."""
     if outcome in ("ok", "stale"):
         return outcome
     return "refused" if outcome in TrustError.REFERENCES else "failed"
 
 
 def hint_of(reference: str) -> str:
-    """Return what mends a problem; "" if there is nothing to say."""
+    """Return how to fix a problem; "" if there is no hint."""
     return {**FetchError.REFERENCES, **TrustError.REFERENCES}.get(reference, "")

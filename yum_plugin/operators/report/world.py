@@ -1,6 +1,7 @@
-"""The outline of the world, drawn by hand for this page: coarse, and good enough for dots two degrees apart.
+"""The outline of the world, drawn by hand for this page: coarse, but fine enough for dots two degrees apart.
 
-Each ring is "longitude,latitude" pairs in degrees. A point inside an odd number of rings is land; a ring in another is a sea.
+Each ring is "longitude,latitude" pairs in degrees. A point inside an odd number of rings is land: a ring inside
+another one is a sea.
 """
 from typing import List, Sequence, Tuple
 

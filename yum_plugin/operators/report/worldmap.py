@@ -1,28 +1,28 @@
-"""The map: the world in dots, and a mark for each country that has mirrors, told by shape, colour and number."""
+"""The map: the world in dots, and a mark for each country with mirrors: its state by shape and colour, and their number."""
 import math
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from .countries import Place, place_of
+from .countries import CountryLocation, place_of
 from .icons import icon
 from .markup import Markup, element, joined, when
 from .values import LEFT_OUT, ORDER, SHOWN_ORDER, MirrorSite
 from .world import land_along, rings
 
 NORTH, SOUTH, WEST, EAST = 79.0, -56.0, -170.0, 180.0  # what is shown, in degrees
-STRETCH = 1.25  # of latitudes: shapes are right at 37 degrees
+STRETCH = 1.25  # of latitudes: an equirectangular map that is true to scale at 37 degrees (1 / cos 37)
 STEP = 1.9  # between dots, in units of the drawing
 SCALE = 2.75  # units of the drawing in a degree of longitude
 DOT = 2.6
 SIZE = 15.0  # of a mark
-ROUNDS = 60
-NUDGE = 0.55
+ROUNDS = 60  # of moving marks apart
+NUDGE = 0.55  # of the overlap in each round: a little more than half, so that it ends
 
 
-class Mark(NamedTuple):
-    """What stands on the map for one country."""
+class MapMark(NamedTuple):
+    """The mark of one country."""
 
     code: str
-    place: Place
+    place: CountryLocation
     x: float  # where the country is
     y: float
     sites: Tuple[MirrorSite, ...]  # the worst first
@@ -44,7 +44,7 @@ def world_map(sites: Sequence[MirrorSite]) -> Markup:
     """Draw the map.
 
     Args:
-        sites: those without a known country are told beneath it.
+        sites: those without a known country are counted below the map.
 
     Returns:
         A figure element.
@@ -76,7 +76,7 @@ def land_dots() -> str:
     return "".join(pieces)
 
 
-def marks_of(sites: Sequence[MirrorSite]) -> List[Mark]:
+def marks_of(sites: Sequence[MirrorSite]) -> List[MapMark]:
     """Return a mark for each country, from west to east."""
     countries: Dict[str, List[MirrorSite]] = {}
     for site in sites:
@@ -86,12 +86,12 @@ def marks_of(sites: Sequence[MirrorSite]) -> List[Mark]:
         place = place_of(code)
         if place is not None:
             x, y = project(place.latitude, place.longitude)
-            marks.append(Mark(code, place, x, y, tuple(sorted(found, key=lambda site: ORDER.index(site.worst.state)))))
+            marks.append(MapMark(code, place, x, y, tuple(sorted(found, key=lambda site: ORDER.index(site.worst.state)))))
     return sorted(marks, key=lambda mark: (mark.x, mark.code))
 
 
 def spread(points: Sequence[Tuple[float, float]], distance: float) -> List[Tuple[float, float]]:
-    """Move points apart until none is nearer to another than a distance, or as far as that goes; the same each time.
+    """Move points apart until no two are nearer than a distance, or until ROUNDS are over; the result is deterministic.
 
     Args:
         points: in the drawing.
@@ -110,7 +110,7 @@ def spread(points: Sequence[Tuple[float, float]], distance: float) -> List[Tuple
     return moved
 
 
-def _marks(marks: Sequence[Mark]) -> Markup:
+def _marks(marks: Sequence[MapMark]) -> Markup:
     """Draw the marks, each with a line to its country if it had to move away."""
     places = spread([(mark.x, mark.y) for mark in marks], SIZE * 1.4)
     leaders = [element("path", class_="leader", d=Markup("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(mark.x, mark.y, x, y)))
@@ -120,19 +120,19 @@ def _marks(marks: Sequence[Mark]) -> Markup:
     return joined(leaders + [_mark(mark, x, y) for mark, (x, y) in zip(marks, places)] + numbers)
 
 
-def _mark(mark: Mark, x: float, y: float) -> Markup:
+def _mark(mark: MapMark, x: float, y: float) -> Markup:
     title = "{}: {}".format(mark.place.name, _counted(mark))
     sign = icon(mark.state, x=x - SIZE / 2, y=y - SIZE / 2, width=SIZE, height=SIZE)
     return element("g", element("title", title), sign, class_="mark")
 
 
-def _counted(mark: Mark) -> str:
+def _counted(mark: MapMark) -> str:
     states = [site.worst.state for site in mark.sites]
     return ", ".join("{} {}".format(states.count(state), state) for state in SHOWN_ORDER if state in states)
 
 
-def _words(marks: Sequence[Mark]) -> Markup:
-    """Say what the map shows, for who cannot see it."""
+def _words(marks: Sequence[MapMark]) -> Markup:
+    """Return what the map shows as text, for screen readers."""
     named = sorted(marks, key=lambda mark: mark.place.name)
     told = joined(["{}: {}".format(mark.place.name, _counted(mark)) for mark in named], "; ")
     return joined([told, "."]) if named else told
