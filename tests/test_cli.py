@@ -373,8 +373,8 @@ def remembered(folder, memory, metalink=SNAPSHOT.sha256):
     (Memory(), "never resolved"),
     (HEALTHY._replace(resolved_at=float(NOW - STALE_SECONDS - 1), records={}), "not resolved for 24 h"),
     (HEALTHY._replace(resolved_at=float(NOW + 600)), "resolved 10 min in the future"),
-    (HEALTHY._replace(records=dict(HEALTHY.records, **{URLS[0]: FAILED})), "the last attempt, 60 s ago, found no mirror"),
-    (HEALTHY._replace(records={url: FAILED._replace(at=NOW - 180) for url in URLS}), "all mirrors of the last resolution rest"),
+    (HEALTHY._replace(records=dict(HEALTHY.records, **{URLS[0]: FAILED})), "the last attempt, 60 s ago, found no usable mirror"),
+    (HEALTHY._replace(records={url: FAILED._replace(at=NOW - 180) for url in URLS}), "all mirrors of the last resolution are avoided for a while"),
     (HEALTHY._replace(records={URLS[0]: FAILED._replace(at=NOW - 180)}), ""),
 ])
 def test_status_says_what_is_wrong_with_the_memory(memory, problem, tmp_path):
@@ -384,7 +384,7 @@ def test_status_says_what_is_wrong_with_the_memory(memory, problem, tmp_path):
 
 def test_status_notices_a_metalink_that_is_not_of_the_last_resolution(tmp_path):
     state = remembered(tmp_path, HEALTHY, metalink="cd" * 32)
-    assert "the metalink is missing or pins something else" in status_of(REPOSITORY, state, NOW).problems[0]
+    assert "the metalink is missing or names other metadata" in status_of(REPOSITORY, state, NOW).problems[0]
 
 
 def test_status_words_what_is_remembered_and_asks_nobody(admin):

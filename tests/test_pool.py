@@ -127,7 +127,7 @@ def test_hosts_that_would_take_different_revisions_are_told(pool, capsys):
     assert code == 0
     pool.lab.publish("new")
     code, out, _ = pool.run()
-    assert code == 0 and "would not take the same revision of xcp-ng-base, xcp-ng-updates; 'xcpng-mirrors pool --agree'" in out
+    assert code == 0 and "would install different revisions of xcp-ng-base, xcp-ng-updates; 'xcpng-mirrors pool --agree'" in out
     assert "{} pin".format(pool.lab.trees.stamp("old")) in out
 
 
@@ -205,7 +205,7 @@ def test_all_hosts_take_the_same_revision_although_an_update_is_published_betwee
     old, new = (lab.trees.stamp(state) for state in ("old", "new"))
     lab.publish("old")
     code, out, err = pool.run("--agree")
-    assert (code, err) == (0, "") and "all hosts take these revisions until " in out
+    assert (code, err) == (0, "") and "all hosts use these revisions until " in out
     assert [line.split()[2:6] for line in out.splitlines()[1:3]] == [[str(old), "pin", str(old), "pin"]] * 2
     assert update(first, "1.0") == ""
 
@@ -248,7 +248,7 @@ def test_the_token_lets_a_host_that_joins_take_the_same_from_a_mirror_that_lags(
 def test_one_host_that_cannot_leaves_none_pinned(pool):
     pool.add("hv3", fingerprints="0" * 40)
     code, values, err = pool.json("--agree")
-    assert (code, values["agreed"]) == (1, None) and "nothing was agreed: not every host says" in err
+    assert (code, values["agreed"]) == (1, None) and "there is no agreement: not every host reports" in err
     assert [pins(host) for host in pool.hosts.values()] == [[], [], []]
 
 
@@ -257,7 +257,7 @@ def test_one_host_that_sees_older_mirrors_only_lifts_the_pins_of_the_others(pool
     others = [pool.lab.origin] + [mirror for name, mirror in pool.lab.mirrors.items() if name != "lags"]
     pool.add("hv3", deny=" ".join(host_of(mirror.url) for mirror in others))
     code, values, err = pool.json("--agree")
-    assert (code, values["agreed"]) == (3, None) and "no host is pinned" in err and "but perhaps" not in err
+    assert (code, values["agreed"]) == (3, None) and "no host is pinned" in err and "except perhaps" not in err
     assert [pins(host) for host in pool.hosts.values()] == [[], [], []]
     assert "hv3: unreachable: " in err
 
@@ -266,5 +266,5 @@ def test_a_host_that_falls_silent_within_an_agreement_is_named(pool):
     pool.hosts["hv2"].set_command('case "$*" in *--pin=*) exit 1 ;; *--unpin*) exit 1 ;; *) {} ;; esac'.format(
         pool.hosts["hv2"].command_line))
     code, values, err = pool.json("--agree")
-    assert (code, values["agreed"]) == (1, None) and "no host is pinned, but perhaps hv2, until" in err
+    assert (code, values["agreed"]) == (1, None) and "no host is pinned, except perhaps hv2, until" in err
     assert pins(pool.hosts["hv1"]) == []

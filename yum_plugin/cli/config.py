@@ -1,4 +1,4 @@
-"""``xcpng-mirrors config``: every setting, its value and where that comes from."""
+"""``xcpng-mirrors config``: show every setting, its value, and the file and line that it comes from."""
 import argparse
 import json
 import os
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the settings and return the exit code: 1 if something in the files cannot be used; it is told on stderr."""
+    """Show the settings and return the exit code: 1 if a value in the files cannot be used; stderr reports it."""
     root = os.path.abspath(arguments.installroot)
     reading = read_settings(config_file(arguments.config, root), fragments_of(root))
     out, err = Console(sys.stdout), Console(sys.stderr)
@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
 
 
 def _lines(reading: LoadedSettings, out: Console) -> List[str]:
-    """Lay out the table; a long value goes on below itself, for it must not be shortened."""
+    """Return the table; a long value continues on the next lines, because it must not be shortened."""
     places = {key.name: _place(key, reading) for key in KEYS}
     taken = max(len(key.name) for key in KEYS) + max(len(place) for place in places.values()) + 2 * len(GAP)
     room = max(LEAST_VALUE_COLUMNS, out.width - taken) if out.width else MAX_TEXT_CHARACTERS
@@ -59,7 +59,7 @@ def _lines(reading: LoadedSettings, out: Console) -> List[str]:
         parts = textwrap.wrap(_text(_in_unit(key, reading)), room, break_on_hyphens=False) or [""]
         rows.append([Cell(key.name), Cell(places[key.name], "good" if key.name in reading.origins else "dim"), Cell(parts[0])])
         rows += [[Cell(""), Cell(""), Cell(part)] for part in parts[1:]]
-    read = "read, the last one that has a key counts: " + (", ".join(reading.files) or "no file")
+    read = "files, of which the last one that has a key counts: " + (", ".join(reading.files) or "no file")
     return table(COLUMNS, rows, out.width, out.colour) + wrapped([read], out.width)
 
 

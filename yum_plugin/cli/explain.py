@@ -1,6 +1,6 @@
-"""``xcpng-mirrors explain``: the last decisions about a repository, or about one mirror, in words and with the reason.
+"""``xcpng-mirrors explain``: show the last decisions about a repository or a mirror, in words and with their reasons.
 
-Reads files, asks nobody. What is remembered of a decision stands in state/store.py.
+It reads files and uses no network. state/store.py defines what is remembered of a decision.
 """
 import argparse
 import json
@@ -19,7 +19,7 @@ from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, open_h
 
 
 class Story(NamedTuple):
-    """What is told of one repository."""
+    """What is shown about one repository."""
 
     repository: Repository
     memory: Memory
@@ -28,16 +28,16 @@ class Story(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("subject", metavar="REPO|URL", help="id of a repository; or URL or host of a mirror: only decisions "
-                        "that concern it, and how it stands now")
+    parser.add_argument("subject", metavar="REPO|URL", help="id of a repository; or URL or host of a mirror, to show only the "
+                        "decisions about it and its present state")
     add_host_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell the last decisions, the newest first.
+    """Show the last decisions, the newest first.
 
     Raises:
-        UsageError: it is neither a repository of ours nor a mirror that this host has met.
+        UsageError: the subject is neither a repository of this host nor a mirror that it has used.
     """
     host, now, subject = open_host(arguments), time.time(), arguments.subject
     stories = [_story(repository, host) for repository in host.repositories]
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         stories = [story for story in stories if story.repository.id == subject]
     if not stories:
-        raise UsageError("usage", "neither a repository of ours nor a mirror that this host has met", where=subject,
-                         hint="'xcpng-mirrors status' and 'xcpng-mirrors mirrors' name them; --repo ID for a disabled repository")
+        raise UsageError("usage", "neither a repository nor a mirror that this host knows", where=subject,
+                         hint="'xcpng-mirrors status' and 'xcpng-mirrors mirrors' show them; use --repo ID for a disabled one")
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(stories, host, subject, now), indent=1))
@@ -66,7 +66,7 @@ def _story(repository: Repository, host: Host) -> Story:
 
 
 def _authority(subject: str) -> str:
-    """Return host, or host:port, of a mirror's URL or bare name; "" if it is neither."""
+    """Return the host, or host:port, of a mirror's URL or name; "" if the subject is neither."""
     try:
         return authority_of(clean_base_url(subject if "://" in subject else "http://" + subject))
     except ValueError:
@@ -74,18 +74,18 @@ def _authority(subject: str) -> str:
 
 
 def _is(authority: str, wanted: str) -> bool:
-    """Whether an authority is the wanted one; without a port any port will do."""
+    """Whether an authority is the wanted one; a wanted one without a port matches any port."""
     return wanted in (authority, host_of("http://{}/".format(authority)))
 
 
 def _urls(story: Story, mirror: str) -> List[str]:
-    """Return the URLs that a mirror has on the last list and in the records."""
+    """Return the URLs of a mirror on the last list and in the records."""
     known = [each.url for each in story.memory.mirrors] + list(story.memory.records)
     return sorted({url for url in known if _is(authority_of(url), mirror)})
 
 
 def _about(story: Story, mirror: str) -> Story:
-    """Keep the decisions that concern a mirror."""
+    """Keep only the decisions about a mirror."""
     return story._replace(decisions=[decision for decision in story.decisions if any(
         _is(authority, mirror) for authority in decision.used + tuple(each[0] for each in decision.rejected))])
 
@@ -100,12 +100,12 @@ def _lines(story: Story, mirror: str, host: Host, now: float) -> List[str]:
         lines += ["  now: {}: {}".format(authority_of(url), words) for words in _standing(story.memory, url, host, now)]
     for decision in story.decisions:
         lines += _decision_lines(decision, mirror, now)
-    nothing = "  no decision remembered concerns it" if mirror else "  nothing was decided yet; run 'xcpng-mirrors refresh'"
+    nothing = "  no remembered decision is about it" if mirror else "  there is no decision yet; run 'xcpng-mirrors refresh'"
     return lines + ([] if story.decisions else [nothing])
 
 
 def _standing(memory: Memory, url: str, host: Host, now: float) -> List[str]:
-    """Word how a mirror stands now, by the last list, the settings of today and its last answer."""
+    """Return the present state of a mirror, by the last list, the current settings and its last answer."""
     listed = [each for each in memory.mirrors if each.url == url]
     words = ["on the last list, number {}".format(each.rank) if each.rank else "on the last list" for each in listed]
     words = words or ["not on the last list"]
@@ -122,7 +122,7 @@ def _standing(memory: Memory, url: str, host: Host, now: float) -> List[str]:
 
 
 def _decision_lines(decision: Decision, mirror: str, now: float) -> List[str]:
-    """Word a decision: what was chosen, why, and what was not; of the mirrors only one if that is wanted."""
+    """Return the lines of a decision: what was chosen and why, and what was not; for one mirror, if one is wanted."""
     lines = ["  {} ({}): {}".format(utc(decision.at), ago(now - decision.at), _chosen(decision))]
     if decision.note in NOTES:
         lines.append("    " + NOTES[decision.note])

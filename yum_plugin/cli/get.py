@@ -1,6 +1,6 @@
-"""``xcpng-mirrors get``: files or packages from the mirrors, proven before they get their names.
+"""``xcpng-mirrors get``: fetch files or packages from the mirrors; each is verified before it gets its name.
 
-Exit code: 4 if anything was refused, else 3 if anything could not be had, else 0.
+Exit code: 4 if anything was refused, else 3 if anything could not be fetched, else 0.
 """
 import argparse
 import json
@@ -37,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("names", nargs="+", metavar="PATH|NAME", help="a path on the mirrors, e.g. isos/8.3/xcp-ng-8.3.0.iso; "
                         "with --repo a package of that repository: NAME, NAME-VERSION, NAME-VERSION-RELEASE, also with .ARCH")
-    parser.add_argument("--output", default=".", metavar="DIR", help="folder that the files go to (default: this one)")
+    parser.add_argument("--output", default=".", metavar="DIR", help="folder for the files (default: the current one)")
     parser.add_argument("--arch", action="append", default=[], metavar="ARCH",
-                        help="of packages (may be repeated; default: this machine's, and noarch)")
+                        help="architecture of the packages (may be repeated; default: this machine's, and noarch)")
     add_key_arguments(parser)
     add_host_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch and return the exit code."""
+    """Fetch the files and return the exit code."""
     progress = Progress(not arguments.quiet)
 
     def on_progress(name: str, received: int, total: Any, mirror: str) -> None:
@@ -70,11 +70,11 @@ def _make_folder(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise UsageError("usage", "the folder cannot be made: {}".format(error.strerror), where=path) from error
+        raise UsageError("usage", "the folder cannot be created: {}".format(error.strerror), where=path) from error
 
 
 def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]:
-    """Fetch paths: .repo files are not needed, but tell how the network is reached and which mirrors are remembered."""
+    """Fetch paths; .repo files are not needed, but if there are any, their network settings and remembered mirrors are used."""
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config or "", root)
     repositories = _on_mirrors(arguments, settings, root)
@@ -87,14 +87,14 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
 
 
 def _on_mirrors(arguments: argparse.Namespace, settings: Settings, root: str) -> List[Repository]:
-    """Return the repositories of ours that are on the mirrors."""
+    """Return the repositories of this host that are on the mirrors."""
     folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
     found = [read_repositories(folder, settings, host_variables(root), main_options(root))[0] for folder in folders]
     return [repository for some in found for repository in some if repository.path]
 
 
 def _known_roots(repositories: Sequence[Repository], state: State) -> Tuple[Mirror, ...]:
-    """Return the mirrors that are remembered, by their roots."""
+    """Return the remembered mirrors, each with its root as URL."""
     found: Dict[str, Mirror] = {}
     for repository in repositories:
         for mirror in known_list(state.load(repository.id).memory).mirrors:
@@ -136,7 +136,7 @@ def _line(result: FetchedFile, colour: bool) -> str:
 
 def _origin(result: FetchedFile) -> str:
     if not result.attempts:
-        return "was there already"
+        return "already there"
     received = sum(attempt.bytes for attempt in result.attempts)
     return "{} from {}".format(size_words(received), printable(authority_of(result.attempts[-1].mirror)))
 

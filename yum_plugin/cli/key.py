@@ -1,4 +1,4 @@
-"""``xcpng-mirrors key``: the installed key files, the pinned fingerprints and the rpm database, and whether they agree."""
+"""``xcpng-mirrors key``: show the key files, the pinned fingerprints and the rpm database, and whether they agree."""
 import argparse
 import json
 import os
@@ -17,12 +17,12 @@ from .common.host_options import SCHEMA, Host, add_host_arguments, describe_erro
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("action", nargs="?", choices=("show", "check"), default="show",
-                        help="show everything (the default), or only what is wrong")
+                        help="show everything (the default), or check and show only problems")
     add_host_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show or check the keys, and return the exit code: of "check" 1 if the three do not agree."""
+    """Show or check the keys, and return the exit code: with "check", 1 if the three do not agree."""
     host, now = open_host(arguments), int(time.time())
     fingerprints = host.settings.fingerprints
     found = [RepositoryKeys(repository, [look_at(path, fingerprints, now) for path in repository.key_paths])
@@ -54,7 +54,7 @@ def _lines(found: Sequence[RepositoryKeys], fingerprints: Sequence[str], importe
         return lines + ["rpm database: not known"]
     lines += ["rpm database: {} keys".format(len(imported))]
     for key in imported:
-        note = "" if key.fingerprint in fingerprints else " (not pinned: not believed)"
+        note = "" if key.fingerprint in fingerprints else " (not pinned, so not trusted)"
         lines.append("  {} {}{}".format(key.fingerprint, key.user_id, note))
     return lines
 

@@ -1,7 +1,7 @@
-"""``xcpng-mirrors pool``: can every host of this pool update now, and will they take the same? Run on the pool's master.
+"""``xcpng-mirrors pool``: check whether every host of this pool can update now, and to the same revisions.
 
-With --agree every host pins what the mirrors offer now (pool/freeze.py), so that all of them take the same revision of each
-repository, even if an update is published before the last one has updated. All hosts, or none.
+It runs on the pool's master. With --agree every host, or none, pins what the mirrors offer now (pool/freeze.py), so that
+all hosts install the same revision of each repository, even if an update is published before the last host has updated.
 """
 import argparse
 import json
@@ -30,40 +30,40 @@ from .common.host_options import SCHEMA, describe_error
 
 HOUR_SECONDS = 3600
 DEFAULT_HOURS = 24
-TRIES = 2  # of an agreement: the mirrors may move on between a host's look and its pin
-EXPLAINED = ("Run on the pool's master; every host needs the package xcpng-mirrors. Exit code: 0 every host can update (and "
-             "has agreed, with --agree), 1 one cannot, 3 because it or its mirrors could not be reached.")
+TRIES = 2  # of an agreement: the mirrors may publish a new revision between the check of a host and its pin
+EXPLAINED = ("Run it on the pool's master; every host needs the package xcpng-mirrors. Exit code: 0 every host can update (and "
+             "has agreed, with --agree), 1 a host cannot, 3 a host or its mirrors could not be reached.")
 
 
 class PoolOutcome(NamedTuple):
-    """What was found, and what was done about it."""
+    """The reports of all hosts, and the result of an agreement."""
 
     reports: Sequence[MemberReport]
     token: Optional[Token] = None  # all hosts have agreed on it
-    problem: str = ""  # why not, or who could not be told
+    problem: str = ""  # why there is no agreement, or which hosts may still be pinned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EXPLAINED
     parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
-    parser.add_argument("--installroot", default="/", metavar="DIR", help="the host whose root this folder is")
+    parser.add_argument("--installroot", default="/", metavar="DIR", help="root folder of the host (default: /)")
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("--agree", action="store_true", help="pin all hosts, or none, to the newest that one of them sees: all "
-                        "take the same revision of each repository, even if an update is published in between")
-    either.add_argument("--disagree", action="store_true", help="lift the pins of all hosts")
-    parser.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help="how long --agree holds (default: {}, "
-                        "at most {})".format(DEFAULT_HOURS, MAX_HOURS))
+    either.add_argument("--agree", action="store_true", help="pin all hosts, or none, to the newest revisions that one of "
+                        "them sees: all install the same revision of each repository, even if an update is published meanwhile")
+    either.add_argument("--disagree", action="store_true", help="remove the pins of all hosts")
+    parser.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help="how long the agreement lasts (default: "
+                        "{}, at most {})".format(DEFAULT_HOURS, MAX_HOURS))
 
 
 def _hours(text: str) -> int:
     if not (text.isdigit() and len(text) < 4 and 0 < int(text) <= MAX_HOURS):
-        raise argparse.ArgumentTypeError("a whole number between 1 and {} is wanted".format(MAX_HOURS))
+        raise argparse.ArgumentTypeError("use a whole number between 1 and {}".format(MAX_HOURS))
     return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask all hosts, tell, and return the exit code; see EXPLAINED."""
+    """Ask all hosts, show their answers, and return the exit code; see EXPLAINED."""
     require_master(os.path.abspath(arguments.installroot))
     pool = Pool(find_xe())
     members = pool.members()
@@ -78,12 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
         out.line(json.dumps(_values(outcome, now), indent=1))
     elif not arguments.quiet:
         out.write("".join(line + "\n" for line in _lines(outcome, out)))
-    _complain(outcome)
+    _report_problems(outcome)
     return _exit_code(outcome)
 
 
 class _Display:
-    """A line on a terminal that counts the answers; hosts may take minutes."""
+    """A line on the terminal that counts the answers, because hosts may need minutes."""
 
     def __init__(self, count: int, wanted: bool) -> None:
         self._console = Console(sys.stderr)
@@ -103,10 +103,10 @@ class _Display:
 
 
 def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Display) -> PoolOutcome:
-    """Look, make a token, let every host pin it; lift all pins if one of them could not."""
+    """Check all hosts, make a token and let every host pin it; remove all pins if a host cannot."""
     reports = pool.precheck(members, {}, display.answered)
     if any(not report.repositories for report in reports):
-        return PoolOutcome(reports, problem="nothing was agreed: not every host says what it would update to")
+        return PoolOutcome(reports, problem="there is no agreement: not every host reports what it would update to")
     expires = int(time.time()) + seconds
     tried: List[Token] = []
     while len(tried) < TRIES and token_for(reports, expires) not in tried:
@@ -114,19 +114,19 @@ def _agree(pool: Pool, members: Sequence[Member], seconds: int, display: _Displa
         reports = pool.precheck(members, {"pin": str(tried[-1])}, display.answered)
         if all(has_agreed(report, tried[-1]) for report in reports):
             return PoolOutcome(reports, tried[-1])
-    return _lift(pool, reports)
+    return _remove_pins(pool, reports)
 
 
-def _lift(pool: Pool, reports: Sequence[MemberReport]) -> PoolOutcome:
-    """Lift the pins of an agreement that not all hosts could keep, for which the reports hold the reasons."""
+def _remove_pins(pool: Pool, reports: Sequence[MemberReport]) -> PoolOutcome:
+    """Remove the pins after a host could not pin the token; the reports hold the reasons."""
     after = pool.precheck([report.member for report in reports], {"unpin": "true"})
     left = [report.member.name for report in after if report.can_update is None or any(
         offered.pinned_until for offered in report.repositories)]
-    told = "nothing was agreed: not every host could prove the same revision; no host is pinned"
+    problem = "there is no agreement: not every host could prove the same revision; no host is pinned"
     if left:
-        told += ", but perhaps {}, until the agreement would have ended; run 'xcpng-mirrors pool --disagree' when it " \
-                "answers again".format(", ".join(left))
-    return PoolOutcome([report._replace(repositories=now.repositories) for report, now in zip(reports, after)], problem=told)
+        problem += ", except perhaps {}, until the agreement would have expired; run 'xcpng-mirrors pool --disagree' when it " \
+                   "answers again".format(", ".join(left))
+    return PoolOutcome([report._replace(repositories=now.repositories) for report, now in zip(reports, after)], problem=problem)
 
 
 def _exit_code(outcome: PoolOutcome) -> int:
@@ -137,8 +137,8 @@ def _exit_code(outcome: PoolOutcome) -> int:
     return EXIT_UNREACHABLE if unreachable else EXIT_PROBLEM
 
 
-def _complain(outcome: PoolOutcome) -> None:
-    """Say on stderr what is wrong, with what mends it."""
+def _report_problems(outcome: PoolOutcome) -> None:
+    """Report the problems on stderr, with how to fix them."""
     err = Console(sys.stderr)
     for report in outcome.reports:
         for text in [str(reason) for reason in report.reasons] + list(report.warnings):
@@ -153,15 +153,15 @@ def _lines(outcome: PoolOutcome, out: Console) -> List[str]:
     columns += [Column("AGE", right=True), Column("PROBLEM", least=8)]
     lines = table(columns, [_row(report, names) for report in outcome.reports], out.width, out.colour)
     differing = would_differ(outcome.reports)
-    told = []
+    remarks = []
     if outcome.token is not None:
-        told.append("all hosts take these revisions until {}; 'xcpng-mirrors pool --disagree' lifts that; for a host that joins: "
-                    "xcpng-mirrors precheck --pin".format(utc(outcome.token.expires)))
+        remarks.append("all hosts use these revisions until {}; 'xcpng-mirrors pool --disagree' ends this; for a host that "
+                       "joins: xcpng-mirrors precheck --pin".format(utc(outcome.token.expires)))
     elif differing:
-        told.append("the hosts would not take the same revision of {}; 'xcpng-mirrors pool --agree' makes them".format(
+        remarks.append("the hosts would install different revisions of {}; 'xcpng-mirrors pool --agree' prevents this".format(
             ", ".join(differing)))
-    token = [str(outcome.token)] if outcome.token is not None else []  # in one piece: it is to be copied
-    return lines + wrapped(told, out.width) + token
+    token = [str(outcome.token)] if outcome.token is not None else []  # not wrapped, so that it can be copied
+    return lines + wrapped(remarks, out.width) + token
 
 
 def _row(report: MemberReport, names: Sequence[str]) -> List[Cell]:

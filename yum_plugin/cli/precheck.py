@@ -1,6 +1,6 @@
-"""``xcpng-mirrors precheck``: can this host update now? For Xen Orchestra before a rolling pool update.
+"""``xcpng-mirrors precheck``: check whether this host can update now, for instance before a rolling pool update.
 
-Writes nothing, but for --pin and --unpin, by which a pool agrees on what its hosts take (pool.py).
+It writes nothing, except with --pin and --unpin, by which a pool agrees on the revisions of its hosts (pool.py).
 """
 import argparse
 import json
@@ -27,31 +27,31 @@ from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import NOTES, SCHEMA, Host, add_host_arguments, describe_error, open_host, pin_values, snapshot_values
 
-COUNTED = ("Counted are the newest packages in the repositories that are newer than the installed ones of the same name and "
-           "architecture: their files, also those that are in the cache already, and their installed size. What they require "
-           "besides is found out by the package manager only. Exit code: 0 it can update (also if nothing is newer), 1 it "
-           "cannot, 3 the mirrors could not be reached.")
+COUNTED = ("The packages that are counted are the newest ones in the repositories that are newer than the installed ones of the "
+           "same name and architecture: their files, even those in the cache, and their installed size. Only the package manager "
+           "finds out what else they require. Exit code: 0 it can update (even if nothing is newer), 1 it cannot, 3 the mirrors "
+           "could not be reached.")
 
 
 class PrecheckTarget(NamedTuple):
-    """What was found out about one repository."""
+    """What one repository would update to."""
 
     resolution: Resolution
-    held: Optional[HeldSnapshot] = None  # the pin that holds
+    held: Optional[HeldSnapshot] = None  # the active snapshot pin
 
     @property
     def newest(self) -> Optional[Snapshot]:
-        """What the mirrors offer; None if they could not be asked, or are not believed."""
+        """What the mirrors offer; None if they could not be reached or are not trusted."""
         return self.resolution.snapshot
 
     @property
     def current(self) -> Optional[Snapshot]:
-        """What an update would take."""
+        """What an update would use."""
         return self.held.snapshot if self.held else self.newest
 
 
 class PrecheckOutcome(NamedTuple):
-    """What was found out."""
+    """The result of the check."""
 
     looks: Sequence[PrecheckTarget]
     reasons: Sequence[MirrorsError]  # why it cannot update; empty: it can
@@ -64,13 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = COUNTED
     add_host_arguments(parser)
     either = parser.add_mutually_exclusive_group()
-    either.add_argument("--pin", metavar="TOKEN", help="from now on take exactly the metadata that 'xcpng-mirrors pool --agree' "
-                        "named, until the token ends: it is proven and kept")
-    either.add_argument("--unpin", action="store_true", help="lift what --pin did, and take the newest again")
+    either.add_argument("--pin", metavar="TOKEN", help="use exactly the metadata that 'xcpng-mirrors pool --agree' named, until "
+                        "the token expires: it is proven and kept")
+    either.add_argument("--unpin", action="store_true", help="remove the pin that --pin set, and use the newest metadata again")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find out, tell, and return the exit code; see COUNTED."""
+    """Check the host, show the result, and return the exit code; see COUNTED."""
     host, root, now = open_host(arguments), os.path.abspath(arguments.installroot), time.time()
     token = read_token(arguments.pin, int(now)) if arguments.pin is not None else None
     if arguments.unpin:
@@ -97,7 +97,7 @@ def _lift(host: Host, now: float) -> None:
 
 
 def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOutcome:
-    """Resolve, pin if that is wanted, read the proven lists of packages, and compare them with what is installed."""
+    """Resolve, pin if there is a token, read the proven lists of packages, and compare them with the installed packages."""
     looks: List[PrecheckTarget] = []
     offered: List[PrimaryPackage] = []
     with host.gateway() as gateway:
@@ -136,16 +136,16 @@ def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> Li
 
 
 def _spaces(packages: Sequence[PrimaryPackage], root: str, reasons: List[MirrorsError]) -> List[DiskSpace]:
-    """Look at the file systems; add to the reasons if one has no room."""
+    """Measure the free space; add to the reasons if a file system has too little."""
     try:
         spaces = disk_space(packages, root)
     except OSError as error:
-        reasons.append(UsageError("state", "free space cannot be told: {}".format(error.strerror), where=root))
+        reasons.append(UsageError("state", "free space cannot be determined: {}".format(error.strerror), where=root))
         return []
     for space in spaces:
         if space.free_bytes < space.needed_bytes:
             what = "{} are needed and {} are free".format(size_words(space.needed_bytes), size_words(space.free_bytes))
-            reasons.append(UsageError("state", what, where=space.path, hint="make room, for instance with 'yum clean packages'"))
+            reasons.append(UsageError("state", what, where=space.path, hint="free space, for instance with 'yum clean packages'"))
     return spaces
 
 
@@ -156,7 +156,7 @@ def _exit_code(outcome: PrecheckOutcome) -> int:
 
 
 def _switched_off(host: Host) -> str:
-    return "the plugin is switched off, an update would go without it: enabled=0 ({})".format(host.origins["enabled"])
+    return "the plugin is switched off, so an update would not use it: enabled=0 ({})".format(host.origins["enabled"])
 
 
 def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:

@@ -1,4 +1,4 @@
-"""``xcpng-mirrors refresh``: find the proven mirrors now, and write metalink and memory. The next update starts from them."""
+"""``xcpng-mirrors refresh``: find the proven mirrors now and write them to the state, from which the next update starts."""
 import argparse
 import json
 import sys
@@ -21,16 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_host_arguments(parser)
     parser.add_argument("--if-needed", action="store_true", help="ask no mirror as long as the redirector names nothing newer "
-                        "than what was found last, and one was heard in the last two days")
-    parser.add_argument("--accept-rollback", action="store_true", help="believe that a repository really went back: lower "
-                        "this host's high-water mark to what the mirrors offer now (needs --repo)")
+                        "than the last result, and a mirror has answered in the last two days")
+    parser.add_argument("--accept-rollback", action="store_true", help="accept that a repository went back to older metadata: "
+                        "lower this host's high-water mark to what the mirrors offer now (needs --repo)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Refresh and return the exit code of the worst repository.
 
-    0: done. 1: done, but a mirror was refused or nothing new came for too long. 2: the state cannot be written,
-    or the key not be read. 3: no mirror could be reached. 4: what the mirrors offer is refused.
+    0: done. 1: done, but a mirror was refused or the metadata is too old. 2: the state cannot be written,
+    or the key cannot be read. 3: no mirror could be reached. 4: what the mirrors offer is refused.
     """
     if arguments.accept_rollback and not arguments.repo:
         raise UsageError("usage", "--accept-rollback needs --repo", hint="name the repository that went back")
@@ -71,7 +71,7 @@ def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[Mirror]) -> 
 
 
 def _mark(before: Optional[Snapshot], after: Snapshot) -> str:
-    """Word what --accept-rollback did to the high-water mark."""
+    """Return what --accept-rollback did to the high-water mark."""
     if before is None or before.sha256 == after.sha256:
         return "the high-water mark is revision {}".format(after.revision)
     direction = "lowered" if after.age_key < before.age_key else "raised"

@@ -1,11 +1,11 @@
-"""``xcpng-mirrors status``: what this host remembers. Reads files, asks nobody.
+"""``xcpng-mirrors status``: show what this host remembers. It reads files and uses no network.
 
-Something is wrong (exit code 1) if
+There is a problem (exit code 1) if
     the plugin is switched off in the .conf;
-    a repository was never resolved, or not within STALE_SECONDS, or by a clock ahead of now;
-    the last attempt found no mirror to use;
-    every mirror of the last resolution rests;
-    the metalink is missing or pins something else than the last resolution;
+    a repository was never resolved, or not within STALE_SECONDS, or at a time in the future;
+    the last attempt found no usable mirror;
+    every mirror of the last resolution is avoided for a while;
+    the metalink is missing or names other metadata than the last resolution;
     a file of the state is damaged.
 """
 import argparse
@@ -27,18 +27,18 @@ from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
 
-STALE_SECONDS = 24 * 3600  # whoever updates a host, or a timer, resolves at least daily
+STALE_SECONDS = 24 * 3600  # each update, and the timer every six hours, resolves; less than once a day is a problem
 
 
 class Status(NamedTuple):
-    """What is remembered of one repository."""
+    """What is remembered about one repository."""
 
     repository: Repository
     accepted: Optional[Snapshot]
     memory: Memory
-    quarantined: Sequence[Tuple[str, Record]]  # Mirror.url and why
+    quarantined: Sequence[Tuple[str, Record]]  # Mirror.url and the reason
     problems: Sequence[str]
-    pin: Optional[SnapshotPin] = None  # one that holds
+    pin: Optional[SnapshotPin] = None  # an active one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what is remembered and return the exit code: 0 fine, 1 something is wrong."""
+    """Show what is remembered and return the exit code: 0 no problem, 1 a problem."""
     host, now = open_host(arguments), time.time()
     found = [status_of(repository, host.state, now) for repository in host.repositories]
     general = [] if host.settings.enabled else ["the plugin is switched off: enabled=0 ({})".format(host.origins["enabled"])]
@@ -85,7 +85,7 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     expected = pin.snapshot if pin is not None else memory.snapshot
     if expected is not None and not _names(state.path(repository.id, METALINK), expected.sha256):
         what = "the pin" if pin is not None else "the last resolution"
-        problems.append("the metalink is missing or pins something else than {}; run 'xcpng-mirrors refresh'".format(what))
+        problems.append("the metalink is missing or names other metadata than {}; run 'xcpng-mirrors refresh'".format(what))
     return Status(repository, remembered.accepted, memory, failed, problems, pin)
 
 
@@ -100,14 +100,14 @@ def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) 
         problems.append("not resolved for {}; run 'xcpng-mirrors refresh'".format(duration(int(now - memory.resolved_at))))
     if last_attempt > memory.resolved_at:
         when = ago(now - last_attempt)
-        problems.append("the last attempt, {}, found no mirror to use; see 'xcpng-mirrors mirrors'".format(when))
+        problems.append("the last attempt, {}, found no usable mirror; see 'xcpng-mirrors mirrors'".format(when))
     if all(authority_of(url) in authorities for url in memory.usable):
-        problems.append("all mirrors of the last resolution rest; see 'xcpng-mirrors mirrors'")
+        problems.append("all mirrors of the last resolution are avoided for a while; see 'xcpng-mirrors mirrors'")
     return problems
 
 
 def _names(metalink: str, sha256: str) -> bool:
-    """Whether a metalink of ours holds a digest; it holds one."""
+    """Whether our metalink, which has one digest, has this one."""
     try:
         return sha256.encode("ascii") in read_capped(metalink, MAX_FILE_BYTES)
     except OSError:
@@ -116,7 +116,7 @@ def _names(metalink: str, sha256: str) -> bool:
 
 def _host_lines(host: Host) -> List[str]:
     switched = "enabled" if host.settings.enabled else "switched off"
-    where = "plugin {} in {}".format(switched, host.config) if host.config else "no .conf here: defaults"
+    where = "plugin {} in {}".format(switched, host.config) if host.config else "no .conf, so the defaults are used"
     return ["xcpng-mirrors {}, Python {}; {}".format(__version__, platform.python_version(), where)]
 
 

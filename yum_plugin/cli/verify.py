@@ -1,4 +1,4 @@
-"""``xcpng-mirrors verify``: whether files on this disk are what the pinned key's owner has signed. No network.
+"""``xcpng-mirrors verify``: check that files on this disk are what the owner of the pinned key has signed; no network.
 
 Exit code: 4 if anything was refused, else 3 if anything was missing, else 0.
 """
@@ -16,24 +16,24 @@ from .common.file_lines import exit_code, signed_words, word
 from .common.key_options import add_key_arguments, fingerprints_of, keys_of, read_config
 from .common.progress import BIG_BYTES, Progress
 
-MANY = 64  # files; below it a second process costs more than it saves
+MANY = 64  # files; for fewer, a second process costs more time than it saves
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="an RPM, an ISO, a SHA256SUMS, a .repo file, a repomd.xml, or "
-                        "the folder of a whole repository; told by its content. What vouches for it is looked for beside it: "
+                        "the folder of a whole repository; its content tells which. Its signature is looked for beside it: "
                         "FILE.asc, FILE.sig, SHA256SUMS with its .asc")
     parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE")
-    parser.add_argument("--json", action="store_true", help="print one JSON list, an object a file; times in UTC")
+    parser.add_argument("--json", action="store_true", help="print one JSON list with an object for each file; times in UTC")
     parser.add_argument("--config", metavar="FILE", default="", help="the .conf, for fingerprints= (default: the host's)")
     add_key_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Verify and return the exit code."""
+    """Verify the files and return the exit code."""
     if arguments.signature and (len(arguments.files) != 1 or os.path.isdir(arguments.files[0])):
-        raise UsageError("usage", "--signature is the signature of exactly one file")
+        raise UsageError("usage", "--signature belongs to exactly one file")
     fingerprints = fingerprints_of(arguments) or read_config(arguments.config).fingerprints
     keys = keys_of(arguments, fingerprints)
     progress = Progress(not arguments.quiet)
@@ -83,7 +83,7 @@ def _is_many_small(paths: Sequence[str]) -> bool:
 
 
 def line_of(finding: FileFinding, colour: bool) -> str:
-    """Word a finding in one line."""
+    """Return the line of a finding."""
     start = "{}  {}  ".format(word(finding.error, colour), printable(finding.file))
     if finding.error is None:
         signed = signed_words(finding.signed_at, finding.fingerprint)
