@@ -10,6 +10,7 @@ import pytest
 from tests.lab.plugin import install_plugin
 from tests.support.command import Admin
 from yum_plugin.cli import doctor
+from yum_plugin.cli.common import host_checks
 from yum_plugin.cli.main import main
 
 pytestmark = pytest.mark.dnf
@@ -140,8 +141,8 @@ def test_no_package_manager_is_told(clinic):
 YUM_SAYS = "echo 'Loaded plugins: fastestmirror, priorities,'; echo '              : xcpng-mirrors'"
 
 
-@pytest.mark.parametrize("script, words", [(YUM_SAYS, []), ("echo Loaded plugins: fastestmirror", ["does not load", "fastestmirror takes"]),
-                                           ("exit 1", ["does not load", "fastestmirror takes"])])
+@pytest.mark.parametrize("script, words", [(YUM_SAYS, []), ("echo Loaded plugins: fastestmirror", ["does not load", "fastestmirror removes"]),
+                                           ("exit 1", ["does not load", "fastestmirror removes"])])
 def test_fastestmirrors_exclude_matters_only_where_yum_does_not_load_the_plugin(script, words, clinic):
     os.unlink(os.path.join(clinic.tools, "dnf"))
     clinic.manager("yum", script)
@@ -163,8 +164,9 @@ def test_a_yum_that_is_dnf_counts_once(clinic):
 
 @pytest.mark.parametrize("seconds, words", [(-7200, " min behind that of "), (86400, " ahead of that of ")])
 def test_a_wrong_clock_is_told_by_the_servers(seconds, words, clinic, monkeypatch):
-    real = doctor.time.time
-    monkeypatch.setattr(doctor, "time", type("Clock", (), {"time": staticmethod(lambda: real() + seconds)}))
+    real = host_checks.time.time
+    for module in (doctor, host_checks):
+        monkeypatch.setattr(module, "time", type("Clock", (), {"time": staticmethod(lambda: real() + seconds)}))
     code, found = clinic.examine()
     assert code == 1 and words in found["network"][0]["what"] and "timedatectl" in found["network"][0]["remedy"]
 
@@ -182,7 +184,7 @@ def test_an_unknown_proxy_is_named(clinic):
     with open(path, "w") as stream:
         stream.write(text.replace("gpgcheck=1\nrepo", "proxy=http://user:secret@proxy.invalid:3128/\ngpgcheck=1\nrepo"))
     code, found = clinic.examine()
-    assert code == 1 and "proxy.invalid cannot be looked up" in found["network"][0]["what"] and "secret" not in json.dumps(found)
+    assert code == 1 and "proxy.invalid cannot be resolved" in found["network"][0]["what"] and "secret" not in json.dumps(found)
 
 
 def test_a_ca_bundle_that_is_missing_is_named(clinic):
@@ -196,7 +198,7 @@ def test_a_ca_bundle_that_is_missing_is_named(clinic):
 
 
 def test_little_room_is_told(clinic, monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(host_checks, "LEAST_FREE_BYTES", 10**18)
     problems = clinic.only("space")
     assert "free on" in problems[0]["what"] and problems[0]["remedy"] == "dnf clean packages"
 
