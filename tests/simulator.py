@@ -5,10 +5,10 @@ All of the product runs as it is, signatures and parsers included; only ``Sessio
 
 Real behaviours that are copied:
     * ``Session``: a status that is not accepted is an error, a redirect another one; nothing larger than the limit arrives;
-      connecting and each answer end at their time-outs, the whole session at its deadline.
+      connecting and each answer end at their time-outs, the whole session at its deadline; a range is answered by 206.
     * Servers: each request takes a mirror's ``seconds``. mirrorbits' pages and JSON are the lab's (tests/lab/pages.py).
     * Metadata is signed by real keys (tests/support/craft.py), once a process.
-Not copied: names, addresses, TLS, proxies, credentials, ranges, bandwidth. The lab has those.
+Not copied: names, addresses, TLS, proxies, credentials, the bytes of a range, bandwidth. The lab has those.
 """
 import hashlib
 from functools import lru_cache
@@ -378,7 +378,10 @@ class SimulatedSession(Session):
     def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """See Session."""
-        reply = self._simulator.answer(url, self._simulator.clock.now + self.spent, (headers or {}).get("Accept", ""), limits)
+        asked = headers or {}
+        reply = self._simulator.answer(url, self._simulator.clock.now + self.spent, asked.get("Accept", ""), limits)
+        if "Range" in asked and reply.status == 200:
+            reply = reply._replace(status=206)
         late = reply.error is None and reply.seconds > limits.read_seconds
         self.spent += limits.read_seconds if late else reply.seconds
         if self.spent > self._seconds:

@@ -421,6 +421,16 @@ def test_going_back_needs_proof_too(settled):
     assert settled.state.load(ID).accepted.sha256 == signed("updates", NEW).sha256
 
 
+@pytest.mark.parametrize("method", ["update", "write_metalink"])
+def test_refresh_rule_2_what_cannot_be_written_is_not_handed_over_and_stops_nothing(method, settled, monkeypatch):
+    def full(*_, **__):
+        raise UsageError("state", "No space left on device")
+
+    monkeypatch.setattr(State, method, full)
+    outcome = settled.refresh()
+    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.metalink_path) == ("state", False, [], "")
+
+
 class Disk:
     """Records what a write asks of the disk, in order."""
 

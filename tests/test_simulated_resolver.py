@@ -527,7 +527,32 @@ def test_one_liar_among_dead_mirrors_names_the_error(sim):
     sim.without_origin()
     for name, fault in (("a", "refused"), ("b", "expired-certificate"), ("c", "other-key"), ("d", "tampered")):
         sim.add(name, fault)
-    assert sim.refresh().error == "unknown-key"
+    outcome = sim.refresh()
+    assert outcome.error == "unknown-key" and "https://c.test/" in outcome.message, "the first of them"
+
+
+@pytest.mark.parametrize("faults, reference, words", [
+    (("http-503", "refused"), "http-status", ["none of 2 mirrors can be used: HTTP 503", "https://a.test/"]),
+    (("refused", "http-503"), "unreachable", ["none of 2 mirrors can be used: as the simulator was told", "https://a.test/"]),
+    (("tampered", "other-key"), "signature-invalid", [
+        "none of 2 mirrors offers metadata that the pinned key has signed", "made over other bytes", "https://a.test/"]),
+])
+def test_the_error_of_mirrors_that_all_failed_counts_them_and_names_the_first(faults, reference, words, sim):
+    sim.without_origin()
+    for name, fault in zip("ab", faults):
+        sim.add(name, fault)
+    outcome = sim.refresh()
+    assert outcome.error == reference and all(text in outcome.message for text in words)
+    assert "see 'xcpng-mirrors mirrors --repo xcp-ng-updates'" in outcome.message
+
+
+@pytest.mark.parametrize("fault, detail", [
+    ("http-503", "HTTP 503"), ("redirect-loop", "it redirects (HTTP 302)"), ("no-asc", "repomd.xml has no signature beside it"),
+    ("half-synced", "repomd.xml is there, the files it names are not: HTTP 404"), ("mute", "no answer in time")])
+def test_a_rejection_says_in_words_what_was_wrong(fault, detail, sim):
+    sim.add("bad", fault)
+    sim.add("good")
+    assert sim.refresh(ask_everyone=True).rejected["bad"] == (FAULTS[fault].reference, detail)
 
 
 @pytest.mark.parametrize("fault", ["signature-from-future", "fast-forward", "signature-expired", "expired-certificate"])
@@ -579,7 +604,8 @@ def test_slow_retrieval_attack_by_everybody_ends_at_the_deadline(sim):
     sim.redirector.fault = ""
     sim.configure(deadline=3.0)
     outcome = sim.refresh()
-    assert outcome.error == "timed-out" and sim.took_seconds == pytest.approx(3.0)
+    assert outcome.error == "timed-out" and "mirrors answered in time" in outcome.message
+    assert sim.took_seconds == pytest.approx(3.0)
 
 
 def test_mix_and_match_attack_the_list_without_its_packages_is_not_used(sim):
