@@ -2,7 +2,7 @@
 #
 # PYTHON        the Python of $(VENV)                   (python3)
 # PYTEST_ARGS   e.g. PYTEST_ARGS="-k rollback"
-# STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR, SETS, PYTHONS: see tools/stage.sh and tools/rpm.sh
+# STAGE_PYTHON, LIBDIR, DNF_PLUGINS, VENDOR, SETS, PYTHONS, WITHOUT_RPM: see tools/stage.sh, tools/rpm.sh, tools/release.sh
 PYTHON ?= python3
 VENV ?= .venv
 # Commands that the lab and the package need, and those that only tests and bench do; tools/need.sh knows their packages.

@@ -204,8 +204,8 @@ def expected_files():
                  for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))
     files[SHARE + "yum_plugin/py.typed"] = "644"
-    pages = ["README.md", "CHANGELOG.md"] + [str(path.relative_to(REPOSITORY_ROOT)) for path in (REPOSITORY_ROOT / "docs").rglob("*.md")]
-    files.update(("usr/share/doc/xcpng-mirrors/" + page, "644") for page in pages)
+    pages = list(REPOSITORY_ROOT.glob("*.md")) + list((REPOSITORY_ROOT / "docs").rglob("*.md"))
+    files.update(("usr/share/doc/xcpng-mirrors/" + str(page.relative_to(REPOSITORY_ROOT)), "644") for page in pages)
     plugins = "share/xcpng-mirrors/yum_plugin/plugins/"
     files["etc/dnf/plugins/xcpng-mirrors.conf"] = "644"
     files[DNF_PLUGINS + "/xcpng-mirrors.py"] = "../../../../" + plugins + "dnf.py"

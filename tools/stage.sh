@@ -100,7 +100,7 @@ for page in man/*.8; do
     gzip -9n <"$page" >"$root/usr/share/man/man8/$(basename "$page").gz"
 done
 put LICENSE /usr/share/licenses/xcpng-mirrors/LICENSE
-for page in README.md CHANGELOG.md $(find docs -name '*.md'); do
+for page in *.md $(find docs -name '*.md'); do
     put "$page" "/usr/share/doc/xcpng-mirrors/$page"
 done
 install -d -m 0755 "$root/var/lib/xcpng-mirrors" "$root/etc/xcpng-mirrors.d"
