@@ -102,7 +102,7 @@ def snapshot_of(version: int, repository: str = "updates") -> Snapshot:
     return Snapshot(made.sha256, len(made.repomd), stamp, stamp, min(stamp + 60, NOW))
 
 
-# Who serves it.
+# The servers.
 
 
 class Request(NamedTuple):
@@ -200,7 +200,7 @@ def _error(reference: str, seconds: Optional[float] = None) -> Fault:
     """Every request ends in an error, after the connect time-out if the seconds are left out."""
     def reply(mirror: SimulatedMirror, request: Request) -> Reply:
         after = request.limits.connect_seconds if seconds is None else seconds
-        return Reply(after, error=FetchError(reference, "as the simulator was told", where=mirror.url))
+        return Reply(after, error=FetchError(reference, "as simulated", where=mirror.url))
 
     return Fault(reference, reply)
 
@@ -490,7 +490,7 @@ class Simulator:
         return made._replace(cached_sha256=self.accepted.get(made.id, ""))._replace(**changes)
 
     def gateway(self) -> Gateway:
-        """Who touches the network that is none."""
+        """The gateway to the simulated network."""
         def none(*_: object) -> Any:
             raise AssertionError("not simulated")
 
@@ -545,7 +545,7 @@ class Simulator:
         """The bases of the updates on some mirrors."""
         return tuple("{}{}updates/x86_64/".format(self.mirrors[name].url, RELEASE) for name in names)
 
-    # What was asked, and of whom.
+    # What was asked.
 
     def answer(self, url: str, at: float, accept: str, limits: FetchLimits) -> Reply:
         """Find the server of a URL and let it answer."""
@@ -571,12 +571,12 @@ class Simulator:
 
     @property
     def asked(self) -> List[str]:
-        """Whom the last refresh asked for a repomd.xml, in order, each once."""
+        """The servers that the last refresh asked for a repomd.xml, in order, each once."""
         return list(self.asked_at)
 
     @property
     def asked_at(self) -> Dict[str, float]:
-        """When the last refresh asked whom, in seconds after its first request to any of them."""
+        """When the last refresh first asked each of them, in seconds after the first such request."""
         asked = sorted((request for request in self.requests if request.file == "repomd.xml"), key=lambda request: request.at)
         times: Dict[str, float] = {}
         for request in asked:

@@ -124,24 +124,24 @@ def test_refresh_policy_rule_1_nobody_proven_is_left_while_something_new_is_wait
 # Rule 2: the redirector names another digest.
 
 
-def test_refresh_policy_rule_2_who_installs_gets_what_is_new_at_once_though_one_mirror_only_has_it(settled):
+def test_refresh_policy_rule_2_an_installing_host_gets_what_is_new_at_once_though_only_one_mirror_has_it(settled):
     publish(settled, "m3")
     settled.clock.chance = lambda: 0.999
     assert settled.refresh(settled.repository(installs=True)).version == NEWER and "m3" in settled.asked
 
 
-def test_refresh_policy_rule_2_who_installs_asks_enough_where_the_redirector_names_no_digest(settled):
+def test_refresh_policy_rule_2_an_installing_host_asks_enough_where_the_redirector_names_no_digest(settled):
     publish(settled, *settled.mirrors, names=False)
     assert settled.refresh(settled.repository(installs=True)).version == NEWER
     assert len(settled.asked) == settled.settings.probe_mirrors
 
 
-def test_refresh_policy_rule_2_who_installs_asks_nobody_where_nothing_is_new(settled):
+def test_refresh_policy_rule_2_an_installing_host_asks_nobody_where_nothing_is_new(settled):
     assert settled.refresh(settled.repository(installs=True)).mirrors == ["m1", "m2"] and settled.asked == []
 
 
 @pytest.mark.parametrize("having, asked", [(0, False), (1, False), (2, False), (3, True), (6, True)])
-def test_refresh_policy_rule_2_who_only_looks_waits_until_half_of_the_mirrors_have_it(having, asked, settled):
+def test_refresh_policy_rule_2_a_host_that_only_looks_waits_until_half_of_the_mirrors_have_it(having, asked, settled):
     publish(settled, *list(settled.mirrors)[:having])
     settled.clock.chance = lambda: 0.0
     outcome = settled.refresh()
@@ -183,7 +183,7 @@ def test_refresh_policy_rule_2_what_is_missing_on_a_denied_mirror_is_waited_for_
 
 @pytest.mark.parametrize("hours, chance, asked", [
     (0.0, 0.01, False), (1.0, 0.32, True), (1.0, 0.35, False), (2.9, 0.96, True), (2.9, 0.98, False), (3.0, 0.999, True)])
-def test_refresh_policy_rule_2_looking_hosts_learn_of_something_new_one_after_another(hours, chance, asked, settled):
+def test_refresh_policy_rule_2_hosts_that_only_look_ask_for_something_new_at_different_times(hours, chance, asked, settled):
     """Within SPREAD_SECONDS after their last look."""
     assert SPREAD_SECONDS == 3 * 3600
     settled.clock.chance = lambda: chance
@@ -349,7 +349,7 @@ def test_refresh_rule_2_a_decision_says_which_mirrors_were_asked_and_used_and_wh
         "bad.test": "signature-invalid", "old.test": "stale", "never.test": "not-asked"}
 
 
-def test_a_refused_rollback_is_remembered_with_whom_offered_it_and_changes_nothing_else(settled):
+def test_a_refused_rollback_is_remembered_with_the_mirrors_that_offered_it_and_changes_nothing_else(settled):
     before = settled.memory()
     settled.change(fault="stale")
     settled.origin.fault = "refused"
@@ -456,7 +456,7 @@ class Disk:
     ("pin.json", lambda sim: sim.pin(NEW)),
 ])
 def test_a_power_failure_leaves_the_mark_and_the_pin_whole(name, write, sim, monkeypatch):
-    """The bytes are on the disk before the name is, and the name before anybody is told that it is done."""
+    """The bytes are on the disk before the rename, and the new name is before the caller goes on."""
     sim.add_many(2)
     disk = Disk(monkeypatch)
     write(sim)
@@ -581,7 +581,7 @@ def test_snapshot_pin_rule_4_an_attack_on_the_mirrors_stops_it_too(settled):
     assert (settled.refresh().error, settled.refresh().refused) == ("signature-invalid", True)
 
 
-def test_snapshot_pin_rule_5_that_something_newer_is_held_back_is_told_every_time(settled):
+def test_snapshot_pin_rule_5_that_something_newer_is_held_back_is_reported_every_time(settled):
     settled.pin(NEW)
     settled.accepted.clear()
     assert settled.refresh().warnings == [], "nothing is"
@@ -625,7 +625,7 @@ def test_refresh_rule_1_what_was_written_before_this_one_was_called_is_not_used_
     assert [sim.refresh().reused, sim.refresh().reused] == [False, False]
 
 
-def test_who_wants_something_different_does_not_work_from_what_another_wrote(sim, monkeypatch):
+def test_a_refresh_with_other_options_does_not_use_what_another_wrote(sim, monkeypatch):
     sim.add_many(3)
     meanwhile(monkeypatch, lambda: sim.refresh())
     outcome = sim.refresh(ask_everyone=True)

@@ -1,4 +1,4 @@
-"""Whom a refresh asks, when, and what it believes: every rule and corner, on the simulator (tests/simulator.py).
+"""Which mirrors a refresh asks, when, and what it believes: every rule and corner, on the simulator (tests/simulator.py).
 
 The same attacks on real sockets and package managers are in test_resolve.py, test_dnf.py and test_yum.py.
 """
@@ -39,7 +39,7 @@ def many(sim, count=40, bad=0, fault="", **attributes):
         sim.change(*names(1, bad), fault=fault)
 
 
-# selection.py, rule 1: whom to ask at first.
+# selection.py, rule 1: which mirrors are asked first.
 
 
 def test_selection_rule_1_without_a_digest_a_whole_round_is_asked_at_once(sim):
@@ -57,7 +57,7 @@ def test_selection_rule_1_the_first_round_is_as_large_as_the_setting(probe_mirro
     assert sim.refresh().error == "" and sim.asked == names(1, probe_mirrors)
 
 
-def test_selection_rule_1_with_a_digest_only_enough_are_asked_and_nobody_else_is_bothered(sim):
+def test_selection_rule_1_with_a_digest_no_more_mirrors_are_asked_than_must_agree(sim):
     many(sim)
     assert sim.refresh().mirrors == ["m1", "m2"] == sim.asked
 
@@ -154,7 +154,7 @@ def test_selection_rule_4_a_slow_best_answer_is_waited_for_as_long_again_up_to_a
     assert sim.took_seconds == pytest.approx(REDIRECTOR_SECONDS + 3 * seconds + waited, abs=0.01)
 
 
-def test_selection_rule_4_a_single_good_mirror_gets_company_from_another_round(sim):
+def test_selection_rule_4_after_a_single_good_answer_another_round_is_asked(sim):
     many(sim, bad=5, fault="mute")
     outcome = sim.refresh()
     assert sim.asked == names(1, 12) and outcome.mirrors == ["m6", "m7"]
@@ -168,7 +168,7 @@ def test_selection_rule_4_a_single_good_mirror_is_enough_where_one_is_enough(sim
     assert sim.refresh().mirrors == ["m6"] and sim.asked == names(1, 6)
 
 
-def test_selection_rule_4_a_digest_that_nobody_serves_costs_one_more_round_and_the_origin_and_is_told(sim):
+def test_selection_rule_4_a_digest_that_nobody_serves_costs_one_more_round_and_the_origin_and_is_reported(sim):
     many(sim)
     sim.redirector.digest = "f" * 64
     outcome = sim.refresh()
@@ -220,7 +220,7 @@ def test_selection_rule_6_the_origin_is_asked_at_once_when_every_mirror_failed(s
     assert sim.asked_at["origin"] < 0.05
 
 
-def test_selection_rule_6_one_good_mirror_keeps_the_origin_in_peace_though_it_is_alone(sim):
+def test_selection_rule_6_a_single_good_mirror_is_enough_to_leave_the_origin_alone(sim):
     sim.add("only")
     sim.add("dead", "refused")
     assert sim.refresh().mirrors == ["only"] and "origin" not in sim.asked
@@ -248,7 +248,7 @@ def test_selection_rule_6_mirrors_that_failed_lately_are_still_asked_before_the_
     assert sim.refresh().mirrors == ["m1", "m2"] and "origin" not in sim.asked
 
 
-def test_selection_rule_6_the_origin_is_heard_before_a_rollback_is_declared(sim):
+def test_selection_rule_6_the_origin_is_asked_before_a_rollback_is_declared(sim):
     sim.add_many(4)
     sim.update()
     sim.change(fault="stale")
@@ -266,7 +266,7 @@ def test_selection_rule_6_the_origin_is_handed_over_last_however_quick_it_is(sim
 # The order of asking, and of handing over.
 
 
-def test_weighted_mirrors_are_drawn_and_those_without_a_weight_come_behind(sim):
+def test_weighted_mirrors_are_drawn_and_those_without_a_weight_come_last(sim):
     weights = {"a": 60, "b": 30, "c": 10}
     sim.add("far")
     for name, weight in weights.items():
@@ -323,7 +323,7 @@ def test_a_mirror_that_failed_is_asked_last_for_an_hour_doubling_each_time_up_to
     assert asked_first(0), "one good answer makes all good"
 
 
-def test_a_resting_mirror_comes_behind_though_it_is_preferred(sim):
+def test_a_mirror_in_quarantine_comes_last_though_it_is_preferred(sim):
     sim.add("own", "http-503")
     sim.add_many(2)
     sim.configure(prefer=("own.test",))
@@ -364,14 +364,14 @@ def test_a_redirect_names_mirrors_too_but_no_digest(sim):
 @pytest.mark.parametrize("page_seconds, asked", [
     (OTHER_FORM_SECONDS - REDIRECTOR_SECONDS - 0.01, ["mirrorlist"]),
     (OTHER_FORM_SECONDS - REDIRECTOR_SECONDS + 0.01, ["mirrorlist", "https=1"])])
-def test_a_list_page_that_is_late_gets_company(page_seconds, asked, sim):
+def test_the_selection_is_asked_for_too_when_the_list_page_is_late(page_seconds, asked, sim):
     sim.add_many(3)
     sim.redirector.page_seconds = page_seconds
     assert sim.refresh().error == ""
     assert sim.files_asked("redirector") == asked
 
 
-def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(sim):
+def test_a_list_page_that_hangs_does_not_hide_the_selection_that_came(sim):
     sim.add_many(3)
     sim.redirector.page_seconds = 1e6
     assert sim.refresh().mirrors == ["m1", "m2"]
@@ -399,7 +399,7 @@ TROUBLES = ("refused", "mute", "http-503", "captive")
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_redirector_in_trouble_is_replaced_by_the_last_list_and_its_old_digest_is_no_advice(trouble, sim):
+def test_the_last_list_stands_in_for_a_redirector_in_trouble_and_its_old_digest_is_no_advice(trouble, sim):
     sim.add_many(4)
     assert sim.refresh().error == ""
     sim.redirector.fault = trouble
@@ -425,7 +425,7 @@ def test_rubbish_for_a_list_leads_to_the_origin(body, sim):
     assert sim.refresh().mirrors == ["origin"]
 
 
-def test_a_list_of_nobody_but_the_fallback_leads_to_the_origin_and_is_not_remembered_as_a_mirror(sim):
+def test_a_list_that_names_only_the_fallback_leads_to_the_origin(sim):
     sim.add("a", excluded="Down")
     assert sim.refresh().mirrors == ["origin"] and sim.asked == ["origin"]
 
@@ -443,7 +443,7 @@ def test_a_denied_origin_is_not_asked(sim):
     assert (outcome.error, outcome.refused, sim.asked) == ("unreachable", False, ["a"])
 
 
-def test_no_mirror_at_all_is_told_as_such(sim):
+def test_no_mirror_at_all_is_reported_as_such(sim):
     sim.without_origin()
     outcome = sim.refresh()
     assert outcome.error == "unreachable" and "no mirror is known" in outcome.message and sim.asked == []
@@ -469,7 +469,7 @@ def test_a_bad_mirror_is_rejected_by_its_own_reference_and_the_others_are_used(f
     assert (outcome.error, outcome.version) == ("", NEW)
     assert outcome.probes == dict(bad=FAULTS[fault].reference, good1="ok", good2="ok", origin="ok")
     assert ("bad" in outcome.mirrors) == (fault in HARMLESS)
-    assert len(outcome.warnings) == int(fault in LIES), "a word for distrust, and for nothing else"
+    assert len(outcome.warnings) == int(fault in LIES), "a warning of lies, and of nothing else"
     assert ("bad.test" in outcome.metalink) == (fault in HARMLESS)
 
 
@@ -484,14 +484,14 @@ def test_a_bad_mirror_at_the_head_of_the_list_costs_less_than_half_a_second(faul
 
 
 @pytest.mark.parametrize("fault", LIES)
-def test_a_liar_is_warned_of_in_one_line_with_its_name(fault, sim):
+def test_a_warning_names_the_mirror_that_lies_in_one_line(fault, sim):
     sim.add("bad", fault)
     sim.add("good")
     [line] = sim.refresh(ask_everyone=True).warnings
     assert line.startswith(FAULTS[fault].reference + ": ") and "https://bad.test/" in line
 
 
-def test_many_liars_are_warned_of_in_one_line(sim):
+def test_one_line_warns_of_many_mirrors_that_lie(sim):
     sim.add_many(4, "tampered")
     sim.add("good")
     [line] = sim.refresh(ask_everyone=True).warnings
@@ -499,14 +499,14 @@ def test_many_liars_are_warned_of_in_one_line(sim):
 
 
 @pytest.mark.parametrize("fault", LIES)
-def test_a_sybil_majority_of_liars_that_agree_does_not_win(fault, sim):
+def test_sybil_attack_a_majority_that_agrees_on_a_lie_does_not_win(fault, sim):
     sim.add_many(5, fault)
     sim.add("good")
     assert sim.refresh().mirrors == ["good"]
 
 
 @pytest.mark.parametrize("fault", LIES)
-def test_liars_alone_are_refused_and_nothing_is_handed_over(fault, sim):
+def test_if_every_mirror_lies_the_update_is_refused_and_nothing_is_handed_over(fault, sim):
     sim.without_origin()
     sim.add_many(2, fault)
     outcome = sim.refresh()
@@ -533,7 +533,7 @@ def test_one_liar_among_dead_mirrors_names_the_error(sim):
 
 @pytest.mark.parametrize("faults, reference, words", [
     (("http-503", "refused"), "http-status", ["none of 2 mirrors can be used: HTTP 503", "https://a.test/"]),
-    (("refused", "http-503"), "unreachable", ["none of 2 mirrors can be used: as the simulator was told", "https://a.test/"]),
+    (("refused", "http-503"), "unreachable", ["none of 2 mirrors can be used: as simulated", "https://a.test/"]),
     (("tampered", "other-key"), "signature-invalid", [
         "none of 2 mirrors offers metadata that the pinned key has signed", "made over other bytes", "https://a.test/"]),
 ])
@@ -652,7 +652,7 @@ def test_each_good_mirror_is_asked_for_three_files_and_no_more(sim):
     assert all(sim.files_asked(name) == ["repomd.xml", "repomd.xml.asc", "primary"] for name in sim.asked)
 
 
-# resolver.py: several repositories, and mistakes on this side.
+# resolver.py: several repositories, and mistakes on this host.
 
 
 def test_repositories_are_resolved_side_by_side(sim):
@@ -696,7 +696,7 @@ def test_everyone_is_asked_and_waited_for_when_everyone_is_to_be_shown(sim):
 
 
 @pytest.mark.parametrize("seconds, warned", [(-3, False), (0, True)])
-def test_freeze_attack_is_told_once_the_newest_is_older_than_max_age_and_changes_nothing(seconds, warned, sim):
+def test_freeze_attack_is_reported_once_the_newest_is_older_than_max_age_and_changes_nothing(seconds, warned, sim):
     sim.add_many(2)
     sim.later(hours=24 * (180 - 30 + PUBLISHED), seconds=seconds)
     base, updates = sim.refresh_all([sim.repository("base"), sim.repository()])
