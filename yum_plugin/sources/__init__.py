@@ -1,6 +1,6 @@
-"""Where mirrors come from: the redirector is asked, its answers are parsed; a MirrorList comes out.
+"""Where mirrors come from: requests to the redirector, and parsers that turn its answers into a MirrorList.
 
-What a source says is advice, never proof: it only decides whom to ask.
+A source is advice, never proof: it only decides which servers are asked.
 
 May be imported from everything above it; imports ``trust/``, ``net/``, ``util/``, ``model`` and ``errors``.
 """

@@ -1,9 +1,8 @@
-"""Where mirrors come from: pure parsers, an answer's bytes or headers in, a MirrorList out.
+"""The common part of all parsers of mirror lists: entries are cleaned, collected and merged. Pure.
 
-What a source says is advice, never proof: it only decides whom to ask.
-Every parser is linear in its input, keeps at most MAX_MIRRORS entries and MAX_DROPPED reasons,
-and raises FetchError("bad-answer") for an answer that is no list of mirrors at all.
-Callers cap the size of the answer (list page 2 MiB) before it comes here.
+Every parser takes linear time, keeps at most MAX_MIRRORS entries and MAX_DROPPED reasons, and raises
+FetchError("bad-answer") for an answer that is no list of mirrors at all. Callers limit the size of the answer before
+(``redirector.MAX_LIST_BYTES``).
 """
 import re
 from typing import Dict, List, Sequence, Set
@@ -12,11 +11,11 @@ from urllib.parse import urlsplit
 from ..model import Mirror, MirrorList
 from ..util.urls import clean_base_url
 
-MAX_MIRRORS = 256  # entries looked at in one list; the rest is only counted
+MAX_MIRRORS = 256  # entries of one list that are used; the others are only counted
 MAX_DROPPED = 32  # reasons kept
 MAX_TEXT_CHARACTERS = 100  # of a name or a reason
 MAX_RANK = 999999
-SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # model.Mirror.source of what is in a list
+SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # the values of Mirror.source in a list
 _SHA256_CHARACTERS = 64
 _NUMBER = re.compile(r"^[0-9]{1,6}\Z")
 _PERCENT = re.compile(r"^(100|[0-9]{1,2})%\Z")
@@ -24,7 +23,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def clean_text(text: str) -> str:
-    """Make a server's words fit for a terminal and a log: one line, printable, not long."""
+    """Make a server's text safe for a terminal and a log: one line, printable, not long."""
     return "".join(character if character.isprintable() else "?" for character in text[:MAX_TEXT_CHARACTERS]).strip()
 
 
@@ -45,7 +44,7 @@ def base_of(url: str, path: str) -> str:
     """Return what stands before ``path`` in the URL of a file.
 
     Raises:
-        ValueError: the URL does not name ``path``, or its base is none that we use.
+        ValueError: the URL does not end in ``path``, or its base cannot be used.
     """
     if not url.endswith("/" + path):
         raise ValueError("not the file that was asked for")
@@ -53,10 +52,10 @@ def base_of(url: str, path: str) -> str:
 
 
 def clean_mirror(mirror: Mirror) -> Mirror:
-    """Return a mirror of another process's making as one of ours would be.
+    """Check a mirror that another process sent, and clean its texts.
 
     Raises:
-        TypeError, ValueError: no source of ours makes such a one.
+        TypeError, ValueError: no parser of this package makes such a mirror.
     """
     if mirror.source not in SOURCES or not (0 <= mirror.rank <= MAX_RANK and 0 <= mirror.weight <= 100):
         raise ValueError("no mirror of a list")
@@ -70,18 +69,18 @@ def clean_number(text: str) -> int:
 
 
 def clean_percent(text: str) -> int:
-    """Return what stands before the "%", 0 to 100; 0 for anything else ("n/a")."""
+    """Return the number before the "%", 0 to 100; 0 for anything else ("n/a")."""
     match = _PERCENT.match(text)
     return int(match.group(1)) if match else 0
 
 
 class Collector:
-    """Gathers the entries of one source, each URL once, at most MAX_MIRRORS.
+    """Collects the entries of one source, each URL once, at most MAX_MIRRORS.
 
     Args:
-        source: what ``Mirror.source`` is to say.
-        only_origin: the redirector says that no mirror has the file: what it offers are its
-            fallbacks, their ``source`` is "origin".
+        source: the value of ``Mirror.source``.
+        only_origin: the redirector says that no mirror has the file, so its entries are its fallbacks, and their ``source``
+            is "origin".
     """
 
     def __init__(self, source: str, only_origin: bool = False) -> None:
@@ -93,13 +92,13 @@ class Collector:
 
     def add(self, url: str, path: str = "", name: str = "", country: str = "", rank: int = 0, excluded: str = "",
             weight: int = 0) -> None:
-        """Take an entry, or note why it is not believed.
+        """Add an entry, or note why it is dropped.
 
         Args:
             url: the URL of the file, or of the base if ``path`` is "".
             path: the file's path below the base.
-            name, country, excluded: the source's own words, cleaned here.
-            rank: 1 for the first choice; 0 for the next one in the order of arrival.
+            name, country, excluded: texts of the source, cleaned here.
+            rank: 1 for the first choice; 0: in the order of the calls.
             weight: see ``Mirror``.
         """
         try:
@@ -117,26 +116,25 @@ class Collector:
                 Mirror(base, clean_text(name), clean_country(country), source, place, clean_text(excluded), weight))
 
     def drop(self, entry: str, reason: str) -> None:
-        """Note an entry that is not used; what stands before an "@" may be a password and is not repeated."""
+        """Note an entry that is not used, without the part before an "@", which may be a password."""
         if len(self._dropped) < MAX_DROPPED:
             self._dropped.append("{}: {}".format(clean_text(entry.rpartition("@")[2]) or "an entry", reason))
 
     def result(self, sha256: str = "") -> MirrorList:
-        """Return what was gathered: by rank, the excluded ones last."""
+        """Return the collected mirrors by rank, the excluded ones last."""
         ordered = sorted(self._mirrors, key=lambda mirror: (bool(mirror.excluded), mirror.rank))
         return MirrorList(tuple(ordered), clean_sha256(sha256), tuple(self._dropped))
 
 
 def merge(lists: Sequence[MirrorList]) -> MirrorList:
-    """Make one list of what several sources say about one file.
+    """Merge the lists of several sources for one file.
 
     Args:
         lists: the most complete one first.
 
     Returns:
-        Every mirror once, in the order of its first appearance, ranks numbered anew from 1.
-        Of the http and https URL of one host and path, https is kept. Whether a mirror is
-        excluded is said by the first list that has it. ``sha256`` is the first one named.
+        Every mirror once, in the order of its first appearance, with new ranks from 1. Of the http and https URL of one host
+        and path, https is kept. The first list with a mirror decides whether it is excluded. ``sha256`` is the first one given.
     """
     found: Dict[str, Mirror] = {}
     for mirror in (mirror for entries in lists for mirror in entries.mirrors):
@@ -159,6 +157,6 @@ def _without_scheme(url: str) -> str:
 
 
 def _united(first: Mirror, other: Mirror) -> Mirror:
-    """Add to the first mention of a mirror what a later one knows better."""
+    """Complete the first entry of a mirror from a later one."""
     secure = other.url if other.url.startswith("https:") and first.url.startswith("http:") else first.url
     return first._replace(url=secure, name=first.name or other.name, country=first.country or other.country)

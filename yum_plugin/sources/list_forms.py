@@ -1,24 +1,24 @@
-"""Which of the sources an answer is: servers are told apart by what they say, not by what they call it."""
+"""The parser for an answer, chosen by the answer's content and not by its Content-Type."""
 from ..model import MirrorList
 from . import mirrorbits, plain
 from .metalink import parse_metalink
 
-_HEAD_BYTES = 4096  # a metalink's root element stands in it, whatever comments come before
+_HEAD_BYTES = 4096  # contains a metalink's root element, also after comments
 
 
 def parse_list(body: bytes, path: str) -> MirrorList:
-    """Read a list of mirrors in any of the forms that redirectors give.
+    """Parse a list of mirrors in any of the forms that redirectors serve.
 
     Args:
         body: mirrorbits' JSON or its list page, a metalink (version 3 or RFC 5854), or a plain mirrorlist;
-            at most 2 MiB by the caller's cap.
-        path: the file asked for, without a leading "/".
+            at most 2 MiB by the caller's limit.
+        path: of the file, without a leading "/".
 
     Returns:
-        The mirrors, each ``url`` the root that ``path`` lies below.
+        The mirrors; each ``url`` is the root of ``path``.
 
     Raises:
-        FetchError: bad-answer: it is none of them, or about another file.
+        FetchError: bad-answer: it has none of these forms, or is about another file.
     """
     head = body[:_HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(b"{"):

@@ -1,4 +1,4 @@
-"""Metalinks as a source of mirrors: version 3 (metalinker.org, what Fedora's MirrorManager serves) and RFC 5854."""
+"""Metalinks as a source of mirrors: version 3 (metalinker.org; served by Fedora's MirrorManager) and RFC 5854."""
 from typing import Iterator, Optional
 
 from lxml import etree
@@ -10,16 +10,16 @@ from .collector import Collector, clean_number
 
 _V3 = "{http://www.metalinker.org/}"
 _RFC5854 = "{urn:ietf:params:xml:ns:metalink}"
-_LAST = 10**6  # behind every priority: RFC 5854 section 4.2.16 allows 1 to 999999
+_LAST = 10**6  # after every priority: RFC 5854 section 4.2.16 allows 1 to 999999
 _MAX_ELEMENTS = 10000  # MirrorManager's largest answers have about 500
 
 
 def parse_metalink(body: bytes, path: str) -> MirrorList:
-    """Read a metalink.
+    """Parse a metalink.
 
     Args:
-        body: the XML, UTF-8; at most 2 MiB by the caller's cap.
-        path: the file asked for, below the base of each mirror; the ``file`` element of its name is read.
+        body: the XML, UTF-8; at most 2 MiB by the caller's limit.
+        path: of the file below the base of each mirror; the ``file`` element with its name is read.
 
     Returns:
         The http and https mirrors, best first: highest ``preference`` (version 3), lowest ``priority``
@@ -60,7 +60,7 @@ def _urls(element: "etree._Element") -> "Iterator[etree._Element]":
 
 
 def _order(url: "etree._Element") -> int:
-    """Return a number that is smaller for better URLs; what says nothing comes last."""
+    """Return a number that is smaller for better URLs; those without a preference come last."""
     preference = clean_number(url.get("preference", ""))
     return _LAST - preference if preference else clean_number(url.get("priority", "")) or _LAST
 

@@ -1,10 +1,10 @@
-"""The three forms of a mirrorbits redirector's answer for one file (facts measured on mirrorbits 0.6.1).
+"""The three forms of a mirrorbits redirector's answer for one file, as measured on mirrorbits 0.6.1.
 
-* ``GET /path?mirrorlist``: an HTML page with every mirror, the excluded ones too: the complete source.
+* ``GET /path?mirrorlist``: an HTML page with every mirror, also the excluded ones: the complete source.
 * ``GET /path`` with ``Accept: application/json``: the weighted selection, if the server runs OutputMode auto or json.
 * ``GET /path``: 302 with ``Location`` and up to 10 ``Link: rel=duplicate`` headers (RFC 8288, RFC 6249): the selection.
 
-All three give mirrors whose ``url + path`` is the file.
+In all three, ``url + path`` of a mirror is the file.
 """
 import json
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
@@ -18,16 +18,16 @@ from ..util.safe_parsers import HtmlReader
 from .collector import MAX_MIRRORS, Collector, clean_number, clean_percent
 
 MAX_LINKS = 64
-MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client allows that much a line
-MAX_ROWS = 2 * MAX_MIRRORS + 64  # both tables, their headers and the hashes
-MAX_CELLS = 16  # a row; mirrorbits has 7
+MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client's limit for one line
+MAX_ROWS = 2 * MAX_MIRRORS + 64  # of both tables, with their headers and the checksums
+MAX_CELLS = 16  # of a row; mirrorbits has 7
 MAX_CELL_CHARACTERS = 4096
 _FALLBACK_WARNING = "Warning: file not served by any mirror"
 _Cell = Tuple[str, str]  # text and link
 
 
 class _Row(NamedTuple):
-    """A table row: its cells by the name of their column, or, in a table without header, by position ("0", "1")."""
+    """A table row: its cells by the name of the column, in a table without header by position ("0", "1")."""
 
     cells: Dict[str, _Cell]
 
@@ -37,7 +37,7 @@ class _Row(NamedTuple):
 
 
 class _PageReader(HtmlReader):
-    """Keeps the table rows of a page."""
+    """Collects the table rows of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class _PageReader(HtmlReader):
 
     @property
     def is_full(self) -> bool:
-        """Whether as many rows were read as are used."""
+        """Whether MAX_ROWS rows were read."""
         return len(self.rows) >= MAX_ROWS
 
     def begin(self, tag: str, attributes: Dict[str, str]) -> None:
-        """Take a start tag."""
+        """Handle a start tag."""
         if tag == "table":
             self._header = []
         elif tag == "tr":
@@ -70,13 +70,13 @@ class _PageReader(HtmlReader):
             self._element, self._text, self._room, self._link = tag, [], MAX_CELL_CHARACTERS, ""
 
     def text(self, text: str) -> None:
-        """Take a piece of text."""
+        """Handle a piece of text."""
         if self._element and self._room > 0:
             self._text.append(text[: self._room])
             self._room -= len(text)
 
     def finish(self, tag: str) -> None:
-        """Take an end tag."""
+        """Handle an end tag."""
         if tag == self._element:
             self._element = ""
             self._end_text(tag, "".join(self._text).strip())
@@ -105,15 +105,15 @@ class _PageReader(HtmlReader):
 
 
 def parse_list_page(body: bytes, path: str) -> MirrorList:
-    """Read the page of ``?mirrorlist``.
+    """Parse the page of ``?mirrorlist``.
 
     Args:
-        body: the page, UTF-8 as mirrorbits writes it; at most 2 MiB by the caller's cap.
+        body: the page, in UTF-8, as mirrorbits writes it; at most 2 MiB by the caller's limit.
         path: the file asked for, without a leading "/".
 
     Returns:
         The mirrors in rank order, then the excluded ones with the redirector's reason.
-        Where the page says that only fallbacks have the file, ``source`` is "origin".
+        If the page says that only fallbacks have the file, ``source`` is "origin".
 
     Raises:
         FetchError: bad-answer: the page is not a list of mirrors (a captive portal, an error page).
@@ -134,7 +134,7 @@ def _read_page(body: bytes, path: str) -> _PageReader:
     try:
         page.feed(body)
     except (etree.LxmlError, ValueError):
-        raise FetchError("bad-answer", "the mirror list is no HTML page that we read", where=path) from None
+        raise FetchError("bad-answer", "the mirror list is not a usable HTML page", where=path) from None
     if not page.is_mirror_list:
         raise FetchError("bad-answer", "the page is not a list of mirrors", where=path)
     return page
@@ -155,18 +155,18 @@ def _add_row(collector: Collector, row: _Row, path: str) -> None:
 
 
 def parse_selection_json(body: bytes, path: str) -> MirrorList:
-    """Read the answer to ``Accept: application/json``: the selection for this client.
+    """Parse the answer to ``Accept: application/json``: the selection for this host.
 
     Args:
-        body: JSON in UTF-8; at most 2 MiB by the caller's cap.
+        body: JSON in UTF-8; at most 2 MiB by the caller's limit.
         path: the file asked for, without a leading "/".
 
     Returns:
-        The chosen mirrors in their order, then the excluded ones. ``url`` is AbsoluteURL, the
-        only field that always has a scheme. Where ``Fallback`` is true, ``source`` is "origin".
+        The selected mirrors in their order, then the excluded ones. ``url`` is AbsoluteURL, the only field that always has a
+        scheme. If ``Fallback`` is true, ``source`` is "origin".
 
     Raises:
-        FetchError: bad-answer: no JSON, or none of mirrorbits', or about another file.
+        FetchError: bad-answer: it is no JSON, not mirrorbits', or about another file.
     """
     answer = _read_json(body, path)
     info = _object(answer.get("FileInfo"))
@@ -185,7 +185,7 @@ def _read_json(body: bytes, path: str) -> Dict[str, Any]:
         # Integers are read as floats: int() takes quadratic time for a million digits, and none is used.
         answer = json.loads(body.decode("utf-8"), parse_int=float)
     except (ValueError, RecursionError):
-        raise FetchError("bad-answer", "the answer is no JSON that we read", where=path) from None
+        raise FetchError("bad-answer", "the answer is not usable JSON", where=path) from None
     if not isinstance(answer, dict):
         raise FetchError("bad-answer", "the JSON is not a selection of mirrors", where=path)
     return answer
@@ -196,7 +196,7 @@ def _object(value: object) -> Dict[str, Any]:
 
 
 def _objects(value: object) -> List[Dict[str, Any]]:
-    """Return the objects of a list, a few more than can be used; mirrorbits writes null for an empty list."""
+    """Return the objects of a list, at most one more than is used; mirrorbits writes null for an empty list."""
     return [_object(entry) for entry in value[: MAX_MIRRORS + 1]] if isinstance(value, list) else []
 
 
@@ -215,7 +215,7 @@ def _add_entry(collector: Collector, entry: Dict[str, Any], excluded: str) -> No
 
 
 def parse_redirect(location: str, links: Sequence[str], path: str) -> MirrorList:
-    """Read the headers of a 302: the mirror chosen for us and the others of the selection.
+    """Parse the headers of a 302: the selected mirror and the others of the selection.
 
     Args:
         location: the value of ``Location``.
@@ -226,8 +226,8 @@ def parse_redirect(location: str, links: Sequence[str], path: str) -> MirrorList
         Location's mirror, then the links by ``pri``, at most MAX_LINKS.
 
     Raises:
-        FetchError: bad-answer: control characters (CVE-2019-3462), too much of it, or no mirror in it
-            (a captive portal sends everybody to its own page).
+        FetchError: bad-answer: they contain control characters (CVE-2019-3462), are too long, or name no mirror (a captive
+            portal redirects to its own page).
     """
     joined = ", ".join(links)
     if len(location) + len(joined) > MAX_HEADER_CHARACTERS or not (location + joined).isprintable():
@@ -245,8 +245,8 @@ def parse_redirect(location: str, links: Sequence[str], path: str) -> MirrorList
 def _duplicates(header: str) -> List[Tuple[int, str, str]]:
     """Return priority, URL and country of the links to copies of the file.
 
-    ``parse_header_links`` takes linear time and never raises on text (tests/test_fuzz_sources.py);
-    what it reads wrongly, a ";" in a URL or "," in quotes, ends as a URL that is not believed.
+    ``parse_header_links`` takes linear time and never raises on text (tests/test_fuzz_sources.py). It misreads a ";" in a URL
+    and a "," in quotes, which results in a URL that is dropped.
     """
     links = [{key.lower(): value for key, value in link.items()} for link in parse_header_links(header)[:MAX_LINKS]]
     copies = [link for link in links if "duplicate" in link.get("rel", "").lower().split()]

@@ -1,4 +1,4 @@
-"""Plain mirrorlist text, as yum's and dnf's ``mirrorlist=`` reads it: a URL a line, "#" begins a comment."""
+"""Plain mirrorlist text, as for yum's and dnf's ``mirrorlist=``: one URL in each line; "#" begins a comment."""
 from ..errors import FetchError
 from ..model import REPOMD, MirrorList
 from .collector import MAX_MIRRORS, Collector
@@ -7,20 +7,20 @@ MAX_LINES = 4 * MAX_MIRRORS
 
 
 def parse_mirrorlist(body: bytes, path: str) -> MirrorList:
-    """Read a plain mirrorlist.
+    """Parse a plain mirrorlist.
 
-    Its URLs are bases of whole repositories: ``repodata/repomd.xml`` stands right below them.
-    A line that names the file itself stands for its base. Both must lie below the mirror's root as the file does.
+    Its URLs are bases of whole repositories, directly above ``repodata/repomd.xml``; a line may also be the URL of the file
+    itself. Both must end in the file's path below the mirror's root.
 
     Args:
-        body: the list; at most 2 MiB by the caller's cap.
-        path: the file asked for, e.g. "8/8.3/base/x86_64/repodata/repomd.xml".
+        body: the list; at most 2 MiB by the caller's limit.
+        path: of the file, e.g. "8/8.3/base/x86_64/repodata/repomd.xml".
 
     Returns:
-        The mirrors in the order of the lines, roots as of every source.
+        The mirrors in the order of the lines; each ``url`` is the root of ``path``.
 
     Raises:
-        FetchError: bad-answer: no line of it is a URL that we use (a captive portal's HTML).
+        FetchError: bad-answer: no line is a usable URL (e.g. a captive portal's HTML).
     """
     collector = Collector("plain")
     below = REPOMD if ("/" + path).endswith("/" + REPOMD) else path.rpartition("/")[2]

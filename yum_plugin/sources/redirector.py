@@ -1,7 +1,4 @@
-"""What the redirector of a repository says: its complete list, or its selection for this host.
-
-Each function talks through a session that it is given, and returns a value or raises one of our errors.
-"""
+"""Requests to the redirector of a repository: for its complete list, and for its selection for this host."""
 from typing import Callable, NamedTuple, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError
@@ -10,10 +7,10 @@ from ..net.fetch import FetchLimits, Session
 from . import mirrorbits
 from .list_forms import parse_list
 
-PAGE = "page"  # the complete list; first, because lists are merged in this order
+PAGE = "page"  # the complete list; first in FORMS, because lists are merged in that order
 SELECTION = "selection"
 FORMS = (PAGE, SELECTION)
-MAX_LIST_BYTES = 2 * 1024 * 1024
+MAX_LIST_BYTES = 2 * 1024 * 1024  # 256 mirrors with URLs of 2048 characters are a quarter of that
 
 
 class Timeouts(NamedTuple):
@@ -28,10 +25,10 @@ class Timeouts(NamedTuple):
 
 
 def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tuple[str, ...]:
-    """List where the redirector of a repository may answer: https first, then the .repo file's own scheme.
+    """List the roots of a repository's redirector: https first, then the .repo file's own scheme.
 
     Args:
-        repository: its baseurls are looked through.
+        repository: for its baseurls.
         redirectors: host or host:port names that are redirectors.
 
     Returns:
@@ -48,19 +45,19 @@ def redirector_roots(repository: Repository, redirectors: Sequence[str]) -> Tupl
 
 
 def ask_list_page(client: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
-    """Fetch and read the complete list: mirrorbits' ``?mirrorlist`` page, or what another redirector gives instead.
+    """Fetch and parse the complete list: mirrorbits' ``?mirrorlist`` page, or another redirector's form of it.
 
     Args:
-        client: to talk through.
-        roots: from ``redirector_roots``.
+        client: the session.
+        roots: from ``redirector_roots``; asked in this order until one answers.
         path: of the file that the mirrors must have.
-        timeouts: time-outs.
+        timeouts: of each request.
 
     Returns:
-        The list, base URLs as ``sources`` gives them.
+        The list; each ``url`` is the root of ``path``.
 
     Raises:
-        FetchError: no root gave a list.
+        FetchError: of the last root, if none gives a list.
     """
     def once(root: str) -> MirrorList:
         return parse_list(client.get(root + path + "?mirrorlist", timeouts.limits(MAX_LIST_BYTES)).body, path)
@@ -69,7 +66,7 @@ def ask_list_page(client: Session, roots: Sequence[str], path: str, timeouts: Ti
 
 
 def ask_selection(client: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> MirrorList:
-    """Fetch and read the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
+    """Fetch and parse the selection for this host: JSON if the server gives it, else the redirect's Location and Link.
 
     Arguments and errors as of ``ask_list_page``.
     """

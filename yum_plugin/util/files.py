@@ -1,4 +1,4 @@
-"""Files written whole and read without surprises (CVE-2021-35937 to 35939: no links followed, no half-written file)."""
+"""Files written whole and read safely: no link is followed (as in rpm's CVE-2021-35937 to 35939), no file is half-written."""
 import contextlib
 import errno
 import fcntl
@@ -9,8 +9,8 @@ from typing import Iterator, List, Optional
 
 from ..errors import UsageError
 
-PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # for its owner's eyes only; for everybody's
-LOCK_POLL_SECONDS = 0.05
+PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # readable by the owner only; by everybody
+LOCK_POLL_SECONDS = 0.05  # flock(2) has no time-out
 
 
 def inside(root: str, path: str) -> str:
@@ -19,7 +19,7 @@ def inside(root: str, path: str) -> str:
 
 
 def listed(folder: str, suffix: str, most: int) -> List[str]:
-    """Return the paths of the first ``most`` files of a folder in the order of their names; none if there is no such folder."""
+    """Return the paths of the first ``most`` files of a folder by name; none if there is no such folder."""
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith("."))
     except OSError:
@@ -28,20 +28,20 @@ def listed(folder: str, suffix: str, most: int) -> List[str]:
 
 
 def write_whole(path: str, data: bytes, mode: int = 0o644, durable: bool = True) -> None:
-    """Write a file so that readers see the old one or the new one, never a part, even if we are killed.
+    """Write a file so that readers see the old one or the new one, never a part, even if this process is killed.
 
     Args:
         path: the file; its folder is made if missing. One writer at a time: callers hold a lock.
         data: the content.
         mode: permission bits.
-        durable: wait until it is on the disk. Without, a power failure may leave an empty file: for what can be found again.
+        durable: wait until it is on the disk. Without this a power failure may leave an empty file, so only for replaceable ones.
 
     Raises:
         OSError: no space, no permission; the old file is still there.
     """
     folder, name = os.path.split(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
-    temporary = os.path.join(folder, ".{}.new".format(name))  # a constant name: what a killed writer leaves is removed here
+    temporary = os.path.join(folder, ".{}.new".format(name))  # constant: a killed writer's file is removed here
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -96,17 +96,17 @@ def read_capped(path: str, max_bytes: int) -> bytes:
 
 
 def read_trusted(path: str, max_bytes: int) -> bytes:
-    """Read a file that decides about trust: it must belong to root (or to who runs this) and be writable by nobody else.
+    """Read a file that decides about trust: only root, or the user who runs this, may own it and be able to write it.
 
     Args:
-        path: links are followed, as distributions install keys through them; what counts is the file at the end.
+        path: links are followed, because distributions install keys through them; the file at their end must meet the rule.
         max_bytes: a larger file is an error.
 
     Returns:
         The content.
 
     Raises:
-        UsageError: key-file: it is missing, not regular, too large or in the wrong hands.
+        UsageError: key-file: it is missing, not regular or too large, or others can write it.
     """
     try:
         real = os.path.realpath(path)
@@ -115,22 +115,22 @@ def read_trusted(path: str, max_bytes: int) -> bytes:
     except OSError as error:
         raise UsageError("key-file", "the key cannot be read: {}".format(error.strerror), where=path)
     if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError("key-file", "the key can be changed by others than root", where=path,
+        raise UsageError("key-file", "others than root can change the key", where=path,
                          hint="chown root:root {0} && chmod 644 {0}".format(path))
     return data
 
 
 @contextlib.contextmanager
 def locked(path: str, wait_seconds: float) -> Iterator[bool]:
-    """Hold an exclusive flock(2) while the block runs; the kernel frees it if we are killed.
+    """Hold an exclusive flock(2) while the block runs; the kernel releases it if this process is killed.
 
     Args:
         path: the lock file; made if missing.
         wait_seconds: how long to wait for another holder.
 
     Yields:
-        Whether the lock was had. False: another holder is too slow, or the place cannot be written;
-        the caller goes on without it and writes nothing.
+        Whether the lock is held. False: another process holds it too long, or the file cannot be written; the caller then
+        goes on without the lock and writes nothing.
     """
     handle = _open_lock(path)
     try:

@@ -1,21 +1,21 @@
-"""The parsers for what servers wrote: XML without DTD, entities or network, within libxml2's limits; HTML, damaged or not.
+"""Parsers for untrusted XML and HTML: without DTD, entities or network, and within libxml2's limits.
 
-The encoding is forced to UTF-8, so that a caller's search for a DOCTYPE misses none that hides in another one.
+The encoding is forced to UTF-8, so that a caller's search for a DOCTYPE cannot miss one in another encoding.
 """
 from typing import Any, Dict
 
 from lxml import etree
 
 HTML_FEED_BYTES = 16384
-MAX_TAG_BYTES = 65536  # of HTML; room for an image as data: URL
-MAX_ATTRIBUTES = 64  # of one tag of HTML
+MAX_TAG_BYTES = 65536  # of HTML; enough for an image as data: URL
+MAX_ATTRIBUTES = 64  # of one HTML tag
 _PROTECTIONS: Dict[str, Any] = {
     "encoding": "utf-8",
     "resolve_entities": False,
     "no_network": True,
     "load_dtd": False,
     "huge_tree": False,
-    "remove_comments": True,  # and processing instructions: they leave no trace in the tree
+    "remove_comments": True,  # and processing instructions: they are not in the tree
     "remove_pis": True,
 }
 
@@ -26,22 +26,21 @@ def xml_parser() -> "etree.XMLParser":
 
 
 def xml_pull_parser(tag: str) -> "etree.XMLPullParser":
-    """Return a new parser for a document that comes in pieces; it tells the end of each element of this name."""
+    """Return a new parser for a document in pieces; it reports the end of each element with this name."""
     return etree.XMLPullParser(events=("end",), tag=tag, **_PROTECTIONS)
 
 
 class HtmlReader:
-    """Reads a page of HTML by the events of a lenient parser (lxml's target interface); what they mean, a subclass knows.
+    """Reads an HTML page through the events of a lenient parser (lxml's target interface), which subclasses handle.
 
-    A target is used because a tree takes memory, and for a tag with many attributes quadratic time
-    (1 MiB of them: 50 s). Before version 2.14 libxml2 itself takes that time, but it waits for the end
-    of a tag before it looks at it: so ``feed`` stops at a tag that does not end, ``start`` at one with
-    too many attributes.
+    A tree would take memory and, for a tag with many attributes, quadratic time (1 MiB of them: 50 s). Before version 2.14
+    libxml2 itself takes that time, but only after the end of the tag: so ``feed`` stops at a tag that does not end, ``start``
+    at one with too many attributes.
     """
 
     def __init__(self) -> None:
-        self._script = ""  # the script or style element we are in
-        self._silent_bytes = 0  # fed since the parser last told anything
+        self._script = ""  # the current script or style element
+        self._silent_bytes = 0  # fed since the parser's last event
 
     @property
     def is_full(self) -> bool:
@@ -49,23 +48,23 @@ class HtmlReader:
         return False
 
     def begin(self, tag: str, attributes: Dict[str, str]) -> None:
-        """Take a start tag."""
+        """Handle a start tag."""
 
     def text(self, text: str) -> None:
-        """Take a piece of text."""
+        """Handle a piece of text."""
 
     def finish(self, tag: str) -> None:
-        """Take an end tag, written or implied."""
+        """Handle an end tag, written or implied."""
 
     def feed(self, page: bytes) -> None:
-        """Read a page, or of an endless one as much as is used.
+        """Read a page until its end or until ``is_full``.
 
         Args:
-            page: what is no UTF-8 in it, and NUL, would make libxml2 guess another charset or stop: it is replaced.
+            page: bytes that are not UTF-8, and NUL, are replaced, because libxml2 would guess another charset or stop there.
 
         Raises:
-            ValueError: it is made to exhaust the parser.
-            lxml.etree.LxmlError: there is nothing in it.
+            ValueError: it would exhaust the parser.
+            lxml.etree.LxmlError: it is empty.
         """
         target: Any = self  # the type stubs ask for comment(), lxml does not
         parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=target)
@@ -103,4 +102,4 @@ class HtmlReader:
             self.finish(tag)
 
     def close(self) -> None:
-        """Called by lxml at the end of the page; what was read stays in the fields."""
+        """Called by lxml at the end of the page; the result is in the subclass's fields."""

@@ -1,4 +1,4 @@
-"""Texts for people and programs, whoever wrote them: what may be shown of a server's words, times in UTC, and sizes. Pure."""
+"""Texts for people and programs: untrusted texts made printable, times in UTC, and sizes. Pure."""
 import time
 import unicodedata
 

@@ -1,31 +1,30 @@
-"""Which addresses and paths of the network's making are used at all.
+"""Checks for URLs and paths that come from the network. Pure.
 
-Pure. Everything that names a host, a path or a file and comes from a mirror list,
-a redirect or metadata passes through here first.
+Every host name, path or file name of a mirror list, a redirect or metadata passes through here first.
 """
 import re
 from urllib.parse import unquote, urlsplit
 
 MAX_URL_CHARACTERS = 2048
-MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is ".": what is still encoded after that is refused
+MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is "."; a path that is still encoded after that is refused
 _VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
 _HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
 _IPV6 = re.compile(r"^[0-9A-Fa-f:.]{2,45}\Z")
-_REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}\Z")  # what dnf/repo.py:repo_id_invalid lets through
+_REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}\Z")  # the characters that dnf/repo.py:repo_id_invalid allows
 
 
 def clean_base_url(text: str) -> str:
-    """Accept the base URL of a mirror, or say why not.
+    """Check the base URL of a mirror.
 
     Args:
-        text: as the source gave it; a missing final "/" is added.
+        text: of the source; a missing final "/" is added.
 
     Returns:
         The URL, ending in "/": http or https, an ASCII host without user or password,
         no query, fragment, dot segment, backslash, white space or control character.
 
     Raises:
-        ValueError: it is none; the message says what is wrong and repeats nothing of it.
+        ValueError: it is none; the message says what is wrong and repeats nothing of the text.
     """
     if not 0 < len(text) <= MAX_URL_CHARACTERS:
         raise ValueError("empty or longer than {} characters".format(MAX_URL_CHARACTERS))
@@ -57,9 +56,9 @@ def _check_authority(netloc: str) -> None:
 
 
 def safe_path(text: str) -> str:
-    """Accept a relative path out of metadata (``location href``), or say why not.
+    """Check a relative path of metadata (``location href``).
 
-    The lessons of CVE-2020-14352 (librepo: ``..``) and of escaped variants of it.
+    Against CVE-2020-14352 (librepo: ``..``) and its escaped variants.
 
     Args:
         text: the path, relative to its repository.
@@ -94,7 +93,7 @@ def _check_plain_path(path: str) -> None:
 
 
 def safe_repository_id(text: str) -> str:
-    """Accept a repository id as the name of a folder, or say why not.
+    """Check that a repository id is safe as the name of a folder.
 
     Raises:
         ValueError: it has other characters than dnf allows, or is a dot segment.
