@@ -42,7 +42,7 @@ class Count:
             self.minutes[int(since // MINUTE)] += requests
 
     def want(self, now: float, place: int, moment: int, requests: float, size: float, kind: int = METADATA) -> None:
-        """Note that a host wants something of the mirrors, whomever it asks: the redirector would share it out by weight."""
+        """Note that a host wants something of the mirrors; the redirector would divide it among them by weight."""
         if now >= self.begins_at:
             wanted = self._wanted.setdefault((place, moment, kind), [0.0, 0.0])
             wanted[0] += requests
@@ -60,7 +60,7 @@ class Count:
 
 
 def shares(redirector: Redirector, place: int, moment: int, origin: int) -> List[Tuple[int, float]]:
-    """Return what part of a place's requests the redirector sends to whom."""
+    """Return which part of a place's requests the redirector sends to each mirror."""
     offer = redirector.offer(place, moment)
     if not offer.ranked:
         return [(origin, 1.0)]

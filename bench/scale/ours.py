@@ -1,7 +1,9 @@
-"""What a host with the plugin sends. Every decision is the product's own: listing, choose, sparing, trust.freshness, state.
+"""What a host with the plugin sends. The product's own code makes every decision: candidates, selection and refresh_policy of
+resolve/, trust/freshness.py, state/memory.py, and the loop of net/fanout.py on the virtual time of the tests.
 
-Left out: the engine's deadline, the command line, proxies. A host asks the redirector for its list page; mirrors
-straight. Packages come from the first three mirrors of the metalink at once (net/download.py: OVERALL, PER_MIRROR).
+Left out: the whole Resolver, which would read state and settings for each host, the command line, proxies. A host asks the
+redirector for its list page, and mirrors directly. Packages come from the first three mirrors of the metalink at once
+(net/download.py: OVERALL, PER_MIRROR).
 """
 from random import Random
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
@@ -62,14 +64,14 @@ class Network:
 
     Args:
         world, redirector: what they are made of.
-        sparing: False for the design as it was before refresh_policy.py: enough mirrors are asked, in the redirector's
+        with_policy: False for the design as it was before refresh_policy.py: enough mirrors are asked, in the redirector's
             order.
     """
 
-    def __init__(self, world: World, redirector: Redirector, sparing: bool) -> None:
+    def __init__(self, world: World, redirector: Redirector, with_policy: bool) -> None:
         self.world = world
         self.redirector = redirector
-        self.sparing = sparing
+        self.with_policy = with_policy
         self.origin = len(world.sites)
         self._found: Dict[Any, Candidates] = {}
         self._asked: Dict[Any, Asked] = {}
@@ -81,7 +83,7 @@ class Network:
         return self._numbers[authority_of(mirror.url)]
 
     def found(self, place: int, moment: int, repository: Repository) -> Candidates:
-        """Return whom a host could ask, in the redirector's order."""
+        """Return the candidates of a host, in the redirector's order."""
         key = place, moment, repository.id
         if key not in self._found:
             offer = self.redirector.offer(place, moment, repository.id == UPDATES.id)
@@ -92,7 +94,7 @@ class Network:
 
     def _list(self, offer: Offer, repository: Repository) -> MirrorList:
         """Return what the parser of the list page makes of it."""
-        mirrors = [self._mirror(site, repository)._replace(rank=rank, weight=round(100 * weight) if self.sparing else 0)
+        mirrors = [self._mirror(site, repository)._replace(rank=rank, weight=round(100 * weight) if self.with_policy else 0)
                    for rank, (site, weight) in enumerate(zip(offer.ranked, offer.weights), 1)]
         if not mirrors:
             mirrors = [Mirror("https://origin.test/" + repository.path, "origin", source="origin", rank=1)]
@@ -118,7 +120,7 @@ class Network:
 
     def ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot) -> Asked:
         """Ask as many as are needed; what depends on nothing else is asked once for all hosts."""
-        if self.sparing:
+        if self.with_policy:
             return self._ask(place, moment, updates, found, plan, known)
         key = place, moment, updates, found.mirrors[:2 * PROBE_MIRRORS], known
         if key not in self._asked:
@@ -213,7 +215,7 @@ class OurHost:
             repository = repository._replace(cached_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
         found = network.found(self._place, moment, repository)
         plan = RefreshPlan(ENOUGH)
-        if network.sparing:
+        if network.with_policy:
             plan = plan_refresh(repository, memory, held, found, ENOUGH, now, self._random.random)
         if plan.quorum == 0:
             memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in plan.proven))
@@ -242,7 +244,7 @@ class OurHost:
 
     def _ordered(self, mirrors: Tuple[Mirror, ...], memory: Memory, network: Network, now: float) -> Tuple[Mirror, ...]:
         """Order mirrors as ``rank_candidates`` does, which would look at the settings of each host again."""
-        drawn = drawn_by_weight(mirrors, self._random.random) if network.sparing else list(mirrors)
+        drawn = drawn_by_weight(mirrors, self._random.random) if network.with_policy else list(mirrors)
         tired = quarantined(memory, int(now)) if memory.records else ()
         if tired:
             drawn.sort(key=lambda mirror: authority_of(mirror.url) in tired)

@@ -1,4 +1,4 @@
-"""The redirector: mirrorbits' choice for a place (http/selection.go of mirrorbits 0.5 and 0.6, retold)."""
+"""The redirector: mirrorbits' choice for a place (http/selection.go of mirrorbits 0.5 and 0.6)."""
 from random import Random
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -32,7 +32,7 @@ class Redirector:
         self._offers: Dict[Tuple[int, int, bool], Offer] = {}
 
     def offer(self, place: int, moment: int, changes: bool = True) -> Offer:
-        """Return what a host of a place is told of the repository that changes, or of the one that never does."""
+        """Return what a host of a place gets for the repository that changes, or of the one that never does."""
         key = place, moment, changes
         if key not in self._offers:
             self._offers[key] = self._choose(place, moment, changes)

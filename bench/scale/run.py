@@ -34,7 +34,7 @@ def run(design: str, mirrors: int, hosts: int, seed: int) -> Outcome:
     seconds = DAYS * DAY
     world = make_world(mirrors, seed, (PUBLISHED_AT,), seconds)
     redirector, count = Redirector(world), Count(world, BEGINS_AT)
-    network = redirector if design == STOCK else Network(world, redirector, sparing=design == OURS)
+    network = redirector if design == STOCK else Network(world, redirector, with_policy=design == OURS)
     delays: List[float] = []
     for pool in make_pools(hosts, seed):
         common, alone = events_of(pool, world.publications, seconds)
