@@ -40,7 +40,8 @@ NEEDED_PERCENT = 95
 TESTS = {
     "yum_plugin/trust": ["attacks", "checksum_file", "files", "freshness", "keys", "openpgp", "packets", "primary", "repomd",
                          "rpmfile"],
-    "yum_plugin/state": ["history", "outcome", "pool", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin", "state"],
+    "yum_plugin/state": ["history", "outcome", "pool", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin",
+                         "state"],
 }
 LEFT_OUT = "not dnf and not fuzz"
 SLOW_SECONDS = 8  # a test that takes longer is left out
