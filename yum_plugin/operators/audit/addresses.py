@@ -16,7 +16,7 @@ from ...util.urls import host_of, port_of
 from .client import fetch
 from .model import MIRROR, OK, PROBLEM, UNKNOWN, Check, Cost, Finding, Subject
 
-MAX_ADDRESSES = 4  # of each family
+MAX_ADDRESSES = 4  # of each family; a name of a content delivery network may have dozens
 CHECK = Check("addresses", Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES), 60.0, needs=MIRROR)
 FAMILIES = (("IPv4", int(socket.AF_INET), "A"), ("IPv6", int(socket.AF_INET6), "AAAA"))
 
@@ -93,7 +93,8 @@ def judge_family(family: str, record: str, tried: Sequence[AddressResult], refer
         return _finding(family, PROBLEM, ["{} has no {} address".format(host, family)],
                         "give {} an {} record, and the web server: nginx: listen {}443 ssl;".format(
                             host, record, "[::]:" if family == "IPv6" else ""), **values)
-    words = ["{}: {}".format(each.address, each.problem or _same(each, reference)) for each in tried]
+    answers = {True: "answers, with the same repomd.xml", False: "answers, with another repomd.xml"}
+    words = ["{}: {}".format(each.address, each.problem or answers[each.sha256 == reference]) for each in tried]
     if not any(each.has_route for each in tried):
         return _finding(family, UNKNOWN, words, "run the audit from a machine with {}".format(family), **values)
     bad = [each for each in tried if each.problem or each.sha256 != reference]
@@ -101,7 +102,3 @@ def judge_family(family: str, record: str, tried: Sequence[AddressResult], refer
         return _finding(family, PROBLEM, words, "make {} answer as the others do, or remove its {} record\ncurl -v "
                         "--resolve {}:443:{} https://{}/".format(bad[0].address, record, host, bad[0].address, host), **values)
     return _finding(family, OK, words, **values)
-
-
-def _same(tried: AddressResult, reference: str) -> str:
-    return "answers, with the same repomd.xml" if tried.sha256 == reference else "answers, with another repomd.xml"

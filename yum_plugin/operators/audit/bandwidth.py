@@ -16,7 +16,7 @@ from .model import MIRROR, OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, 
 from .signed import fetch_packages
 from .throughput import Throughput, ThroughputSample, measure, rate_words
 
-PARTS = 12
+PARTS = 12  # enough for a median, and at most 48 s of PART_SECONDS each
 PART_BYTES = 16 * 1024 * 1024  # 0.13 s at 1 Gbit/s, 1.3 s at 100 Mbit/s
 PART_SECONDS = 4.0  # then what has arrived is the sample
 LEAST_BYTES = 64 * 1024  # a smaller file arrives before its speed can be measured

@@ -29,6 +29,7 @@ def limits(options: AuditOptions) -> Tuple[Cost, float]:
     """Return what watching for so long costs, and how many seconds it may take."""
     samples = int(options.watch_seconds // options.every_seconds) + 2  # the first and the last one
     cost = Cost(2 * samples + 1, 2 * samples * MAX_WATCHED * READ_BYTES + MAX_REPOSITORIES * 2 * READ_BYTES)
+    # The first samples precede the watch, and the last one may begin when its time is over.
     return cost, options.watch_seconds + 10 * SAMPLE_SECONDS
 
 

@@ -12,6 +12,7 @@ from ...net.tls import make_context
 from ...net.tls_chain import explain_tls, finished_chain, served_chain, store_of
 from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.text import utc
 from ...util.urls import host_of, port_of
 from .certificates import ChainCertificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
@@ -167,16 +168,12 @@ def judge_chain(chain: Sequence[ChainCertificate], unreadable: int, store: Seque
                    for number, each in enumerate(chain, 1))
     verdicts = [fault.verdict for fault in faults]
     verdict = PROBLEM if PROBLEM in verdicts else WARNING if faults else OK
-    values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "ends_at": _utc(each.not_after)}
+    values = {"served": [{"subject": each.name, "issuer": each.issuer_name, "key": each.key, "ends_at": utc(each.not_after)}
                          for each in chain], "faults": [fault.what for fault in faults]}
     remedy = FULLCHAIN.format(host) if faults else ""
     if any("too weak" in fault.what for fault in faults):
         remedy = "certbot certonly --key-type ecdsa --force-renewal -d {}".format(host)
     return Finding(CHAIN, verdict, tuple(fault.what for fault in faults) + served, remedy, values)
-
-
-def _utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _weak(chain: Sequence[ChainCertificate]) -> List[ChainFault]:

@@ -114,6 +114,7 @@ def probe_reachability(gateway: Gateway, urls: Mapping[str, str], host: Host,
         def task(client: Session) -> Reachability:
             return gateway.reachability(client, url, network, seconds)
 
+        # Three connections, one after the other: IPv4, IPv6, rsync.
         task_pool.start(key, task, network, 3 * seconds + 1)
 
     for item in waiting[:MOST_AT_ONCE]:

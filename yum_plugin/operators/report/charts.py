@@ -107,9 +107,12 @@ def chart(observations: Sequence[Observation], span: ChartSpan, axis: Axis) -> C
         return ""
     top = max([axis.least] + [value for _, value in seen])
     points = [(_x(at, span), _y(value, top)) for at, value in _thinned(seen)]
+    line = "M" + "L".join("{:.1f} {:.1f}".format(x, y) for x, y in points)
+    # Many dots would hide the line.
+    dots = [element("circle", cx=round(x, 1), cy=round(y, 1), r=1.6) for x, y in points if len(points) <= 2 * BARS]
     return element("figure", element("figcaption", axis.title), element(
         "svg", element("title", _range_words(axis, seen, span)), _frame(axis, top, span),
-        element("path", d=Markup(_line(points)), class_="line"), joined(_dots(points)),
+        element("path", d=Markup(line), class_="line"), joined(dots),
         viewBox="0 0 {:.0f} {:.0f}".format(WIDTH, HEIGHT), role="img", class_="chart"), class_="plot")
 
 
@@ -128,14 +131,6 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
 
 
-def _line(points: Sequence[Tuple[float, float]]) -> str:
-    return "M" + "L".join("{:.1f} {:.1f}".format(x, y) for x, y in points)
-
-
-def _dots(points: Sequence[Tuple[float, float]]) -> List[Markup]:
-    return [element("circle", cx=round(x, 1), cy=round(y, 1), r=1.6) for x, y in points] if len(points) <= 2 * BARS else []
-
-
 def _frame(axis: Axis, top: float, span: ChartSpan) -> Markup:
     bottom = HEIGHT - BOTTOM
     lines = "M{0} {1}H{2}M{0} {3}H{2}".format(LEFT, bottom, WIDTH - RIGHT, TOP)
@@ -143,13 +138,9 @@ def _frame(axis: Axis, top: float, span: ChartSpan) -> Markup:
         element("path", d=Markup(lines), class_="frame"),
         element("text", axis.words(top), x=LEFT - 6, y=TOP + 4, class_="end"),
         element("text", "0", x=LEFT - 6, y=bottom, class_="end"),
-        element("text", _day(span.begin), x=LEFT, y=HEIGHT - 4),
+        element("text", utc_words(span.begin)[5:10], x=LEFT, y=HEIGHT - 4),
         element("text", "now", x=WIDTH - RIGHT, y=HEIGHT - 4, class_="end"),
     ])
-
-
-def _day(at: int) -> str:
-    return utc_words(at)[5:10]
 
 
 def _range_words(axis: Axis, seen: Sequence[Tuple[int, float]], span: ChartSpan) -> str:

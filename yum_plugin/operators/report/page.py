@@ -27,8 +27,9 @@ def render_page(report: MirrorsReport) -> str:
     """Return the page, to be written as UTF-8."""
     span = span_of(report.sites, report.made_at)
     table = [_tools(), mirrors_table(report, span)] if report.sites else [element("p", "No mirror is known.", class_="soft")]
+    cards = element("div", *[_card(repository, report) for repository in report.repositories], class_="cards")
     main = element(
-        "main", element("section", element("h2", "Repositories"), _cards(report), aria_label="Repositories"),
+        "main", element("section", element("h2", "Repositories"), cards, aria_label="Repositories"),
         element("section", element("h2", "Where they are"), world_map(report.sites), aria_label="Map"),
         element("section", element("h2", "Mirrors"), *table, aria_label="Mirrors"))
     body = element("body", definitions(), element("div", _header(report), main, _footer(report), class_="page"),
@@ -79,10 +80,6 @@ def _headline(report: MirrorsReport) -> str:
     if counts["ok"] == asked:
         return "All {} mirrors serve the newest updates.".format(asked) if asked > 1 else "The mirror serves the newest updates."
     return "{} of {} mirrors serve the newest updates.".format(counts["ok"], asked)
-
-
-def _cards(report: MirrorsReport) -> Markup:
-    return element("div", *[_card(repository, report) for repository in report.repositories], class_="cards")
 
 
 def _card(repository: RepositoryReport, report: MirrorsReport) -> Markup:

@@ -60,7 +60,8 @@ def _about_repositories(report: MirrorsReport) -> List[Metric]:
 
 
 def _about_findings(report: MirrorsReport) -> List[Metric]:
-    found = [(_labels(finding, site), finding) for site in report.sites for finding in site.findings]
+    found = [((("repository", finding.repository), ("mirror", site.url)), finding)
+             for site in report.sites for finding in site.findings]
 
     def each(value: "Iterable[Optional[Number]]") -> List[Tuple[Labels, Optional[Number]]]:
         return [(labels, number) for (labels, _), number in zip(found, value)]
@@ -99,10 +100,6 @@ def _about_sites(report: MirrorsReport) -> List[Metric]:
 def _is(finding: MirrorFinding, *states: str) -> Optional[int]:
     """Whether the finding has one of the states; None for a mirror that is not asked."""
     return None if finding.state in LEFT_OUT else int(finding.state in states)
-
-
-def _labels(finding: MirrorFinding, site: MirrorSite) -> Labels:
-    return (("repository", finding.repository), ("mirror", site.url))
 
 
 def _info(site: MirrorSite) -> Labels:

@@ -53,16 +53,13 @@ def _group(site: MirrorSite, report: MirrorsReport, span: ChartSpan, columns: Se
             site.certificate_expires, site.first_byte_seconds, sum(value == "yes" for value in site.reachability), None)
     contents = (_name(site), badge(site.worst.state), _lag(site), _certificate(site.certificate_expires, report.made_at),
                 _first_byte(site.first_byte_seconds), _reachability_cell(site), strip(site.observations, span))
-    cells = [element("td", content, role="cell", class_=_class(column), data_key="" if key is None else key,
-                     data_label=column.title) for column, key, content in list(zip(columns, keys, contents))[1:]]
+    cells = [element("td", content, role="cell", class_=("wide" if column.class_ == "still" else column.class_) or None,
+                     data_key="" if key is None else key, data_label=column.title)
+             for column, key, content in list(zip(columns, keys, contents))[1:]]
     name = element("th", contents[0], scope="row", role="rowheader", data_key=keys[0])
     evidence = element("details", element("summary", *_reason(site)), _evidence(site, report, span))
     second = element("tr", element("td", evidence, colspan=len(columns), class_="reason", role="cell"), role="row")
     return element("tbody", element("tr", name, *cells, role="row"), second, role="rowgroup")
-
-
-def _class(column: Heading) -> Optional[str]:
-    return {"still": "wide"}.get(column.class_, column.class_) or None
 
 
 def _name(site: MirrorSite) -> Markup:

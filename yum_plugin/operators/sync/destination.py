@@ -26,6 +26,7 @@ from .plan import WORK, is_inside
 FILE_MODE, FOLDER_MODE, WORK_MODE = 0o644, 0o755, 0o700
 STAGE, NEXT, LINKED, LIST = "stage", "next", "link", "wanted"  # in the work folder
 PARTS = ".xcpng-part"  # rsync's --partial-dir in each folder of the stage
+# DEST may be below the first ones, e.g. /var/lib/mirror, but nowhere in the second ones.
 _SYSTEM_FOLDERS = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
                    "/sbin", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log", "/var/tmp")
 _SYSTEM_TREES = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys")

@@ -79,8 +79,9 @@ class HttpSource(SyncSource):
         lists = [path for path, want in wants.items() if want.demand is None]
         if lists:
             self._fetch_lists(lists, stage, reasons)
-        paths = [path for path, want in wants.items() if want.demand is not None]
-        items = [self._item(path, wants[path].demand, stage) for path in paths]
+        demands = {path: want.demand for path, want in wants.items() if want.demand is not None}
+        paths = list(demands)
+        items = [Item(path, staged_path(stage, path), self._checker(demand), demand.size) for path, demand in demands.items()]
 
         def progress(number: int, received: int, total: Any, mirror: str) -> None:
             on_progress.progress(paths[number], received, total or 0)
@@ -102,9 +103,6 @@ class HttpSource(SyncSource):
                     reasons[path] = error
                 except OSError as error:
                     raise disk_error(error, staged_path(stage, path)) from error
-
-    def _item(self, path: str, demand: Any, stage: str) -> Item:
-        return Item(path, staged_path(stage, path), self._checker(demand), demand.size)
 
     def _checker(self, demand: Demand) -> Callable[[], "RateLimitedChecker"]:
         return lambda: RateLimitedChecker(DigestChecker(demand.kind, demand.digest), self._limiter)

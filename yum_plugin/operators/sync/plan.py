@@ -231,10 +231,6 @@ class UnitIndex:
         return self._repositories.get(folder)
 
 
-def _is_head(path: str) -> bool:
-    return bool(find_units([path]))
-
-
 class DestinationFiles(NamedTuple):
     """What DEST has."""
 
@@ -270,7 +266,7 @@ def deletions(before: DestinationFiles, outcome: RunOutcome, limits: DeletionLim
     foreign = [path for path in gone if path not in before.ours]
     mine = gone if limits.delete_foreign else [path for path in gone if path in before.ours]
     later = [path for path in mine if any(unit.covers(path) for unit in outcome.switched)]
-    now = sorted(set(mine) - set(later), key=lambda path: (not _is_head(path), path))  # metadata before what it names
+    now = sorted(set(mine) - set(later), key=lambda path: (not find_units([path]), path))  # metadata before what it names
     result = Deletions((), len(later), 0, 0 if limits.delete_foreign else len(foreign))
     if not now:
         return result

@@ -127,6 +127,7 @@ class Staging:
         except OSError:
             return reason or FetchError("rsync-partial", "the source does not send it", where=path)
         error: Optional[MirrorsError] = None
+        # Through another hard link the file could be changed after it was proven.
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             error = TrustError("unsupported", "it is not a plain file", where=path)
         elif want.demand is not None:
