@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -183,6 +184,26 @@ def test_trap_prereposetup_may_run_more_than_once(lab, host):
     host.fake_engine({"event": "warning", "repository": "", "text": "once"}, left())
     done = host.yum("makecache")  # sets the repositories up twice
     assert len([line for line in host.heard() if "action" in line]) == 1 and done.stderr.count("once") == 1
+
+
+@pytest.mark.parametrize("content", ["2147483647", "rubbish"])
+def test_a_lock_that_nobody_holds_any_more_costs_nothing_and_yums_own_is_released(content, lab, stand_in):
+    good_mirrors(lab)
+    path = os.path.join(stand_in.root, "var/run/yum.pid")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as stream:
+        stream.write(content)
+    done = stand_in.yum("install", "lab-agent")
+    assert (done.returncode, stand_in.version("lab-agent"), own_lines(done)) == (0, "2.0", ["Loaded plugins: xcpng-mirrors"])
+    assert not os.path.exists(path)
+
+
+def test_two_yums_at_once_work_one_after_the_other(lab, stand_in):
+    good_mirrors(lab)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: stand_in.yum("check-update"), range(2)))
+    assert [run.returncode for run in runs] == [0, 0] and not any("internal" in run.stderr for run in runs)
+    assert not os.path.exists(os.path.join(stand_in.root, "var/run/yum.pid"))
 
 
 def test_trap_all_repositories_are_resolved_in_one_call(lab, host):
@@ -558,7 +579,18 @@ def test_what_nobody_could_get_is_yums_own_error(one_mirror):
 def test_an_engine_that_cannot_do_packages_leaves_them_to_yum_and_says_so(one_mirror):
     done, version = one_mirror([])
     assert (done.returncode, version) == (0, "2.0")
-    assert done.stderr.count("xcpng-mirrors: xcp-ng-updates: its packages are left to yum") == 1
+    assert done.stderr.count("xcpng-mirrors: xcp-ng-updates: its packages are left to yum") == 1 and "internal" not in done.stderr
+
+
+def test_trap_a_package_that_the_engine_said_nothing_of_hides_no_other(lab, stand_in):
+    """An attribute that a package object lacks is a KeyError: two packages by another key went in when our hook died of it."""
+    lab.add_mirror("good1")
+    left_and_unavailable = result(xcp_ng_base={"status": "left", "text": "busy"},
+                                  xcp_ng_updates={"status": "unavailable", "reference": "x", "text": "x"})
+    stand_in.fake_engine(both_resolved(lab, stand_in), packages=[
+        [package_event("unavailable", "x"), left_and_unavailable], [package_event("refused", "unknown-key"), status("refused", "unknown-key")]])
+    done = stand_in.yum("install", "lab-base", "lab-agent")
+    assert (done.returncode, stand_in.version("lab-base"), stand_in.version("lab-agent")) == (1, "", "") and "unknown-key" in done.stderr
 
 
 @pytest.mark.parametrize("options", [[], ["--downloadonly"]])

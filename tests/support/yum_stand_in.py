@@ -1,17 +1,35 @@
-"""A stand-in of yum 3.4.3: what a plugin sees of it, and how it takes what a plugin sets. Python 2.7 and 3.
+"""A stand-in of yum 3.4.3: what a plugin sees of it, and how it treats what a plugin sets. Python 2.7 and 3.
 
-Written from yum's public behaviour, for machines without yum. It has no solver, no rpm, no gpg and no parallel downloads;
-it has the hooks in yum's order, the conduit, repositories with yum's cache, cookie, metalink and silent fall-back, the
-mirror group with its callbacks, resume, package objects, and a "transaction" that writes down what it would install.
+Written from yum's public behaviour, for machines without yum. It has no solver, no rpm, no gpg and no parallel downloads.
+`make test-yum` runs the same tests on a real yum. These behaviours of the real one are copied, its errors included:
+
+    plugins     hooks run in the order of file names, slot by slot; a plugin of another type is not loaded for API users; a .py
+                without .conf prints two lines; an exception of a hook ends yum with a traceback, PluginYumExit with its
+                message and exit code 1; conduit.getErrors() is another dictionary where there are no errors
+    lock        a command of root writes its process id to /var/run/yum.pid below the installroot, one of another user to
+                yum.pid in the cache folder; the folder is made; a second yum waits for the first; the lock of a dead process
+                or with bogus content is removed; API users take no lock by themselves (yum/__init__.py:doLock)
+    options     [main] is inherited; yum-config-manager --save writes all that differs from the defaults
+    metalink    its file is moved from where a file: URL says; timestamp, size and checksums are mandatory; one URL a host;
+                baseurl comes first (yum/metalink.py, yumRepo.py:_getMetalink)
+    metadata    a young cookie hides what is new and also the pin; cached metadata that fits the pin, or is newer, costs no
+                request; if every mirror fails the old metadata is taken without a word (yumRepo.py:_revertOldRepoXML)
+    downloads   a mirror is dropped after one failure that is not worth a retry, else asked ten times; both callbacks may
+                raise or change what comes next; a partial file of one mirror is continued at the next one (urlgrabber)
+    packages    an attribute that a package object does not have is a KeyError, "no such column: NAME", not an
+                AttributeError, so that getattr(po, name, default) raises (sqlitesack.py:YumAvailablePackageSqlite); a local
+                package raises ValueError; checksums are not looked at again after postdownload; --downloadonly skips it
+    fastest     prelistenabledrepos runs once, at the first listEnabled(), and never returns if a hook calls that again
 
     python yum_stand_in.py -c YUM.CONF --installroot DIR [OPTIONS] COMMAND ...
 
 Commands beside yum's own: ``api-check-update`` (in-process, as Xen Orchestra asks) and ``config-manager-save ID`` (writes the
-options of a repository to its .repo file). STAND_IN_USER=UID makes it believe that it runs as another user. At the end
-every option of every repository is written to DIR/repos.json.
+options of a repository to its .repo file). STAND_IN_USER=UID makes it act as another user. At the end every option of every
+repository is written to DIR/repos.json.
 """
 from __future__ import print_function
 
+import errno
 import gzip
 import hashlib
 import io
@@ -412,12 +430,18 @@ class Package(object):
         self.size = int(values["size"].get("package"))
         self._checksum = (values["checksum"].get("type"), values["checksum"].text)
 
+    def __getattr__(self, name):
+        """A name that is not known is asked of the database of packages, which has no such column."""
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise KeyError("no such column: " + name)
+
     def __str__(self):
         return str("{0}-{1}-{2}.{3}".format(self.name, self.version, self.release, self.arch))
 
     def localPkg(self):
         """Return where it is, or will be."""
-        if not hasattr(self, "localpath"):
+        if "localpath" not in self.__dict__:
             self.localpath = os.path.join(self.repo.pkgdir, os.path.basename(self.relativepath))
         return self.localpath
 
@@ -442,6 +466,8 @@ class LocalPackage(Package):
 
     def __getattr__(self, name):
         """An unknown attribute is looked for in the header of the file, and is a ValueError."""
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
         raise ValueError("{0} has no attribute {1}".format(self.localpath, name))
 
 
@@ -600,6 +626,7 @@ class Base(object):
         self.repos = RepoStorage(self)
         self._read_repos(main.get("main", "reposdir"))
         self._installed = os.path.join(self.conf.installroot, "installed.json")
+        self._lockfile = ""
 
     def _read_repos(self, folder):
         for name in sorted(os.listdir(folder)):
@@ -609,6 +636,52 @@ class Base(object):
                 repo = Repository(section, os.path.join(folder, name), parser, self.main)
                 repo.basecachedir = os.path.join(self.conf.installroot, "var/cache/yum")
                 self.repos.repos[section] = repo
+
+    def lock(self):
+        """Take yum's lock (yum/__init__.py:doLock), waiting for who has it as yum's command line does."""
+        if os.geteuid() and self.conf.cache:
+            return  # of the cache of root that it reads
+        folder = os.path.join(self.conf.installroot, "var/run" if not os.geteuid() else "var/cache/yum")
+        path = os.path.join(folder, "yum.pid")
+        if not os.path.isdir(folder):
+            os.makedirs(folder)
+        told = False
+        while True:
+            try:
+                descriptor = os.open(path, os.O_EXCL | os.O_CREAT | os.O_WRONLY, 0o644)
+                break
+            except OSError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+            owner = self._owner_of(path)
+            if owner and not told:
+                print("Existing lock {0}: another copy is running as pid {1}.\nAnother app is currently holding the yum lock; "
+                      "waiting for it to exit...".format(path, owner), file=sys.stderr)
+                told = True
+            time.sleep(0.05)
+        os.write(descriptor, str(os.getpid()).encode("ascii"))
+        os.close(descriptor)
+        self._lockfile = path
+
+    @staticmethod
+    def _owner_of(path):
+        """Return the living process whose id a lock has; None where it is free now: bogus ones and those of the dead are removed."""
+        try:
+            text = read(path)
+            if not text:
+                return None  # its owner is just about to write into it
+            os.kill(int(text), 0)
+            return int(text)
+        except (ValueError, EnvironmentError) as error:
+            if getattr(error, "errno", errno.ESRCH) not in (errno.ESRCH, errno.ENOENT):
+                raise
+        _unlink(path)
+        return None
+
+    def unlock(self):
+        """Release the lock, if we have it."""
+        if self._lockfile:
+            _unlink(self._lockfile)
 
     def installed(self):
         """Return version by name."""
@@ -752,12 +825,23 @@ def main(arguments):
         for repo in base.repos.repos.values():
             repo.setFailureObj(_tell)
             repo.callback = TextMeter()
+        base.lock()
         return base.command(words)
     except (PluginYumExit, RepoError) as error:
         print("\n\n" + str(error), file=sys.stderr)
         return 1
     finally:
+        base.unlock()
         base.dump()
+
+
+def _unlink(path):
+    """Remove a file that may be gone."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _tell(failure):

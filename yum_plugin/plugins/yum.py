@@ -241,7 +241,8 @@ def predownload_hook(conduit, settings):
 def postdownload_hook(conduit, settings):
     """Verify what yum had to fetch itself and replace what is bad: yum does not look at its checksum again."""
     errors = conduit.getErrors()
-    rest = [po for po in _our_packages(conduit) if getattr(po, "_xcpng_mirrors", "") == "unavailable"]
+    # getattr() would raise: for what a package lacks yum asks a column of its database (sqlitesack.py), which is a KeyError
+    rest = [po for po in _our_packages(conduit) if po.__dict__.get("_xcpng_mirrors") == "unavailable"]
     _get_packages(conduit, settings, rest)
     for po in rest:
         if po._xcpng_mirrors == "verified" and po.verifyLocalPkg():
