@@ -1,6 +1,7 @@
 """primary.xml, what it is packed in, and which version is newer: good, hostile and endless."""
 import bz2
 import gzip
+import hashlib
 import itertools
 import lzma
 import sys
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from yum_plugin.errors import TrustError
-from yum_plugin.trust import primary
+from yum_plugin.trust import primary, unpack
 from yum_plugin.trust.evr import evr_key
 from yum_plugin.trust.primary import PrimaryPackage, read_primary
 from yum_plugin.trust.unpack import unpacked
@@ -168,6 +169,29 @@ def test_what_was_packed_comes_out_in_small_pieces(kind):
     pieces = list(unpacked(PACKED[kind], len(CONTENT)))
     assert b"".join(pieces) == CONTENT and max(map(len, pieces)) <= 256 * 1024
     assert b"".join(unpacked(b"", 0)) == b""
+
+
+# Hardly to be compressed, so that it takes several pieces; the second half is 20000 bytes behind the first, near gzip's 32 KiB.
+NOISE = b"".join(hashlib.sha512(b"%d" % number).digest() for number in range(10000))
+NOISE += NOISE[-20000:]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress, bytes])
+def test_a_file_of_several_pieces_comes_out_as_it_was(pack):
+    assert len(pack(NOISE)) > 9 * 65536
+    assert b"".join(unpacked(pack(NOISE), len(NOISE))) == NOISE
+
+
+def test_pieces_have_256_kib_and_an_xz_dictionary_at_most_128_mib():
+    assert [len(piece) for piece in unpacked(gzip.compress(bytes(600000)), 600000)] == [262144, 262144, 75712]
+    assert [len(piece) for piece in unpacked(bytes(600000), 600000)] == [262144, 262144, 75712]
+    assert (unpack.PIECE_BYTES, unpack.MAX_DICTIONARY_BYTES) == (65536, 128 << 20)
+
+
+@pytest.mark.parametrize("kind", sorted(PACKED))
+def test_a_file_of_one_byte_more_than_allowed_is_refused(kind):
+    with pytest.raises(TrustError, match="decompresses to more than {} bytes".format(len(CONTENT) - 1)):
+        list(unpacked(PACKED[kind], len(CONTENT) - 1))
 
 
 @pytest.mark.parametrize("kind", ["gzip", "xz", "bzip2"])

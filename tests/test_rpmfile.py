@@ -115,6 +115,13 @@ GOOD = {
     "another name in the lead": (rpm(start=lead(name=b"glibc-2.17-1", arch=9, os=7)), BY_DIGEST),
     "an empty payload": (rpm(main_header(b""), b""), BY_DIGEST),
     "a tag outside the region of the signature header": (rpm(form={"outside": EXTRA[3:]}), BY_DIGEST),
+    "no tag inside the region of the signature header": (
+        rpm(signed=(), claims=dict.fromkeys(["t269", "t273", "t1000", "t1004", "t1007", "t1008"]),
+            form={"outside": [(268, binary(signature(KEY, document=main_header())))]}), BY_DIGEST),
+    "a source package with no other tags than its name": (
+        rpm(header(63, [(1000, string("demo")), (1001, string("1.2")), (1002, string("3.el7")), (1022, string("x86_64"))]),
+            start=lead(kind=1), signed=(1002,)), BY_SIGNATURE),
+    "a value of 64 KiB": (rpm(main_header(t1044=string("x" * 65535))), BY_DIGEST),
     "values of all types": (rpm(main_header(t2000=(1, 3, b"abc"), t2001=(2, 1, b"\0"), t2002=(3, 2, b"\0\1\0\2"), t2003=(5, 1, b"8" * 8))), BY_DIGEST),
 }  # fmt: skip
 GOOD.update({"the unread tag %d" % tag: (rpm(claims={"t%d" % tag: value}), BY_DIGEST) for tag, value in EXTRA})
@@ -212,6 +219,12 @@ def trailer(region, kind=7, back=0, count=16):
     return u32(region) + u32(kind) + u32(-back & 0xFFFFFFFF) + u32(count)
 
 
+def test_a_damaged_tag_is_named():
+    for data, tag in ((rpm(main_header(form=changed_index(1003, count=0))), 1003), (rpm(form=changed_index(1007, count=0)), 1007)):
+        with pytest.raises(TrustError, match="header has a damaged tag {};".format(tag)):
+            verdict_of(data)
+
+
 def forms(region, tags, some):
     """Forms that neither header may have; ``tags`` is how many it has with the region's own, ``some`` is one of INT32."""
     return {
@@ -225,6 +238,7 @@ def forms(region, tags, some):
         "a region of another type": changed_index(region, type=1),
         "a region of another count": changed_index(region, count=15),
         "a region outside the data": changed_index(region, offset=0x7FFFFFF0),
+        "a region that reaches beyond the data": changed_index(region, offset=lambda offset: offset + 8),
         "a region at a negative offset": changed_index(region, offset=0xFFFFFFF0),
         "a trailer of another tag": {"trailer": trailer(61, back=16 * tags)},
         "a trailer of another type": {"trailer": trailer(region, kind=6, back=16 * tags)},
@@ -309,7 +323,7 @@ NO_DIGESTS = [int32(1), string(""), string("0" * 63), string("0" * 65), string("
 MAIN_TAGS = {
     1000: NO_WORDS, 1001: NO_WORDS, 1002: NO_WORDS, 1022: NO_WORDS,
     1003: [string("1"), int32(1, 2), (5, 1, b"\0" * 8), (3, 1, b"\0\1")],
-    1044: [strings("demo.src.rpm"), int32(1)],
+    1044: [strings("demo.src.rpm"), int32(1), string("x" * 65536)],
     5092: [string(sha256(PAYLOAD)), strings(sha256(PAYLOAD), sha256(PAYLOAD)), binary(bytes.fromhex(sha256(PAYLOAD)))]
     + [(8,) + value[1:] for value in NO_DIGESTS[1:]],
     5093: [string("8"), int32(8, 8), (3, 1, b"\0\x08")],
@@ -540,10 +554,11 @@ def test_pieces_of_any_size_give_the_same_verdict():
             assert verifier.finish() == expected == verifier.finish()
 
 
-def test_progress_counts_every_byte():
-    data, seen = rpm(), []
+def test_progress_counts_every_byte_in_pieces_of_256_kib():
+    payload = bytes(600000)
+    data, seen = rpm(main_header(payload), payload), []
     verdict_of(data, progress=seen.append)
-    assert sum(seen) == len(data)
+    assert seen == [262144, 262144, len(data) - 524288]
 
 
 def test_a_bad_header_is_refused_before_the_payload_comes():
@@ -563,6 +578,13 @@ def test_a_refused_file_stays_refused():
         verifier.update(good)
     with pytest.raises(TrustError, match="unsigned"):
         verifier.finish()
+
+
+def test_the_message_of_a_file_without_a_name_names_none():
+    for verify in (lambda: verdict_of(b"?"), lambda: (RpmVerifier([PINNED], NOW)).update(b"????")):
+        with pytest.raises(TrustError) as refused:
+            verify()
+        assert refused.value.where == ""
 
 
 def test_the_message_names_the_file_and_the_key():
