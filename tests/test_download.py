@@ -134,7 +134,7 @@ def leave_part(folder, content, name="file"):
     (folder / ".{}.part".format(name)).write_bytes(content)
 
 
-# The decisions of rate.py
+# The decisions of stall.py
 
 
 def test_a_meter_tells_nothing_before_its_window_is_full_and_forgets_what_is_older():

@@ -179,7 +179,7 @@ def test_a_good_file_is_not_fetched_again(lab, tmp_path):
     (b"", "malformed"), (b"<html>Welcome</html>", "malformed"), ("cut", "wrong-package payload-mismatch malformed"),
     ("other-key-packages", "unknown-key"), ("unsigned-packages", "unsigned"),
 ])
-def test_a_bad_file_is_taken_away_kept_aside_and_fetched_anew(content, reference, lab, tmp_path):
+def test_a_bad_file_is_removed_quarantined_and_fetched_again(content, reference, lab, tmp_path):
     lab.add_mirror("good")
     request = request_of(lab, tmp_path)
     if content == "cut":

@@ -240,7 +240,8 @@ class _Download:
                 continue
             candidates = self._candidates(file)
             loads = Counter(transfer.source.url for transfer in self._active)
-            free = [source for source in candidates if loads[source.url] < self._allowed(source)]
+            # one transfer at a time until the mirror has sent a good file: all of them would share its fault
+            free = [source for source in candidates if loads[source.url] < (PER_MIRROR if source.url in self._reliable else 1)]
             if not candidates:
                 self._pending.remove(file)
                 self._conclude(file, file.error or FetchError("unreachable", "no mirror is known", where=file.item.path))
@@ -261,10 +262,6 @@ class _Download:
         usable = self._may_be_asked(file)
         best = min((standing(source) for source in usable), default=None)
         return [source for source in usable if standing(source) == best]
-
-    def _allowed(self, source: Source) -> int:
-        """Return how many transfers a mirror may have at once: one until it has proven good, for all would share its fault."""
-        return PER_MIRROR if source.url in self._reliable else 1
 
     def _start(self, file: FileDownload, source: Source) -> None:
         file.tries[source.url] = file.tries.get(source.url, 0) + 1

@@ -146,13 +146,10 @@ class PartialFile:
                 written += self.stream.write(data[written:])
         self._unflushed += written
         if self._unflushed >= WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):  # macOS has none
-            self._begin_write_back()
-
-    def _begin_write_back(self) -> None:
-        """Let the kernel start writing, so that less is left for fsync: on Linux this advice does it (mm/fadvise.c)."""
-        end = self.stream.tell()
-        os.posix_fadvise(self.stream.fileno(), end - self._unflushed, self._unflushed, os.POSIX_FADV_DONTNEED)
-        self._unflushed = 0
+            # on Linux this advice makes the kernel start writing (mm/fadvise.c), so that less is left for fsync
+            begin = self.stream.tell() - self._unflushed
+            os.posix_fadvise(self.stream.fileno(), begin, self._unflushed, os.POSIX_FADV_DONTNEED)
+            self._unflushed = 0
 
     def restart(self) -> None:
         """Discard the content and begin at byte 0."""

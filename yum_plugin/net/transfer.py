@@ -137,7 +137,7 @@ class Transfer:
         self.answered_at: Optional[float] = None
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
         self.restarted = False
-        self.wrong_origins: Tuple[str, ...] = ()  # File.origins when the checker refused
+        self.wrong_origins: Tuple[str, ...] = ()  # FileDownload.origins when the checker refused
         self.received = 0
         self.meters: Tuple[RateMeter, ...] = ()
         self._limits = limits._replace(max_bytes=file.cap)

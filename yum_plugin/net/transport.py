@@ -122,7 +122,8 @@ def _pool_classes(guard: Guard, ip_resolve: int, address: str) -> Dict[str, Any]
 
         def connect(self) -> None:
             super().connect()
-            guard.certificate_expires = _expiry(self.sock)
+            certificate = self.sock.getpeercert() if hasattr(self.sock, "getpeercert") else None
+            guard.certificate_expires = int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
 
     return {
         "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
@@ -137,11 +138,6 @@ def _translated_socket(connection: Any, open_socket: Any) -> socket.socket:
         raise urllib3.exceptions.ConnectTimeoutError(connection, "connection timed out") from error
     except OSError as error:
         raise urllib3.exceptions.NewConnectionError(connection, str(error)) from error
-
-
-def _expiry(sock: Any) -> Optional[int]:
-    certificate = sock.getpeercert() if hasattr(sock, "getpeercert") else None
-    return int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
 
 
 def proxies_for(network: Network, url: str) -> Dict[str, str]:

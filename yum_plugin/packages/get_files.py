@@ -89,7 +89,7 @@ def fetch_files(requests: Sequence[FileRequest], sources: Sequence[Source], netw
         network: how they are reached.
         rules: limits of each download.
         on_progress: called while a file arrives.
-        hosts: see ``fetch.Client``.
+        hosts: see ``fetch.HttpSession``.
         open_session: see ``download``.
 
     Returns:

@@ -64,7 +64,9 @@ def run_child(control: socket.socket, networks: Sequence[Network], limits: Resou
     try:
         _close_files(control)
         contexts = [_context_or_error(network) for network in networks]
-        _import_late_modules()
+        if not _is_open_to_all(os.__file__):
+            for name in LATE_MODULES:
+                importlib.import_module(name)
         confine(limits, parent)
         threading.stack_size(STACK_BYTES)
         _Server(control, networks, contexts).run()
@@ -91,12 +93,6 @@ def _context_or_error(network: Network) -> Any:
         return make_context(network)
     except UsageError as error:
         return error
-
-
-def _import_late_modules() -> None:
-    if not _is_open_to_all(os.__file__):
-        for name in LATE_MODULES:
-            importlib.import_module(name)
 
 
 def _is_open_to_all(path: str) -> bool:

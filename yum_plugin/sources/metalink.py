@@ -1,5 +1,5 @@
 """Metalinks as a source of mirrors: version 3 (metalinker.org; served by Fedora's MirrorManager) and RFC 5854."""
-from typing import Iterator, Optional
+from typing import Optional
 
 from lxml import etree
 
@@ -33,7 +33,8 @@ def parse_metalink(body: bytes, path: str) -> MirrorList:
     if element is None:
         raise FetchError("bad-answer", "the XML is no metalink of this file", where=path)
     collector = Collector("metalink")
-    for url in sorted(_urls(element), key=_order):
+    urls = list(element.iterfind("{0}resources/{0}url".format(_V3))) + list(element.iterfind("{}url".format(_RFC5854)))
+    for url in sorted(urls, key=_order):
         collector.add((url.text or "").strip(), path, country=url.get("location", ""))
     return collector.result(_sha256(element))
 
@@ -52,11 +53,6 @@ def _read_xml(body: bytes, path: str) -> "etree._Element":
 def _file_element(root: "etree._Element", name: str) -> "Optional[etree._Element]":
     files = list(root.iterfind("{0}files/{0}file".format(_V3))) + list(root.iterfind("{}file".format(_RFC5854)))
     return next((element for element in files if element.get("name", "").rpartition("/")[2] == name), None)
-
-
-def _urls(element: "etree._Element") -> "Iterator[etree._Element]":
-    yield from element.iterfind("{0}resources/{0}url".format(_V3))
-    yield from element.iterfind("{}url".format(_RFC5854))
 
 
 def _order(url: "etree._Element") -> int:
