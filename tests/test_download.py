@@ -137,7 +137,7 @@ def leave_part(folder, content, name="file"):
 # The decisions of stall.py
 
 
-def test_a_meter_tells_nothing_before_its_window_is_full_and_forgets_what_is_older():
+def test_a_rate_needs_a_full_window_and_forgets_older_samples():
     meter = RateMeter(10.0, 0, 1.0)
     assert meter.rate() is None
     meter.note(10.5, 1000)
@@ -282,7 +282,7 @@ def test_a_rest_without_end_is_cut_at_the_size_of_the_file(site, tmp_path):
     assert references(done)[:2] == ["truncated", "too-large"] and done.bytes < SIZE * 3 // 2
 
 
-def test_a_wrong_file_with_something_behind_it_is_the_fault_of_who_gave_it(site, tmp_path):
+def test_a_wrong_file_with_trailing_bytes_is_the_fault_of_the_mirror_that_sent_it(site, tmp_path):
     wrong = Wrong()
     pieces = (BLOB[:-1], b"?", b"more")
     sources = [site.add("liar", lambda request: Response(200, (), pieces, None)), site.add("good")]
@@ -326,7 +326,7 @@ def test_of_two_that_gave_a_wrong_file_together_the_guilty_one_is_found(site, tm
     assert site.ranges("closes")[1:] == [""]  # alone, from byte 0
 
 
-def test_once_a_mixture_was_wrong_no_mirror_continues_what_another_began(site, tmp_path):
+def test_after_a_wrong_mixture_no_mirror_continues_the_part_of_another(site, tmp_path):
     sources = [site.add("closes", half()), site.add("lies", flipped), site.add("closes too", half()), site.add("good")]
     done = get(tmp_path, sources)
     assert references(done) == ["truncated", "payload-mismatch", "truncated", "ok"] and done.bytes == SIZE + SIZE // 2 + SIZE
@@ -426,7 +426,7 @@ def test_an_interrupt_leaves_no_half_file_and_the_next_run_continues(site, tmp_p
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_what_arrived_of_a_file_that_nobody_completes_stays_if_wanted(keep, site, tmp_path):
+def test_the_part_of_a_file_that_no_mirror_completes_is_kept_if_wanted(keep, site, tmp_path):
     get(tmp_path, [site.add("half", half())], PATIENT._replace(keep_parts=keep))
     assert os.listdir(str(tmp_path)) == ([".file.part"] if keep else [])
 
@@ -457,7 +457,7 @@ def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
     assert partial._stream.taken == b"0123456789"
 
 
-def test_what_does_not_fit_on_the_disk_is_not_begun(site, tmp_path):
+def test_a_download_that_does_not_fit_on_the_disk_is_not_begun(site, tmp_path):
     with pytest.raises(UsageError) as refusal:
         get(tmp_path, [site.add("good")], size=1 << 60)
     assert "free" in str(refusal.value) and site.log.connections() == []
@@ -593,7 +593,7 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file_at_once(site, tmp_pa
 
 
 @pytest.mark.parametrize("system", ["linux", "one without posix_fadvise"])
-def test_a_file_larger_than_what_is_written_back_early_arrives(system, site, tmp_path, monkeypatch):
+def test_a_file_that_is_partly_written_back_early_arrives(system, site, tmp_path, monkeypatch):
     monkeypatch.setattr(spool_module, "WRITE_BACK_BYTES", SIZE // 8)
     if system != "linux":
         monkeypatch.delattr(os, "posix_fadvise")

@@ -94,7 +94,7 @@ def test_files_are_readable_by_all_and_writable_by_their_owner_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "directory", "huge"])
-def test_what_is_no_small_regular_file_is_an_error_at_once(tmp_path, kind):
+def test_anything_but_a_small_regular_file_is_an_error_at_once(tmp_path, kind):
     plant(tmp_path / "file", kind)
     with pytest.raises(OSError):
         read_capped(str(tmp_path / "file"), 1000)
@@ -140,7 +140,7 @@ def test_a_key_that_belongs_to_another_user_is_not_trusted(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "dangling link", "fifo", "directory", "huge"])
-def test_a_key_that_cannot_be_read_is_told_with_its_path(tmp_path, kind):
+def test_a_key_that_cannot_be_read_is_reported_with_its_path(tmp_path, kind):
     plant(tmp_path / "key", kind)
     with pytest.raises(UsageError) as refusal:
         read_trusted(str(tmp_path / "key"), 100)
@@ -167,7 +167,7 @@ def test_the_second_waits_for_the_lock_until_the_first_is_done(tmp_path, monkeyp
     assert order == [("first", True), ("second", True)]
 
 
-def test_a_holder_that_is_too_slow_is_not_waited_for_longer_than_told(tmp_path):
+def test_a_slow_holder_of_a_lock_is_not_waited_for_longer_than_given(tmp_path):
     path = str(tmp_path / ".lock")
     with locked(path, 0):
         with locked(path, 0.06) as held:

@@ -130,7 +130,7 @@ def test_no_cookie_is_kept():
     assert len(server.heads) == 2 and not any(b"cookie" in head.lower() for head in server.heads)
 
 
-def test_requests_ask_for_bytes_as_they_are_and_say_who_asks():
+def test_requests_want_no_encoding_and_name_the_program():
     with RawServer(says(ok(b"x"))) as server:
         fetch(server.url + "a?b=c", headers={"Range": "bytes=0-9"})
     head = server.heads[0].lower()
@@ -175,7 +175,7 @@ def test_a_connection_that_nobody_answers_is_bounded_by_the_connect_timeout():
     assert error.reference == "timed-out"
 
 
-def test_a_refused_connection_is_told_at_once():
+def test_a_refused_connection_fails_at_once():
     with Blackhole() as hole:
         port = hole.port
     error = refusal("http://127.0.0.1:{}/".format(port))
@@ -273,7 +273,7 @@ def test_a_crew_hands_over_in_the_order_of_completion_and_dismisses_the_rest():
     ("self-signed-certificate", "tls-untrusted"),
     ("incomplete-chain", "tls-untrusted"),
 ])
-def test_tls_failures_are_told_apart(lab, fault, reference):
+def test_each_tls_failure_has_its_reference(lab, fault, reference):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
     url = lab.add_mirror("m", fault).url + "8/8.3/base/x86_64/repodata/repomd.xml"
     if not reference:

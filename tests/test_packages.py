@@ -249,7 +249,7 @@ def test_a_request_is_read_as_it_is():
     ({"target": "/x\0y"}, "usage"), ({"name": 7}, "usage"), ({"name": "n" * 5000}, "usage"), ({"name": None}, "usage"),
     ({"epoch": -1}, "usage"), ({"epoch": "0x"}, "usage"), ({"size": -1}, "usage"), ({"size": 1 << 40}, "usage"), ({"size": 1.5}, "usage"),
 ])
-def test_cve_2020_14352_what_must_not_be_asked_is_not_asked(changes, reference):
+def test_cve_2020_14352_an_unsafe_path_is_not_requested(changes, reference):
     [problem] = read_requests([dict(GOOD, **changes)])
     assert isinstance(problem, (TrustError, UsageError)) and problem.reference == reference
 
@@ -369,7 +369,7 @@ def test_the_engine_fetches_tells_and_lets_a_bad_mirror_rest(lab, tmp_path):
     assert os.listdir(str(tmp_path / "state" / "xcp-ng-updates" / "refused"))
 
 
-def test_the_engine_verifies_what_lies_there_and_fetches_nothing(lab, tmp_path):
+def test_the_engine_verifies_existing_packages_and_fetches_nothing(lab, tmp_path):
     lab.add_mirror("good")
     know(lab, tmp_path)
     good = request_of(lab, tmp_path)

@@ -94,7 +94,7 @@ def test_one_table_says_for_each_host_whether_it_can_update(pool):
     ((0, HOSTILE, ""), "bad-answer", "TypeError"), ((7, "", ""), "unreachable", "exit code 7"),
     ((0, "x" * (9 << 20), ""), "timed-out", "an endless answer"), ((None, "", ""), "timed-out", "no answer in time"),
 ])  # fmt: skip
-def test_a_host_that_gives_no_answer_is_a_row_with_the_reason_and_what_mends_it(master, monkeypatch, answer, reference, words):
+def test_a_host_without_an_answer_is_a_row_with_the_reason_and_a_hint(master, monkeypatch, answer, reference, words):
     monkeypatch.setattr("yum_plugin.cli.pool.Pool", lambda xe: Pool(xe, 1.0 if answer[0] is None else 60.0))
     master.broken["hv\x1b[2J3"] = answer
     code, values, err = master.json()
@@ -114,14 +114,14 @@ def test_a_broken_host_keeps_no_other_from_its_row(pool):
         3, [("hv0", None), ("hv1", True), ("hv2", True)])
 
 
-def test_a_host_that_cannot_update_is_told_with_its_own_reason(pool):
+def test_a_host_that_cannot_update_is_shown_with_its_own_reason(pool):
     pool.add("hv3", fingerprints="0" * 40)
     code, values, err = pool.json()
     assert (code, [host["can_update"] for host in values["hosts"]]) == (1, [True, True, False])
     assert {reason["reference"] for reason in values["hosts"][2]["reasons"]} == {"key-mismatch"} and "hv3: key-mismatch: " in err
 
 
-def test_hosts_that_would_take_different_revisions_are_told(pool, capsys):
+def test_hosts_that_would_take_different_revisions_are_reported(pool, capsys):
     pool.lab.publish("old")
     code, answer = precheck(pool.hosts["hv1"], capsys, "--pin", token_of(pool, capsys))
     assert code == 0
@@ -147,7 +147,7 @@ def test_without_xe_it_says_so(master, monkeypatch):
     assert (code, out, err.splitlines()) == (2, "", ["xcpng-mirrors: usage: there is no xe here; run it on the master of the pool"])
 
 
-def test_an_xe_that_lists_nobody_is_told(master):
+def test_an_xe_that_lists_no_host_is_reported(master):
     code, out, err = master.run()
     assert (code, out) == (3, "") and "bad-answer: xe lists no host" in err
 

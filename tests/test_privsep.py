@@ -89,7 +89,7 @@ def host(lab, tmp_path):
 
 @needs_root
 @pytest.mark.dnf
-def test_all_that_our_engine_asks_of_servers_nobody_asks_and_what_dnf_asks_root(lab, host):
+def test_the_user_nobody_makes_all_requests_of_the_engine_and_root_those_of_dnf(lab, host):
     good_mirrors(lab)
     seen = set()
 
@@ -120,7 +120,7 @@ def test_the_command_called_by_root_has_nobody_ask_too(subcommand, lab, host):
 
 
 @needs_root
-def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(tmp_path):
+def test_the_child_has_no_privileges_and_no_files_is_limited_and_ends_with_its_parent(tmp_path):
     secret = tmp_path / "state"
     secret.write_text("the lock, say")
     with RawServer(stays_silent_after(b"")) as server:
@@ -150,7 +150,7 @@ def test_who_asks_has_no_privilege_no_files_and_bounds_and_ends_with_its_parent(
 
 @needs_root
 @pytest.mark.dnf
-def test_what_a_host_has_accepted_and_remembers_only_root_can_read_and_the_metalink_anybody(lab, host):
+def test_only_root_can_read_the_state_and_anybody_the_metalink(lab, host):
     good_mirrors(lab)
     host.dnf("-y", "install", "lab-agent")
     modes = {name: stat.S_IMODE(os.stat(state_path(host, "xcp-ng-updates", name)).st_mode)
@@ -158,7 +158,7 @@ def test_what_a_host_has_accepted_and_remembers_only_root_can_read_and_the_metal
     assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600, "metalink.xml": 0o644}
 
 
-def test_who_is_not_root_asks_himself(monkeypatch):
+def test_without_root_no_child_is_started(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("nothing is to be forked"))
     with separated([DIRECT], 1) as found:
@@ -334,7 +334,7 @@ CERTIFICATE = {"sha256": "a" * 64, "subject": "s", "issuer": "i", "names": ["n"]
     (parent._certificate, CERTIFICATE, [{"sha256": "A" * 64}, {"sha256": None}, {"not_after": 10 ** 30}, {"not_before": "soon"}, {"names": 5},
                                         {"not_after": float("inf")}, {"address": "m.test"}]),
 ], ids=["reachability", "certificate"])
-def test_what_a_child_says_for_a_report_is_taken_only_in_its_form(act, good, changes):
+def test_a_malformed_answer_for_a_report_is_refused(act, good, changes):
     def said(value):
         with session_with(frame(wire.VALUE, value)) as client:
             return act(client, "https://m.test/", Network(), 1.0)
@@ -366,7 +366,7 @@ def test_a_list_that_a_child_has_read_is_cleaned_again():
     (1, None), (2, 5), (3, "baseurl"), (3, "known"), (3, []), (4, -1), (4, 10 ** 9), (4, "first"), (5, {}), (6, -1), (6, 101), (6, "30%"),
     (6, float("nan")),
 ])
-def test_a_list_with_what_no_source_gives_is_believed_in_no_part(place, value):
+def test_a_list_with_values_that_no_parser_makes_is_refused_as_a_whole(place, value):
     listed = list(LISTED)
     listed[place] = value
     with pytest.raises(UsageError) as error:

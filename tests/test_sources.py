@@ -80,7 +80,7 @@ def test_the_list_page_names_every_mirror_in_rank_order(shared_data):
     assert found.sha256 == DIGEST and found.dropped == ()
 
 
-def test_the_https_list_page_tells_who_is_left_out(shared_data):
+def test_the_https_list_page_names_the_excluded_mirrors(shared_data):
     found = mirrorbits.parse_list_page(capture(shared_data, "mirrorlist-https.html"), PATH)
     assert [mirror.rank for mirror in found.mirrors] == [1, 2, 3, 0, 0, 0, 0, 0]
     assert [mirror.excluded for mirror in found.mirrors[3:]] == ["Not HTTPS"] * 4 + ["Unreachable"]
@@ -255,7 +255,7 @@ BAD_BASES = [
 
 
 @pytest.mark.parametrize("base", BAD_BASES)
-def test_an_address_that_is_no_plain_web_address_is_dropped_and_told(base):
+def test_a_url_that_is_no_plain_http_url_is_dropped_with_a_reason(base):
     good = "https://good.example/"
     link = '<{}{}>; rel=duplicate; pri=1'.format(base, PATH)
     answers = [
@@ -380,7 +380,7 @@ def test_a_line_that_names_the_file_stands_for_its_base():
     assert urls(plain.parse_mirrorlist(b"https://a.example/isos/8.3/", "isos/8.3/a.iso")) == ["https://a.example/"]
 
 
-def test_a_base_that_does_not_lie_below_the_root_as_the_repository_does_is_dropped_and_told():
+def test_a_base_that_does_not_end_in_the_repositorys_path_is_dropped_with_a_reason():
     found = plain.parse_mirrorlist("https://a.example/other/\nhttps://b.example/{}".format(REPOSITORY).encode(), PATH)
     assert urls(found) == ["https://b.example/"]
     assert found.dropped == ("https://a.example/other/repodata/repomd.xml: not the file that was asked for",)
@@ -616,7 +616,7 @@ def test_other_ports_and_paths_are_other_mirrors(first, second):
     assert len(merge([MirrorList((Mirror(first), Mirror(second)))]).mirrors) == 2
 
 
-def test_who_is_excluded_is_said_by_the_first_list():
+def test_the_first_list_decides_which_mirrors_are_excluded():
     complete = MirrorList((Mirror("https://a/", rank=1), Mirror("https://b/", excluded="Down")))
     others = (Mirror("https://a/", excluded="Down"), Mirror("https://c/", excluded="Old"))
     selected = MirrorList((Mirror("https://b/", rank=1),) + others)

@@ -23,7 +23,7 @@ def test_a_missing_final_slash_is_added():
     "https://ho st/", "https://host/a\r\nLocation: x/", "https://host/\t/", "https://host/?a=b", "https://host/#f", "https://host/a?",
     "https://h\u00f6st/", "https://host/../up/", "https://host/a/%2e%2e/b/", "https://host/a/%252e%252e/b/", "https://host/a\\b/",
     "https://..host/", "https://[::1/", "https://[zz]/", "https://host/" + "a" * 3000, "https://HTTPS///host/"])
-def test_what_is_no_mirrors_base_url_is_refused(url):
+def test_a_text_that_is_no_base_url_is_refused(url):
     with pytest.raises(ValueError):
         clean_base_url(url)
 
