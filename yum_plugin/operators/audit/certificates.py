@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from ...net.tls_chain import time_of
 
 MAX_CERTIFICATE_BYTES = 32 * 1024
-MAX_SERVED = 16  # certificates of one chain that are looked at; real ones have two or three
+MAX_SERVED = 16  # certificates read of one chain; real chains have two or three
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
                x509.UnsupportedGeneralNameType)
 

@@ -115,7 +115,7 @@ def _unknown(path: Sequence[ChainCertificate], own: int, put_aside: Optional[Cha
 
 
 def _checked(path: Sequence[ChainCertificate], now: int) -> ChainOutcome:
-    """Rule 5. The root's own signature is not looked at (X509_V_FLAG_CHECK_SS_SIGNATURE is off)."""
+    """Rule 5. The root's own signature is not checked (X509_V_FLAG_CHECK_SS_SIGNATURE is off)."""
     for place in range(len(path) - 1, -1, -1):
         certificate = path[place]
         if place + 1 < len(path) and not has_signed(path[place + 1], certificate):

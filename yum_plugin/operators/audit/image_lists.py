@@ -49,7 +49,7 @@ def read_list(client: HttpSession, subject: Subject, root: str, folder: str) -> 
 
     Raises:
         FetchError: it could not be fetched.
-        TrustError: it must not be believed.
+        TrustError: it must not be trusted.
     """
     raw = fetch(client, subject, root + folder + SUMS_NAME, MAX_SUMS_BYTES).body
     try:

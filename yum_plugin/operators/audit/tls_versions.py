@@ -163,7 +163,7 @@ def read_answer(answer: bytes, version: int) -> str:
         return REFUSED
     end = 4 + int.from_bytes(message[1:4], "big")
     if len(message) < end:
-        return "" if len(message) < size else REFUSED  # nobody breaks a ServerHello into two records
+        return "" if len(message) < size else REFUSED  # no server splits a ServerHello into two records
     return OFFERED if _version_of(message[4:end]) == version else REFUSED
 
 

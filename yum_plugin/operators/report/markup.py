@@ -61,7 +61,7 @@ def when(condition: object, content: Content) -> Content:
 
 
 def link(url: str, words: Optional[str] = None) -> Markup:
-    """Make a link that tells the server nothing of us; what is no http address is shown as text."""
+    """Make a link without a referrer; a URL that is not http or https is shown as text."""
     if not url.startswith(("http://", "https://")):
         return text(url)
     target = Markup(html.escape(url, quote=True))  # whole: an address that is cut leads elsewhere
