@@ -426,6 +426,13 @@ def test_what_is_no_mirror_is_told_and_never_a_crash(grounds, behave, answers, w
     assert word in reached.finding.evidence[0] and reached.finding.remedy
 
 
+def test_a_server_that_takes_all_of_the_time_is_told_and_never_a_crash(grounds):
+    subject = grounds.subject("http://127.0.0.1:1/", "https://127.0.0.1:1/", budget=Budget(Cost(1, 10**6), 30.0))
+    reached = reachable.run(subject)
+    assert (reached.answers, reached.is_mirror, reached.finding.verdict) == (False, False, "problem")
+    assert reached.finding.evidence == ("unreachable: Connection refused ({}{}{})".format(subject.url, HOST_REPOSITORIES[0], REPOMD),)
+
+
 def blurts(said):
     """Say something at once, whoever comes."""
     def behave(connection, server):

@@ -8,7 +8,7 @@ from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import clean_base_url
 from ..facts import SYNC_COMMAND
 from .client import REDIRECTS, fetch, session
-from .model import OK, PROBLEM, Check, Cost, Finding, Subject
+from .model import OK, PROBLEM, Check, Cost, Finding, OverBudget, Subject
 
 CHECK = Check("mirror", Cost(4, 8 * MAX_REPOMD_BYTES))
 REDIRECT = "redirect-refused"
@@ -39,6 +39,8 @@ def run(subject: Subject) -> ReachableOutcome:
             return _judge(attempt, _ask(attempt), errors)
         except FetchError as error:
             errors.append(error)
+        except OverBudget:  # the attempts before have taken all of the time
+            break
     remedy = next((error.hint for error in errors if error.reference == REDIRECT), errors[0].hint)
     answers = any(error.reference == REDIRECT for error in errors)
     return ReachableOutcome(subject, Finding(CHECK.name, PROBLEM, tuple(map(_error_text, errors)), remedy), answers, False)
