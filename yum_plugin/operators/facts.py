@@ -16,4 +16,8 @@ HOST_REPOSITORIES = ("8/8.3/base/x86_64/", "8/8.3/updates/x86_64/")  # enabled o
 RELEASES = ("8/8.2", "8/8.3")
 REPOSITORY_NAMES = ("base", "updates", "candidates", "testing", "ci", "incoming", "lab", "linstor")
 ARCHITECTURES = ("x86_64", "Source")
+EXAMPLE_FOLDER = HOST_REPOSITORIES[1].rstrip("/")  # in messages and --help
 IMAGE_FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")  # those that may hold a signed SHA256SUMS
+
+# certbot renews 30 days before the end (https://eff-certbot.readthedocs.io): with less than 14 left it has failed for two weeks
+CERTIFICATE_SOON_SECONDS = 14 * 86400

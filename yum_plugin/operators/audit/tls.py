@@ -14,6 +14,7 @@ from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.text import utc
 from ...util.urls import host_of, port_of
+from ..facts import CERTIFICATE_SOON_SECONDS
 from .certificates import ChainCertificate, is_for_host, is_issuer, is_self_issued, read_chain, read_store
 from .chain_building import EXPIRED, NOT_YET_VALID, openssl_path
 from .chain_building import OK as VALID
@@ -24,8 +25,6 @@ from .model import OK, PROBLEM, UNKNOWN, WARNING, Check, Cost, Finding, Subject,
 
 CHECK = Check("https", Cost(4, MAX_REPOMD_BYTES))
 CHAIN = "chain"
-# certbot renews 30 days before the end (https://eff-certbot.readthedocs.io): with less than 14 left it has failed for two weeks
-SOON_SECONDS = 14 * 86400
 FULLCHAIN = "nginx: ssl_certificate /etc/letsencrypt/live/{0}/fullchain.pem;\nApache: SSLCertificateFile " \
     "/etc/letsencrypt/live/{0}/fullchain.pem"
 _REMEDIES = {
@@ -137,7 +136,7 @@ def judge_certificate(url: str, error: Optional[FetchError], chain: Sequence[Cha
         left = chain[0].not_after - now
         evidence += _leaf_words(chain[0], host, left)
         values.update(days_left=left // 86400, names=list(chain[0].hosts), key=chain[0].key)
-        if verdict == OK and left < SOON_SECONDS:
+        if verdict == OK and left < CERTIFICATE_SOON_SECONDS:
             verdict, remedy = WARNING, "certbot renew, and see why it was not renewed: systemctl status certbot.timer"
     return Finding(CHECK.name, verdict, tuple(evidence), remedy, values)
 

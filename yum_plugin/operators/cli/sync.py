@@ -24,7 +24,7 @@ from ...util.files import inside
 from ...util.text import size_words
 from ...util.urls import clean_base_url
 from ...verify.files import localized
-from ..facts import ORIGIN_RSYNC_URL
+from ..facts import EXAMPLE_FOLDER, ORIGIN_RSYNC_URL
 from ..rsync import parse_address
 from ..sync.destination import open_destination
 from ..sync.file_cache import FileCache, cache_path
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", default=ORIGIN_RSYNC_URL, metavar="URL", dest="source",
                         help="rsync://HOST/MODULE/ or https://HOST/, the root of a mirror (default: {})".format(ORIGIN_RSYNC_URL))
     parser.add_argument("--repo", action="append", default=[], metavar="FOLDER", help="only this folder with a repository or a "
-                        "signed SHA256SUMS, e.g. 8/8.3/updates/x86_64, or those below it; * is any text (may be repeated; "
-                        "default: all of the source, over https all that DEST has)")
+                        "signed SHA256SUMS, e.g. {}, or those below it; * is any text (may be repeated; "
+                        "default: all of the source, over https all that DEST has)".format(EXAMPLE_FOLDER))
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="neither fetch nor delete what "
                         "matches: a name anywhere, or with / a path from the root; * is any text (may be repeated)")
     parser.add_argument("--unsigned", action="append", default=[], metavar="PATTERN",

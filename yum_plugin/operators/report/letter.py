@@ -14,13 +14,12 @@ from ...state.history import Observation, address_family
 from ...trust.freshness import duration
 from ...util.text import printable, utc
 from ...util.urls import host_of, port_of
-from ..facts import SYNC_SECONDS
+from ..facts import CERTIFICATE_SOON_SECONDS, SYNC_SECONDS
 from .inspect import FileInspection, Inspection
 from .values import SHOWN_ORDER, MirrorSite, state_of
 
 WIDTH = 76  # RFC 3676 section 4.2: lines of a mail should be no longer
 GRACE_SECONDS = SYNC_SECONDS  # a mirror may still sync in time
-SOON_SECONDS = 14 * 86400  # certbot renews 30 days before the end: with less than 14 left it has failed for two weeks
 MAX_OBSERVATIONS = 20
 TEAM = "mirrors (AT) xcp-ng (DOT) org"  # as the documentation writes it
 FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6", "": "family not known"}
@@ -112,7 +111,7 @@ def _lag(inspection: Inspection, case: MirrorCase) -> List[MirrorProblem]:
 
 def _about_certificate(case: MirrorCase) -> List[MirrorProblem]:
     certificate = case.certificate
-    if certificate is None or not case.made_at < certificate.not_after < case.made_at + SOON_SECONDS:
+    if certificate is None or not case.made_at < certificate.not_after < case.made_at + CERTIFICATE_SOON_SECONDS:
         return []  # an expired one is reported by the inspection
     left = duration(certificate.not_after - case.made_at)
     return [MirrorProblem(("certificate",), "tls-expired", "the certificate ends in {}".format(left))]

@@ -4,6 +4,7 @@ from typing import List, NamedTuple, Optional, Sequence
 from ...state.history import Observation, address_family
 from ...trust.freshness import duration
 from ...util.text import utc_words
+from ..facts import CERTIFICATE_SOON_SECONDS
 from .charts import AXES, ChartSpan, chart, strip
 from .countries import place_of
 from .icons import badge
@@ -11,7 +12,6 @@ from .markup import Content, Markup, element, joined, link, when
 from .values import MAX_SHOWN_OBSERVATIONS, ORDER, MirrorFinding, MirrorSite, MirrorsReport, hint_of
 
 DAY_SECONDS = 86400
-SOON_DAYS = 14  # as in letter.py
 NOTHING = "\u2013"
 REACHABILITY = {"yes": ("\u2713", "answers"), "no": ("\u2717", "does not answer"), "none": (NOTHING, "no address"),
            "": ("?", "not known")}
@@ -83,7 +83,7 @@ def _certificate(expires: Optional[int], now: int) -> Content:
     days = (expires - now) // DAY_SECONDS
     if expires <= now:
         return element("span", "ended", class_="over")
-    return element("span", "{} days".format(days), class_="soon" if days < SOON_DAYS else None)
+    return element("span", "{} days".format(days), class_="soon" if expires - now < CERTIFICATE_SOON_SECONDS else None)
 
 
 def _first_byte(seconds: Optional[float]) -> str:

@@ -20,6 +20,7 @@ from ...trust.digest import DigestChecker
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.files import write_whole
 from ...util.urls import safe_path
+from ..facts import EXAMPLE_FOLDER
 from .destination import staged_path
 from .plan import Demand, Unit, Want
 from .source import OnProgress, SourceLimits, SyncSource
@@ -48,7 +49,7 @@ class HttpSource(SyncSource):
         """Return the named folders, and those of DEST that match a pattern; without names, all of DEST."""
         if not named and not known:
             raise UsageError("usage", "a web server cannot be listed, and DEST is empty", where=self.url,
-                             hint="name folders: --repo 8/8.3/updates/x86_64 --repo isos/8.3")
+                             hint="name folders: --repo {} --repo isos/8.3".format(EXAMPLE_FOLDER))
         found = [unit for unit in known if not named or any(fnmatch.fnmatchcase(unit.folder, _clean(name)) for name in named)]
         with self._client(HEADS_SECONDS) as client:
             for name in map(_clean, named):

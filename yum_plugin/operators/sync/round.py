@@ -12,6 +12,7 @@ from ...trust.checksum_file import MAX_SUMS_BYTES
 from ...trust.keys import PublicKey
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.files import read_capped
+from ..facts import EXAMPLE_FOLDER
 from .destination import Destination
 from .file_cache import FileCache
 from .plan import (
@@ -176,7 +177,7 @@ class Round:
         self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
         if wanted and not self.units:
             raise UsageError("no-repository", "the source has no such repository", where=", ".join(wanted),
-                             hint="name its folder, e.g. --repo 8/8.3/updates/x86_64")
+                             hint="name its folder, e.g. --repo {}".format(EXAMPLE_FOLDER))
         if not every:
             raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", self._job.source.url,
                              hint=NOTHING_HINT)
