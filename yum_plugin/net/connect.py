@@ -4,6 +4,7 @@ A host with broken IPv6 must not wait for a time-out at each mirror. So the next
 one, whose attempt goes on (Happy Eyeballs, RFC 8305 section 5).
 """
 import errno
+import ipaddress
 import os
 import selectors
 import socket
@@ -52,12 +53,8 @@ def clean_address(text: object) -> str:
     if not isinstance(text, str):
         raise TypeError("no text")
     address = text.partition("%")[0]
-    if not text:
-        return ""
-    try:
-        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-    except OSError:
-        raise ValueError("no address") from None
+    if text:
+        ipaddress.ip_address(address)
     return address
 
 
