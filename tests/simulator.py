@@ -422,6 +422,7 @@ class Outcome:
         self.note = result.note
         self.reused = result.snapshot is not None and result.candidates is NO_CANDIDATES  # what another process found meanwhile
         self.probes: Dict[str, str] = {simulator.name_of(probe.mirror.url): probe.outcome for probe in result.probes}
+        self.sources = {probe.mirror.source for probe in result.probes}
         self.rejected = {simulator.name_of(each.mirror.url): (each.reference, each.detail) for each in result.rejected}
         self.metalink_path = simulator.state.path(result.repository.id, METALINK) if result.snapshot else ""
 

@@ -406,6 +406,7 @@ def test_the_last_list_stands_in_for_a_redirector_in_trouble_and_its_old_digest_
     sim.version += 1
     outcome = sim.refresh()
     assert outcome.version == NEW + 1 and outcome.mirrors == names(1, 4) and outcome.note == ""
+    assert outcome.sources == {"known"}
     assert sim.took_seconds < LIST_TIMEOUT_SECONDS + PROBE_SECONDS + HEDGE_SECONDS + 0.01
 
 
