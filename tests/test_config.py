@@ -248,7 +248,7 @@ def test_continued_lines_belong_to_their_key():
         IniEntry("a", "baseurl", "http://x/\nhttp://y/\nhttp://z/", 2),
         IniEntry("b", "k", "v=w:u", 8),
     )
-    assert content.problems == ("line 7: neither [section] nor key=value below one",)
+    assert content.problems == ("line 7: neither [section] nor key=value in a section",)
 
 
 # Repositories out of a plugin's request
@@ -424,7 +424,7 @@ def test_files_are_read_by_name_and_a_section_counts_once(tmp_path):
     found, warnings = read_repositories(str(tmp_path), DEFAULTS, {})
     assert found == (EXPECTED,)
     assert [re.sub(".*/", "", warning) for warning in warnings] == [
-        "b.repo: line 1: neither [section] nor key=value below one",
+        "b.repo: line 1: neither [section] nor key=value in a section",
         "a.repo already",
         "e.repo: cannot be read",
     ]

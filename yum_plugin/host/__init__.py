@@ -1,4 +1,4 @@
-"""What a host has: its settings, .repo files, keyring, rpm database and log. Only read, but for the log.
+"""What a host has: settings, .repo files, keyring, rpm database and log. Only the log is written.
 
-May be imported from everything above it; imports ``trust/``, ``util/``, ``model`` and ``errors``.
+Everything above may import it; it imports ``trust/``, ``util/``, ``model`` and ``errors``.
 """

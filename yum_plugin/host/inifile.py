@@ -1,9 +1,9 @@
-"""Read the INI dialect of .conf and .repo files, with line numbers and without surprises.
+"""Read the INI dialect of .conf and .repo files, with line numbers.
 
-Python's configparser is not used: it names no lines, gives up at the first damaged one,
-and takes quadratic time for a long run of spaces. The dialect is what yum (iniparse) and dnf
-(libdnf's IniParser) agree on: "[section]", "key = value", "#" or ";" at the start of a line,
-a line that starts with white space continues the value. No interpolation.
+Python's configparser is not used: it gives no line numbers, stops at the first damaged line, and needs quadratic time
+for a long run of spaces. The dialect is the common part of yum's (iniparse) and dnf's (libdnf's IniParser): "[section]",
+"key = value", "#" or ";" at the start of a line begins a comment, and a line that starts with white space continues the
+value. There is no interpolation.
 """
 import re
 from typing import List, NamedTuple, Tuple
@@ -22,17 +22,17 @@ class IniEntry(NamedTuple):
 
 
 class IniFile(NamedTuple):
-    """What a file says."""
+    """The content of a file."""
 
-    entries: Tuple[IniEntry, ...]  # in their order; a key given twice is here twice
-    problems: Tuple[str, ...]  # "line N: what is wrong", or without a line for the whole file
+    entries: Tuple[IniEntry, ...]  # in the order of the file; a key that is given twice is here twice
+    problems: Tuple[str, ...]  # "line N: what is wrong"; without a line number if it concerns the whole file
 
 
 def parse_ini(data: bytes) -> IniFile:
     """Read a file as far as it can be read.
 
     Args:
-        data: the content; what is beyond MAX_BYTES is not read.
+        data: the content; bytes after MAX_BYTES are not read.
 
     Returns:
         The entries that are well-formed, and a problem for each line that is not.
@@ -52,7 +52,7 @@ def parse_ini(data: bytes) -> IniFile:
         elif separator and key and section:
             found.append((section, key.lower(), number, [value]))
         else:
-            problems.append("line {}: neither [section] nor key=value below one".format(number))
+            problems.append("line {}: neither [section] nor key=value in a section".format(number))
     return IniFile(tuple(IniEntry(name, key, "\n".join(parts), line) for name, key, line, parts in found), tuple(problems))
 
 
@@ -69,7 +69,7 @@ def _decode(data: bytes) -> Tuple[str, List[str]]:
         problems.append("larger than {} bytes; the rest is not read".format(MAX_BYTES))
     data = data[:MAX_BYTES]
     if b"\0" in data:
-        problems.append("NUL bytes; they are left out")
+        problems.append("NUL bytes; they are ignored")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

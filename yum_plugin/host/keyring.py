@@ -1,8 +1,8 @@
-"""The keys of a host: the installed key files, the pinned fingerprints and the rpm database, and whether they agree.
+"""The keys of a host: installed key files, pinned fingerprints and the rpm database, and whether they agree.
 
 A key file is good if
-    1. it belongs to root, or to who runs this, and nobody else can write it (``files.read_trusted``),
-    2. it holds exactly one key, and that is pinned, long enough and for signing (``trust/keys.py``),
+    1. it belongs to root or to the user of this process, and nobody else can write to it (``files.read_trusted``),
+    2. it holds exactly one key, which is pinned, long enough and allowed to sign (``trust/keys.py``),
     3. the key is neither revoked nor expired.
 """
 import os
@@ -22,10 +22,10 @@ class KeyFile(NamedTuple):
     """An installed key file."""
 
     path: str
-    key: Optional[PublicKey] = None  # None: it cannot be read at all
+    key: Optional[PublicKey] = None  # None: the file cannot be read
     owner: str = ""  # name, or number if it has none
     mode: Optional[int] = None  # permission bits
-    error: Optional[MirrorsError] = None  # the first rule of this module that is broken
+    error: Optional[MirrorsError] = None  # the first of the rules above that the file breaks
 
 
 class RepositoryKeys(NamedTuple):
@@ -36,18 +36,18 @@ class RepositoryKeys(NamedTuple):
 
 
 def load_keys(paths: Sequence[str], fingerprints: Sequence[str]) -> List[PublicKey]:
-    """Load the pinned keys out of key files.
+    """Load the pinned keys from key files.
 
     Args:
         paths: of the files.
         fingerprints: fingerprints, 40 upper-case hex digits.
 
     Returns:
-        At least one key. Whether one is revoked or has expired is for the verifier, which knows the time.
+        At least one key. The verifier, which knows the time, checks whether a key is revoked or has expired.
 
     Raises:
         UsageError: key-file: no file can be trusted.
-        TrustError: no file holds a pinned key (the first file's reason).
+        TrustError: no file holds a pinned key; the error is that of the first file.
     """
     keys: List[PublicKey] = []
     refusals: List[MirrorsError] = []
@@ -64,7 +64,7 @@ def load_keys(paths: Sequence[str], fingerprints: Sequence[str]) -> List[PublicK
 
 
 def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:
-    """Describe a key file, good or not.
+    """Describe a key file, good or bad.
 
     Args:
         path: of the file.
@@ -78,7 +78,7 @@ def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:
         found = found._replace(owner=_name_of(status.st_uid), mode=stat.S_IMODE(status.st_mode))
         found = found._replace(key=describe_key(read_capped(real, MAX_FILE_BYTES)))
     except (OSError, TrustError):
-        pass  # the rules below say what is wrong
+        pass  # the checks below report what is wrong
     try:
         _refuse_dead(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), fingerprints), now)
     except MirrorsError as error:
@@ -103,17 +103,17 @@ def _refuse_dead(key: PublicKey, now: int) -> None:
 
 def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str],
                   imported: Optional[Sequence[PublicKey]], installroot: str = "/") -> List[MirrorsError]:
-    """Hold key files, fingerprints and the rpm database against each other.
+    """Compare key files, fingerprints and the rpm database.
 
     Args:
-        repositories: with their key files.
+        repositories: the repositories with their key files.
         fingerprints: fingerprints, 40 upper-case hex digits.
-        imported: from ``rpmdb.imported_keys``.
-        installroot: for the hints.
+        imported: what ``rpmdb.imported_keys`` returned.
+        installroot: the root folder of the host, for the hints.
 
     Returns:
-        What is wrong, each with a hint that says what to do; empty if the three agree.
-        Other keys in the rpm database are no disagreement: nothing of ours believes them.
+        The problems, each with a hint; empty if the three agree. Other keys in the rpm database are no problem, because
+        this program does not trust them.
     """
     problems = [file.error for item in repositories for file in item.files if file.error]
     problems += [UsageError("key-file", "gpgkey= names no key file", where=item.repository.id)
@@ -129,7 +129,7 @@ def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence
             problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=fingerprint,
                                        hint="rpm {}--import {}".format(root, paths[fingerprint])))
     if imported is None:
-        problems.append(UsageError("key-file", "the rpm database cannot be read, so it is not known what was imported",
+        problems.append(UsageError("key-file", "the rpm database cannot be read, so its keys are unknown",
                                    hint="try 'rpm -qa gpg-pubkey*'"))
     unique = {str(problem): problem for problem in problems}  # repositories share key files
     return list(unique.values())

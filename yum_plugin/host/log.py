@@ -1,4 +1,4 @@
-"""The log file: what was decided and why, for the person who asks the next morning."""
+"""The log file: each decision and its reason."""
 import logging
 import os
 
@@ -6,10 +6,10 @@ FORMAT = "%(asctime)s %(process)d %(levelname)s %(message)s"
 
 
 def open_log(path: str, level: str) -> None:
-    """Send our log to a file; a file that cannot be written is done without, for a log must not stop an update.
+    """Write the log to a file; if that is not possible, there is no log, because a log must not stop an update.
 
     Args:
-        path: the file; its folder must exist or be makeable.
+        path: the file; its folder is created if it is missing.
         level: a name of the logging module, e.g. "info".
     """
     logger = logging.getLogger("xcpng-mirrors")

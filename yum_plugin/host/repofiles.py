@@ -1,4 +1,4 @@
-"""The repositories of this host, read from its .repo files, for the command (a plugin is told them by yum or dnf)."""
+"""The repositories of this host, read from its .repo files for the command; yum and dnf give them to the plugins."""
 import fnmatch
 import os
 import platform
@@ -35,14 +35,14 @@ def read_repositories(
 
     Args:
         reposdir: the folder; its *.repo files are read in the order of their names.
-        settings: ``repos`` says which sections are ours.
-        variables: what $releasever and the like stand for; see ``host_variables``.
-        main: [main] of dnf.conf or yum.conf, for the network settings that a section lacks; see ``main_options``.
-        ids: if given, only these, enabled or not.
-        include_disabled: take those with enabled=0 too.
+        settings: ``repos`` selects the sections.
+        variables: the values of $releasever and the like; see ``host_variables``.
+        main: [main] of dnf.conf or yum.conf, for network settings that a section does not have; see ``main_options``.
+        ids: if given, only these repositories, enabled or not.
+        include_disabled: include repositories with enabled=0.
 
     Returns:
-        The repositories in the order of the files, and a warning for each file, line or repository that is not used.
+        The repositories in the order of the files, and a warning for each file, line or repository that cannot be used.
     """
     found: List[Repository] = []
     sections, _, warnings = _read_sections(reposdir)
@@ -62,7 +62,7 @@ def read_repositories(
 def _repository(
     name: str, options: Mapping[str, str], main: Mapping[str, str], settings: Settings, variables: Mapping[str, str]
 ) -> Repository:
-    """Make a repository of its section, or raise UsageError."""
+    """Return the repository of a section; raise UsageError if it cannot be used."""
     for key in ("mirrorlist", "metalink"):
         if options.get(key):
             raise UsageError("configuration", "the repository is left as it is: it has a {}= of its own".format(key), where=name)
@@ -79,18 +79,18 @@ def _repository(
 
 
 def replace_variables(text: str, variables: Mapping[str, str]) -> str:
-    """Replace $name and ${name}, in any case of letters; an unknown one stays (dnf.conf(5), VARIABLES)."""
+    """Replace $name and ${name}, in upper or lower case; an unknown variable stays (dnf.conf(5), VARIABLES)."""
     return _VARIABLE.sub(lambda match: variables.get((match.group(1) or match.group(2)).lower(), match.group()), text)
 
 
 def section_in(reposdir: str, name: str) -> Optional[Tuple[str, Mapping[str, str]]]:
-    """Return the file and the options of a repository in a folder of .repo files; None if it is not there."""
+    """Return the file and the options of a repository in a folder of .repo files; None if there is no such section."""
     sections, home, _ = _read_sections(reposdir)
     return (home[name], sections[name]) if name in sections else None
 
 
 def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, str], List[str]]:
-    """Return options and file of each section by its name, and warnings; of a section in two files the first counts."""
+    """Return options and file of each section by its name, and warnings; if two files have a section, the first counts."""
     sections: Dict[str, Dict[str, str]] = {}
     home: Dict[str, str] = {}
     warnings: List[str] = []

@@ -13,20 +13,20 @@ _FAMILIES = {"": 0, "0": 0, "whatever": 0, "4": 4, "ipv4": 4, "6": 6, "ipv6": 6}
 
 
 def repository_from_request(values: object, settings: Settings) -> Repository:
-    """Check what a plugin says about one repository.
+    """Check the options of one repository.
 
     Args:
-        values: an object with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
+        values: a dictionary with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
             sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, variables
             replaced; lists of texts for the first two plurals; sslverify and ip_resolve also as true/false and 4/6.
             Missing or null is "not set"; ``proxy`` "" or "_none_" is "no proxy, whatever the environment says".
         settings: for the fingerprints and the redirectors.
 
     Returns:
-        The repository; baseurls that are neither http nor https and gpgkeys that are no files are left out.
+        The repository, without baseurls that are neither http nor https and gpgkeys that are no files.
 
     Raises:
-        UsageError: configuration: it cannot be used, and should be left alone.
+        UsageError: configuration: the repository cannot be used and must be left as it is.
     """
     if not isinstance(values, dict):
         raise UsageError("configuration", "a repository that is no JSON object")
@@ -63,7 +63,7 @@ def repository_path(base_urls: Sequence[str], redirectors: Sequence[str]) -> str
 
 
 def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
-    """Clean baseurls; raise ValueError if none is left, or if one is rewritten for a caching proxy."""
+    """Return the usable baseurls; raise ValueError if there is none, or if one is rewritten for a caching proxy."""
     if any("://HTTPS///" in text.upper() for text in texts):
         raise ValueError("baseurl= goes through a caching proxy (http://HTTPS///)")
     usable, reason = [], "there is no baseurl="
@@ -106,7 +106,7 @@ def _network(values: Mapping[str, Any]) -> Network:
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:
-    """Return a text, "" if it is not set; true, false and numbers as they would stand in a file."""
+    """Return a text, "" if it is not set; true, false and numbers are returned as in a file."""
     value = values.get(key)
     if value is None:
         return ""

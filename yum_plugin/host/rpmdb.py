@@ -1,11 +1,11 @@
-"""Keys and packages in rpm's database, as the rpm program prints them."""
+"""Keys and packages in the rpm database, as the rpm program prints them."""
 import subprocess
 from typing import List, NamedTuple, Optional, Sequence
 
 from ..errors import TrustError
 from ..trust.keys import PublicKey, describe_key
 
-RPM_SECONDS = 60  # a database that another process has locked makes rpm wait
+RPM_SECONDS = 60  # rpm waits while another process has locked the database
 _BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
 
 
@@ -23,10 +23,10 @@ def imported_keys(installroot: str) -> Optional[List[PublicKey]]:
     """Ask the rpm program for the keys in its database.
 
     Args:
-        installroot: whose database.
+        installroot: the root folder of the host.
 
     Returns:
-        The keys that can be read; None where there is no rpm program, or it fails.
+        The keys that can be read; None if there is no rpm program or it fails.
     """
     text = _ask(installroot, ["gpg-pubkey*", "--queryformat", "%{DESCRIPTION}\\n"])
     return None if text is None else read_imported(text)
@@ -36,10 +36,10 @@ def installed_packages(installroot: str) -> Optional[List[Installed]]:
     """Ask the rpm program for the packages in its database.
 
     Args:
-        installroot: whose database.
+        installroot: the root folder of the host.
 
     Returns:
-        The packages, without the keys that rpm keeps among them; None where there is no rpm program, or it fails.
+        The packages, without the gpg-pubkey packages; None if there is no rpm program or it fails.
     """
     text = _ask(installroot, ["--queryformat", "%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE} %{ARCH}\\n"])
     if text is None:
@@ -50,7 +50,7 @@ def installed_packages(installroot: str) -> Optional[List[Installed]]:
 
 
 def _ask(installroot: str, arguments: Sequence[str]) -> Optional[bytes]:
-    """Return what "rpm -qa" prints; None where there is no rpm program, or it fails."""
+    """Return the output of "rpm -qa"; None if there is no rpm program or it fails."""
     root = [] if installroot == "/" else ["--root", installroot]
     try:
         done = subprocess.run(["rpm"] + root + ["-qa"] + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -61,10 +61,10 @@ def _ask(installroot: str, arguments: Sequence[str]) -> Optional[bytes]:
 
 
 def read_imported(text: bytes) -> List[PublicKey]:
-    """Read the armored keys in what rpm prints; one that cannot be read is left out, for it is not ours.
+    """Read the armored keys in the output of rpm; a key that cannot be read is skipped, because it cannot be a pinned one.
 
     Args:
-        text: descriptions of gpg-pubkey packages.
+        text: the descriptions of the gpg-pubkey packages.
     """
     keys = []
     for block in text.split(_BEGIN)[1:]:

@@ -24,7 +24,7 @@ _WORD = re.compile(r"^[A-Za-z0-9_.:*?!\[\]-]{1,255}\Z")
 
 
 class Settings(NamedTuple):
-    """All settings; times are in seconds unless said otherwise."""
+    """All settings; times are in seconds."""
 
     enabled: bool
     command: str
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     require_https: bool
     prefer: Tuple[str, ...]  # hosts or countries
     deny: Tuple[str, ...]
-    max_age: int  # seconds, days in the .conf; 0: never too old
+    max_age: int  # in the .conf as days; 0: never too old
     verify_packages: bool
     on_unreachable: str  # stock or abort
     minrate: int  # bytes per second; 0: the package manager's own
@@ -52,7 +52,7 @@ class Settings(NamedTuple):
 
 
 class SettingOrigin(NamedTuple):
-    """Where a value was given."""
+    """The file and line of a value."""
 
     path: str
     line: int  # counted from 1
@@ -62,12 +62,12 @@ class SettingOrigin(NamedTuple):
 
 
 class LoadedSettings(NamedTuple):
-    """What the files of the settings say."""
+    """The settings, and what was found in their files."""
 
     settings: Settings
-    warnings: Tuple[str, ...]  # with file and line for each thing that could not be used
-    origins: Mapping[str, SettingOrigin]  # by key; those that are not here are the default
-    files: Tuple[str, ...]  # that were used, in the order in which they were read
+    warnings: Tuple[str, ...]  # with file and line, one for each value that cannot be used
+    origins: Mapping[str, SettingOrigin]  # by key; a key that is missing here has its default
+    files: Tuple[str, ...]  # the files that were used, in the order in which they were read
 
 
 class Key(NamedTuple):
@@ -75,10 +75,10 @@ class Key(NamedTuple):
 
     name: str
     kind: str  # a key of _READERS
-    default: str  # as an admin would write it
-    low: float = 0  # of the number, or of the count of words in a list
+    default: str  # as in the .conf
+    low: float = 0  # bound of the number, or of the number of entries in a list
     high: float = 0
-    unit: str = ""  # for the reader of the .conf; of a choice: the words, separated by "|"
+    unit: str = ""  # as in the .conf; for a choice: its words, separated by "|"
 
 
 KEYS = (
@@ -140,7 +140,7 @@ def _word(text: str) -> str:
 
 def _host(text: str) -> str:
     if "/" in text:
-        raise ValueError("a host, not a URL, is wanted")
+        raise ValueError("not a host but a URL")
     return authority_of(clean_base_url("http://" + text))
 
 
@@ -154,7 +154,7 @@ def _fingerprint(text: str) -> str:
 def _list(text: str, key: Key, read: Callable[[str], str]) -> Tuple[str, ...]:
     words = split_words(text)
     if not key.low <= len(words) <= key.high:
-        raise ValueError("{:.0f} to {:.0f} entries are wanted".format(key.low, key.high))
+        raise ValueError("not {:.0f} to {:.0f} entries".format(key.low, key.high))
     return tuple(read(word) for word in words)
 
 
@@ -188,10 +188,10 @@ _READERS: Dict[str, Callable[[str, Key], Any]] = {
 
 
 def config_file(named: str, root: str) -> str:
-    """Find the .conf: the one named, else the installroot's, else this host's; "" if there is none.
+    """Return the path of the .conf: the named one, else that of the installroot, else that of this host; "" if there is none.
 
     Raises:
-        UsageError: the named one is missing.
+        UsageError: the named file is missing.
     """
     if named and not os.path.isfile(named):
         raise UsageError("usage", "there is no such file or folder", where=named)
@@ -200,7 +200,7 @@ def config_file(named: str, root: str) -> str:
 
 
 def fragments_of(root: str) -> List[str]:
-    """Return the fragments of an installroot in the order of their names."""
+    """Return the paths of the fragments of an installroot, in the order of their names."""
     return listed(inside(root, FRAGMENT_FOLDER), ".conf", MAX_FRAGMENTS)
 
 
@@ -208,9 +208,9 @@ def read_settings(path: str, fragments: Sequence[str] = ()) -> LoadedSettings:
     """Read a .conf and its fragments.
 
     Args:
-        path: the .conf; a missing one gives the defaults. It is used as far as it can be read.
-        fragments: read after it; the last file that has a key counts. One with a damaged line is left out as a whole,
-            for the plugins leave it out too.
+        path: the .conf; without it the defaults are used. Its damaged lines are skipped.
+        fragments: read after the .conf; for each key the last file counts. A fragment with a damaged line is ignored as
+            a whole, because the plugins' parsers cannot read it either.
     """
     warnings: List[str] = []
     files: List[str] = []
@@ -218,7 +218,7 @@ def read_settings(path: str, fragments: Sequence[str] = ()) -> LoadedSettings:
     switch = given.get("enabled")
     for fragment in fragments:
         given.update(_read_file(fragment, warnings, files, is_fragment=True))
-    if switch is not None and _is_off(switch[0]) and not _is_off(given["enabled"][0]):  # then no plugin is loaded to read more
+    if switch is not None and _is_off(switch[0]) and not _is_off(given["enabled"][0]):  # the plugin is not loaded
         warnings.append("{}: enabled: not used, the plugin is switched off by {}".format(given["enabled"][1], switch[1]))
         given["enabled"] = switch
     return _convert(given, warnings)._replace(files=tuple(files))
@@ -230,17 +230,17 @@ def _is_off(text: str) -> bool:
 
 def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bool = False) -> Dict[str,
                                                                                                     Tuple[str, SettingOrigin]]:
-    """Return the texts of a file and where they stand; add to the warnings, and to the files if it is used."""
+    """Return the values of a file with their origins; add to the warnings, and add the file to ``files`` if it is used."""
     try:
         with open(path, "rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        warnings.append("{}: cannot be read: {}; it is left out".format(path, error))
+        warnings.append("{}: cannot be read: {}; it is ignored".format(path, error))
         return {}
     content = parse_ini(data)
-    warnings += ["{}: {}{}".format(path, problem, "; it is left out" if is_fragment else "") for problem in content.problems]
+    warnings += ["{}: {}{}".format(path, problem, "; it is ignored" if is_fragment else "") for problem in content.problems]
     if content.problems and is_fragment:
         return {}
     files.append(path)
@@ -251,13 +251,13 @@ def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bo
             warnings.append("{}: only [main] is read".format(origin))
             continue
         if entry.key in given:
-            warnings.append("{}: {!r} is there twice; this one is used".format(origin, entry.key[:64]))
+            warnings.append("{}: {!r} is set twice; this line is used".format(origin, entry.key[:64]))
         given[entry.key] = (entry.value, origin)
     return given
 
 
 def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]) -> LoadedSettings:
-    """Make settings of texts and their places; ``warnings`` are those found on the way here."""
+    """Convert the values to settings; ``warnings`` are those found so far."""
     values: Dict[str, Any] = {}
     origins: Dict[str, SettingOrigin] = {}
     for key in KEYS:
