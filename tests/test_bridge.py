@@ -283,7 +283,7 @@ def warm(bridge, tmp_path):
         return bridge["is_warm"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"), written + seconds_later)
 
     is_warm.folder = tmp_path
-    is_warm.held = lambda: bridge["held"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"))
+    is_warm.cached = lambda: bridge["cached_sha256"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"))
     is_warm.digest = digest
     return is_warm
 
@@ -294,7 +294,7 @@ def test_a_fitting_cache_is_warm_as_long_as_refresh_after_says(warm, seconds, ex
 
 
 def test_a_fitting_cache_is_told_to_the_engine_when_it_is_no_longer_warm(warm):
-    assert warm(901) is False and warm.held() == warm.digest
+    assert warm(901) is False and warm.cached() == warm.digest
 
 
 @pytest.mark.parametrize("path", ["repomd.xml", "xcp-ng-base/metalink.xml", "xcp-ng-base/accepted.json"])
@@ -313,7 +313,7 @@ def test_what_does_not_fit_is_not_warm(warm, path, damage):
     if damage != "gone":
         os.utime(str(target), (stamp, stamp))
     assert not warm()
-    assert warm.held() == "", "and mirrors are asked anyway"
+    assert warm.cached() == "", "and mirrors are asked anyway"
 
 
 def test_ending_takes_no_time_when_all_is_well(play):

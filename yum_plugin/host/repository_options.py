@@ -17,9 +17,10 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
 
     Args:
         values: a dictionary with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
-            sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, variables
-            replaced; lists of texts for the first two plurals; sslverify and ip_resolve also as true/false and 4/6.
-            Missing or null is "not set"; ``proxy`` "" or "_none_" is "no proxy, whatever the environment says".
+            sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, with variables
+            replaced; base_urls and gpgkeys are lists of texts; sslverify and ip_resolve may also be true/false and 4/6.
+            A missing value or null means "not set"; ``proxy`` "" or "_none_" means "no proxy, even if the environment
+            names one".
         settings: for the fingerprints and the redirectors.
 
     Returns:

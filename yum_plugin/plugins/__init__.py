@@ -1,5 +1,5 @@
-"""Who calls us: thin plugin files that run inside yum, dnf and xapi and start the engine, and the bridge to it.
+"""The plugins that run inside yum, dnf and xapi and start the engine, and the bridge to the engine.
 
-Import the standard library, their own package manager and each other only, never the rest of the package: ``bridge.py``,
-``yum.py`` and ``xapi.py`` run on Python 2.7 too. Nothing of the package imports them.
+They import only the standard library, their package manager and each other, never the rest of the package. ``bridge.py``,
+``yum.py`` and ``xapi.py`` also run on Python 2.7. Nothing in the package imports them.
 """

@@ -1,7 +1,7 @@
-"""What the yum and the dnf plugin share: their few settings, the warm check, and the engine as a child process.
+"""What the plugins share: their settings, the check whether the last resolution still holds, and the engine process.
 
-Python 2.7 and 3, standard library only. Never imports the engine: yum and dnf run as root
-and must not read the network's bytes in their own process.
+Python 2.7 and 3, standard library only. It never imports the engine: yum and dnf run as root, and their process must not
+parse bytes from the network.
 """
 import fnmatch
 import hashlib
@@ -16,20 +16,20 @@ import tempfile
 import time
 
 SCHEMA = 1
-GRACE_SECONDS = 4.0  # for starting the engine, beside its own deadline and an equal wait for the lock
+GRACE_SECONDS = 4.0  # for the start of the engine; its deadline, and an equal wait for the lock, are added
 ACCEPT_SECONDS = 5.0
-IDLE_SECONDS = 60.0  # job 2: the engine says something at least every 2 seconds while anything is under way
+IDLE_SECONDS = 60.0  # for packages: the engine sends an event at least every 2 seconds while it works
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
 MAX_NUMBER = 1e9
-# What a verdict of each status must hold beside it.
+# The key that a verdict of each status must have.
 NEEDED = {"resolved": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
 
-# The engine's process group is its own; by start_new_session Python need not copy a large dnf to start it.
+# The engine has its own process group. start_new_session spares Python 3 the copy of a large dnf that preexec_fn needs.
 NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"preexec_fn": os.setsid}
 
-clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no clock that nobody sets
+clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no monotonic clock
 
 OFF = ("0", "no", "false", "off")
 FRAGMENTS = "etc/xcpng-mirrors.d/"
@@ -41,25 +41,25 @@ DEFAULTS = {
 
 
 def reader(parser, root):
-    """Return a function of a key that returns its text in the last fragment that has it, else in the .conf, else None.
+    """Return a function that returns the text of a key: from the last fragment that has it, else from the .conf, else None.
 
     Args:
-        parser: the package manager's own, with our .conf in it; another of its kind reads each fragment.
+        parser: the package manager's parser, which has read our .conf; another one of its class reads each fragment.
         root: the installroot.
     """
     layers, folder = [parser], os.path.join(root, FRAGMENTS)
     for name in sorted(fnmatch.filter(os.listdir(folder) if os.access(folder, os.R_OK) else (), "[!.]*.conf")):
-        fragment = parser.__class__()  # type() does not know it on Python 2.7
+        fragment = parser.__class__()  # type() would be "instance" on Python 2.7
         try:
             fragment.read(os.path.join(folder, name))
-        except Exception:  # each parser has errors of its own; the engine leaves a damaged fragment out too, and tells
+        except Exception:  # each parser has its own errors; the engine ignores a damaged fragment, too, and reports it
             continue
         layers.insert(0, fragment)
     return lambda key: next((layer.get("main", key) for layer in layers if layer.has_option("main", key)), None)
 
 
 class BridgeSettings(object):
-    """The settings that a plugin itself needs; the engine reads the whole .conf, and tells what is wrong with it.
+    """The settings that a plugin needs itself; the engine reads the whole .conf and reports its problems.
 
     Args:
         get: see reader.
@@ -78,17 +78,17 @@ class BridgeSettings(object):
         self.minrate, self.timeout = (int(number(values[key], 0)) for key in ("minrate", "timeout"))
 
     def wants(self, repository_id, urls):
-        """Whether a repository is ours to look after: its id matches, and no URL is a proxy's ``http://HTTPS///`` form."""
+        """Whether we handle a repository: its id matches, and no URL has the ``http://HTTPS///`` form of a caching proxy."""
         ours = any(fnmatch.fnmatchcase(repository_id, pattern) for pattern in self.repos)
         return ours and bool(urls) and not any("://HTTPS///" in url.upper() for url in urls)
 
     def file_of(self, repository_id, name):
-        """Return the path of a repository's file in the state."""
+        """Return the path of a file of a repository in the state."""
         return os.path.join(self.state_dir, repository_id, name)
 
 
 def number(text, default):
-    """Return a text as a number, ``default`` if it is none; the engine tells the admin."""
+    """Return a text as a number, or ``default`` if it is none; the engine reports it to the admin."""
     try:
         value = float(text)
     except ValueError:
@@ -97,7 +97,7 @@ def number(text, default):
 
 
 def read_small(path):
-    """Return the content of a small file, all of it or the first MAX_CACHED_BYTES and one; None if it cannot be read."""
+    """Return the content of a file, at most MAX_CACHED_BYTES + 1 bytes; None if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             return stream.read(MAX_CACHED_BYTES + 1)
@@ -106,18 +106,18 @@ def read_small(path):
 
 
 def sha256_of(path):
-    """Return the SHA-256 of a small file in hex, None if it cannot be read or is larger than a repomd.xml may be."""
+    """Return the SHA-256 of a file in hex; None if it cannot be read or is larger than a repomd.xml may be."""
     data = read_small(path)
     return None if data is None or len(data) > MAX_CACHED_BYTES else hashlib.sha256(data).hexdigest()
 
 
 def is_pinned(digest, path):
-    """Whether a digest stands in a file of the state: our metalink and our high-water mark hold one digest each."""
+    """Whether a file of the state contains a digest; our metalink and our high-water mark contain one digest each."""
     return digest.encode("ascii") in (read_small(path) or b"")
 
 
 def is_warm(settings, repository_id, cached_repomd, now):
-    """Whether the last resolution still holds, so that no engine is needed.
+    """Whether the last resolution is still valid, so that no engine is needed.
 
     Args:
         settings: see BridgeSettings.
@@ -126,16 +126,15 @@ def is_warm(settings, repository_id, cached_repomd, now):
         now: seconds since 1970.
 
     Returns:
-        True if the metalink is younger than refresh_after, and the cached file is the one that it pins
-        and the one that was accepted.
+        True if the metalink is younger than refresh_after, and names the cached file, which is the accepted one.
     """
     metalink = settings.file_of(repository_id, "metalink.xml")
     age = now - os.path.getmtime(metalink) if os.path.exists(metalink) else -1
-    return 0 <= age < settings.refresh_after and bool(held(settings, repository_id, cached_repomd))
+    return 0 <= age < settings.refresh_after and bool(cached_sha256(settings, repository_id, cached_repomd))
 
 
-def held(settings, repository_id, cached_repomd):
-    """Return the SHA-256 of the cached repomd.xml if it is the one that the metalink pins and that was accepted, else "".
+def cached_sha256(settings, repository_id, cached_repomd):
+    """Return the SHA-256 of the cached repomd.xml if the metalink names it and it is the accepted one, else "".
 
     Args: see is_warm.
     """
@@ -144,27 +143,27 @@ def held(settings, repository_id, cached_repomd):
     return digest if kept else ""
 
 
-def describe(repo, proxy, held_sha256="", installs=False):
-    """Return a repository of yum or dnf as the engine's request wants it; they name these options alike.
+def describe(repo, proxy, cached_digest="", installs=False):
+    """Return a repository of yum or dnf in the form of the engine's request; both use the same names for these options.
 
     Args:
         repo: the package manager's object, before we have changed it.
-        proxy: URL, "_none_" for none at all, None for what the environment says.
-        held_sha256: see ``held``; "" if mirrors are to be asked whatever is held.
-        installs: whether packages are about to be installed; who only looks for updates may hear of new ones later.
+        proxy: a URL, "_none_" for no proxy, None for the proxy of the environment.
+        cached_digest: see ``cached_sha256``; "" if mirrors must be asked whatever is in the cache.
+        installs: whether packages are about to be installed; other commands may see new metadata later.
     """
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
     return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
-                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=held_sha256, installs=installs,
+                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=cached_digest, installs=installs,
                 metadata_expire=repo.metadata_expire)
 
 
 def describe_package(package, location, size):
-    """Return a package of yum or dnf as the engine's request wants it, from the signed metadata that is loaded.
+    """Return a package of yum or dnf in the form of the engine's request, from the signed metadata that is loaded.
 
     Args:
-        package: the package manager's object; both name what is asked of it here alike.
+        package: the package manager's object; both use the same names for what is used here.
         location: path below the repository.
         size: bytes.
     """
@@ -175,7 +174,7 @@ def describe_package(package, location, size):
 
 
 def copy_whole(source, target):
-    """Copy a small file so that a reader of the target finds all of it, the old or the new one."""
+    """Copy a small file atomically: a reader of the target finds the old or the new content, each complete."""
     data = read_small(source)
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target))
     with os.fdopen(descriptor, "wb") as stream:
@@ -185,13 +184,13 @@ def copy_whole(source, target):
 
 
 def clean_environment():
-    """Return the environment for a child: ours, without what would change how a Python in it works."""
+    """Return this process's environment without the variables that change how Python works."""
     return dict((key, value) for key, value in os.environ.items() if not key.startswith("PYTHON"))
 
 
 def end_group(child):
-    """Kill a child that was started with NEW_SESSION, and everything that it started; not to be called twice."""
-    if child.returncode is None:  # its group is there as long as nobody has waited for it
+    """Kill a child that was started with NEW_SESSION, and everything that it started; must not be called twice."""
+    if child.returncode is None:  # the group exists until somebody waits for the child
         os.killpg(child.pid, signal.SIGKILL)
     for stream in (child.stdout, child.stderr):
         if stream is not None:
@@ -200,15 +199,15 @@ def end_group(child):
 
 
 class BridgeError(Exception):
-    """The engine gave no usable answer; the repositories stay as they are."""
+    """The engine sent no usable answer; the repositories stay as they are."""
 
 
 class Engine(object):
-    """The engine as a child process, in a process group of its own, bounded in time.
+    """The engine as a child process, in its own process group, with a time limit.
 
     Args:
         command: path of xcpng-mirrors.
-        seconds: after so long the engine is killed, whatever it does; each event that is told to ``on_event`` begins anew.
+        seconds: the time after which the engine is killed; each event for ``on_event`` starts it again.
     """
 
     def __init__(self, command, seconds):
@@ -222,30 +221,30 @@ class Engine(object):
         """Send a request and wait for the result.
 
         Args:
-            request: what goes after "schema" into the JSON line.
-            on_event: called with every event but warnings and the result.
+            request: the JSON object, without "schema".
+            on_event: called with every event except warnings and the result.
 
         Returns:
             (repositories, warnings): the result's dictionary by repository id, and the warnings' texts.
 
         Raises:
-            BridgeError: the engine is missing, died, hung, or answered rubbish.
+            BridgeError: the engine is missing, died, hung, or sent a malformed answer.
         """
         try:
             self._start()
             self._send(dict(request, schema=SCHEMA))
             return self._collect(on_event)
         except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error) as error:
-            words = self._last_words()
+            last_line = self._last_error_line()
             self.close()
-            raise BridgeError("the engine {0} cannot be used: {1}{2}".format(self._command, error, words))
-        except BaseException:  # also Ctrl-C: the engine has a process group of its own and would live on
+            raise BridgeError("the engine {0} cannot be used: {1}{2}".format(self._command, error, last_line))
+        except BaseException:  # also Ctrl-C, which does not reach the process group of the engine
             self.close()
             raise
 
     def _start(self):
         self._stderr = tempfile.TemporaryFile()
-        # A socket and no pipe: dnf lets SIGPIPE kill it, and an engine may die before it has read its request.
+        # A socket, not a pipe: the engine may die before it has read its request, and SIGPIPE would kill dnf.
         self._requests, theirs = socket.socketpair()
         try:
             self._child = subprocess.Popen(
@@ -273,27 +272,27 @@ class Engine(object):
                 self._ends_at = clock() + self._seconds
 
     def _line(self):
-        """Return the next line of the engine; it arrives within the deadline or not at all."""
+        """Return the next line of the engine; raise BridgeError if none arrives in time."""
         while b"\n" not in self._buffer:
             left = self._ends_at - clock()
             if left <= 0 or not select.select([self._child.stdout], [], [], left)[0]:
-                raise BridgeError("the engine gave no answer in time")
+                raise BridgeError("the engine sent no answer in time")
             data = os.read(self._child.stdout.fileno(), 65536)
             self._buffer += data
             if not data or len(self._buffer) > MAX_EVENT_BYTES:
-                raise BridgeError("the engine ended without an answer{0}".format(self._last_words()))
+                raise BridgeError("the engine ended without an answer{0}".format(self._last_error_line()))
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line
 
-    def _last_words(self):
+    def _last_error_line(self):
         if self._stderr is None:
             return ""
         self._stderr.seek(0)
-        words = self._stderr.read(MAX_EVENT_BYTES).decode("utf-8", "replace").strip()
-        return ": " + words.splitlines()[-1] if words else ""
+        text = self._stderr.read(MAX_EVENT_BYTES).decode("utf-8", "replace").strip()
+        return ": " + text.splitlines()[-1] if text else ""
 
     def accept(self, repository_ids):
-        """Tell the engine which metadata the package manager has accepted; it writes that down and ends."""
+        """Send the engine the repositories whose metadata the package manager has accepted; it records them and ends."""
         try:
             self._ends_at = clock() + ACCEPT_SECONDS
             self._send({"accepted": sorted(repository_ids)})
@@ -302,24 +301,23 @@ class Engine(object):
             return  # it has ended already
 
     def finish(self):
-        """Wait until the engine has ended by itself, for ACCEPT_SECONDS at most."""
+        """Wait until the engine ends by itself, for ACCEPT_SECONDS at most."""
         if self._child is not None:
-            select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable when it has ended
+            select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable at its end
         self.close()
 
     def close(self):
-        """End the engine and everything it started; safe to call twice."""
+        """End the engine and everything that it started; may be called twice."""
         child, self._child = self._child, None
         for stream in (self._requests, self._stderr):
             if stream is not None:
                 stream.close()
-        if child is None:
-            return
-        end_group(child)
+        if child is not None:
+            end_group(child)
 
 
 def checked(verdicts):
-    """Return the verdicts of a result; KeyError, TypeError or the like if they are none."""
+    """Return the verdicts of a result; raise KeyError, TypeError or the like if they are malformed."""
     if not all(NEEDED[verdict["status"]] in verdict for verdict in verdicts.values()):
         raise KeyError("a verdict that lacks something")
     return verdicts
@@ -330,9 +328,9 @@ def resolve(settings, config_path, root, repositories):
 
     Args:
         settings: see BridgeSettings.
-        config_path: of the .conf, for the engine to read.
+        config_path: the path of the .conf that the engine reads.
         root: the installroot.
-        repositories: list of dictionaries as the engine's request wants them.
+        repositories: a list of dictionaries; see ``describe``.
 
     Returns:
         (engine, verdicts, warnings): the engine still runs and waits for ``accept``; a verdict for every id,
@@ -344,10 +342,10 @@ def resolve(settings, config_path, root, repositories):
 
 
 def packages(settings, config_path, root, mode, repositories, on_event):
-    """Let an engine fetch or verify packages (job 2; the protocol stands in engine.py).
+    """Let an engine fetch or verify packages (engine.py describes the protocol).
 
     Args:
-        settings, config_path, root: as of ``resolve``.
+        settings, config_path, root: as for ``resolve``.
         mode: "fetch" or "verify".
         repositories: as for ``resolve``, each with "packages".
         on_event: called with each "progress" and "package" event.
@@ -364,10 +362,10 @@ def packages(settings, config_path, root, mode, repositories, on_event):
 
 
 def _verdicts(engine, request, on_event=None):
-    """Ask, and return a verdict for every repository, "left" if the engine gave none, and the warnings."""
+    """Ask the engine; return a verdict for every repository, "left" if the engine sent none, and the warnings."""
     try:
         answers, warnings = engine.ask(request, on_event)
     except BridgeError as error:
         answers, warnings = {"": {"status": "left", "text": str(error)}}, []
-    common = answers.get("", {"status": "left", "text": "the engine says nothing of it"})
+    common = answers.get("", {"status": "left", "text": "the engine sent no verdict"})
     return dict((item["id"], answers.get(item["id"], common)) for item in request["repositories"]), warnings

@@ -1,8 +1,8 @@
-"""The dnf 4 plugin: before dnf loads metadata, hand it a metalink of proven mirrors (dnf calls: config, then fill_sack).
+"""The dnf 4 plugin: before dnf loads metadata, give it a metalink of proven mirrors (dnf calls config, then fill_sack).
 
-dnf has no hook before the metadata load, so ``config`` wraps the public method ``base.fill_sack``.
-dnf swallows every exception of a plugin but ``dnf.exceptions.Error``: refusals are raised as that,
-anything else of ours leaves dnf as it would be without us.
+dnf has no hook before the metadata load, so ``config`` wraps the public method ``base.fill_sack``. dnf swallows every
+exception of a plugin except ``dnf.exceptions.Error`` (dnf/plugin.py:Plugins._caller): refusals are raised as that, and
+after any other exception dnf works as it does without the plugin.
 """
 from __future__ import absolute_import
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("dnf.plugin")
 
 
 def _load_bridge():
-    """Load bridge.py from beside this file's real place; our folder must not enter sys.path, it holds a ``dnf.py``."""
+    """Load bridge.py from the real folder of this file; that must not enter sys.path, because it has a ``dnf.py``."""
     path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bridge.py")
     spec = importlib.util.spec_from_file_location("xcpng_mirrors_bridge", path)
     module = importlib.util.module_from_spec(spec)
@@ -50,7 +50,7 @@ class XcpngMirrors(dnf.Plugin):
         self.settings = None
 
     def config(self):
-        """Called by dnf once the repositories are read, also for history and clean: prepare, touch nothing."""
+        """Wrap dnf's methods; dnf calls this after it has read the repositories, also for history and clean."""
         root = self.base.conf.installroot
         self.settings = bridge.BridgeSettings(bridge.reader(self.read_config(self.base.conf), root), root)
         original = self.base.fill_sack
@@ -58,9 +58,9 @@ class XcpngMirrors(dnf.Plugin):
         def fill_sack(load_system_repo=True, load_available_repos=True):
             if not load_available_repos or os.geteuid() != 0:
                 return original(load_system_repo, load_available_repos)
-            with Rewiring(self) as rewiring:
+            with MetadataLoad(self) as load:
                 sack = original(load_system_repo, load_available_repos)
-                rewiring.accepted()
+                load.accepted()
             return sack
 
         self.base.fill_sack = fill_sack
@@ -83,23 +83,23 @@ class XcpngMirrors(dnf.Plugin):
         self.base.download_packages = download_packages
 
     def is_ours(self, repo):
-        """Whether a repository is one that we look after, pointed to our metalink or not yet."""
+        """Whether we handle a repository, with our metalink or without it so far."""
         by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and not self.is_pointed(repo))
         return not by_user and self.settings.wants(repo.id, list(repo.baseurl))
 
     def is_pointed(self, repo):
-        """Whether a repository follows our metalink in this run."""
+        """Whether a repository uses our metalink in this run."""
         return repo.metalink == self.url_of(repo)
 
     def url_of(self, repo):
-        """Return the URL of our metalink for a repository: a constant, dnf names its cache folder after it."""
+        """Return the URL of our metalink for a repository; it is constant, because dnf names the cache folder after its hash."""
         return "file://" + quote(self.settings.file_of(repo.id, "metalink.xml"))
 
-    def request_of(self, repo, held_sha256=""):
-        """Describe a repository as the engine's requests want it."""
-        # libdnf: an empty proxy leaves it to libcurl, which asks the environment
+    def request_of(self, repo, cached_digest=""):
+        """Return a repository in the form of the engine's request."""
+        # with an empty proxy, libdnf leaves the choice to libcurl, which uses the environment
         installs = self.cli is not None and bool(self.cli.demands.resolving)
-        return bridge.describe(repo, repo.proxy or None, held_sha256, installs)
+        return bridge.describe(repo, repo.proxy or None, cached_digest, installs)
 
     def config_path(self):
         """Return the path of our .conf, the first of pluginconfpath that has it."""
@@ -108,8 +108,8 @@ class XcpngMirrors(dnf.Plugin):
         return next((path for path in paths if os.path.isfile(path)), "")
 
 
-class Rewiring(object):
-    """Points our repositories to proven mirrors for one load of metadata.
+class MetadataLoad(object):
+    """Lets our repositories use proven mirrors for one load of metadata.
 
     Args:
         plugin: the plugin, for its base, cli and settings.
@@ -120,16 +120,16 @@ class Rewiring(object):
         self._base = plugin.base
         self._settings = plugin.settings
         self._engine = None
-        self._pinned = {}  # id -> digest handed to dnf
-        self._held = {}  # id -> digest of what dnf has and would go on with
+        self._digests = {}  # id -> SHA-256 in the metalink that dnf uses
+        self._cached_digests = {}  # id -> SHA-256 of the cached repomd.xml that dnf would use
 
     def __enter__(self):
         try:
-            self._rewire()
+            self._use_proven_mirrors()
         except dnf.exceptions.Error:
             self._close()
             raise
-        except Exception as error:  # the border: our crash must not cost the admin an update
+        except Exception as error:  # our bug must not cost the admin an update
             logger.warning("%s: the repositories are left as they are: internal: %s: %s", NAME, type(error).__name__, error)
             logger.debug("%s", NAME, exc_info=True)
             self._close()
@@ -142,7 +142,7 @@ class Rewiring(object):
         if self._engine is not None:
             self._engine.close()
 
-    def _rewire(self):
+    def _use_proven_mirrors(self):
         cold = []
         for repo in self._base.repos.iter_enabled():
             if self._plugin.is_ours(repo) and not self._set_if_warm(repo):
@@ -151,7 +151,7 @@ class Rewiring(object):
             self._resolve(cold)
 
     def _set_if_warm(self, repo):
-        """Point a repository to its metalink if the cache that goes with it can be used without asking; say whether."""
+        """Use the metalink of a repository if the cache that belongs to it is usable without asking; return whether it is."""
         self._point(repo)
         cached = self._cached_repomd(repo)
         if self._any_cache_will_do():
@@ -159,7 +159,7 @@ class Rewiring(object):
         else:
             usable = not self._forced() and bridge.is_warm(self._settings, repo.id, cached, time.time())
             if not usable and not self._forced():
-                self._held[repo.id] = bridge.held(self._settings, repo.id, cached)
+                self._cached_digests[repo.id] = bridge.cached_sha256(self._settings, repo.id, cached)
         if usable:
             self._settle(repo)
         else:
@@ -167,17 +167,17 @@ class Rewiring(object):
         return usable
 
     def _point(self, repo):
-        """Set the metalink; the baseurl stays, librepo tries it last and holds it to the same hash."""
+        """Set the metalink; the baseurl stays, because librepo tries it last and checks it against the same hash."""
         repo.metalink = self._plugin.url_of(repo)
 
     def _unpoint(self, repo):
-        repo.metalink = ""  # None would be ignored
+        repo.metalink = ""  # libdnf ignores None
 
     def _cached_repomd(self, repo):
         return os.path.join(repo._repo.getCachedir(), "repodata", "repomd.xml")
 
     def _any_cache_will_do(self):
-        """-C, and commands like search that dnf answers from whatever cache there is (cli.py:_process_demands)."""
+        """Whether dnf uses any cache: with -C, and for commands like search (dnf/cli/cli.py:_process_demands)."""
         lazy = self._plugin.cli is not None and not self._plugin.cli.demands.fresh_metadata and not self._forced()
         return self._base.conf.cacheonly or lazy
 
@@ -185,7 +185,7 @@ class Rewiring(object):
         return self._plugin.cli is not None and bool(self._plugin.cli.demands.freshest_metadata)
 
     def _resolve(self, repos):
-        requests = [self._plugin.request_of(repo, self._held.get(repo.id, "")) for repo in repos]
+        requests = [self._plugin.request_of(repo, self._cached_digests.get(repo.id, "")) for repo in repos]
         self._engine, verdicts, warnings = bridge.resolve(
             self._settings, self._plugin.config_path(), self._base.conf.installroot, requests)
         for text in warnings:
@@ -202,14 +202,14 @@ class Rewiring(object):
         if not repo.repo_gpgcheck:
             logger.warning("%s: %s: repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
                            "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
-        self._pinned[repo.id] = verdict["sha256"]
+        self._digests[repo.id] = verdict["sha256"]
         self._point(repo)
         if bridge.sha256_of(self._cached_repomd(repo)) != verdict["sha256"]:
-            repo._repo.expire()  # metadata_expire=0 lets a cache live that is less than a second old
+            repo._repo.expire()  # with metadata_expire=0 a cache of less than one second is still valid
         self._settle(repo)
 
     def _settle(self, repo):
-        """Make dnf follow the metalink on every run, at our pace, without asking for a key that the host trusts already."""
+        """Let dnf read the metalink in every run, with our speed limits, and without asking for a key that the host trusts."""
         repo.metadata_expire = 0
         if self._settings.timeout and repo.timeout == STOCK_TIMEOUT_SECONDS:
             repo.timeout = self._settings.timeout
@@ -218,13 +218,13 @@ class Rewiring(object):
         repo._set_key_import(TrustedKeyImport(repo._key_import, self._base, self._settings.fingerprints))
 
     def accepted(self):
-        """Called when dnf has loaded the metadata: what it took as it was pinned becomes the high-water mark."""
+        """Report the repositories whose named metadata dnf has loaded; the engine raises their high-water mark."""
         if self._engine is None:
             return
         taken = [repo.id for repo in self._base.repos.iter_enabled()
-                 if repo.id in self._pinned and bridge.sha256_of(self._cached_repomd(repo)) == self._pinned[repo.id]]
+                 if repo.id in self._digests and bridge.sha256_of(self._cached_repomd(repo)) == self._digests[repo.id]]
         self._engine.accept(taken)
-        atexit.register(self._engine.finish)  # dnf goes on meanwhile
+        atexit.register(self._engine.finish)  # meanwhile dnf continues
         self._engine = None
 
 
@@ -241,34 +241,34 @@ class Payload(object):
 
 
 class DnfPackages(object):
-    """Gets the packages of our repositories into dnf's cache, verified, before dnf looks for them there.
+    """Puts the verified packages of our repositories into dnf's cache before dnf looks for them there.
 
     Args:
         plugin: the plugin.
-        pkglist: what dnf is about to download.
-        progress: dnf's own display.
+        pkglist: the packages that dnf is about to download.
+        progress: dnf's display.
     """
 
     def __init__(self, plugin, pkglist, progress):
         self._plugin = plugin
         self._progress = progress
-        self._packages = {}  # repository id -> packages of it
+        self._packages = {}  # repository id -> its packages
         self._results = {}  # (repository id, index) -> the engine's last "package" event
         self._payloads = {}
         self.started = time.time()
         self.received_bytes = 0
         for pkg in pkglist:
-            # A repository that was left as it was is dnf's alone, also for its packages.
+            # If a repository was left as it was, dnf also fetches its packages.
             if not pkg._is_local_pkg() and plugin.is_pointed(pkg.repo) and not pkg.baseurl:
                 self._packages.setdefault(pkg.repo.id, []).append(pkg)
 
     def fetch(self):
-        """Let the engine fetch; say whether it could be asked at all."""
+        """Let the engine fetch the packages; return False if it could not be asked."""
         if not self._packages:
             return False
         try:
             self._fetch()
-        except Exception as error:  # the border: dnf fetches and checks them itself, as without us
+        except Exception as error:  # after our bug dnf fetches and checks the packages, as without the plugin
             logger.warning("%s: packages are left to dnf: %s: %s", NAME, type(error).__name__, error)
             logger.debug("%s", NAME, exc_info=True)
             return False
@@ -286,7 +286,7 @@ class DnfPackages(object):
         return all(self._is_verified(key) for key, _ in self._keyed())
 
     def verify_rest(self):
-        """Verify what dnf fetched because we could not; raise for what stays bad.
+        """Verify the packages that dnf had to fetch itself.
 
         Raises:
             dnf.exceptions.Error: a package is refused or its verification could not be finished.
@@ -305,10 +305,10 @@ class DnfPackages(object):
         self.raise_for("refused", "unavailable", None)
 
     def raise_for(self, *statuses):
-        """Stop dnf if a package has one of these statuses; None: the engine said nothing of it.
+        """Stop dnf if a package has one of these statuses; None: the engine sent nothing about it.
 
         Raises:
-            dnf.exceptions.Error: it names reference, package and mirrors tried.
+            dnf.exceptions.Error: with the reference, the package and the tried mirrors.
         """
         bad = [(pkg, self._results.get(key, {})) for key, pkg in self._keyed()]
         lines = ["{}: {}: {}".format(NAME, pkg.repo.id, result.get("text") or "{} was not verified".format(pkg))
@@ -361,13 +361,13 @@ class DnfPackages(object):
 
 
 class TrustedKeyImport(object):
-    """Answers for the admin when dnf asks to import a repository key that is pinned and already in the rpm database.
+    """Confirms for the admin the import of a repository key that is pinned and already in the rpm database.
 
-    dnf keeps the keys of metadata in the repository's cache folder, which is a new one with our metalink:
-    without this a run without -y would fail where it did not before.
+    dnf keeps the keys for metadata in the cache folder of the repository, which is a new one with our metalink: without
+    this class the first run without -y, e.g. by cron or xapi, would fail with "Bad GPG signature".
 
     Args:
-        original: dnf's own callback, asked in every other case.
+        original: dnf's callback, which decides in every other case.
         base: for the rpm database.
         fingerprints: the pinned ones.
     """

@@ -1,16 +1,16 @@
 #!/usr/bin/python3 -IB
-"""The xapi plugin: what ``xe host-call-plugin plugin=xcpng-mirrors`` and Xen Orchestra ask of each host of a pool.
+"""The xapi plugin: answers ``xe host-call-plugin plugin=xcpng-mirrors`` and Xen Orchestra on each host of a pool.
 
 xapi runs this file with one argument, an XML-RPC method call: the function's name, a session reference (not used here) and
-a struct of texts. The answer is one XML-RPC response on stdout, with a struct: Status "Success" and Value, which is what the
-command prints with --json; or Status "Failure" and ErrorDescription, a list of texts that begins with xapi's name for it.
+a struct of texts. The answer is one XML-RPC response on stdout, with a struct: Status "Success" and Value, the output of the
+command with --json; or Status "Failure" and ErrorDescription, a list of texts that begins with xapi's name of the error.
 
-Functions and the keys of their struct, all of which may be left out:
+Functions and the keys of their struct, all optional:
     status, refresh, doctor     repo: ids of repositories, separated by spaces or commas
     precheck                    repo; pin: a token of "xcpng-mirrors pool --agree"; unpin: "true"
 
-Python 2.7 and 3, standard library only; the package runs it by the python3 that it requires, for only yum brings a Python
-2.7, and XCP-ng 9 has none. The words come from the network: no shell sees them, none becomes an option.
+Python 2.7 and 3, standard library only. The package runs it with the python3 that it requires, because XCP-ng 9 has no
+Python 2.7. The values come from the network: no shell sees them, and none can become an option.
 """
 import json
 import os
@@ -20,8 +20,8 @@ import subprocess
 import sys
 import time
 
-sys.dont_write_bytecode = True  # also where the first line does not say so: no .pyc is left beside bridge.py
-sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # at the end: our yum.py and dnf.py hide nothing there
+sys.dont_write_bytecode = True  # also if the first line is not used: no .pyc is written beside bridge.py
+sys.path.append(os.path.dirname(os.path.realpath(__file__)))  # at the end, where our yum.py and dnf.py hide no other module
 
 import bridge  # noqa: E402
 
@@ -30,12 +30,12 @@ if sys.version_info[0] > 2:
 else:
     import xmlrpclib as xmlrpc
 
-MAX_CALL_BYTES = 128 * 1024  # what Linux passes in one argument (MAX_ARG_STRLEN)
+MAX_CALL_BYTES = 128 * 1024  # the longest argument on Linux (MAX_ARG_STRLEN)
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_WORDS_BYTES = 64 * 1024
 MAX_REPOSITORIES = 64
 POLL_SECONDS = 0.01
-# After so many seconds the command is killed.
+# Seconds after which the command is killed.
 FUNCTIONS = {"status": 30.0, "precheck": 240.0, "refresh": 60.0, "doctor": 180.0}
 REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}\Z")
 TOKEN = re.compile(r"[A-Za-z0-9_.:/-]{1,4096}\Z")
@@ -43,7 +43,7 @@ YES, NO = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
 class Failure(Exception):
-    """An answer that is a failure: xapi's name for it, and more texts."""
+    """A failure as xapi expects it: xapi's name of the error, and more texts."""
 
 
 def main(arguments):
@@ -61,18 +61,18 @@ def main(arguments):
         return response(Status="Success", Value=ask(command_beside(__file__), function, words))
     except Failure as failure:
         return response(Status="Failure", ErrorDescription=[plain(text) for text in failure.args])
-    except Exception as error:  # the border: xapi must get an answer that it can read
+    except Exception as error:  # after our bug, xapi must still get an answer that it can parse
         texts = ["XENAPI_PLUGIN_FAILURE", function, type(error).__name__, str(error)]
         return response(Status="Failure", ErrorDescription=[plain(text) for text in texts])
 
 
 def response(**values):
-    """Write a response."""
+    """Return a response in XML."""
     return xmlrpc.dumps((values,), "", True, "utf-8")
 
 
 def plain(text):
-    """Return a text as XML and a terminal can bear it: one line of printable ASCII characters, not long."""
+    """Return a text that is safe in XML and on a terminal: one line of at most 2000 printable ASCII characters."""
     return re.sub(r"[^ -~]", "?", text)[:2000]
 
 
@@ -83,19 +83,19 @@ def read_call(arguments):
         arguments: of the process.
 
     Returns:
-        (function, words): one of FUNCTIONS, and the options that its struct means.
+        (function, words): one of FUNCTIONS, and the command's options for its struct.
 
     Raises:
-        Failure: it is none, or asks for what there is not.
+        Failure: it is malformed, or there is no such function.
     """
     if len(arguments) != 1 or len(arguments[0]) > MAX_CALL_BYTES:
         raise failure("", "one argument of at most {0} bytes is wanted: an XML-RPC method call".format(MAX_CALL_BYTES))
-    if "<!" in arguments[0]:  # xapi writes none; a DOCTYPE's entities may grow without end
+    if "<!" in arguments[0]:  # xapi writes none, and the entities of a DOCTYPE can grow without limit
         raise failure("", "a method call with a DOCTYPE or other declarations")
     try:
         parameters, function = xmlrpc.loads(arguments[0])
         values = parameters[1]
-    except Exception as error:  # the parser has errors of its own, and lets others through
+    except Exception as error:  # the parser raises many kinds of errors
         raise failure("", "no XML-RPC method call with a session and a struct: {0}".format(type(error).__name__))
     if function not in FUNCTIONS:
         raise Failure("UNKNOWN_XENAPI_PLUGIN_FUNCTION", "{0}".format(function))
@@ -103,7 +103,7 @@ def read_call(arguments):
 
 
 def failure(function, what):
-    """Return an exception of the kind that XenAPIPlugin gives."""
+    """Return a failure in the form of XenAPIPlugin."""
     return Failure("XENAPI_PLUGIN_FAILURE", function, "xcpng-mirrors", what)
 
 
@@ -146,7 +146,7 @@ def unpin(text):
 
 
 def command_beside(path):
-    """Return the command of the tree that this plugin lies in, by the name that it was called by: ROOT/etc/xapi.d/plugins/."""
+    """Return the command of the tree of this plugin, which is called by its link in ROOT/etc/xapi.d/plugins/."""
     root = os.path.dirname(os.path.abspath(path))
     for _ in range(3):
         root = os.path.dirname(root)
@@ -157,7 +157,7 @@ def ask(command, function, words):
     """Run a subcommand and return the JSON object that it prints, as ASCII.
 
     Raises:
-        Failure: it could not be run, hung, or printed anything else.
+        Failure: it could not be run, hung, or printed something else.
     """
     try:
         output, complaints, code = run([command, function, "--json"] + words, FUNCTIONS[function])
@@ -176,15 +176,15 @@ def ask(command, function, words):
 
 
 def run(command, seconds):
-    """Run a command in a process group of its own, and end that whatever happens.
+    """Run a command in its own process group, and end that group in any case.
 
     Args:
-        command: the words.
-        seconds: how long it may take.
+        command: the program and its arguments.
+        seconds: the time that it may take.
 
     Returns:
-        (stdout, stderr, exit code): what it printed; of stderr the beginning. The exit code is None if it was too slow
-        or printed too much.
+        (stdout, stderr, exit code): its output; of stderr only the beginning. The exit code is None if it was too slow or
+        printed too much.
     """
     ends_at = bridge.clock() + seconds
     with open(os.devnull) as nothing:
@@ -202,15 +202,15 @@ def run(command, seconds):
 
 
 def collect(texts, first, ends_at):
-    """Read streams until their ends.
+    """Read streams to their ends.
 
     Args:
-        texts: what was read, by file descriptor; filled in.
-        first: the descriptor that counts; of another one only the beginning is kept.
-        ends_at: by ``bridge.clock``.
+        texts: the bytes read, by file descriptor; filled in.
+        first: the descriptor that is read completely; of any other one only the beginning is kept.
+        ends_at: the deadline, by ``bridge.clock``.
 
     Returns:
-        Whether all of it came in time and in bounds.
+        Whether everything was read in time and within the limits.
     """
     waiting = list(texts)
     while waiting:
@@ -230,7 +230,7 @@ def collect(texts, first, ends_at):
 
 
 def guarded_stdout():
-    """Return a stream for the answer alone: whatever else is printed here goes nowhere."""
+    """Return a stream for the answer, and discard whatever else this process prints to stdout."""
     answer = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
