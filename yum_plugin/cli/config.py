@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(reading), indent=1))
     elif not arguments.quiet:
-        out.write("".join(line + "\n" for line in _lines(reading, out)))
+        out.lines(_lines(reading, out))
     for warning in reading.warnings:
         err.line("xcpng-mirrors: {}".format(printable(warning)))
     return EXIT_PROBLEM if reading.warnings else EXIT_OK

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         detail, problems = check(checked)
         checks.append(HostCheck(name, detail, problems))
         if not arguments.json and (problems or not arguments.quiet):
-            out.write("".join(line + "\n" for line in _lines(checks[-1], out)))
+            out.lines(_lines(checks[-1], out))
     if arguments.json:
         out.line(json.dumps(_values(checks, host, checked.now), indent=1))
     return EXIT_PROBLEM if any(check.problems for check in checks) else EXIT_OK

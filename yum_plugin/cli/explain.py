@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     stories = [_story(repository, host) for repository in host.repositories]
     mirror = "" if any(story.repository.id == subject for story in stories) else _authority(subject)
     if mirror:
-        stories = [_about(story, mirror) for story in stories if _knows(story, mirror)]
+        stories = [_about(story, mirror) for story in stories if _urls(story, mirror) or _about(story, mirror).decisions]
     else:
         stories = [story for story in stories if story.repository.id == subject]
     if not stories:
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         out.line(json.dumps(_values(stories, host, subject, now), indent=1))
     elif not arguments.quiet:
         lines = [line for story in stories for line in _lines(story, mirror, host, now)]
-        out.write("".join(line + "\n" for line in wrapped(lines, out.width)))
+        out.lines(wrapped(lines, out.width))
     for problem in host.state.problems:
         host.warn("state", problem)
     return EXIT_OK
@@ -88,10 +88,6 @@ def _about(story: Story, mirror: str) -> Story:
     """Keep only the decisions about a mirror."""
     return story._replace(decisions=[decision for decision in story.decisions if any(
         _is(authority, mirror) for authority in decision.used + tuple(each[0] for each in decision.rejected))])
-
-
-def _knows(story: Story, mirror: str) -> bool:
-    return bool(_urls(story, mirror) or _about(story, mirror).decisions)
 
 
 def _lines(story: Story, mirror: str, host: Host, now: float) -> List[str]:

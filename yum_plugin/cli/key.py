@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(found, imported, problems, host), indent=1))
     elif arguments.action == "show" and not arguments.quiet:
-        out.write("".join(line + "\n" for line in wrapped(_lines(found, fingerprints, imported), out.width)))
+        out.lines(wrapped(_lines(found, fingerprints, imported), out.width))
     elif not (problems or arguments.quiet):
         out.line("key files, pinned fingerprints and rpm database agree")
     for problem in problems:

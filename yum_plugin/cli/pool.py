@@ -46,7 +46,7 @@ class PoolOutcome(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EXPLAINED
-    parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; times are in UTC, durations in seconds")
     parser.add_argument("--installroot", default="/", metavar="DIR", help="root folder of the host (default: /)")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--agree", action="store_true", help="pin all hosts, or none, to the newest revisions that one of "
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(outcome, now), indent=1))
     elif not arguments.quiet:
-        out.write("".join(line + "\n" for line in _lines(outcome, out)))
+        out.lines(_lines(outcome, out))
     _report_problems(outcome)
     return _exit_code(outcome)
 

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(outcome, host, now), indent=1))
     elif not arguments.quiet:
-        out.write("".join(line + "\n" for line in wrapped(_lines(outcome, now), out.width)))
+        out.lines(wrapped(_lines(outcome, now), out.width))
     if not host.settings.enabled:
         host.warn("precheck", _switched_off(host))
     for reason in outcome.reasons:

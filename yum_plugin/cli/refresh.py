@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
     for item in found:
-        _tell(item, host)
+        for text in list(item.warnings) + ([str(item.error)] if item.error else []):
+            host.warn(item.repository.id, text)
         if item.snapshot is not None:
             if not (arguments.quiet or arguments.json):
                 out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
@@ -57,11 +58,6 @@ def _sparing(repository: Repository, state: State) -> Repository:
     """Return a repository as if its package manager held what was found last, and could wait: it asks by itself when it runs."""
     found = state.load(repository.id).memory.snapshot
     return repository._replace(cached_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
-
-
-def _tell(item: Resolution, host: Host) -> None:
-    for text in list(item.warnings) + ([str(item.error)] if item.error else []):
-        host.warn(item.repository.id, text)
 
 
 def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[Mirror]) -> str:

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         out.line(json.dumps(_values(found, general, host, now), indent=1))
     elif not arguments.quiet:
         lines = _host_lines(host) + [line for item in found for line in _lines(item, now)]
-        out.write("".join(line + "\n" for line in wrapped(lines, out.width)))
+        out.lines(wrapped(lines, out.width))
     for problem in general:
         host.warn("state", problem)
     for item in found:

@@ -163,15 +163,12 @@ class MetadataLoad(object):
         if usable:
             self._settle(repo)
         else:
-            self._unpoint(repo)
+            repo.metalink = ""  # libdnf ignores None
         return usable
 
     def _point(self, repo):
         """Set the metalink; the baseurl stays, because librepo tries it last and checks it against the same hash."""
         repo.metalink = self._plugin.url_of(repo)
-
-    def _unpoint(self, repo):
-        repo.metalink = ""  # libdnf ignores None
 
     def _cached_repomd(self, repo):
         return os.path.join(repo._repo.getCachedir(), "repodata", "repomd.xml")

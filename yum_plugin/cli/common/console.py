@@ -74,7 +74,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int,
     if width and _total(natural) > width:
         shown = [number for number in shown if not columns[number].optional]
     widths = _fitted([natural[number] for number in shown], [columns[number].least for number in shown], width)
-    return [_line([_field(row[number], columns[number], size, colour) for number, size in zip(shown, widths)]) for row in grid]
+    return [GAP.join(_field(row[number], columns[number], size, colour) for number, size in zip(shown, widths)).rstrip()
+            for row in grid]
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -96,10 +97,6 @@ def _field(cell: Cell, column: Column, width: int, colour: bool) -> str:
     padding = " " * (width - width_of(text))
     styled = "\x1b[{}m{}\x1b[0m".format(STYLES[cell.style], text) if colour and cell.style and text else text
     return padding + styled if column.right else styled + padding
-
-
-def _line(fields: Sequence[str]) -> str:
-    return GAP.join(fields).rstrip()
 
 
 class Console:
@@ -130,6 +127,10 @@ class Console:
     def line(self, text: str) -> None:
         """Write a line."""
         self.write(text + "\n")
+
+    def lines(self, texts: Sequence[str]) -> None:
+        """Write lines."""
+        self.write("".join(text + "\n" for text in texts))
 
     def draw(self, lines: Sequence[str], is_last: bool = False) -> None:
         """Replace the lines of the last call by these; the cursor stays below them, visible at any time.

@@ -51,7 +51,7 @@ class Host(NamedTuple):
 
 def add_host_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of every subcommand about repositories."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object, times in UTC and seconds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; times are in UTC, durations in seconds")
     parser.add_argument("--repo", action="append", default=[], metavar="ID", help="only this repository, even if it is "
                         "disabled (may be repeated; default: the enabled ones that match repos= in the .conf)")
     add_config_arguments(parser)

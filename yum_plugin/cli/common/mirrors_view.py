@@ -170,7 +170,7 @@ class Display:
         if self._table_is_live:
             self.out.draw(lines, is_last=True)
         else:
-            self.out.write("".join(line + "\n" for line in lines))
+            self.out.lines(lines)
 
 
 def views_of(host: Host) -> List[MirrorsView]:

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         findings.append(finding)
         progress.clear()
         if not arguments.json and (finding.verdict != OK or not arguments.quiet):
-            shown.write("".join(line + "\n" for line in _lines(finding, shown)))
+            shown.lines(_lines(finding, shown))
     progress.clear()
     mail = _mail(arguments, auditor, findings) if arguments.application else None
     if arguments.json:
