@@ -11,7 +11,8 @@ How a mutant is run:
     3. A mutant inside a function gets a forked child, which exchanges the code of the functions in place and runs the
        tests that reach the line, fastest first, until one fails.
     4. A mutant outside of functions, or in a line that only the collection of tests runs, is written into the copy, and the
-       test files of its module run on it in a new process each, until one fails.
+       test files of its module run on it in a new process each, until one fails. So does the module's own test file on what
+       has survived step 3: it may have tests that start processes of their own.
 A child that needs much longer than the tests did at first counts as killed. Needs Python 3.9 (ast.unparse).
 """
 import argparse
@@ -36,15 +37,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 20240229
 NEEDED_PERCENT = 95
-# Folder -> its tests. Tests that need a whole dnf (mark "dnf") or random input (mark "fuzz") are left out: too slow here.
+# Folder -> its tests. Tests that need the lab, a whole dnf or random input are left out: too slow here.
 TESTS = {
     "yum_plugin/trust": ["attacks", "checksum_file", "files", "freshness", "keys", "openpgp", "packets", "primary", "repomd",
                          "rpmfile"],
-    "yum_plugin/state": ["history", "outcome", "pool", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin",
-                         "state"],
+    "yum_plugin/state": ["history", "outcome", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin", "state"],
 }
 LEFT_OUT = "not dnf and not fuzz"
 SLOW_SECONDS = 8  # a test that takes longer is left out
+NOT_EXCHANGED = 3  # exit code of a child whose functions cannot get the mutant's code: a mutant without super(), for one
 
 SWAPS = {
     ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
@@ -189,8 +190,15 @@ def all_mutants(folder):
 # In the process of pytest: the fast way.
 
 
+def pytest_collection_modifyitems(items):
+    """Leave out tests that need the lab (a hook of pytest)."""
+    items[:] = [item for item in items if not {"lab", "built_lab"} & set(item.fixturenames)]
+
+
 def pytest_runtestloop(session):
-    """Run mutants instead of the tests (a hook of pytest)."""
+    """Run mutants instead of the tests (a hook of pytest); the tests where the script does not ask for mutants."""
+    if "MUTANTS" not in os.environ:
+        return None
     session.config._tmp_path_factory.getbasetemp()  # before anything forks: it is numbered
     folder, chosen, jobs = json.loads(os.environ["MUTANTS"])
     found = all_mutants(folder)
@@ -224,9 +232,9 @@ def reap(running, results, found):
     pid, status = os.wait()
     if pid in running:
         number = running.pop(pid)
-        results[number] = "killed" if status else "alive"
+        results[number] = {0: "alive", NOT_EXCHANGED << 8: "whole"}.get(status, "killed")
         if not status:
-            say("alive:", found[number])
+            say("first alive:", found[number])
 
 
 def say(word, mutant):
@@ -308,11 +316,12 @@ def fork_mutant(mutant, items, seconds):
         return pid
     quiet()
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))  # a loop that never ends may also collect
-    code = 1
+    code = NOT_EXCHANGED
     try:
         with mutant:
             ast.fix_missing_locations(mutant.tree)
             exchange(sys.modules[mutant.path[:-3].replace("/", ".").replace(".__init__", "")], mutant)
+        code = 1
         code = not all(run_items(items, seconds))
     finally:
         os._exit(code)
@@ -359,15 +368,16 @@ def copy_tree(target):
 
 
 def test_command(*arguments):
-    """Return a command that runs tests in the current folder."""
-    return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", "-m", LEFT_OUT, *arguments]
+    """Return a command that runs tests in a copy of the tree, with this file as a plugin of pytest."""
+    plugins = ["-p", "no:cacheprovider", "-p", "mutants"]
+    return [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-s", *plugins, "-m", LEFT_OUT, *arguments]
 
 
 def run_fast(copy, folder, chosen, jobs):
     """Return what became of mutants in forked children, and the test files of each module."""
     tests = ["tests/test_{}.py".format(name) for name in TESTS[folder]]
     environment = dict(os.environ, MUTANTS=json.dumps([folder, chosen, jobs]), PYTHONPATH=str(copy / "tools"))
-    done = subprocess.run(test_command("-p", "mutants", *[test for test in tests if (copy / test).exists()]),
+    done = subprocess.run(test_command(*[test for test in tests if (copy / test).exists()]),
                           cwd=str(copy), env=environment, stdout=subprocess.PIPE)
     if done.returncode:
         raise SystemExit(done.stdout.decode()[-3000:] or "mutants: pytest failed")
@@ -385,8 +395,9 @@ def run_whole(copy, mutant, files):
     try:
         for file in sorted(files, key=lambda file: (file != own, files[file])):
             try:
-                done = subprocess.run(test_command(file), cwd=str(copy), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL, timeout=120 + 20 * files[file], start_new_session=True)
+                done = subprocess.run(test_command(file), cwd=str(copy), env=dict(os.environ, PYTHONPATH=str(copy / "tools")),
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                      timeout=120 + 20 * files[file], start_new_session=True)
             except subprocess.TimeoutExpired:
                 return "killed"
             if done.returncode not in (0, 5):  # 5: all of its tests are left out
@@ -397,9 +408,9 @@ def run_whole(copy, mutant, files):
 
 
 def argued():
-    """Return name -> argument of the survivors that docs/mutants.md argues."""
-    text = (ROOT / "docs/mutants.md").read_text(encoding="utf-8") if (ROOT / "docs/mutants.md").exists() else ""
-    return dict(re.findall(r"^- ``(.+?)``\s+(.+)$", text, re.M))
+    """Return the names of the survivors that docs/mutants.md argues: its indented lines."""
+    page = ROOT / "docs/mutants.md"
+    return set(re.findall(r"^    (\S+: .*)$", page.read_text(encoding="utf-8"), re.M)) if page.exists() else set()
 
 
 def run_folder(copies, folder, options):
@@ -417,13 +428,17 @@ def run_folder(copies, folder, options):
         # Each thread has trees of its own: a mutant changes its tree.
         mutant = [each for each in find_mutants(found[number].path) if each.name == found[number].name][0]
         copy = free.get()
-        results[number] = run_whole(copy, mutant, files.get(mutant.path, {}))
+        reaching = files.get(mutant.path, {})
+        own = "tests/test_{}.py".format(Path(mutant.path).stem)
+        if results[number] == "alive":
+            reaching = {file: reaching[file] for file in reaching if file == own}
+        results[number] = run_whole(copy, mutant, reaching)
         free.put(copy)
         if results[number] == "alive":
             say("alive:", mutant)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(run, [number for number in chosen if results[number] == "whole"]))
+        list(pool.map(run, [number for number in chosen if results[number] != "killed"]))
     return [(found[number], results[number]) for number in chosen]
 
 
