@@ -1,4 +1,4 @@
-"""How bytes come in: one narrow way to fetch, with caps and deadlines, straight to the server that was named.
+"""Network access: requests and downloads with limits and deadlines, directly to the server in the URL, without redirects.
 
 May be imported from everything above it; imports ``util/``, ``model`` and ``errors`` and knows neither keys nor repositories.
 """

@@ -7,7 +7,7 @@ Rules, in order:
     2. A mirror is left when it fails, stalls or is slow (``stall.py``), or announces another size than the signed metadata.
        The part that has arrived is kept, and the next mirror continues it (Range, RFC 9110 section 14); so does the checker.
     3. After wrong bytes the whole file is discarded. If a single mirror sent them, it is not asked for the file again; if
-       several did, the file comes from one mirror alone from now on, so that the guilty one can be found.
+       several did, the file comes from one mirror alone from now on, so that the bad one can be found.
     4. Each mirror is tried ``ROUNDS`` times for a file. A try that brought ``WORTHWHILE_BYTES`` does not count if it
        continued the file: the file's size limits how many there can be. After wrong bytes, a bad certificate or "404" the
        mirror is not tried again.
@@ -265,7 +265,7 @@ class _Download:
 
     def _start(self, file: FileDownload, source: Source) -> None:
         file.tries[source.url] = file.tries.get(source.url, 0) + 1
-        limits = FetchLimits(file.cap, self._rules.connect_seconds, self._rules.timeout_seconds)
+        limits = FetchLimits(file.max_bytes, self._rules.connect_seconds, self._rules.timeout_seconds)
         transfer = Transfer(file, source, limits, is_reliable=source.url in self._reliable)
         self._active.append(transfer)
         self._workers.start(transfer)

@@ -156,7 +156,7 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def abort(self) -> None:
-        """End every call under way with a FetchError; later ones fail at once."""
+        """End every running call with a FetchError; later ones fail at once."""
 
     @abc.abstractmethod
     def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
@@ -169,15 +169,15 @@ class Session(abc.ABC):
 
         Args:
             url: http or https.
-            limits: byte cap and time-outs.
+            limits: byte limit and time-outs.
             headers: added to the request.
-            accept: the status codes that are an answer.
+            accept: the status codes that are not an error.
 
         Returns:
-            The answer, status one of ``accept``.
+            The response; its status is one of ``accept``.
 
         Raises:
-            FetchError: it could not be had; the reference says why.
+            FetchError: there is no such response; the reference says why.
         """
         started = time.monotonic()
         return _whole(self.open(url, limits, headers, accept), started)

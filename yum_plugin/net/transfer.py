@@ -59,7 +59,7 @@ class FileDownload:
     def __init__(self, number: int, item: Item, max_bytes: int) -> None:
         self.number = number
         self.item = item
-        self.cap = max_bytes if item.size is None else item.size
+        self.max_bytes = max_bytes if item.size is None else item.size
         self.total = item.size  # bytes; as a mirror announces it if metadata does not
         self.partial = PartialFile(item.target)
         self.checker: Any = None
@@ -77,7 +77,7 @@ class FileDownload:
         """Start checking, with the part of an earlier run: nothing is known of its origin, so it is hashed again."""
         if self.checker is not None:
             return
-        if not 0 < self.partial.size() <= self.cap:
+        if not 0 < self.partial.size() <= self.max_bytes:
             self.restart()
             return
         self.checker = self.item.make_checker()
@@ -104,8 +104,8 @@ class FileDownload:
 
     def store(self, chunk: bytes) -> None:
         """Write and check the next bytes; raises TrustError, UsageError, or FetchError for endless data."""
-        if self.received + len(chunk) > self.cap:
-            raise FetchError("too-large", "more than the {} bytes that the file has or may have".format(self.cap))
+        if self.received + len(chunk) > self.max_bytes:
+            raise FetchError("too-large", "more than the {} bytes that the file has or may have".format(self.max_bytes))
         self.partial.write(chunk)
         self.received += len(chunk)
         self.checker.update(chunk)
@@ -140,7 +140,7 @@ class Transfer:
         self.wrong_origins: Tuple[str, ...] = ()  # FileDownload.origins when the checker refused
         self.received = 0
         self.meters: Tuple[RateMeter, ...] = ()
-        self._limits = limits._replace(max_bytes=file.cap)
+        self._limits = limits._replace(max_bytes=file.max_bytes)
         self._clock = clock
         self._lock = threading.Lock()
         self._stop_reason: Optional[FetchError] = None

@@ -138,7 +138,7 @@ class SnapshotPinner:
         return _PreparedPin(resolution, snapshot)
 
     def _fetch(self, resolution: Resolution, snapshot: Snapshot, serving: Sequence[str]) -> None:
-        """Fetch repomd.xml, its signature and all files that it names, as far as they are not there already and good."""
+        """Fetch repomd.xml, its signature and all files that it names, except those that are there already and good."""
         repository = resolution.repository
         sources = [Source(url) for url in serving]
         sources += [source for source in sources_of(repository, resolution.memory, self._settings, self._now)
