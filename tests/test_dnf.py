@@ -337,4 +337,4 @@ def test_a_damaged_fragment_is_told_and_left_out(lab, host):
     fragment(host, "bad.conf", "state_dir=/srv/remembered\nnonsense\n")
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0") and os.path.exists(state_path(host, "xcp-ng-updates"))
-    assert any("bad.conf: line 3" in line and "left out" in line for line in own_lines(done))
+    assert any("bad.conf: line 3" in line and "it is ignored" in line for line in own_lines(done))

@@ -150,7 +150,7 @@ def test_a_damaged_fragment_is_left_out_as_a_whole_and_told(fleet, data):
     fleet.fragment("good.conf", "[main]\nenough=1\n")
     settings, warnings, origins, files = fleet.read()
     assert settings == DEFAULTS._replace(enough=1) and len(files) == 2
-    assert warnings and all("bad.conf: " in warning and "left out" in warning for warning in warnings)
+    assert warnings and all("bad.conf: " in warning and "it is ignored" in warning for warning in warnings)
 
 
 def test_a_fragment_that_is_a_folder_is_told(fleet):
