@@ -98,7 +98,8 @@ def test_the_mark_of_another_version_of_this_program_counts(state):
 
 # Damage.
 
-_GOOD = {"mirrors": [dict(Mirror("https://a.test/")._asdict())], "sha256": "", "records": {"https://a.test/": dict(RECORD._asdict())},
+_FILED = {"rests_until" if name == "quarantined_until" else name: value for name, value in RECORD._asdict().items()}
+_GOOD = {"mirrors": [dict(Mirror("https://a.test/")._asdict())], "sha256": "", "records": {"https://a.test/": _FILED},
          "snapshot": None, "usable": [], "resolved_at": 0, "note": "", "schema": 1}
 
 
@@ -106,12 +107,20 @@ def _changed(**values):
     return json.dumps(dict(_GOOD, **values)).encode()
 
 
+def test_what_the_damage_is_done_to_is_good(state):
+    os.makedirs(os.path.dirname(state.path(ID, "")))
+    with open(state.path(ID, "mirrors.json"), "wb") as stream:
+        stream.write(_changed(decisions=[MEMORY.decisions[0]._asdict()]))
+    assert state.load(ID).memory == Memory((Mirror("https://a.test/"),), records={"https://a.test/": RECORD}, decisions=MEMORY.decisions)
+    assert state.problems == []
+
+
 @pytest.mark.parametrize("content", [
     b"", b"{", b"null", b"[]", b"5", b"\"x\"", b"\xff\xfe", b"[" * 100000, b"{}", b'{"schema": 1}', b"\x00" * 4096,
     _changed(schema=2), _changed(schema=None), _changed(records=[]), _changed(records=None), _changed(records={"a": 5}),
-    _changed(records={"https://a.test/": dict(RECORD._asdict(), failures="many")}),
-    _changed(records={"https://a.test/": dict(RECORD._asdict(), quarantined_until=None)}),
-    _changed(records={"https://a.test/": dict(RECORD._asdict(), extra=1)}),
+    _changed(records={"https://a.test/": dict(_FILED, failures="many")}),
+    _changed(records={"https://a.test/": dict(_FILED, rests_until=None)}),
+    _changed(records={"https://a.test/": dict(_FILED, extra=1)}),
     _changed(mirrors=5), _changed(mirrors=[5]), _changed(mirrors=[{}]), _changed(mirrors=[{"url": 5}]),
     _changed(mirrors=[{"url": "file:///etc/passwd"}]), _changed(mirrors=[{"url": "https://a.test/", "rank": "first"}]),
     _changed(mirrors=[{"url": "https://a.test/", "country": None}]), _changed(resolved_at="yesterday"),
@@ -146,7 +155,7 @@ def test_something_else_in_the_place_of_a_file_counts_as_missing_and_is_told(sta
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(sorted(_GOOD) + list(RECORD._fields) + list(Mirror._fields)), inner, max_size=8), max_leaves=20))
+                        st.sampled_from(sorted(_GOOD) + list(_FILED) + list(Mirror._fields)), inner, max_size=8), max_leaves=20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_json_at_all_makes_reading_crash(tmp_path, values):
     state = State(str(tmp_path))

@@ -1,4 +1,5 @@
 """The numbers of state/, each at its edge: what is kept, for how long, and what is cut."""
+import errno
 import json
 import os
 
@@ -62,10 +63,11 @@ def test_a_history_of_1_mib_stays_and_the_next_byte_costs_its_older_half(path):
         stream.write((line * 30000)[:1048576 - len(line) - 1 - 40] + b"\n".rjust(40, b"x"))
     append(path, [SEEN])
     assert os.path.getsize(path) == 1048576
-    append(path, [SEEN])
+    append(path, [SEEN._replace(url="https://last.test/")])
     assert 524288 - len(line) <= os.path.getsize(path) <= 524288
     with open(path, "rb") as stream:
         assert stream.read().startswith(line)
+    assert read(path, NOW)[-1].url == "https://last.test/"
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
@@ -76,6 +78,38 @@ def test_a_history_of_2_mib_is_read_and_none_that_is_larger(path):
     os.truncate(path, 2 * 1048576 + 1)
     with pytest.raises(OSError):
         read(path, NOW)
+
+
+def test_nobody_waits_for_the_disk_because_of_a_history_and_no_file_stays_open(path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("a history is only for charts"))
+    append(path, [SEEN])
+    before = os.listdir("/proc/self/fd")
+    os.truncate(path, 1048576)
+    append(path, [SEEN])
+    assert os.path.getsize(path) < 1048576 and os.listdir("/proc/self/fd") == before
+
+
+def test_a_fifo_that_somebody_reads_is_replaced(path):
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    append(path, [SEEN])
+    os.close(reader)
+    assert os.path.isfile(path) and read(path, NOW) == [SEEN]
+
+
+def test_a_history_that_may_not_be_written_is_not_replaced(path, monkeypatch):
+    append(path, [SEEN])
+    real = os.open
+
+    def refuse(name, flags, *more, **settings):
+        if name == path and flags & os.O_APPEND:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(name, flags, *more, **settings)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        append(path, [SEEN])
+    assert read(path, NOW) == [SEEN]
 
 
 # Memory

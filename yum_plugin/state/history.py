@@ -81,7 +81,7 @@ def _append(path: str, data: bytes) -> Optional[int]:
 def _forget_older_half(path: str, size: int) -> None:
     keep = MAX_HISTORY_BYTES // 2
     with open(path, "rb") as stream:
-        stream.seek(max(0, size - keep))
+        stream.seek(size - keep)
         stream.readline()  # a part of one
         data = stream.read(keep)
     write_whole(path, data, PRIVATE_MODE, durable=False)
