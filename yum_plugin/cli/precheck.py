@@ -37,7 +37,7 @@ class PrecheckTarget(NamedTuple):
     """What one repository would update to."""
 
     resolution: Resolution
-    held: Optional[HeldSnapshot] = None  # the active snapshot pin
+    pinned: Optional[HeldSnapshot] = None  # the active snapshot pin
 
     @property
     def newest(self) -> Optional[Snapshot]:
@@ -47,13 +47,13 @@ class PrecheckTarget(NamedTuple):
     @property
     def current(self) -> Optional[Snapshot]:
         """What an update would use."""
-        return self.held.snapshot if self.held else self.newest
+        return self.pinned.snapshot if self.pinned else self.newest
 
 
 class PrecheckOutcome(NamedTuple):
     """The result of the check."""
 
-    looks: Sequence[PrecheckTarget]
+    targets: Sequence[PrecheckTarget]
     reasons: Sequence[MirrorsError]  # why it cannot update; empty: it can
     packages: Sequence[PrimaryPackage]
     spaces: Sequence[DiskSpace]
@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     host, root, now = open_host(arguments), os.path.abspath(arguments.installroot), time.time()
     token = read_token(arguments.pin, int(now)) if arguments.pin is not None else None
     if arguments.unpin:
-        _lift(host, now)
-    outcome = _look(host, root, int(now), token)
+        _remove_pins(host, now)
+    outcome = _check(host, root, int(now), token)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(outcome, host, now), indent=1))
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _exit_code(outcome)
 
 
-def _lift(host: Host, now: float) -> None:
+def _remove_pins(host: Host, now: float) -> None:
     with host.state.locked(host.settings.deadline) as held:
         if not held:
             raise UsageError("state", "the state is locked by another process or cannot be written", where=host.state.folder)
@@ -96,29 +96,29 @@ def _lift(host: Host, now: float) -> None:
             lift(host.state, repository.id, now, "lifted by precheck --unpin")
 
 
-def _look(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOutcome:
+def _check(host: Host, root: str, now: int, token: Optional[Token]) -> PrecheckOutcome:
     """Resolve, pin if there is a token, read the proven lists of packages, and compare them with the installed packages."""
-    looks: List[PrecheckTarget] = []
+    targets: List[PrecheckTarget] = []
     offered: List[PrimaryPackage] = []
     with host.gateway() as gateway:
         resolutions = Resolver(host.settings, host.state.load_all(host.repositories), gateway=gateway).run(host.repositories)
         failures = SnapshotPinner(host.settings, host.state, now, gateway).pin(resolutions, token) if token is not None else []
         reasons = [_about(name, error) for name, error in failures]
         for resolution in resolutions:
-            name, look = resolution.repository.id, PrecheckTarget(resolution)
+            name, target = resolution.repository.id, PrecheckTarget(resolution)
             try:
-                look = PrecheckTarget(resolution, hold(resolution.repository, host.state.load(name), now))
-                offered += _offered(look, host, now, gateway)
+                target = PrecheckTarget(resolution, hold(resolution.repository, host.state.load(name), now))
+                offered += _offered(target, host, now, gateway)
             except MirrorsError as error:
                 if name not in dict(failures):
                     reasons.append(_about(name, error))
-            looks.append(look)
+            targets.append(target)
     installed = installed_packages(root)
     if installed is None:
         reasons.append(UsageError("state", "the rpm database cannot be read", where=root, hint="try 'rpm -qa'"))
     packages = updates(installed or (), offered)
     spaces = _spaces(packages, root, reasons)
-    return PrecheckOutcome(looks, reasons, packages, spaces)
+    return PrecheckOutcome(targets, reasons, packages, spaces)
 
 
 def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
@@ -126,11 +126,11 @@ def _about(repository_id: str, error: MirrorsError) -> MirrorsError:
     return type(error)(error.reference, what, error.where, error.hint)
 
 
-def _offered(look: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> List[PrimaryPackage]:
-    resolution = look.resolution
+def _offered(target: PrecheckTarget, host: Host, now: int, gateway: Gateway) -> List[PrimaryPackage]:
+    resolution = target.resolution
     resolution.proven()
-    if look.held is not None:
-        return packages_of(look.held)
+    if target.pinned is not None:
+        return packages_of(target.pinned)
     sources = sources_of(resolution.repository, resolution.memory, host.settings, now)
     return read_packages(ResolvedRepository(resolution, sources, gateway.open), rules_of(host.settings))
 
@@ -161,16 +161,16 @@ def _switched_off(host: Host) -> str:
 
 def _lines(outcome: PrecheckOutcome, now: float) -> List[str]:
     lines = []
-    for look in outcome.looks:
-        found, newest = look.resolution, look.newest
+    for target in outcome.targets:
+        found, newest = target.resolution, target.newest
         if newest is not None:
             note = NOTES.get(found.note, "")
             lines.append("{}: revision {} (updated {}), proven: {}{}".format(
                 found.repository.id, newest.revision, ago(now - newest.timestamp),
                 ", ".join(authority_of(mirror.url) for mirror in found.mirrors), "; " + note if note else ""))
-        if look.held is not None:
+        if target.pinned is not None:
             lines.append("{}: pinned: {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(
-                found.repository.id, words(look.held.pin, newest)))
+                found.repository.id, words(target.pinned.pin, newest)))
     lines.append("{} packages to update, {} to fetch, {} installed".format(
         len(outcome.packages), size_words(fetch_bytes(outcome.packages)), size_words(install_bytes(outcome.packages))))
     lines += ["{}: {} free, {} needed".format(space.path, size_words(space.free_bytes), size_words(space.needed_bytes))
@@ -183,15 +183,15 @@ def _values(outcome: PrecheckOutcome, host: Host, now: float) -> Dict[str, Any]:
         "schema": SCHEMA, "command": "precheck", "checked_at": utc(now), "can_update": not outcome.reasons,
         "reasons": [describe_error(reason) for reason in outcome.reasons],
         "warnings": list(host.warnings) + ([] if host.settings.enabled else [_switched_off(host)]),
-        "repositories": [_repository_values(look, now) for look in outcome.looks],
+        "repositories": [_repository_values(target, now) for target in outcome.targets],
         "fetch_bytes": fetch_bytes(outcome.packages), "install_bytes": install_bytes(outcome.packages),
         "packages": ["{0.name}-{0.epoch}:{0.version}-{0.release}.{0.arch}".format(package) for package in outcome.packages],
         "space": [dict(space._asdict()) for space in outcome.spaces],
     }
 
 
-def _repository_values(look: PrecheckTarget, now: float) -> Dict[str, Any]:
-    found = look.resolution
-    return {"id": found.repository.id, "current": snapshot_values(look.current, now),
-            "newest": snapshot_values(look.newest, now), "pin": pin_values(look.held.pin if look.held else None, now),
+def _repository_values(target: PrecheckTarget, now: float) -> Dict[str, Any]:
+    found = target.resolution
+    return {"id": found.repository.id, "current": snapshot_values(target.current, now),
+            "newest": snapshot_values(target.newest, now), "pin": pin_values(target.pinned.pin if target.pinned else None, now),
             "note": found.note, "proven": [mirror.url for mirror in found.mirrors], "error": describe_error(found.error)}

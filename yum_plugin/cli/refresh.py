@@ -37,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     host = open_host(arguments)
     before = host.state.load_all(host.repositories)
     options = ResolveOptions(accept_rollback=arguments.accept_rollback)
-    repositories = [_sparing(item, host.state) for item in host.repositories] if arguments.if_needed else host.repositories
+    repositories = host.repositories
+    if arguments.if_needed:
+        repositories = tuple(_with_last_result(item, host.state) for item in repositories)
     with host.gateway() as gateway:
         found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
     out = Console(sys.stdout)
@@ -54,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     return max(_exit_code(item) for item in found)
 
 
-def _sparing(repository: Repository, state: State) -> Repository:
-    """Return a repository as if its package manager held what was found last, and could wait: it asks by itself when it runs."""
+def _with_last_result(repository: Repository, state: State) -> Repository:
+    """Return a repository as if the package manager had cached the last result, so that the refresh policy may ask no mirror."""
     found = state.load(repository.id).memory.snapshot
     return repository._replace(cached_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
 
