@@ -12,7 +12,7 @@ from yum_plugin.state import encoding, memory
 from yum_plugin.state.history import Observation, append, read
 from yum_plugin.state.memory import Decision, Memory, Record, SnapshotPin, judge_record, known_list, quarantined, with_decision
 from yum_plugin.state.pool_token import Agreed, Token, read_token
-from yum_plugin.state.snapshot_pin import folder_of, until, warning, warning_without_packages, words
+from yum_plugin.state.snapshot_pin import folder_of, lift, remove_folders, until, warning, warning_without_packages, words
 from yum_plugin.state.store import State
 
 DAY = 86400
@@ -191,6 +191,13 @@ def test_a_file_of_the_state_has_at_most_4_mib(tmp_path):
         assert state.load(ID).accepted == mark
 
 
+def test_other_bytes_of_the_same_age_become_the_mark(tmp_path):
+    state = State(str(tmp_path))
+    for sha256 in ("a" * 64, "b" * 64):
+        state.update(ID, accepted=snapshot(3)._replace(sha256=sha256))
+        assert state.load(ID).accepted.sha256 == sha256
+
+
 def test_a_problem_that_is_met_twice_is_reported_once(tmp_path):
     state = State(str(tmp_path))
     os.makedirs(str(tmp_path / ID))
@@ -230,7 +237,32 @@ def test_a_token_is_read_up_to_each_of_its_limits(text, problem):
         read_token(text, NOW)
 
 
-# Pins in words
+# Pins
+
+
+def test_only_the_folders_of_other_pins_are_removed(tmp_path):
+    for name in ("pinned-a/repodata", "pinned-b", "other"):
+        os.makedirs(str(tmp_path / name))
+    (tmp_path / "pinned-file").write_text("")  # nothing of ours: cannot be removed as a folder, and stops nothing
+    remove_folders(str(tmp_path), str(tmp_path / "pinned-b"))
+    assert sorted(os.listdir(str(tmp_path))) == ["other", "pinned-b", "pinned-file"]
+    remove_folders(str(tmp_path))
+    assert sorted(os.listdir(str(tmp_path))) == ["other", "pinned-file"]
+    remove_folders(str(tmp_path / "missing"))
+
+
+def test_a_pin_that_is_lifted_is_logged_remembered_and_makes_the_metalink_old(tmp_path, caplog):
+    state = State(str(tmp_path))
+    state.write_metalink(ID, b"x")
+    with caplog.at_level("INFO", "xcpng-mirrors"):
+        assert lift(state, ID, NOW, "nothing") is False and caplog.messages == []
+        state.write_pin(ID, PIN)
+        assert lift(state, ID, NOW, "the admin said so") is True
+    assert caplog.messages == ["the pin on revision {}, {}, has ended: the admin said so".format(PIN.snapshot.revision, PIN.snapshot.sha256)]
+    remembered = state.load(ID)
+    assert remembered.pin is None and remembered.memory.decisions == (Decision(NOW, "pin", revision=PIN.snapshot.revision),)
+    status = os.stat(state.path(ID, "metalink.xml"))
+    assert (status.st_atime, status.st_mtime) == (0, 0)
 
 
 def test_a_folder_of_a_pin_has_16_digits_of_the_digest():
