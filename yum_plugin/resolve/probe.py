@@ -10,7 +10,7 @@ from ..model import REPOMD, Mirror, Probe
 from ..net.fetch import Response, Session
 from ..sources.redirector import Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.metadata import Proven, RepomdProver
+from ..trust.metadata import ProvenRepomd, RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
@@ -27,7 +27,7 @@ class Known(NamedTuple):
 class Signed(NamedTuple):
     """A proven repomd.xml, and what its answer cost."""
 
-    proven: Proven
+    proven: ProvenRepomd
     first_byte_seconds: float  # of repomd.xml
     bytes: int  # of what was fetched
     known: bool = False  # the host had it already
@@ -94,7 +94,7 @@ def _fetch_signature(session: Session, mirror: Mirror, timeouts: Timeouts) -> by
     raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
 
 
-def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mirror) -> Proven:
+def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mirror) -> ProvenRepomd:
     try:
         return prover.prove(repomd.body, signature)
     except TrustError as error:

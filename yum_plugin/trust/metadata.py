@@ -11,7 +11,7 @@ from .repomd import Repomd, parse_repomd
 MAX_REMEMBERED = 8  # good mirrors serve one pair of files, or two while an update propagates
 
 
-class Proven(NamedTuple):
+class ProvenRepomd(NamedTuple):
     """A proven pair of files: what it says, and who signed it when."""
 
     snapshot: Snapshot
@@ -30,9 +30,9 @@ class RepomdProver:
     def __init__(self, keys: Sequence[PublicKey], now: int) -> None:
         self._keys = keys
         self._now = now
-        self._known: Dict[Tuple[bytes, bytes], Proven] = {}
+        self._known: Dict[Tuple[bytes, bytes], ProvenRepomd] = {}
 
-    def prove(self, repomd: bytes, signature: bytes) -> Proven:
+    def prove(self, repomd: bytes, signature: bytes) -> ProvenRepomd:
         """Verify a repomd.xml, then parse it. May be called from several threads.
 
         Args:
@@ -49,10 +49,10 @@ class RepomdProver:
                 self._known[repomd, signature] = proven
         return proven
 
-    def _prove(self, repomd: bytes, signature: bytes) -> Proven:
+    def _prove(self, repomd: bytes, signature: bytes) -> ProvenRepomd:
         verdict = verify_detached(repomd, signature, self._keys, self._now)
         content = parse_repomd(repomd)
         snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision, content.timestamp,
                             verdict.signed_at, repomd, signature)
         refuse_fast_forward(snapshot, self._now)
-        return Proven(snapshot, content, verdict)
+        return ProvenRepomd(snapshot, content, verdict)

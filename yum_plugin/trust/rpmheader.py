@@ -58,7 +58,7 @@ _MD5 = re.compile(rb".{16}\Z", re.DOTALL)
 Header = Dict[int, Tuple[bytes, ...]]  # the tags that are used -> their values; strings without the final NUL
 
 
-class Kind(NamedTuple):
+class HeaderFormat(NamedTuple):
     """How the two headers differ."""
 
     title: str
@@ -71,7 +71,7 @@ class Kind(NamedTuple):
     allowed: FrozenSet[int]  # all tags that may occur; empty: any
 
 
-SIGNATURE = Kind(
+SIGNATURE = HeaderFormat(
     title="signature header",
     region=62,
     whole_region=False,
@@ -87,7 +87,7 @@ SIGNATURE = Kind(
     },
     allowed=frozenset([62, 999, 1000, 1002, 1004, 1005, 1007, 1008]) | frozenset(range(256, 282)),
 )
-MAIN = Kind(
+MAIN = HeaderFormat(
     title="main header",
     region=63,
     whole_region=True,
@@ -141,7 +141,7 @@ def read_lead(lead: bytes) -> bool:
     return bool(kind)
 
 
-def body_bytes(introduction: bytes, kind: Kind) -> int:
+def body_bytes(introduction: bytes, kind: HeaderFormat) -> int:
     """Return the number of bytes that follow a header's introduction.
 
     Args:
@@ -168,7 +168,7 @@ def _lengths(introduction: bytes) -> Tuple[int, int]:
     return tags, data_bytes
 
 
-def read_header(raw: bytes, kind: Kind) -> Header:
+def read_header(raw: bytes, kind: HeaderFormat) -> Header:
     """Read a header, after all of it was checked.
 
     Args:
@@ -199,7 +199,7 @@ def read_header(raw: bytes, kind: Kind) -> Header:
     return header
 
 
-def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> List[_Entry]:
+def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: HeaderFormat) -> List[_Entry]:
     """Check rule 2, and move the region behind its tags: its data, the trailer, lies there."""
     tag, type_, offset, count = entries[0]
     if (tag, type_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
@@ -213,7 +213,7 @@ def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: Kind) -> L
     return entries[1:inside] + entries[:1] + entries[inside:]
 
 
-def _check_tags(tags: Sequence[int], kind: Kind) -> None:
+def _check_tags(tags: Sequence[int], kind: HeaderFormat) -> None:
     """Check that no tag occurs twice (rule 3), and rule 5."""
     if len(set(tags)) != len(tags):
         raise TrustError("malformed", "an RPM whose {} has a tag twice".format(kind.title))
@@ -231,7 +231,7 @@ def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
     return count >= 1 and size > 0 and offset % size == 0 and offset + count * size <= boundary
 
 
-def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: Kind) -> Tuple[bytes, ...]:
+def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: HeaderFormat) -> Tuple[bytes, ...]:
     """Check rule 4, and return a tag's values."""
     tag, type_, offset, count = entry
     expected, look = kind.read[tag]
