@@ -422,6 +422,14 @@ def test_a_signature_dated_after_the_end_of_its_key_is_refused():
     assert refusal(ahead, keys=[PINNED._replace(expires=NOW + 1800)]) == "key-expired"
 
 
+def test_the_message_of_an_unknown_key_names_those_that_the_signature_names():
+    both = sorted([OTHER.key_id, OTHER.fingerprint])
+    for made, names in ((good(hashed=created(), unhashed=b""), "nobody"), (signature(OTHER), ", ".join(both))):
+        with pytest.raises(TrustError) as refused:
+            verify_detached(DOCUMENT, made, [PINNED], NOW)
+        assert refused.value.where == names
+
+
 def test_without_a_pinned_key_nothing_is_proven():
     assert refusal(good(), keys=[]) == "unknown-key"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.world import NOW, mirror, snapshot
 from yum_plugin.errors import UsageError
 from yum_plugin.model import Probe
-from yum_plugin.state import encoding, memory
+from yum_plugin.state import encoding, memory, store
 from yum_plugin.state.history import Observation, append, read
 from yum_plugin.state.memory import Decision, Memory, Record, SnapshotPin, judge_record, known_list, quarantined, with_decision
 from yum_plugin.state.pool_token import Agreed, Token, read_token
@@ -191,11 +191,32 @@ def test_a_file_of_the_state_has_at_most_4_mib(tmp_path):
         assert state.load(ID).accepted == mark
 
 
+def test_a_file_of_the_state_is_for_people_too_a_value_in_a_line(tmp_path):
+    state = State(str(tmp_path))
+    state.update(ID, accepted=snapshot(3))
+    with open(state.path(ID, "accepted.json")) as stream:
+        lines = stream.read().split("\n")
+    assert (lines[0], lines[-1], len(lines)) == ("{", "}", 8) and all(line[0] == " " != line[1] for line in lines[1:-1])
+    assert lines[1:-1] == sorted(lines[1:-1])
+    assert state.write_metalink(ID, b"x") == state.path(ID, "metalink.xml")
+
+
 def test_other_bytes_of_the_same_age_become_the_mark(tmp_path):
     state = State(str(tmp_path))
     for sha256 in ("a" * 64, "b" * 64):
         state.update(ID, accepted=snapshot(3)._replace(sha256=sha256))
         assert state.load(ID).accepted.sha256 == sha256
+
+
+def test_a_state_that_this_user_may_not_read_says_who_may(tmp_path, monkeypatch):
+    def refuse(path, limit):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(store, "read_capped", refuse)
+    state = State(str(tmp_path))
+    state.load(ID)
+    assert [problem.split(" (")[0] for problem in state.problems] == ["state: this user may not read it"] * 3
+    assert all(problem.endswith("; call it as root: sudo xcpng-mirrors") for problem in state.problems)
 
 
 def test_a_problem_that_is_met_twice_is_reported_once(tmp_path):
