@@ -30,9 +30,10 @@ lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
 	@if [ -x $(VENV)/bin/mypy ]; then $(VENV)/bin/ruff check . && $(VENV)/bin/mypy; \
 	else echo "lint: left out, $(PYTHON) is too old for ruff and mypy"; fi
 
-test: lint ## lint, then every test
+test: lint ## lint, then every test; those without the lab also on Python 3.6 and on the newest Python here
 	@tools/need.sh $(TOOLS) $(TEST_TOOLS)
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),,tools/pythons.sh build/pythons)
 
 # YUM=PATH names a yum 3.4.3 that is not on PATH; on newer systems "yum" is dnf.
 YUM ?= $(shell yum --version 2>/dev/null | grep -q '^3\.4\.' && command -v yum)

@@ -30,6 +30,13 @@ def shared_data():
     return folder
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what needs the lab's servers and packages; the rest is quick and also runs on other Pythons (tools/pythons.sh)."""
+    for item in items:
+        if "built_lab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+
+
 @functools.lru_cache(maxsize=None)
 def find_interpreter(version):
     """Return the path of a Python that really runs, "2.7" or "3.6"; None if there is none.
