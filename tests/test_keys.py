@@ -242,6 +242,17 @@ def test_a_key_without_a_proof_that_it_may_sign_is_refused(name):
     assert not describe_key(NOT_FOR_SIGNING[name]).may_sign
 
 
+@pytest.mark.parametrize("kind", range(0x0E, 0x16))
+def test_a_self_signature_is_of_one_of_the_four_kinds_of_certification(kind):
+    """RFC 9580 section 5.2.1: 0x10 to 0x13."""
+    assert describe_key(key_packets(KEY, kind=kind)).may_sign == (0x10 <= kind <= 0x13)
+
+
+def test_the_least_size_of_a_key():
+    """NIST SP 800-57 part 1, table 2: 112 bits of security. Elliptic curves of fewer than 256 bits are not among ours."""
+    assert keys.MIN_BITS == {"RSA": 2048, "DSA": 2048, "ECDSA": 256, "EdDSA": 256}
+
+
 SHORT = {"RSA-1024": rsa_key("weak", bits=1024), "RSA-2047": rsa_key("odd", bits=2047), "DSA-1024": dsa_key(1024)}
 
 

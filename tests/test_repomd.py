@@ -88,6 +88,13 @@ def test_64_files_are_read():
     assert len(parse_repomd(repomd(*[entry("t{}".format(number)) for number in range(64)])).files) == 64
 
 
+@pytest.mark.parametrize("kind, digits", [("sha256", 64), ("sha384", 96), ("sha512", 128)])
+def test_a_digest_has_exactly_its_number_of_digits(kind, digits):
+    assert parse_repomd(checksum(kind, "0" * digits)).files[0].checksum == "0" * digits
+    for wrong in (digits - 1, digits + 1):
+        assert refusal(checksum(kind, "0" * wrong)) == "malformed"
+
+
 def test_a_file_of_1_mib_is_read_and_not_a_byte_more():
     full = repomd().ljust(1048576)
     assert parse_repomd(full) == parse_repomd(repomd())

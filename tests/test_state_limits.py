@@ -149,6 +149,12 @@ def test_the_known_list_names_itself_as_its_source_but_for_the_origin():
     assert [each.source for each in listed.mirrors] == ["known", "origin"] and listed.sha256 == "ab"
 
 
+def test_what_is_not_known_is_zero_or_empty():
+    assert Memory() == ((), "", {}, None, (), 0.0, "", (), 0.0, 0.0, (), "")
+    assert Decision(1, "pin") == (1, "pin", 0, 0, (), (), 0, "", "")
+    assert SEEN == (NOW, "https://a.test/", "ok", "metadata", None, None, None, None, None, "", None)
+
+
 def test_the_numbers_that_other_modules_use():
     assert (memory.MAX_SIGNATURE_BYTES, encoding.SCHEMA) == (8192, 1)
 

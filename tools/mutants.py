@@ -39,8 +39,8 @@ SEED = 20240229
 NEEDED_PERCENT = 95
 # Folder -> its tests. Tests that need the lab, a whole dnf or random input are left out: too slow here.
 TESTS = {
-    "yum_plugin/trust": ["attacks", "checksum_file", "files", "freshness", "keys", "openpgp", "packets", "primary", "repomd",
-                         "rpmfile"],
+    "yum_plugin/trust": ["attacks", "checksum_file", "files", "freshness", "keys", "metadata", "openpgp", "packets", "primary",
+                         "repomd", "rpmfile"],
     "yum_plugin/state": ["history", "outcome", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin", "state",
                          "state_limits"],
 }
