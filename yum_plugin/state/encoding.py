@@ -13,7 +13,7 @@ SCHEMA = 1
 # What a damaged file may do to the code that reads it.
 DAMAGE = (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
-_NO_RECORD = Record("", "", 0, 0, 0, 0.0, 0)
+_NO_RECORD = Record(str(), str(), int(), int(), int(), float(), int())  # only the types count
 _QUARANTINED_UNTIL = "rests_until"
 
 
@@ -104,5 +104,5 @@ def _typed(sample: Any, values: Dict[str, Any]) -> Any:
 def _decision_of(values: Dict[str, Any]) -> Decision:
     rejected = tuple((str(authority), str(reference), str(reason)) for authority, reference, reason in values["rejected"])
     used = tuple(str(authority) for authority in values["used"])
-    decision: Decision = _typed(Decision(0, ""), dict(values, used=used, rejected=rejected))
+    decision: Decision = _typed(Decision(int(), str()), dict(values, used=used, rejected=rejected))
     return decision

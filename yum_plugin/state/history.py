@@ -116,7 +116,8 @@ def _values(observation: Observation) -> List[Any]:
     return values
 
 
-_SAMPLE = Observation(0, "", "", "", 0, 0.0, 0.0, 0, 0, "", 0)
+# Only the types count
+_SAMPLE = Observation(int(), str(), str(), str(), int(), float(), float(), int(), int(), str(), int())
 
 
 def _observation(line: bytes) -> Optional[Observation]:
