@@ -72,7 +72,7 @@ def test_what_nobody_knows_is_a_usage_error(subject, teller):
 
 def test_a_repository_without_decisions_says_so(teller):
     code, out, _ = teller("xcp-ng-base")
-    assert code == 0 and "nothing was decided yet" in out
+    assert code == 0 and "there is no decision yet" in out
 
 
 def test_a_refresh_is_explained(admin):
