@@ -1,5 +1,6 @@
 """The bridge and engines that misbehave: a verdict within the deadline and no process left, on Python 3 and 2.7."""
 import glob
+import hashlib
 import json
 import os
 import signal
@@ -21,11 +22,20 @@ import json, sys, time
 case = json.loads(sys.argv[1])
 bridge = {"__name__": "bridge"}
 exec(compile(open(case["bridge"]).read(), case["bridge"], "exec"), bridge)
-bridge["GRACE_SECONDS"] = bridge["ACCEPT_SECONDS"] = case["deadline"] - 0.1
-settings = bridge["BridgeSettings"](lambda key: {"command": case["command"], "deadline": "0.1"}.get(key))
+bridge["ACCEPT_SECONDS"] = case["deadline"]
+class Parser(object):
+    values = {}
+    def has_option(self, section, key):
+        return key in self.values
+    def get(self, section, key):
+        return self.values[key]
+parser = Parser()
+parser.values = {"command": case["command"], "deadline": "0.1"}
+settings = bridge["BridgeSettings"](parser, "/etc/x.conf")
+engine = bridge["Engine"](settings.command)
 started = time.time()
 try:
-    engine, verdicts, warnings = bridge["resolve"](settings, "/etc/x.conf", "/", case["repositories"])
+    verdicts, warnings = engine.ask(settings.request("resolve", case["repositories"]), case["deadline"])
 except KeyboardInterrupt:
     print(json.dumps({"interrupted": True}))
     sys.exit(0)
@@ -110,7 +120,7 @@ def says(*lines):
     return "read request\n" + "\n".join("echo '{}'".format(line) for line in lines) + "\nread more"
 
 
-RESOLVED = {"status": "resolved", "sha256": "a" * 64, "metalink": "/m"}
+RESOLVED = {"status": "resolved", "sha256": "a" * 64, "mirrors": []}
 LEFT = {"status": "left", "text": "why"}
 
 
@@ -209,7 +219,7 @@ def test_an_engine_gets_the_request_as_one_line_and_no_python_settings(play):
 def test_acceptance_is_waited_for_until_it_is_written(play):
     play.write("read request; echo '{}'; read accepted; echo \"$accepted\" > {}/accepted; exit 0".format(result(one=RESOLVED), play.folder))
     play.run(accept=["two", "one"])
-    assert json.loads((play.folder / "accepted").read_text()) == {"accepted": ["one", "two"]}
+    assert json.loads((play.folder / "accepted").read_text()) == {"schema": 1, "action": "accept", "accepted": ["one", "two"]}
 
 
 @pytest.mark.parametrize("then", ["exit 0", "exec sleep 1000", "kill -9 $$", "read more; exec sleep 1000"])
@@ -243,8 +253,24 @@ def bridge():
     return namespace
 
 
+class Parser:
+    """What a package manager has read of our .conf."""
+
+    def __init__(self, **values):
+        self.values = values
+
+    def has_option(self, section, key):
+        return key in self.values
+
+    def get(self, section, key):
+        return self.values[key]
+
+    def read(self, path):
+        raise ValueError("a damaged fragment")
+
+
 def settings(bridge, root="/", **values):
-    return bridge["BridgeSettings"](values.get, root)
+    return bridge["BridgeSettings"](Parser(**values), "/etc/x.conf", root)
 
 
 @pytest.mark.parametrize("name, urls, wanted", [
@@ -255,65 +281,103 @@ def test_only_our_repositories_are_wanted(bridge, name, urls, wanted):
 
 
 def test_settings_that_are_none_are_the_defaults_and_the_state_lies_in_the_installroot(bridge):
-    made = settings(bridge, "/install/tree", deadline="soon", minrate="", timeout="x", repos="a, b*")
-    assert (made.deadline, made.minrate, made.timeout, made.repos) == (8.0, 5000, 0, ["a", "b*"])
-    assert made.file_of("a", "metalink.xml") == "/install/tree/var/lib/xcpng-mirrors/a/metalink.xml"
+    made = settings(bridge, "/install/tree", deadline="soon", repos="a, b*")
+    assert (made.deadline, made.repos) == (8.0, ["a", "b*"])
+    assert made.state_dir == "/install/tree/var/lib/xcpng-mirrors"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-5", "1e999"])
 def test_a_number_without_sense_is_the_default(bridge, text):
-    made = settings(bridge, deadline=text, refresh_after=text, minrate=text, timeout=text)
-    assert (made.deadline, made.refresh_after, made.minrate, made.timeout) == (8.0, 900.0, 0, 0)
+    made = settings(bridge, deadline=text, refresh_after=text)
+    assert (made.deadline, made.refresh_after) == (8.0, 900.0)
 
 
-@pytest.fixture
-def warm(bridge, tmp_path):
-    """A cache that fits metalink and mark; returns is_warm for a time after the resolution."""
-    import hashlib
-    folder = tmp_path / "xcp-ng-base"
-    folder.mkdir()
-    (tmp_path / "repomd.xml").write_bytes(b"<repomd/>")
-    digest = hashlib.sha256(b"<repomd/>").hexdigest()
-    (folder / "metalink.xml").write_text('<hash type="sha256">{}</hash>'.format(digest))
-    (folder / "accepted.json").write_text('{{"sha256": "{}"}}'.format(digest))
-    made = settings(bridge, state_dir=str(tmp_path))
-    written = os.stat(str(folder / "metalink.xml")).st_mtime
+class Repo:
+    """A repository object of yum or dnf, as far as the bridge reads it."""
 
-    def is_warm(seconds_later=1.0):
-        return bridge["is_warm"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"), written + seconds_later)
-
-    is_warm.folder = tmp_path
-    is_warm.cached = lambda: bridge["cached_sha256"](made, "xcp-ng-base", str(tmp_path / "repomd.xml"))
-    is_warm.digest = digest
-    return is_warm
+    def __init__(self, **changes):
+        self.id, self.baseurl, self.metadata_expire = "xcp-ng-base", ("http://mirrors.test/8/8.3/base/x86_64/",), 172800
+        self.gpgkey, self.sslverify, self.repo_gpgcheck = (), True, True
+        for name in ("username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
+                     "ip_resolve"):
+            setattr(self, name, "")
+        self.__dict__.update(changes)
 
 
-@pytest.mark.parametrize("seconds, expected", [(0, True), (899, True), (900, False), (-1, False)])
-def test_a_fitting_cache_is_warm_as_long_as_refresh_after_says(warm, seconds, expected):
-    assert warm(seconds) == expected
+class Filled:
+    """A host whose cache was filled; ``is_warm`` asks as a plugin does, with something changed since."""
+
+    def __init__(self, bridge, folder, layout):
+        self.bridge, self.folder, self.layout, self.repo, self.proxy = bridge, folder, layout, Repo(), None
+        self.values = {"state_dir": "/state"}  # inside the installroot
+        (folder / "key").write_bytes(b"the key")
+        self.repo.gpgkey = ("file://" + str(folder / "key"),)
+        cache = self.cache()
+        digest = hashlib.sha256(b"<repomd/>").hexdigest()
+        os.makedirs(os.path.dirname(cache.repomd))
+        os.makedirs(str(folder / "state" / "xcp-ng-base"))
+        (folder / "state" / "xcp-ng-base" / "accepted.json").write_text('{{"sha256": "{}"}}'.format(digest))
+        for path, content in ((cache.repomd, "<repomd/>"), (cache.cookie, "xcpng-mirrors {} {}\n".format(cache.key, digest))):
+            with open(path, "w") as stream:
+                stream.write(content)
+        self.filled_at = os.stat(cache.cookie).st_mtime
+
+    def cache(self):
+        made = self.bridge["BridgeSettings"](Parser(**self.values), str(self.folder / "x.conf"), str(self.folder))
+        return self.bridge["Cache"](made, self.bridge["describe"](self.repo, self.proxy), str(self.folder / "cache"), self.layout, ())
+
+    def is_warm(self, seconds_later=1.0):
+        return self.cache().is_warm(self.filled_at + seconds_later)
 
 
-def test_a_fitting_cache_is_told_to_the_engine_when_it_is_no_longer_warm(warm):
-    assert warm(901) is False and warm.cached() == warm.digest
+@pytest.fixture(params=["dnf", "yum"])
+def filled(bridge, tmp_path, request):
+    return Filled(bridge, tmp_path, request.param)
 
 
-@pytest.mark.parametrize("path", ["repomd.xml", "xcp-ng-base/metalink.xml", "xcp-ng-base/accepted.json"])
+@pytest.mark.parametrize("seconds, expire, expected", [
+    (0, 172800, True), (899, 172800, True), (900, 172800, False), (-1, 172800, False), (899, -1, True), (900, -1, False),
+    (59, 60, True), (60, 60, False), (0, 0, False)])
+def test_a_filled_cache_is_good_for_the_shorter_of_refresh_after_and_metadata_expire(filled, seconds, expire, expected):
+    filled.repo.metadata_expire = expire
+    assert filled.is_warm(seconds) == expected
+
+
+@pytest.mark.parametrize("damaged", ["repomd", "cookie", "accepted"])
 @pytest.mark.parametrize("damage", ["gone", "other", "huge", "folder"])
-def test_what_does_not_fit_is_not_warm(warm, path, damage):
-    target = warm.folder / path
-    stamp = os.stat(str(target)).st_mtime
-    target.unlink()
+def test_a_cache_that_does_not_fit_is_not_warm(filled, damaged, damage):
+    assert filled.is_warm()
+    cache = filled.cache()
+    target = {"repomd": cache.repomd, "cookie": cache.cookie}.get(damaged, str(filled.folder / "state/xcp-ng-base/accepted.json"))
+    stamp = os.stat(target).st_mtime
+    os.unlink(target)
     if damage == "other":
-        target.write_bytes(b"<other/>" + b"0" * 64)
+        with open(target, "wb") as stream:
+            stream.write(b"<other/>" + b"0" * 64)
     elif damage == "huge":
-        with open(str(target), "wb") as stream:
+        with open(target, "wb") as stream:
             stream.truncate(1 << 40)
     elif damage == "folder":
-        target.mkdir()
+        os.mkdir(target)
     if damage != "gone":
-        os.utime(str(target), (stamp, stamp))
-    assert not warm()
-    assert warm.cached() == "", "and mirrors are asked anyway"
+        os.utime(target, (stamp, stamp))
+    assert not filled.is_warm()
+
+
+@pytest.mark.parametrize("change", [
+    lambda filled: setattr(filled.repo, "baseurl", ("http://mirrors.test/9/9.0/base/x86_64/",)),
+    lambda filled: setattr(filled.repo, "username", "alice"), lambda filled: setattr(filled.repo, "sslverify", False),
+    lambda filled: setattr(filled, "proxy", "http://proxy.test:3128"),
+    lambda filled: (filled.folder / "x.conf").write_text("[main]\ndeny=a.test\n"),
+    lambda filled: (os.makedirs(str(filled.folder / "etc/xcpng-mirrors.d")),
+                    (filled.folder / "etc/xcpng-mirrors.d/50.conf").write_text("[main]\nprefer=DE\n")),
+    lambda filled: (filled.folder / "key").write_bytes(b"the key, revoked"),
+    lambda filled: (filled.folder / "state/xcp-ng-base/pin.json").write_text("{}"),
+], ids=["base URL", "user name", "sslverify", "proxy", ".conf", "fragment", "key file", "snapshot pin"])
+def test_a_cache_is_good_only_for_what_it_was_filled_for(filled, change):
+    assert filled.is_warm()
+    change(filled)
+    assert not filled.is_warm()
 
 
 def test_ending_takes_no_time_when_all_is_well(play):

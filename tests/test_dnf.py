@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.lab.faults import FAULTS
-from tests.lab.plugin import install_plugin, state_path
+from tests.lab.plugin import cache_path, command_path, install_plugin, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 
 pytestmark = pytest.mark.dnf
@@ -56,10 +56,9 @@ def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
     good_mirrors(lab, "http-503", "bad-signature")
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
-    with open(state_path(host, "xcp-ng-updates", "metalink.xml")) as stream:
-        metalink = stream.read()
-    assert lab.mirrors["good1"].url in metalink and "bad" not in metalink
-    assert lab.mirrors["bad1"].url not in metalink
+    with open(state_path(host, "xcp-ng-updates", "mirrors.json")) as stream:
+        usable = " ".join(json.load(stream)["usable"])
+    assert lab.mirrors["good1"].url in usable and lab.mirrors["bad1"].url not in usable
 
 
 @pytest.mark.parametrize("fault,reference", [("bad-signature", "signature-invalid"), ("no-asc", "signature-missing"),
@@ -124,7 +123,7 @@ def test_what_was_published_since_the_last_look_is_installed_at_once(lab, host):
     lab.publish("new")
     past = time.time() - 3600
     for name in ("xcp-ng-base", "xcp-ng-updates"):
-        os.utime(state_path(host, name, "metalink.xml"), (past, past))
+        os.utime(cache_path(host, name, "cachecookie"), (past, past))
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
 
@@ -136,23 +135,28 @@ def test_first_run_without_yes_asks_nothing_if_the_rpmdb_has_the_key(lab, host):
     assert "xcp-ng" in host.dnf("repolist", "-v").stdout
 
 
-def test_first_run_of_a_host_without_the_key_asks_as_stock_dnf_does(lab, tmp_path):
+def test_first_run_of_a_host_without_the_key_asks_for_packages_only_because_metadata_is_proven_by_the_pinned_key(lab, tmp_path):
     good_mirrors(lab)
     stock = lab.installroot(str(tmp_path / "stock"), import_key=False)
     ours = lab.installroot(str(tmp_path / "ours"), import_key=False)
     install_plugin(ours, lab)
     answers = [host.dnf("makecache") for host in (stock, ours)]
-    assert [answer.returncode for answer in answers] == [1, 1]
-    assert all("Importing GPG key" in answer.stdout + answer.stderr for answer in answers)
+    assert [answer.returncode for answer in answers] == [1, 0]
+    assert ["Importing GPG key" in answer.stdout + answer.stderr for answer in answers] == [True, False]
+    answers = [host.dnf("install", "lab-agent") for host in (stock, ours)]
+    assert [answer.returncode for answer in answers] == [1, 1] and ours.version("lab-agent") == ""
 
 
-def test_a_warm_second_run_asks_nobody_and_starts_no_engine(lab, host):
+def test_a_warm_second_run_asks_nobody_and_starts_no_engine(lab, host, tmp_path):
     good_mirrors(lab)
+    command = str(tmp_path / "command")
+    os.symlink(command_path(), command)
+    install_plugin(host, lab, command=command)
     host.dnf("check-update")
     lab.log.clear()
     log = os.path.join(host.root, "var", "log", "xcpng-mirrors.log")
     before = os.stat(log)
-    install_plugin(host, lab, command="/nonexistent")
+    os.unlink(command)
     done = host.dnf("check-update")
     assert done.returncode in (0, 100) and own_lines(done) == []
     assert lab.log.connections() == [] and os.stat(log).st_mtime_ns == before.st_mtime_ns

@@ -1,4 +1,5 @@
 """The engine's protocol: one request in, events out, and the high-water mark only after the package manager's word."""
+import hashlib
 import io
 import json
 import logging
@@ -53,6 +54,11 @@ class Host:
         return dict({"schema": 1, "action": "resolve", "config": self.config, "installroot": self.root,
                      "repositories": wanted}, **changes)
 
+    def cache(self, **changes):
+        """The cache folder of a repository, as the dnf plugin describes it."""
+        return dict({"folder": self.root + "/var/cache/dnf/updates", "layout": "dnf", "types": ["primary"], "key": "ab" * 32},
+                    **changes)
+
     def serve(self, request, *later):
         """Return exit code, result and warnings for a request and the lines after it."""
         return serve(b"".join(json.dumps(line).encode() + b"\n" for line in (request,) + later))
@@ -64,7 +70,8 @@ def serve(sent):
     lines = out.getvalue().splitlines()
     events = [json.loads(line.decode("ascii")) for line in lines]
     results = [event["repositories"] for event in events if event["event"] == "result"]
-    assert len(results) == 1 and events[-1]["event"] == "result", "exactly one result, and it comes last"
+    assert results and events[-1]["event"] == "result", "a result, and it comes last"
+    assert len(results) == 1 or list(results[1]) == [""], "one result for each request"
     return code, results[0], [(event["repository"], event["text"]) for event in events if event["event"] == "warning"]
 
 
@@ -75,38 +82,66 @@ def host(lab, tmp_path):
     return Host(lab, tmp_path)
 
 
-def test_a_repository_is_resolved_and_its_metalink_written_inside_the_installroot(host):
-    code, result, warnings = host.serve(host.request())
+def accepted(*names):
+    """The package manager's word."""
+    return {"schema": 1, "action": "accept", "accepted": list(names)}
+
+
+def test_a_repository_is_resolved_and_its_cache_filled(host):
+    code, result, warnings = host.serve(host.request(host.repository(cache=host.cache())))
     assert (code, warnings) == (EXIT_OK, [])
-    verdict = result[ID]
-    assert verdict["status"] == "resolved" and verdict["metalink"].startswith(host.root)
-    with open(verdict["metalink"]) as stream:
-        assert verdict["sha256"] in stream.read()
-    assert verdict["mirrors"] and os.path.exists(host.root + "/var/log/xcpng-mirrors.log")
+    verdict, folder = result[ID], host.cache()["folder"]
+    assert verdict["status"] == "resolved" and verdict["mirrors"]
+    with open(folder + "/repodata/repomd.xml", "rb") as stream:
+        assert hashlib.sha256(stream.read()).hexdigest() == verdict["sha256"]
+    with open(folder + "/cachecookie") as stream:
+        assert stream.read().split() == ["xcpng-mirrors", "ab" * 32, verdict["sha256"]]
+    assert [name for name in os.listdir(folder + "/repodata") if name.endswith("-primary.xml.gz")]
+    assert os.path.exists(host.root + "/var/log/xcpng-mirrors.log")
+
+
+@pytest.mark.parametrize("changes", [{"folder": "relative"}, {"folder": None}, {"layout": "apt"}, {"types": 5}, {"key": "../x"},
+                                     {"key": "a" * 200}])
+def test_a_cache_that_cannot_be_used_is_reported_and_the_others_are_filled(host, changes):
+    code, result, warnings = host.serve(host.request(host.repository("base", cache=host.cache(**changes)),
+                                                     host.repository(cache=host.cache())))
+    assert code == EXIT_OK and result[ID]["status"] == "resolved" and len(warnings) == 1
+
+
+def test_one_engine_serves_a_whole_run(host):
+    request = host.request(host.repository(cache=host.cache()))
+    packages = dict(host.request(host.repository(packages=[])), action="packages", mode="fetch")
+    out = io.BytesIO()
+    lines = [request, accepted(ID), packages, request]
+    assert engine.serve(io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines)), out) == EXIT_OK
+    results = [event for event in map(json.loads, out.getvalue().decode().splitlines()) if event["event"] == "result"]
+    assert [each["repositories"][ID]["status"] for each in results] == ["resolved", "verified", "resolved"]
+    assert host.state.load(ID).accepted is not None
 
 
 def test_the_mark_is_raised_when_the_package_manager_has_accepted_and_not_before(host):
     host.serve(host.request())
     assert host.state.load(ID).accepted is None, "EOF: it died, or refused the metadata"
-    host.serve(host.request(), {"accepted": ["another"]})
+    host.serve(host.request(), accepted("another"))
     assert host.state.load(ID).accepted is None
-    _, result, _ = host.serve(host.request(), {"accepted": [ID]})
+    _, result, _ = host.serve(host.request(), accepted(ID))
     assert host.state.load(ID).accepted.sha256 == result[ID]["sha256"]
 
 
-@pytest.mark.parametrize("line", [b"", b"\n", b"rubbish\n", b"[]\n", b"5\n", b'{"accepted": 5}\n', b'{"accepted": null}\n', b'{}\n',
-                                  b'{"accepted": "xcp-ng-updates and more"}\n', b'{"accepted": {"xcp-ng-updates": 1}}\n',
-                                  b'{"accepted": ["xcp-ng-updates"', b"\xff\xfe\n", b"[" * 100000 + b"\n"])
-def test_an_acceptance_that_is_none_raises_nothing_and_is_no_second_result(host, line):
+@pytest.mark.parametrize("line", [b"", b"\n", b"rubbish\n", b"[]\n", b"5\n", b'{"accepted": ["xcp-ng-updates"]}\n', b'{}\n',
+                                  b"\xff\xfe\n", b"[" * 100000 + b"\n"] + [
+    b'{"schema": 1, "action": "accept", "accepted": ' + rest for rest in (
+        b'5}\n', b'null}\n', b'"xcp-ng-updates and more"}\n', b'{"xcp-ng-updates": 1}}\n', b'["xcp-ng-updates"')])
+def test_an_acceptance_that_is_none_raises_nothing(host, line):
     code, result, _ = serve(json.dumps(host.request()).encode() + b"\n" + line)
     assert result[ID]["status"] == "resolved" and code != EXIT_BUG
     assert host.state.load(ID).accepted is None
 
 
 def test_a_rollback_is_refused_by_its_name(host):
-    host.serve(host.request(), {"accepted": [ID]})
+    host.serve(host.request(), accepted(ID))
     host.lab.publish("old")
-    _, result, _ = host.serve(host.request(), {"accepted": [ID]})
+    _, result, _ = host.serve(host.request(), accepted(ID))
     assert result[ID]["status"] == "refused" and result[ID]["text"].startswith("rollback: ")
     host.lab.publish("new")
     assert host.serve(host.request())[1][ID]["status"] == "resolved"
@@ -138,7 +173,7 @@ def test_a_bad_setting_is_told_and_the_default_used(host):
 
 
 def test_a_damaged_memory_is_told_and_no_hindrance(host):
-    host.serve(host.request(), {"accepted": [ID]})
+    host.serve(host.request(), accepted(ID))
     for name in ("accepted.json", "mirrors.json"):
         with open(host.state.path(ID, name), "w") as stream:
             stream.write("{")
@@ -155,7 +190,7 @@ def test_a_repository_that_cannot_be_used_is_told_and_the_others_go_on(host, cha
 
 
 @pytest.mark.parametrize("sent", [
-    b"", b"\n", b"rubbish\n", b"[]\n", b"null\n", b"{}\n", b"\xff\xfe\x00\n", b"[" * 200000 + b"\n", b'{"schema": 1}\n',
+    b"\n", b"rubbish\n", b"[]\n", b"null\n", b"{}\n", b"\xff\xfe\x00\n", b"[" * 200000 + b"\n", b'{"schema": 1}\n',
     b'{"schema": 1, "action": "explode"}\n', b'{"schema": 2, "action": "resolve"}\n', b'{"schema": "1", "action": "resolve"}\n',
     b'{"schema": 1, "action": "resolve"', b'{"schema": 1, "action": ["resolve"]}\n',
 ])

@@ -26,6 +26,8 @@ from yum_plugin.packages.verify import (
     read_requests,
     verify_packages,
 )
+from yum_plugin.resolve.download_plan import rules_of, sources_of
+from yum_plugin.state.failures import remember_failures
 from yum_plugin.state.memory import Memory, Record
 from yum_plugin.state.store import State
 
@@ -67,7 +69,7 @@ def job_of(lab, folder, *requests):
     sources = [Source(mirror.url + repository.path) for mirror in lab.mirrors.values()]
     settings = lab_settings(lab, folder)
     return PackageJob(repository, requests, load_keys(repository.key_paths, repository.fingerprints), int(time.time()), str(folder / "refused"),
-                      verify.rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
+                      rules_of(settings)._replace(timeout_seconds=10.0, hedge_seconds=10.0), sources)
 
 
 def read(path):
@@ -277,7 +279,7 @@ def test_proven_mirrors_come_first_tired_ones_behind_them_and_the_origin_last(la
     records = {"https://a.test/p/": Record("too-slow", "", NOW - 10, 1, NOW + 3590, 0.0, None),
                "https://b.test/p/": Record("ok", "", NOW - 10, 0, 0, 0.4, None)}
     memory = memory_of("https://a.test/p/", "https://origin.test/p/", "https://b.test/p/", "https://c.test/p/", records=records)
-    sources = verify.sources_of(repository, memory, settings, NOW)
+    sources = sources_of(repository, memory, settings, NOW)
     assert [(source.url, source.answer_seconds, source.last_resort) for source in sources] == [
         ("https://b.test/p/", 0.4, False), ("https://c.test/p/", 0.0, False), ("https://a.test/p/", 0.0, False),
         ("https://origin.test/p/", 0.0, True)]
@@ -285,7 +287,7 @@ def test_proven_mirrors_come_first_tired_ones_behind_them_and_the_origin_last(la
 
 def test_where_nothing_is_proven_nothing_is_fetched_not_even_from_the_origin(lab, tmp_path):
     repository = Repository("r", ("http://redirector.test/p/",), "p/", (), ())
-    assert verify.sources_of(repository, Memory(), lab_settings(lab, tmp_path), NOW) == []
+    assert sources_of(repository, Memory(), lab_settings(lab, tmp_path), NOW) == []
 
 
 def test_a_mirror_that_failed_rests_and_wrong_bytes_are_its_worst(tmp_path):
@@ -293,14 +295,14 @@ def test_a_mirror_that_failed_rests_and_wrong_bytes_are_its_worst(tmp_path):
     state.update("r", memory_of("https://a.test/", "https://b.test/"))
     results = [PackageResult(None, (Attempt("https://a.test/", "payload-mismatch", "other bytes", 5), Attempt("https://b.test/", "ok", "", 5))),
                PackageResult(None, (Attempt("https://a.test/", "ok", "", 5),))]
-    verify.remember_failures(state, "r", results, NOW)
+    remember_failures(state, "r", "packages", [attempt for result in results for attempt in result.attempts], NOW)
     records = state.load("r").memory.records
     assert records["https://a.test/"].outcome == "payload-mismatch" and records["https://a.test/"].quarantined_until > NOW
     assert "https://b.test/" not in records
 
 
 def test_nothing_failed_nothing_is_written(tmp_path):
-    verify.remember_failures(State(str(tmp_path)), "r", [PackageResult(None, (Attempt("https://b.test/", "ok", "", 5),))], NOW)
+    remember_failures(State(str(tmp_path)), "r", "packages", [Attempt("https://b.test/", "ok", "", 5)], NOW)
     assert os.listdir(str(tmp_path)) == []
 
 

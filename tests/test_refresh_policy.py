@@ -3,7 +3,7 @@ import pytest
 
 from yum_plugin.model import MirrorList, Repository
 from yum_plugin.resolve.candidates import Candidates
-from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, MAX_PROVEN, RefreshPlan, due_at, plan_refresh, with_cache_state
+from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, MAX_PROVEN, RefreshPlan, due_at, plan_refresh, with_run
 from yum_plugin.state.memory import Memory
 
 from .support.world import NOW, mirror, mirrors, snapshot
@@ -88,7 +88,7 @@ def test_who_is_about_to_install_hears_of_something_new_at_once():
     assert plan(REPOSITORY._replace(installs=True), offer=found(*LISTED[:1], named=NEWER.sha256), chance=0.99) == FULL
     assert plan(REPOSITORY._replace(installs=True), offer=found(*LISTED, named="")) == FULL, "the redirector was late"
     assert plan(REPOSITORY._replace(installs=True)) == RefreshPlan(0, LISTED[1:4]), "where nothing is new nobody is asked"
-    assert [with_cache_state(REPOSITORY, {"installs": said}).installs for said in (True, False, None, 1, "yes")] == [True] + [False] * 4
+    assert [with_run(REPOSITORY, {"installs": said}).installs for said in (True, False, None, 1, "yes")] == [True] + [False] * 4
 
 
 def test_hosts_that_ask_often_learn_of_something_new_one_after_another():
@@ -112,7 +112,7 @@ def test_what_is_kept_does_not_grow_without_end():
     ({"metadata_expire": 10 ** 400}, "", MAX_EXPIRE_SECONDS), ({"metadata_expire": float("nan")}, "", MAX_EXPIRE_SECONDS),
     ({"held_sha256": 5, "metadata_expire": "soon"}, "", 6 * HOUR), ({"held_sha256": None, "metadata_expire": None}, "", 6 * HOUR)])
 def test_what_a_plugin_says_of_its_cache_is_taken_as_far_as_it_makes_sense(values, held, expire):
-    made = with_cache_state(REPOSITORY._replace(cached_sha256=""), values)
+    made = with_run(REPOSITORY._replace(cached_sha256=""), values)
     assert (made.cached_sha256, made.expire_seconds) == (held, expire)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab.plugin import NAME, state_path
+from tests.lab.plugin import NAME, command_path, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 from tests.support.yum_host import OLDEST, PLUGIN, PYTHONS, STAND_IN, UPDATES, YUM, YumHost
 
@@ -58,28 +58,17 @@ def stand_in(host):
     return host
 
 
-_METALINK = """<metalink version="3.0" xmlns="http://www.metalinker.org/" xmlns:mm0="http://fedorahosted.org/mirrormanager">
-<files><file name="repomd.xml"><mm0:timestamp>{}</mm0:timestamp><size>{}</size><verification><hash type="sha256">{}</hash></verification>
-<resources>{}</resources></file></files></metalink>"""
-_URL = '<url protocol="https" type="https" preference="{}">{}8/8.3/{}/x86_64/repodata/repomd.xml</url>'
+def resolved(lab, name, mirrors=("good1",), fills=True):
+    """What the engine says about a repository whose mirrors are these, best first, after it has filled the cache."""
+    folder = os.path.join(lab.trees.path("new"), "8/8.3", name, "x86_64/repodata")
+    with open(os.path.join(folder, "repomd.xml"), "rb") as stream:
+        digest = hashlib.sha256(stream.read()).hexdigest()
+    return dict({"status": "resolved", "sha256": digest, "mirrors": list(mirrors)}, **({"fill": folder} if fills else {}))
 
 
-def resolved(lab, host, name, mirrors=("good1",)):
-    """What the engine would say of a repository whose mirrors are these, best first."""
-    with open(os.path.join(lab.trees.path("new"), "8/8.3", name, "x86_64/repodata/repomd.xml"), "rb") as stream:
-        data = stream.read()
-    digest = hashlib.sha256(data).hexdigest()
-    stamp = max(int(each) for each in re.findall(rb"<timestamp>(\d+)", data))
-    urls = [_URL.format(99 - place, lab.mirrors[mirror].url, name) for place, mirror in enumerate(mirrors)]
-    metalink = os.path.join(host.folder, name + ".metalink")
-    with open(metalink, "w") as stream:
-        stream.write(_METALINK.format(stamp, len(data), digest, "".join(urls)))
-    return {"status": "resolved", "metalink": metalink, "sha256": digest, "mirrors": list(mirrors)}
-
-
-def both_resolved(lab, host, mirrors=("good1",)):
+def both_resolved(lab, **options):
     """The engine's last event if both repositories are resolved."""
-    return result(xcp_ng_base=resolved(lab, host, "base", mirrors), xcp_ng_updates=resolved(lab, host, "updates", mirrors))
+    return result(xcp_ng_base=resolved(lab, "base", **options), xcp_ng_updates=resolved(lab, "updates", **options))
 
 
 def result(**repositories):
@@ -122,9 +111,9 @@ def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
     good_mirrors(lab, "http-503", "bad-signature")
     done = host.yum("install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
-    with open(host.cached("metalink.xml")) as stream:
-        metalink = stream.read()
-    assert lab.mirrors["good1"].url in metalink and lab.mirrors["bad1"].url not in metalink
+    with open(state_path(host, UPDATES, "mirrors.json")) as stream:
+        usable = " ".join(json.load(stream)["usable"])
+    assert lab.mirrors["good1"].url in usable and lab.mirrors["bad1"].url not in usable
 
 
 @pytest.mark.parametrize("fault,reference", [("bad-signature", "signature-invalid"), ("no-asc", "signature-missing"),
@@ -243,13 +232,14 @@ def test_trap_api_users_load_core_plugins_only(lab, stand_in):
     stand_in.yum("clean", "expire-cache")
     done = stand_in.yum("api-check-update")
     assert done.returncode == 100 and "lab-agent.noarch 2.0-1" in done.stdout and done.stderr == ""
-    assert stand_in.repository()["metalink"] == "file://" + stand_in.cached("metalink.xml")
+    with open(stand_in.cached("cachecookie")) as stream:
+        assert stream.read().startswith("xcpng-mirrors ")
 
 
 def test_trap_an_uncaught_exception_would_be_a_traceback(lab, stand_in):
     good_mirrors(lab)
-    gone = {"status": "resolved", "metalink": "/nonexistent", "sha256": "0" * 64, "mirrors": []}
-    stand_in.fake_engine(result(xcp_ng_base=gone, xcp_ng_updates=gone))
+    odd = {"status": "resolved", "sha256": "0" * 64, "mirrors": None}
+    stand_in.fake_engine(result(xcp_ng_base=odd, xcp_ng_updates=odd))
     done = stand_in.yum("install", "lab-agent")
     assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0")
     assert "Traceback" not in done.stderr and done.stderr.count("yum continues without this plugin: internal: ") == 1
@@ -315,69 +305,43 @@ def edit_repo_file(host, off, list_path, mirror):
 # What yum.md says of a repository's attributes.
 
 
-def test_trap_exactly_these_attributes_are_set_before_the_metadata_is_asked_for(lab, stand_in):
+def test_a_repository_stays_as_the_admin_wrote_it_but_for_what_says_that_its_cache_is_fresh(lab, stand_in):
     good_mirrors(lab)
     stand_in.yum("history")
     before = stand_in.repository()
-    stand_in.add_plugin("zzz-look", "from yum.plugins import TYPE_CORE\nimport json\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
-                        "def prereposetup_hook(conduit):\n    repo = conduit.getRepos().repos['xcp-ng-updates']\n"
-                        "    names = ['baseurl', '_urls', '_grab', '_grabfunc', 'metalink_data', '_metadataCurrent', 'mirrorlistparsed']\n"
-                        "    conduit.info(0, json.dumps(dict((name, str(getattr(repo, name))) for name in names)))\n")
-    done = stand_in.yum("check-update")
-    seen = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    assert "MetaLinkRepoMD" in seen.pop("metalink_data")
-    assert seen == {"baseurl": "[]", "_urls": "[]", "_grab": "None", "_grabfunc": "None", "_metadataCurrent": "False", "mirrorlistparsed": "0"}
+    assert stand_in.yum("check-update").returncode == 0
     after = stand_in.repository()
     changed = {name: after[name] for name in before if before[name] != after[name]}
-    urls = [lab.mirrors[name].url + "8/8.3/updates/x86_64" for name in ("good1", "good2")]
-    assert sorted(changed.pop("_urls")) == sorted(changed.pop("baseurl")) == urls
-    assert changed == {"metalink": "file://" + stand_in.cached("metalink.xml"), "failovermethod": "priority", "mirrorlistparsed": True,
-                       "timeout": 5, "minrate": 5000, "_metadataCurrent": False,
-                       "mirror_failure_obj": "_forget_partial"}  # and not yum's own failure_obj
+    changed.pop("_urls", None)  # yum's own copy of baseurl=, made on first use
+    assert changed == {"_metadataCurrent": True}
 
 
-def test_trap_yum_moves_a_file_metalink_away(lab, host):
+@pytest.mark.parametrize("expire", ["0", "1", "60", "-1"])
+def test_no_request_for_metadata_is_left_to_yum_whatever_metadata_expire_says(expire, lab, host):
     good_mirrors(lab)
-    for _ in range(3):
-        assert host.yum("makecache").returncode == 0
-    with open(host.cached("metalink.xml")) as ours, open(state_path(host, UPDATES, "metalink.xml")) as kept:
-        assert ours.read() == kept.read()
+    lab.repo_file(host.repos, extra="metadata_expire={}\n".format(expire))
+    for command in ("makecache", "check-update", "list"):
+        lab.log.clear()
+        assert host.yum(command).returncode in (0, 100)
+        assert [entry for entry in lab.log.requests() if "urlgrabber" in entry.headers.get("user-agent", "")] == []
 
 
-def test_trap_the_baseurl_would_come_first(lab, host):
-    good_mirrors(lab)
-    host.install_plugin(verify_packages=0)
-    host.yum("check-update")
-    lab.log.clear()
-    assert host.yum("install", "lab-agent").returncode == 0
-    assert lab.log.contacted() and lab.log.contacted() <= {"good1", "good2"}
-
-
-def test_trap_a_mirror_group_built_by_another_plugin_is_not_kept(lab, host):
-    good_mirrors(lab)
-    host.add_plugin("aaa", "from yum.plugins import TYPE_CORE\nrequires_api_version = '2.5'\nplugin_type = (TYPE_CORE,)\n"
-                    "def prereposetup_hook(conduit):\n    for repo in conduit.getRepos().listEnabled():\n"
-                    "        repo.setMirrorFailureObj(lambda failure: {})\n        repo.urls, repo.grab\n")
-    host.fake_engine(both_resolved(lab, host), packages=[[left()], [left()]])
-    lab.origin.close()
-    lab.redirector.close()
-    done = host.yum("install", "lab-agent")
-    assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stderr
-
-
-def test_trap_a_young_cookie_makes_yum_ignore_the_pin(lab, host):
+def test_new_metadata_is_listed_though_yum_would_go_on_with_its_cache_for_hours(lab, host):
     good_mirrors(lab)
     lab.publish("old")
     host.yum("check-update")
     lab.publish("new")
-    host.expire(cookies=False)
-    assert "2.0" in host.yum("list", "lab-agent").stdout
+    host.expire()
+    assert "2.0" in host.yum("install", "lab-agent").stdout
 
 
-def test_trap_cached_metadata_equal_to_the_pin_costs_no_request(lab, host):
+def test_a_filled_cache_costs_no_request_and_no_engine(lab, host, tmp_path):
     good_mirrors(lab)
+    command = str(tmp_path / "command")
+    os.symlink(command_path(), command)
+    host.install_plugin(command=command)
     host.yum("check-update")
-    host.install_plugin(command="/nonexistent")
+    os.unlink(command)
     lab.log.clear()
     done = host.yum("check-update")
     assert own_lines(done) in ([], ["Loaded plugins: xcpng-mirrors"]) and lab.log.connections() == []
@@ -408,27 +372,6 @@ def test_trap_what_the_admin_has_set_is_not_tuned(lab, stand_in):
     assert (stand_in.repository()["timeout"], stand_in.repository()["minrate"]) == (77.0, 88)
 
 
-def test_trap_api_users_get_ten_retries_for_a_stale_mirror(lab, stand_in):
-    good_mirrors(lab)
-    stand_in.fake_engine(both_resolved(lab, stand_in))
-    lab.publish("old")  # between the resolution and yum
-    done = stand_in.yum("api-check-update")
-    asked = [entry.target for entry in lab.log.requests() if entry.target.endswith("base/x86_64/repodata/repomd.xml")]
-    assert done.returncode == 1 and len(asked) == 1
-
-
-def test_trap_resume_poisoning_no_mirror_continues_the_bad_partial_file_of_another(lab, stand_in):
-    lab.add_mirror("bad0", fault="short-packages")
-    lab.add_mirror("good1")
-    stand_in.fake_engine(both_resolved(lab, stand_in, ("bad0", "good1")))
-    stand_in.install_plugin(command=os.path.join(stand_in.folder, "engine"), verify_packages=0)
-    assert stand_in.yum("check-update").returncode == 0
-    with open(stand_in.cached("packages") + "/lab-agent-2.0-1.noarch.rpm", "wb") as stream:
-        stream.write(b"\0" * 1000)  # the bad mirror goes on from here, and ends in the middle
-    done = stand_in.yum("install", "lab-agent")
-    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0"), done.stderr
-
-
 # What yum.md says of the silent fall-back.
 
 
@@ -437,26 +380,12 @@ def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
     lab.publish("old")
     host.yum("install", "lab-agent")
     lab.publish("new")
-    host.fake_engine(both_resolved(lab, host))
+    host.fake_engine(both_resolved(lab, fills=False))
     host.expire()
-    lab.mirrors["good1"].close()
     done = host.yum("update")
     assert done.returncode == 1 and host.version("lab-agent") == "1.0"
     assert "xcpng-mirrors: xcp-ng-base, xcp-ng-updates: stale" in done.stderr
     assert not any("accepted" in line and line["accepted"] for line in host.heard())
-
-
-def test_metadata_newer_than_the_pin_is_kept_without_complaint(lab, host):
-    good_mirrors(lab)
-    host.yum("check-update")
-    host.fake_engine(both_resolved(lab, host))
-    lab.publish("future")
-    host.install_plugin(enabled=0)
-    host.yum("makecache")
-    host.fake_engine(both_resolved(lab, host))
-    host.yum("clean", "expire-cache")
-    done = host.yum("check-update")
-    assert done.returncode in (0, 100) and "stale" not in done.stderr
 
 
 def test_the_high_water_mark_is_raised_only_when_yum_has_accepted(lab, host):
@@ -529,9 +458,10 @@ def one_mirror(lab, stand_in):
 
     def install(*answers, own_fault=""):
         if own_fault:
+            lab.origin.close()  # yum's own mirrors: the redirector's, and the origin
             lab.mirrors.pop("good1").close()
             lab.add_mirror("good1", fault=own_fault)
-        stand_in.fake_engine(both_resolved(lab, stand_in), packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
+        stand_in.fake_engine(both_resolved(lab), packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
         done = stand_in.yum("install", "lab-agent")
         return done, stand_in.version("lab-agent")
 
@@ -587,7 +517,7 @@ def test_trap_a_package_that_the_engine_said_nothing_of_hides_no_other(lab, stan
     lab.add_mirror("good1")
     left_and_unavailable = result(xcp_ng_base={"status": "left", "text": "busy"},
                                   xcp_ng_updates={"status": "unavailable", "reference": "x", "text": "x"})
-    stand_in.fake_engine(both_resolved(lab, stand_in), packages=[
+    stand_in.fake_engine(both_resolved(lab), packages=[
         [package_event("unavailable", "x"), left_and_unavailable], [package_event("refused", "unknown-key"), status("refused", "unknown-key")]])
     done = stand_in.yum("install", "lab-base", "lab-agent")
     assert (done.returncode, stand_in.version("lab-base"), stand_in.version("lab-agent")) == (1, "", "") and "unknown-key" in done.stderr
@@ -627,7 +557,7 @@ def test_verbose_tells_which_mirrors_are_used_and_a_good_day_tells_nothing(lab, 
     good_mirrors(lab)
     quiet = host.yum("check-update")
     assert own_lines(quiet) in ([], ["Loaded plugins: xcpng-mirrors"])
-    assert "xcpng-mirrors: xcp-ng-updates: the mirrors of the last resolution are used" in host.yum("-v", "check-update").stdout
+    assert "xcpng-mirrors: xcp-ng-updates: its cache still holds" in host.yum("-v", "check-update").stdout
     host.yum("clean", "all")
     assert re.search("xcpng-mirrors: xcp-ng-updates: mirrors, best first: https://127", host.yum("-v", "check-update").stdout)
 

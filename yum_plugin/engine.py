@@ -1,21 +1,28 @@
-"""The bridge's other end: one JSON request on stdin, JSON lines on stdout, nothing else printed.
+"""The bridge's other end: JSON requests on stdin, JSON lines on stdout, nothing else printed. One process serves a whole run.
 
 Every request is one line of at most 16 MiB, every event a line:
     {"event": "warning", "repository": ID, "text": TEXT}      ID is "" for what concerns no repository or all
     {"event": "result", "repositories": {ID: {...}}}          the last one; an ID of "" stands for all of the request
+The engine ends when stdin does.
 
 "resolve", metadata resolution:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
-                       "held_sha256": HEX or "", "installs": true | false, "metadata_expire": SECONDS}]}
-    The last three may be missing; resolve/refresh_policy.py says what they are for.
-    result: {ID: {"status": "resolved", "metalink": PATH, "sha256": ..., ...} | {"status": "left" | "refused", "text": TEXT}}
-    After the result the engine waits for one more line, {"accepted": [ID, ...]}: the package manager has loaded the metadata
-    of these repositories, and their high-water mark is raised.
+                       "installs": true | false, "metadata_expire": SECONDS,
+                       "cache": {"folder": PATH, "layout": "dnf" | "yum", "types": [TYPE, ...], "key": HEX,
+                                 "forced": true | false}}]}
+    "installs" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is the package
+    manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
+    {"event": "metadata", "repository": ID, "file": NAME, "bytes": SO FAR, "total": BYTES or null}
+    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]} | {"status": "left" | "refused", "text": TEXT}}
+    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names.
+
+"accept", no events: {"schema": 1, "action": "accept", "accepted": [ID, ...]}
+    The package manager has loaded the metadata of these repositories; their high-water mark is raised.
 
 "packages", package verification:
     {"schema": 1, "action": "packages", "mode": "fetch" | "verify", "config": PATH, "installroot": PATH,
-     "repositories": [{... as above ..., "packages": [
+     "repositories": [{... as above, without "cache" ..., "packages": [
          {"name": TEXT, "epoch": NUMBER, "version": TEXT, "release": TEXT, "arch": TEXT,
           "location": TEXT,                                  path below the repository, as in the signed metadata
           "size": BYTES or null, "checksum_type": "sha256" | ... or "", "checksum": HEX or "",
@@ -32,9 +39,11 @@ Every request is one line of at most 16 MiB, every event a line:
     package (refused before unavailable); or "left" | "refused" as for "resolve" if no package of it was looked at.
     INDEX counts from 0 in the repository's "packages".
 """
+import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Sequence
+import threading
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .host.keyring import load_keys
@@ -42,13 +51,16 @@ from .host.log import open_log
 from .host.repository_options import repository_from_request
 from .host.settings import Settings, fragments_of, read_settings
 from .model import Network, Repository
-from .privsep.gateway import RESOLVE_CPU_SECONDS, Gateway, Separate, together
+from .privsep.gateway import Gateway, Separate, together
+from .resolve.download_plan import rules_of, sources_of
+from .resolve.metadata_cache import MetadataCache, read_cache, valid_sha256
 from .resolve.refresh import accept, refresh
-from .resolve.refresh_policy import with_cache_state
+from .resolve.refresh_policy import with_run
 from .resolve.resolution import Resolution, is_refusal
 from .resolve.resolver import Clock
+from .state.failures import remember_failures
 from .state.snapshot_pin import active_pin, warning_without_packages
-from .state.store import METALINK, State
+from .state.store import State
 from .util.files import inside
 
 if TYPE_CHECKING:
@@ -57,16 +69,16 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
 MAX_REPOSITORIES = 64
-DOWNLOAD_CPU_SECONDS = 3600  # enough for hundreds of gigabytes
+CPU_SECONDS = 3600  # of the network's process; enough for hundreds of gigabytes
 
 log = logging.getLogger("xcpng-mirrors")
 
 
 def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> int:
-    """Answer one request.
+    """Answer requests until there are no more.
 
     Args:
-        stdin: the request.
+        stdin: the requests.
         stdout: the events.
         separate: makes the gateway to the network: ``privsep.parent.separated`` starts a process without root for it.
 
@@ -74,20 +86,24 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> i
         The exit code; the bridge relies on the events alone.
     """
     emit = _Emitter(stdout)
-    try:
-        request = _read_line(stdin)
-        act = _ACTIONS.get(str(request.get("action")))
-        if request.get("schema") != SCHEMA or act is None:
-            raise UsageError("usage", "a request that this version does not know")
-        act(_prepare(request, emit, stdin, separate))
-    except MirrorsError as error:
-        emit.left({"": str(error)})
-        return error.exit_code
-    except Exception as error:  # a border: the bridge must get a result, and no traceback
-        log.exception("a bug of ours")
-        emit.left({"": str(MirrorsError("internal", "{}: {}".format(type(error).__name__, error)))})
-        return EXIT_BUG
-    return EXIT_OK
+    with contextlib.ExitStack() as ends:
+        run = _Run(emit, lambda networks: ends.enter_context(separate(networks, CPU_SECONDS)))
+        while True:
+            try:
+                request = _read_line(stdin)
+                if request is None:
+                    return EXIT_OK
+                act = _ACTIONS.get(str(request.get("action")))
+                if request.get("schema") != SCHEMA or act is None:
+                    raise UsageError("usage", "a request that this version does not know")
+                act(run, request)
+            except MirrorsError as error:
+                emit.left({"": str(error)})
+                return error.exit_code
+            except Exception as error:  # a border: the bridge must get a result, and no traceback
+                log.exception("a bug of ours")
+                emit.left({"": str(MirrorsError("internal", "{}: {}".format(type(error).__name__, error)))})
+                return EXIT_BUG
 
 
 class _Emitter:
@@ -95,11 +111,13 @@ class _Emitter:
 
     def __init__(self, stdout: BinaryIO) -> None:
         self._stdout = stdout
+        self._lock = threading.Lock()  # the caches of several repositories are filled side by side
 
     def event(self, kind: str, **values: Any) -> None:
         values["event"] = kind
-        self._stdout.write(json.dumps(values, sort_keys=True).encode("ascii") + b"\n")
-        self._stdout.flush()
+        with self._lock:
+            self._stdout.write(json.dumps(values, sort_keys=True).encode("ascii") + b"\n")
+            self._stdout.flush()
 
     def warning(self, repository_id: str, text: str) -> None:
         log.warning("%s: %s", repository_id, text)
@@ -110,8 +128,11 @@ class _Emitter:
         self.event("result", repositories={key: {"status": "left", "text": text} for key, text in texts.items()})
 
 
-def _read_line(stdin: BinaryIO) -> Dict[str, Any]:
+def _read_line(stdin: BinaryIO) -> Optional[Dict[str, Any]]:
+    """Return the next request; None at the end of the stream: the package manager has ended, or is gone."""
     line = stdin.readline(MAX_REQUEST_BYTES)
+    if not line:
+        return None
     try:
         request = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -121,72 +142,109 @@ def _read_line(stdin: BinaryIO) -> Dict[str, Any]:
     return request
 
 
+class _Run:
+    """One run of a package manager: what several of its requests share.
+
+    Args:
+        emit: writes events.
+        open_gateway: makes the gateway for some networks; called once, before any thread is started.
+    """
+
+    def __init__(self, emit: _Emitter, open_gateway: Callable[[Sequence[Network]], Gateway]) -> None:
+        self.emit = emit
+        self.resolved: Dict[str, Resolution] = {}  # by repository id
+        self.settings: Optional[Settings] = None
+        self.state: Optional[State] = None
+        self._open_gateway = open_gateway
+        self._gateway: Optional[Gateway] = None
+        self._networks: Set[Network] = set()
+
+    def gateway(self, repositories: Sequence[Repository]) -> Gateway:
+        """Return the gateway; a later request may name no other networks than the first."""
+        networks = {repository.network for repository in repositories}
+        if self._gateway is None:
+            self._networks, self._gateway = networks, self._open_gateway(sorted(networks, key=repr))
+        if not networks <= self._networks:
+            raise UsageError("usage", "a request with other network settings than the first one")
+        return self._gateway
+
+
 class _Call(NamedTuple):
     """One request, and all that is needed to answer it."""
 
+    run: _Run
     request: Dict[str, Any]
     settings: Settings
     state: State
     repositories: Sequence[Repository]
-    emit: _Emitter
-    stdin: BinaryIO
-    separate: Separate
+    caches: Dict[str, MetadataCache]  # by repository id
+    gateway: Gateway
 
     @property
-    def networks(self) -> List[Network]:
-        """The network settings of all repositories."""
-        return [repository.network for repository in self.repositories]
+    def emit(self) -> _Emitter:
+        """Writes events."""
+        return self.run.emit
 
 
-def _prepare(request: Dict[str, Any], emit: _Emitter, stdin: BinaryIO, separate: Separate) -> _Call:
+def _prepare(run: _Run, request: Dict[str, Any]) -> _Call:
     root = str(request.get("installroot") or "/")
     settings, problems, _, _ = read_settings(str(request.get("config", "")), fragments_of(root))
     open_log(inside(root, settings.log_file), settings.log_level)
-    for problem in problems:
-        emit.warning("", problem)
-    repositories = _repositories(request, settings, emit)
-    return _Call(request, settings, State(inside(root, settings.state_dir)), repositories, emit, stdin, separate)
+    if run.settings is None:
+        for problem in problems:
+            run.emit.warning("", problem)
+    run.settings, run.state = settings, State(inside(root, settings.state_dir))
+    repositories, caches = _repositories(request, settings, run.emit)
+    return _Call(run, request, settings, run.state, repositories, caches, run.gateway(repositories))
 
 
-def _resolve(call: _Call) -> None:
-    with call.separate(call.networks, RESOLVE_CPU_SECONDS) as gateway:
-        found = refresh(call.repositories, call.settings, call.state, gateway=gateway)
+def _resolve(run: _Run, request: Dict[str, Any]) -> None:
+    call = _prepare(run, request)
+    found = refresh(call.repositories, call.settings, call.state, gateway=call.gateway, caches=call.caches,
+                    on_file=lambda name, file, received, total: call.emit.event(
+                        "metadata", repository=name, file=file, bytes=received, total=total))
+    run.resolved.update((item.repository.id, item) for item in found)
     for problem in call.state.problems:
         call.emit.warning("", problem)
     for item in found:
         for text in item.warnings:
             call.emit.warning(item.repository.id, text)
     call.emit.event("result", repositories={item.repository.id: _verdict(item, call) for item in found})
-    accept(found, _await_acceptance(call.stdin), call.state, call.settings)
 
 
-def _packages(call: _Call) -> None:
+def _accept(run: _Run, request: Dict[str, Any]) -> None:
+    accepted = request.get("accepted")
+    if run.settings is not None and run.state is not None and isinstance(accepted, list):
+        accept(list(run.resolved.values()), accepted, run.state, run.settings)
+
+
+def _packages(run: _Run, request: Dict[str, Any]) -> None:
     from .packages import verify  # late: most engines only resolve metadata, and start sooner without it
 
-    act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(call.request.get("mode")))
+    call = _prepare(run, request)
+    act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(request.get("mode")))
     if act is None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
-    asked = {str(values.get("id")): values.get("packages") for values in call.request["repositories"] if isinstance(values, dict)}
+    asked = {str(values.get("id")): values.get("packages") for values in request["repositories"] if isinstance(values, dict)}
     verdicts = {}
-    with call.separate(call.networks, DOWNLOAD_CPU_SECONDS) as gateway:
-        for repository in call.repositories:
-            try:
-                verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act, gateway)
-            except MirrorsError as error:
-                verdicts[repository.id] = _failure(repository, error, call.settings)
+    for repository in call.repositories:
+        try:
+            verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act)
+        except MirrorsError as error:
+            verdicts[repository.id] = _failure(repository, error, call.settings)
     call.emit.event("result", repositories=verdicts)
 
 
 def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: "Callable[[verify.PackageJob, verify.PackageEvents], List[verify.PackageResult]]",
-                    gateway: Gateway) -> Dict[str, str]:
+                    act: "Callable[[verify.PackageJob, verify.PackageEvents], List[verify.PackageResult]]") -> Dict[str, str]:
     from .packages import verify
 
     now = int(Clock().wall())
-    sources = verify.sources_of(repository, call.state.load(repository.id).memory, call.settings, now)
+    remembered = call.state.load(repository.id, repository.place)
+    sources = sources_of(repository, remembered.memory, call.settings, now)
     keys = load_keys(repository.key_paths, repository.fingerprints)
     job = verify.PackageJob(repository, verify.read_requests(asked), keys, now, call.state.path(repository.id, "refused"),
-                            verify.rules_of(call.settings), sources, gateway.open)
+                            rules_of(call.settings), sources, call.gateway.open)
     events = verify.PackageEvents(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
@@ -194,11 +252,12 @@ def _prove_packages(call: _Call, repository: Repository, asked: object,
     with call.state.locked(call.settings.deadline) as held:
         try:
             if held:
-                verify.remember_failures(call.state, repository.id, results, now)
+                attempts = [attempt for result in results for attempt in result.attempts]
+                remember_failures(call.state, repository.id, "packages", attempts, now)
         except UsageError as error:
             call.emit.warning(repository.id, str(error))
     worst = verify.worst(results)
-    pin = active_pin(call.state.load(repository.id), now)
+    pin = active_pin(remembered, now)
     if worst.status == verify.UNAVAILABLE and pin is not None:
         call.emit.warning(repository.id, warning_without_packages(pin))
     return _words(worst)
@@ -209,26 +268,29 @@ def _words(result: "verify.PackageResult") -> Dict[str, str]:
     return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 
 
-def _repositories(request: Dict[str, Any], settings: Settings, emit: _Emitter) -> List[Repository]:
+def _repositories(request: Dict[str, Any], settings: Settings,
+                  emit: _Emitter) -> Tuple[List[Repository], Dict[str, MetadataCache]]:
     wanted = request.get("repositories")
     if not isinstance(wanted, list) or len(wanted) > MAX_REPOSITORIES:
         raise UsageError("usage", "a request without a list of at most {} repositories".format(MAX_REPOSITORIES))
-    repositories = []
+    repositories, caches = [], {}
     for values in wanted:
         try:
-            repositories.append(with_cache_state(repository_from_request(values, settings), values))
+            repository = with_run(repository_from_request(values, settings), values)
+            if "cache" in values:
+                cache = caches[repository.id] = read_cache(values["cache"])
+                repository = repository._replace(cached_sha256="" if cache.forced else valid_sha256(cache))
+            repositories.append(repository)
         except UsageError as error:
             emit.warning(str(values.get("id", "")) if isinstance(values, dict) else "", str(error))
-    return repositories
+    return repositories, caches
 
 
 def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
-    snapshot, name = resolution.snapshot, resolution.repository.id
+    snapshot = resolution.snapshot
     if snapshot is None:
         return _failure(resolution.repository, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
-    return {"status": "resolved", "metalink": call.state.path(name, METALINK), "sha256": snapshot.sha256, "size": snapshot.size,
-            "timestamp": snapshot.timestamp, "revision": snapshot.revision,
-            "mirrors": [mirror.url for mirror in resolution.mirrors]}
+    return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors]}
 
 
 def _failure(repository: Repository, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
@@ -236,13 +298,4 @@ def _failure(repository: Repository, error: MirrorsError, settings: Settings) ->
     return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error)}
 
 
-def _await_acceptance(stdin: BinaryIO) -> List[Any]:
-    """Return the ids of the repositories whose metadata the package manager says it has loaded; none if it says nothing."""
-    try:
-        accepted = _read_line(stdin).get("accepted")
-    except UsageError:  # usually the end of the stream: nothing was loaded, or the package manager has ended
-        return []
-    return accepted if isinstance(accepted, list) else []
-
-
-_ACTIONS: Dict[str, Callable[[_Call], None]] = {"resolve": _resolve, "packages": _packages}
+_ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {"resolve": _resolve, "accept": _accept, "packages": _packages}

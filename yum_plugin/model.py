@@ -32,6 +32,11 @@ class Repository(NamedTuple):
     installs: bool = False  # the package manager is about to install from it, not only to look
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
 
+    @property
+    def place(self) -> str:
+        """What the high-water mark, the memory and a snapshot pin belong to: another release or base URL is another place."""
+        return self.path or (self.base_urls[0] if self.base_urls else "")
+
 
 class Mirror(NamedTuple):
     """A place that a repository can be fetched from."""

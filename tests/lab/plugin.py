@@ -43,6 +43,13 @@ def install_plugin(host: Host, lab: Lab, command: str = "", **settings: object) 
     return path
 
 
+def cache_path(host: Host, repository_id: str, *parts: str) -> str:
+    """Return a path inside dnf's cache folder of a repository, whose name ends in a digest of its URL."""
+    base = os.path.join(host.root, "var", "cache", "dnf")
+    [folder] = [name for name in os.listdir(base) if name.startswith(repository_id + "-") and os.path.isdir(os.path.join(base, name))]
+    return os.path.join(base, folder, *parts)
+
+
 def state_path(host: Host, *parts: str) -> str:
     """Return a path inside the state of a host."""
     return os.path.join(host.root, "var", "lib", NAME, *parts)

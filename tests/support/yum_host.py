@@ -36,23 +36,33 @@ assumeyes=1
 # Answers from a file, records each request, and may put a file in the place of a package.
 _FAKE_ENGINE = '''\
 #!{python} -I
-import json, shutil, sys
+import hashlib, json, os, shutil, sys
 heard = open({heard!r}, "a+")
-heard.seek(0)
-earlier = heard.read().count('"mode"')
-line = sys.stdin.readline()
-heard.write(line)
-heard.flush()
 answers = json.load(open({answers!r}))
-request = json.loads(line)
-events = answers["resolve"] if request["action"] == "resolve" else answers["packages"][earlier]
-for event in events:
-    if "place" in event:
-        shutil.copy(event["place"], request["repositories"][0]["packages"][0]["target"])
-    else:
+asked = 0
+for line in sys.stdin:
+    heard.write(line)
+    heard.flush()
+    request = json.loads(line)
+    if request["action"] == "accept":
+        continue
+    events = answers["resolve"] if request["action"] == "resolve" else (answers["packages"] + [[]] * 9)[asked]
+    asked += request["action"] == "packages"
+    for event in events:
+        if "place" in event:
+            shutil.copy(event["place"], request["repositories"][0]["packages"][0]["target"])
+            continue
+        for repository in request["repositories"] if event["event"] == "result" else ():
+            verdict = event["repositories"].get(repository["id"], {{}})
+            cache = repository.get("cache", {{}})
+            if "fill" in verdict:
+                for name in os.listdir(verdict["fill"]):
+                    shutil.copy(os.path.join(verdict["fill"], name), cache["folder"])
+                with open(os.path.join(cache["folder"], "cachecookie"), "w") as cookie:
+                    cookie.write("xcpng-mirrors " + cache["key"] + " " + verdict["sha256"])
         print(json.dumps(event), flush=True)
-if request["action"] == "resolve":
-    heard.write(sys.stdin.readline())
+    if not events or events[-1].get("event") != "result":
+        break
 '''
 
 
@@ -137,8 +147,8 @@ class YumHost(Host):
         found = glob.glob(os.path.join(self.root, "var/cache/yum", repository, name))
         return found[0] if found else os.path.join(self.root, "var/cache/yum", repository, name)
 
-    def expire(self, cookies=True):
-        """Let the last answers be old: in our memory, and unless ``cookies`` is false in yum's."""
+    def expire(self):
+        """Let the last answers be old, in our memory and in yum's."""
         past = time.time() - 7 * 3600
         for path in glob.glob(state_path(self, "*", "mirrors.json")):
             with open(path) as stream:
@@ -146,7 +156,6 @@ class YumHost(Host):
             values.update(heard_at=past, resolved_at=past)
             with open(path, "w") as stream:
                 json.dump(values, stream)
-        aged = [self.cached("cachecookie", name) for name in ("xcp-ng-base", UPDATES)] if cookies else []
-        for path in glob.glob(state_path(self, "*", "metalink.xml")) + aged:
+        for path in [self.cached("cachecookie", name) for name in ("xcp-ng-base", UPDATES)]:
             if os.path.exists(path):
                 os.utime(path, (past, past))

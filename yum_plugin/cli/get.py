@@ -18,7 +18,7 @@ from ..model import Mirror, Network, Repository
 from ..net.download import Rules
 from ..packages.get_files import MAX_BYTES, FetchedFile, FetchSite, get_paths
 from ..packages.get_packages import ResolvedRepository, get_packages
-from ..packages.verify import rules_of, sources_of
+from ..resolve.download_plan import rules_of, sources_of
 from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
 from ..state.memory import known_list

@@ -13,10 +13,10 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, EXIT_UNREACHABLE, FetchError, Mirror
 from ..host.rpmdb import installed_packages
 from ..model import Snapshot
 from ..packages.get_packages import ResolvedRepository, read_packages
-from ..packages.verify import rules_of, sources_of
 from ..pool.freeze import SnapshotPinner, packages_of
 from ..pool.precheck import DiskSpace, disk_space, fetch_bytes, install_bytes, updates
 from ..privsep.gateway import Gateway
+from ..resolve.download_plan import rules_of, sources_of
 from ..resolve.resolution import Resolution
 from ..resolve.resolver import Resolver
 from ..state.pool_token import Token, read_token

@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ..model import Mirror, Repository, Snapshot
+from ..resolve.metalink_writer import render_metalink
 from ..resolve.refresh import refresh
 from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
 from ..resolve.resolution import Resolution
@@ -42,6 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         repositories = tuple(_with_last_result(item, host.state) for item in repositories)
     with host.gateway() as gateway:
         found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
+    for item in found:
+        if item.snapshot is not None and not item.local_folder:
+            metalink = render_metalink(item.snapshot, item.mirrors)
+            host.state.write_metalink(item.repository.id, metalink)  # for clients that have no plugin of ours
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _with_last_result(repository: Repository, state: State) -> Repository:
     """Return a repository as if the package manager had cached the last result, so that the refresh policy may ask no mirror."""
-    found = state.load(repository.id).memory.snapshot
+    found = state.load(repository.id, repository.place).memory.snapshot
     return repository._replace(cached_sha256=found.sha256, expire_seconds=MAX_EXPIRE_SECONDS) if found else repository
 
 
@@ -89,7 +94,8 @@ def _values(found: Sequence[Resolution], host: Host) -> Dict[str, Any]:
 
 
 def _repository_values(item: Resolution, host: Host, now: float) -> Dict[str, Any]:
-    metalink = None if item.snapshot is None else host.state.path(item.repository.id, METALINK)
+    has_metalink = item.snapshot is not None and not item.local_folder
+    metalink = host.state.path(item.repository.id, METALINK) if has_metalink else None
     return {"id": item.repository.id, "error": describe_error(item.error), "warnings": list(item.warnings),
             "current": snapshot_values(item.snapshot, now), "metalink": metalink,
             "usable": [mirror.url for mirror in item.mirrors]}

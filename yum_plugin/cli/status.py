@@ -5,7 +5,6 @@ There is a problem (exit code 1) if
     a repository was never resolved, or not within STALE_SECONDS, or at a time in the future;
     the last attempt found no usable mirror;
     every mirror of the last resolution is avoided for a while;
-    the metalink is missing or names other metadata than the last resolution;
     a file of the state is damaged.
 """
 import argparse
@@ -20,9 +19,8 @@ from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
 from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
-from ..state.store import MAX_FILE_BYTES, METALINK, State
+from ..state.store import State
 from ..trust.freshness import duration
-from ..util.files import read_capped
 from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
@@ -77,15 +75,11 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     Returns:
         The status; its problems are in words.
     """
-    remembered = state.load(repository.id)
+    remembered = state.load(repository.id, repository.place)
     memory, pin = remembered.memory, active_pin(remembered, now)
     authorities = quarantined(memory, int(now))
     failed = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
     problems = _problems_of_memory(memory, authorities, now)
-    expected = pin.snapshot if pin is not None else memory.snapshot
-    if expected is not None and not _names(state.path(repository.id, METALINK), expected.sha256):
-        what = "the pin" if pin is not None else "the last resolution"
-        problems.append("the metalink is missing or names other metadata than {}; run 'xcpng-mirrors refresh'".format(what))
     return Status(repository, remembered.accepted, memory, failed, problems, pin)
 
 
@@ -104,14 +98,6 @@ def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) 
     if all(authority_of(url) in authorities for url in memory.usable):
         problems.append("all mirrors of the last resolution are avoided for a while; see 'xcpng-mirrors mirrors'")
     return problems
-
-
-def _names(metalink: str, sha256: str) -> bool:
-    """Whether our metalink, which has one digest, has this one."""
-    try:
-        return sha256.encode("ascii") in read_capped(metalink, MAX_FILE_BYTES)
-    except OSError:
-        return False
 
 
 def _host_lines(host: Host) -> List[str]:

@@ -5,6 +5,7 @@ A key file is good if
     2. it holds exactly one key, which is pinned, long enough and allowed to sign (``trust/keys.py``),
     3. the key is neither revoked nor expired.
 """
+import contextlib
 import os
 import pwd
 import stat
@@ -12,7 +13,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from ..errors import MirrorsError, TrustError, UsageError
 from ..model import Repository
-from ..trust.armor import MAX_FILE_BYTES
+from ..trust.armor import MAX_FILE_BYTES, PUBLIC_KEY, dearmor
 from ..trust.keys import PublicKey, describe_key, load_pinned_key
 from ..util.files import read_capped, read_trusted
 
@@ -61,6 +62,17 @@ def load_keys(paths: Sequence[str], fingerprints: Sequence[str]) -> List[PublicK
     if keys:
         return keys
     raise refusals[0] if refusals else UsageError("key-file", "no key file is named")
+
+
+def pinned_packets(paths: Sequence[str], fingerprints: Sequence[str]) -> bytes:
+    """Return the OpenPGP packets of the key files that hold a pinned key; arguments as of ``load_keys``."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(MirrorsError):
+            data = read_trusted(path, MAX_FILE_BYTES)
+            load_pinned_key(data, fingerprints)
+            found.append(dearmor(data, PUBLIC_KEY))
+    return b"".join(found)
 
 
 def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:

@@ -16,7 +16,6 @@ from typing import (
     Any,
     BinaryIO,
     Callable,
-    Dict,
     Iterator,
     List,
     Mapping,
@@ -28,30 +27,24 @@ from typing import (
 )
 
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
-from ..host.settings import Settings
-from ..model import Mirror, Probe, Repository
+from ..model import Repository
 from ..net.download import Events, Fetched, Rules, download
 from ..net.fetch import OpenSession
 from ..net.transfer import Attempt, Item, Source
-from ..state.history import Observation
-from ..state.memory import Decision, Memory, judge_record, quarantined, with_decision
-from ..state.store import State
+from ..resolve.download_plan import MAX_PACKAGE_BYTES
 from ..trust.hashing import new_hash, require_strong
 from ..trust.keys import PublicKey
 from ..trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
-from ..util.urls import authority_of, host_of, safe_path
+from ..util.urls import host_of, safe_path
 from .quarantine import quarantine_file
 
 if TYPE_CHECKING:  # it imports lxml, which an engine that only verifies packages does not need
     from ..trust.primary import PrimaryPackage
 
 MAX_PACKAGES = 20000  # of one repository in one request
-MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # what rpm's 32-bit size tags can express
 MAX_TEXT_CHARACTERS = 4096
 READ_BYTES = 256 * 1024
 PROGRESS_SECONDS = 0.1
-STOCK_TIMEOUT_SECONDS = 30.0  # dnf.conf(5), for timeout=0
-STOCK_MINRATE = 1000  # bytes per second, for minrate=0
 
 VERIFIED, UNAVAILABLE, REFUSED = STATUSES = ("verified", "unavailable", "refused")  # from good to bad
 
@@ -217,35 +210,6 @@ def _number(value: object, most: int) -> int:
     return value
 
 
-def rules_of(settings: Settings) -> Rules:
-    """Return the limits of a download of packages."""
-    return Rules(settings.minrate or STOCK_MINRATE, float(settings.timeout or STOCK_TIMEOUT_SECONDS),
-                 connect_seconds=settings.connect_timeout, max_bytes=MAX_PACKAGE_BYTES)
-
-
-def sources_of(repository: Repository, memory: Memory, settings: Settings, now: int) -> List[Source]:
-    """List the sources of packages.
-
-    Args:
-        repository: for its path on the fallbacks.
-        memory: of the last resolution, for the mirrors that it proved.
-        settings: for the fallbacks.
-        now: seconds since 1970.
-
-    Returns:
-        The proven mirrors, those that have failed since then last, followed by the origin; empty if none is proven.
-    """
-    if not memory.usable:
-        return []
-    failed = set(quarantined(memory, now))
-    origins = {mirror.url for mirror in memory.mirrors if mirror.source == "origin"}
-    origins.update(url + repository.path for url in settings.fallbacks if repository.path)
-    mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
-               for url in memory.usable if url not in origins]
-    mirrors.sort(key=lambda source: authority_of(source.url) in failed)
-    return mirrors + [Source(url, last_resort=True) for url in sorted(origins)]
-
-
 def fetch_packages(job: PackageJob, events: PackageEvents = PackageEvents()) -> List[PackageResult]:
     """Fetch and prove each package that is not already at its target and good.
 
@@ -366,35 +330,3 @@ def _quarantine(job: PackageJob, request: PackageRequest, path: str, mirrors: Se
 def worst(results: Sequence[PackageResult]) -> PackageResult:
     """Return the first of the worst results; a good one for an empty list."""
     return max(results, key=lambda result: STATUSES.index(result.status), default=PackageResult())
-
-
-def remember_failures(state: State, repository_id: str, results: Sequence[PackageResult], now: int) -> None:
-    """Put mirrors that failed into quarantine, so that neither the next package nor the next refresh asks them first.
-
-    Args:
-        state: where mirrors are remembered; the caller holds its lock.
-        repository_id: of the repository that the mirrors serve.
-        results: of ``fetch_packages``.
-        now: seconds since 1970.
-
-    Raises:
-        UsageError: state: it could not be written.
-    """
-    worst: Dict[str, Attempt] = {}
-    for attempt in (attempt for result in results for attempt in result.attempts):
-        if attempt.reference in UsageError.REFERENCES:  # a fault of this host and of no mirror
-            continue
-        if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
-            worst[attempt.mirror] = attempt
-    failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
-    if not failed:
-        return
-    memory = state.load(repository_id).memory
-    records = dict(memory.records)
-    records.update((url, judge_record(records.get(url), Probe(Mirror(url), attempt.reference, "a package: " + attempt.what), now))
-                   for url, attempt in failed.items())
-    used = [authority_of(url) for url, attempt in worst.items() if attempt.reference == "ok"]
-    rejected = [(authority_of(url), attempt.reference, attempt.what) for url, attempt in failed.items()]
-    decision = Decision(now, "packages", len(worst), used=tuple(used), rejected=tuple(rejected))
-    state.update(repository_id, with_decision(memory._replace(records=records), decision))
-    state.observe(repository_id, [Observation(now, url, attempt.reference, "packages") for url, attempt in failed.items()])

@@ -1,4 +1,4 @@
-"""What the plugins share: their settings, the check whether the last resolution still holds, and the engine process.
+"""What the yum and the dnf plugin share: their few settings, the cache that the engine fills, and the engine itself.
 
 Python 2.7 and 3, standard library only. It never imports the engine: yum and dnf run as root, and their process must not
 parse bytes from the network.
@@ -18,7 +18,7 @@ import time
 SCHEMA = 1
 GRACE_SECONDS = 4.0  # for the start of the engine; its deadline, and an equal wait for the lock, are added
 ACCEPT_SECONDS = 5.0
-IDLE_SECONDS = 60.0  # for packages: the engine sends an event at least every 2 seconds while it works
+IDLE_SECONDS = 60.0  # the engine sends an event at least every 2 seconds while anything arrives
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
@@ -35,9 +35,15 @@ OFF = ("0", "no", "false", "off")
 FRAGMENTS = "etc/xcpng-mirrors.d/"
 DEFAULTS = {
     "enabled": "1", "command": "/usr/bin/xcpng-mirrors", "state_dir": "/var/lib/xcpng-mirrors", "repos": "xcp-ng-*",
-    "fingerprints": "34AC2EB68248FED6D076838ACD75783A3FD3AC9E", "deadline": "8", "refresh_after": "900", "minrate": "5000",
-    "timeout": "5", "verify_packages": "1",
+    "deadline": "8", "refresh_after": "900", "verify_packages": "1",
 }
+
+
+def fragments_below(root):
+    """Return the paths of the fragments of the .conf, the last one to count last."""
+    folder = os.path.join(root, FRAGMENTS)
+    names = os.listdir(folder) if os.access(folder, os.R_OK) else ()
+    return [os.path.join(folder, name) for name in sorted(fnmatch.filter(names, "[!.]*.conf"))]
 
 
 def reader(parser, root):
@@ -47,44 +53,45 @@ def reader(parser, root):
         parser: the package manager's parser, which has read our .conf; another one of its class reads each fragment.
         root: the installroot.
     """
-    layers, folder = [parser], os.path.join(root, FRAGMENTS)
-    for name in sorted(fnmatch.filter(os.listdir(folder) if os.access(folder, os.R_OK) else (), "[!.]*.conf")):
+    layers = [parser]
+    for path in fragments_below(root):
         fragment = parser.__class__()  # type() would be "instance" on Python 2.7
         try:
-            fragment.read(os.path.join(folder, name))
-        except Exception:  # each parser has its own errors; the engine ignores a damaged fragment, too, and reports it
+            fragment.read(path)
+        except Exception:  # each parser has errors of its own; the engine leaves a damaged fragment out too, and reports it
             continue
         layers.insert(0, fragment)
     return lambda key: next((layer.get("main", key) for layer in layers if layer.has_option("main", key)), None)
 
 
 class BridgeSettings(object):
-    """The settings that a plugin needs itself; the engine reads the whole .conf and reports its problems.
+    """The settings that a plugin itself needs; the engine reads the whole .conf, and reports what is wrong with it.
 
     Args:
-        get: see reader.
-        root: the installroot; the state lies inside it.
+        parser: the package manager's own, with our .conf in it.
+        config: path of that .conf; "" if there is none.
+        root: the installroot; fragments and state lie inside it.
     """
 
-    def __init__(self, get, root="/"):
+    def __init__(self, parser, config="", root="/"):
+        get = reader(parser, root)
         values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
+        self.config, self.root = config, root
         self.command = values["command"]
         self.state_dir = os.path.join(root, values["state_dir"].lstrip("/"))
         enabled, self.verify_packages = (values[key].lower() not in OFF for key in ("enabled", "verify_packages"))
         self.repos = values["repos"].replace(",", " ").split() if enabled else []
-        self.fingerprints = values["fingerprints"].upper().replace(",", " ").split()
         self.deadline = number(values["deadline"], 8.0)
         self.refresh_after = number(values["refresh_after"], 900.0)
-        self.minrate, self.timeout = (int(number(values[key], 0)) for key in ("minrate", "timeout"))
 
     def wants(self, repository_id, urls):
         """Whether we handle a repository: its id matches, and no URL has the ``http://HTTPS///`` form of a caching proxy."""
         ours = any(fnmatch.fnmatchcase(repository_id, pattern) for pattern in self.repos)
         return ours and bool(urls) and not any("://HTTPS///" in url.upper() for url in urls)
 
-    def file_of(self, repository_id, name):
-        """Return the path of a file of a repository in the state."""
-        return os.path.join(self.state_dir, repository_id, name)
+    def request(self, action, repositories, **values):
+        """Return a request to the engine."""
+        return dict(values, action=action, config=self.config, installroot=self.root, repositories=repositories)
 
 
 def number(text, default):
@@ -111,51 +118,71 @@ def sha256_of(path):
     return None if data is None or len(data) > MAX_CACHED_BYTES else hashlib.sha256(data).hexdigest()
 
 
-def is_pinned(digest, path):
-    """Whether a file of the state contains a digest; our metalink and our high-water mark contain one digest each."""
-    return digest.encode("ascii") in (read_small(path) or b"")
-
-
-def is_warm(settings, repository_id, cached_repomd, now):
-    """Whether the last resolution is still valid, so that no engine is needed.
+class Cache(object):
+    """The package manager's own cache folder of one repository, as the engine fills it (resolve/metadata_cache.py).
 
     Args:
         settings: see BridgeSettings.
-        repository_id: which.
-        cached_repomd: path of the repomd.xml in the package manager's cache.
-        now: seconds since 1970.
-
-    Returns:
-        True if the metalink is younger than refresh_after, and names the cached file, which is the accepted one.
+        repository: from ``describe``.
+        folder: the package manager's.
+        layout: "dnf" or "yum".
+        types: of metadata that this run may read.
     """
-    metalink = settings.file_of(repository_id, "metalink.xml")
-    age = now - os.path.getmtime(metalink) if os.path.exists(metalink) else -1
-    return 0 <= age < settings.refresh_after and bool(cached_sha256(settings, repository_id, cached_repomd))
+
+    def __init__(self, settings, repository, folder, layout, types):
+        self._settings, self._repository = settings, repository
+        self._folder, self._layout, self._types = folder, layout, types
+        self.repomd = os.path.join(folder, "repodata" if layout == "dnf" else "", "repomd.xml")
+        self.cookie = os.path.join(folder, "cachecookie")
+        self.key = self._key()
+
+    def _key(self):
+        """Return what a filled cache is good for: whatever is changed in what follows, mirrors are asked anew."""
+        repository = dict(self._repository)
+        for name in ("installs", "metadata_expire"):
+            del repository[name]
+        state = os.path.join(self._settings.state_dir, repository["id"])
+        paths = [self._settings.config, os.path.join(state, "pin.json")] + fragments_below(self._settings.root)
+        paths += [url[len("file://"):] for url in repository["gpgkeys"] if url.startswith("file://")]
+        contents = [hashlib.sha256(read_small(path) or b"").hexdigest() for path in paths]
+        return hashlib.sha256(json.dumps([SCHEMA, repository, paths, contents], sort_keys=True).encode("ascii")).hexdigest()
+
+    def sha256(self):
+        """Return the SHA-256 of the cached repomd.xml in hex, None if it cannot be read."""
+        return sha256_of(self.repomd)
+
+    def is_warm(self, now):
+        """Whether the cache may be used without asking: filled for the same key, accepted, and not too old.
+
+        Args:
+            now: seconds since 1970.
+        """
+        expire = float(self._repository["metadata_expire"])
+        good_for = self._settings.refresh_after if expire < 0 else min(self._settings.refresh_after, expire)
+        age = now - os.path.getmtime(self.cookie) if os.path.exists(self.cookie) else -1
+        digest = (self.sha256() or "").encode("ascii")
+        accepted = read_small(os.path.join(self._settings.state_dir, self._repository["id"], "accepted.json")) or b""
+        return 0 <= age < good_for and bool(digest) and digest in accepted and (
+            (read_small(self.cookie) or b"").split() == [b"xcpng-mirrors", self.key.encode("ascii"), digest])
+
+    def request(self, forced):
+        """Return the repository as the engine's "resolve" wants it; ``forced``: the admin wants newer metadata in any case."""
+        return dict(self._repository, cache={"folder": self._folder, "layout": self._layout, "types": list(self._types),
+                                             "key": self.key, "forced": bool(forced)})
 
 
-def cached_sha256(settings, repository_id, cached_repomd):
-    """Return the SHA-256 of the cached repomd.xml if the metalink names it and it is the accepted one, else "".
-
-    Args: see is_warm.
-    """
-    digest = sha256_of(cached_repomd) or ""
-    kept = all(is_pinned(digest, settings.file_of(repository_id, name)) for name in ("metalink.xml", "accepted.json"))
-    return digest if kept else ""
-
-
-def describe(repo, proxy, cached_digest="", installs=False):
+def describe(repo, proxy, installs=False):
     """Return a repository of yum or dnf in the form of the engine's request; both use the same names for these options.
 
     Args:
-        repo: the package manager's object, before we have changed it.
+        repo: the package manager's object.
         proxy: a URL, "_none_" for no proxy, None for the proxy of the environment.
-        cached_digest: see ``cached_sha256``; "" if mirrors must be asked whatever is in the cache.
         installs: whether packages are about to be installed; other commands may see new metadata later.
     """
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
     return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
-                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), held_sha256=cached_digest, installs=installs,
+                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), installs=installs,
                 metadata_expire=repo.metadata_expire)
 
 
@@ -171,16 +198,6 @@ def describe_package(package, location, size):
     return {"name": package.name, "epoch": int(package.epoch), "version": package.version, "release": package.release,
             "arch": package.arch, "location": location, "size": int(size), "checksum_type": kind or "",
             "checksum": checksum or "", "target": package.localPkg()}
-
-
-def copy_whole(source, target):
-    """Copy a small file atomically: a reader of the target finds the old or the new content, each complete."""
-    data = read_small(source)
-    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(target))
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, 0o644)
-        stream.write(data)
-    os.rename(beside, target)
 
 
 def clean_environment():
@@ -205,42 +222,49 @@ class BridgeError(Exception):
 class Engine(object):
     """The engine as a child process, in its own process group, with a time limit.
 
+    One engine serves all requests of a run; one that died is started anew for the next request.
+
     Args:
         command: path of xcpng-mirrors.
-        seconds: the time after which the engine is killed; each event for ``on_event`` starts it again.
     """
 
-    def __init__(self, command, seconds):
+    def __init__(self, command):
         self._command = command
-        self._seconds = seconds
-        self._ends_at = clock() + seconds
+        self._seconds = self._ends_at = 0.0
         self._child = self._requests = self._stderr = None
         self._buffer = b""
 
-    def ask(self, request, on_event=None):
+    def ask(self, request, seconds, on_event=None):
         """Send a request and wait for the result.
 
         Args:
             request: the JSON object, without "schema".
+            seconds: after so long the engine is killed, whatever it does; each event that ``on_event`` takes begins anew.
             on_event: called with every event except warnings and the result.
 
         Returns:
-            (repositories, warnings): the result's dictionary by repository id, and the warnings' texts.
-
-        Raises:
-            BridgeError: the engine is missing, died, hung, or sent a malformed answer.
+            (verdicts, warnings): a verdict for every repository of the request, "left" if the engine gave none; texts.
         """
+        self._seconds, self._ends_at = seconds, clock() + seconds
         try:
-            self._start()
+            if self._child is not None and self._child.poll() is not None:
+                self.close()
+            if self._child is None:
+                self._start()
             self._send(dict(request, schema=SCHEMA))
-            return self._collect(on_event)
-        except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error) as error:
-            last_line = self._last_error_line()
+            answers, warnings = self._collect(on_event)
+        except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error,
+                BridgeError) as error:
+            last_line = "" if isinstance(error, BridgeError) else self._last_error_line()
             self.close()
-            raise BridgeError("the engine {0} cannot be used: {1}{2}".format(self._command, error, last_line))
+            text = str(error) if isinstance(error, BridgeError) else "the engine {0} cannot be used: {1}{2}".format(
+                self._command, error, last_line)
+            answers, warnings = {"": {"status": "left", "text": text}}, []
         except BaseException:  # also Ctrl-C, which does not reach the process group of the engine
             self.close()
             raise
+        common = answers.get("", {"status": "left", "text": "the engine sent no verdict"})
+        return dict((item["id"], answers.get(item["id"], common)) for item in request["repositories"]), warnings
 
     def _start(self):
         self._stderr = tempfile.TemporaryFile()
@@ -292,17 +316,17 @@ class Engine(object):
         return ": " + text.splitlines()[-1] if text else ""
 
     def accept(self, repository_ids):
-        """Send the engine the repositories whose metadata the package manager has accepted; it records them and ends."""
+        """Report which metadata the package manager has loaded; the engine writes that down."""
         try:
             self._ends_at = clock() + ACCEPT_SECONDS
-            self._send({"accepted": sorted(repository_ids)})
-            self._requests.shutdown(socket.SHUT_WR)
-        except (IOError, OSError):
-            return  # it has ended already
+            self._send({"schema": SCHEMA, "action": "accept", "accepted": sorted(repository_ids)})
+        except (IOError, OSError, AttributeError):
+            pass  # it has ended already
 
     def finish(self):
-        """Wait until the engine ends by itself, for ACCEPT_SECONDS at most."""
+        """Let the engine end by itself, within ACCEPT_SECONDS."""
         if self._child is not None:
+            self._requests.shutdown(socket.SHUT_WR)
             select.select([self._child.stdout], [], [], ACCEPT_SECONDS)  # readable at its end
         self.close()
 
@@ -312,6 +336,8 @@ class Engine(object):
         for stream in (self._requests, self._stderr):
             if stream is not None:
                 stream.close()
+        self._requests = self._stderr = None
+        self._buffer = b""
         if child is not None:
             end_group(child)
 
@@ -321,51 +347,3 @@ def checked(verdicts):
     if not all(NEEDED[verdict["status"]] in verdict for verdict in verdicts.values()):
         raise KeyError("a verdict that lacks something")
     return verdicts
-
-
-def resolve(settings, config_path, root, repositories):
-    """Start an engine and let it resolve repositories.
-
-    Args:
-        settings: see BridgeSettings.
-        config_path: the path of the .conf that the engine reads.
-        root: the installroot.
-        repositories: a list of dictionaries; see ``describe``.
-
-    Returns:
-        (engine, verdicts, warnings): the engine still runs and waits for ``accept``; a verdict for every id,
-        ``{"status": "resolved" | "left" | "refused", ...}``.
-    """
-    engine = Engine(settings.command, 2 * settings.deadline + GRACE_SECONDS)
-    request = {"action": "resolve", "config": config_path, "installroot": root, "repositories": repositories}
-    return (engine,) + _verdicts(engine, request)
-
-
-def packages(settings, config_path, root, mode, repositories, on_event):
-    """Let an engine fetch or verify packages (engine.py describes the protocol).
-
-    Args:
-        settings, config_path, root: as for ``resolve``.
-        mode: "fetch" or "verify".
-        repositories: as for ``resolve``, each with "packages".
-        on_event: called with each "progress" and "package" event.
-
-    Returns:
-        (verdicts, warnings): a verdict for every id, ``{"status": "verified" | "refused" | "unavailable" | "left", ...}``.
-    """
-    engine = Engine(settings.command, IDLE_SECONDS)
-    request = {"action": "packages", "mode": mode, "config": config_path, "installroot": root, "repositories": repositories}
-    try:
-        return _verdicts(engine, request, on_event)
-    finally:
-        engine.close()
-
-
-def _verdicts(engine, request, on_event=None):
-    """Ask the engine; return a verdict for every repository, "left" if the engine sent none, and the warnings."""
-    try:
-        answers, warnings = engine.ask(request, on_event)
-    except BridgeError as error:
-        answers, warnings = {"": {"status": "left", "text": str(error)}}, []
-    common = answers.get("", {"status": "left", "text": "the engine sent no verdict"})
-    return dict((item["id"], answers.get(item["id"], common)) for item in request["repositories"]), warnings

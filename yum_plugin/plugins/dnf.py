@@ -1,4 +1,4 @@
-"""The dnf 4 plugin: before dnf loads metadata, give it a metalink of proven mirrors (dnf calls config, then fill_sack).
+"""The dnf 4 plugin: before dnf loads metadata, fill its cache with proven files (dnf calls: config, then fill_sack).
 
 dnf has no hook before the metadata load, so ``config`` wraps the public method ``base.fill_sack``. dnf swallows every
 exception of a plugin except ``dnf.exceptions.Error`` (dnf/plugin.py:Plugins._caller): refusals are raised as that, and
@@ -11,17 +11,16 @@ import importlib.util
 import logging
 import os
 import time
-from urllib.parse import quote
 
 import dnf
 import dnf.callback
 import dnf.exceptions
 import dnf.lock
-import dnf.yum.misc
+import dnf.repo
 
 NAME = "xcpng-mirrors"
-STOCK_TIMEOUT_SECONDS = 30  # dnf.conf(5): timeout
-STOCK_MINRATE = 1000  # dnf.conf(5): minrate, bytes per second
+# What libdnf 0.69 loads of a repository (repo/Repo.cpp:Impl::lrHandleInitBase); "other" only for changelogs.
+TYPES = ("primary", "filelists", "group", "group_gz", "updateinfo", "modules", "prestodelta")
 
 logger = logging.getLogger("dnf.plugin")
 
@@ -48,19 +47,26 @@ class XcpngMirrors(dnf.Plugin):
         self.base = base
         self.cli = cli
         self.settings = None
+        self.engine = None
+        self.left = set()  # ids of our repositories that are dnf's own business in this run
 
     def config(self):
         """Wrap dnf's methods; dnf calls this after it has read the repositories, also for history and clean."""
-        root = self.base.conf.installroot
-        self.settings = bridge.BridgeSettings(bridge.reader(self.read_config(self.base.conf), root), root)
+        parser = self.read_config(self.base.conf)
+        paths = [os.path.join(folder, NAME + ".conf") for folder in self.base.conf.pluginconfpath]
+        self.settings = bridge.BridgeSettings(
+            parser, next((path for path in paths if os.path.isfile(path)), ""), self.base.conf.installroot)
+        self.engine = bridge.Engine(self.settings.command)
+        atexit.register(self.engine.finish)
         original = self.base.fill_sack
 
         def fill_sack(load_system_repo=True, load_available_repos=True):
             if not load_available_repos or os.geteuid() != 0:
                 return original(load_system_repo, load_available_repos)
-            with MetadataLoad(self) as load:
-                sack = original(load_system_repo, load_available_repos)
-                load.accepted()
+            filled = self._fill_caches()
+            sack = original(load_system_repo, load_available_repos)
+            if filled:  # what dnf has loaded as it was proven becomes the high-water mark
+                self.engine.accept([name for name, (cache, digest) in filled.items() if cache.sha256() == digest])
             return sack
 
         self.base.fill_sack = fill_sack
@@ -83,146 +89,101 @@ class XcpngMirrors(dnf.Plugin):
         self.base.download_packages = download_packages
 
     def is_ours(self, repo):
-        """Whether we handle a repository, with our metalink or without it so far."""
-        by_user = bool(repo.mirrorlist) or (bool(repo.metalink) and not self.is_pointed(repo))
-        return not by_user and self.settings.wants(repo.id, list(repo.baseurl))
+        """Whether a repository is one that we look after."""
+        return not repo.mirrorlist and not repo.metalink and self.settings.wants(repo.id, list(repo.baseurl))
 
-    def is_pointed(self, repo):
-        """Whether a repository uses our metalink in this run."""
-        return repo.metalink == self.url_of(repo)
-
-    def url_of(self, repo):
-        """Return the URL of our metalink for a repository; it is constant, because dnf names the cache folder after its hash."""
-        return "file://" + quote(self.settings.file_of(repo.id, "metalink.xml"))
-
-    def request_of(self, repo, cached_digest=""):
+    def describe(self, repo):
         """Return a repository in the form of the engine's request."""
         # with an empty proxy, libdnf leaves the choice to libcurl, which uses the environment
         installs = self.cli is not None and bool(self.cli.demands.resolving)
-        return bridge.describe(repo, repo.proxy or None, cached_digest, installs)
+        return bridge.describe(repo, repo.proxy or None, installs)
 
-    def config_path(self):
-        """Return the path of our .conf, the first of pluginconfpath that has it."""
-        folders = list(self.base.conf.pluginconfpath)
-        paths = [os.path.join(folder, NAME + ".conf") for folder in folders]
-        return next((path for path in paths if os.path.isfile(path)), "")
-
-
-class MetadataLoad(object):
-    """Lets our repositories use proven mirrors for one load of metadata.
-
-    Args:
-        plugin: the plugin, for its base, cli and settings.
-    """
-
-    def __init__(self, plugin):
-        self._plugin = plugin
-        self._base = plugin.base
-        self._settings = plugin.settings
-        self._engine = None
-        self._digests = {}  # id -> SHA-256 in the metalink that dnf uses
-        self._cached_digests = {}  # id -> SHA-256 of the cached repomd.xml that dnf would use
-
-    def __enter__(self):
+    def _fill_caches(self):
+        """Fill the caches of our repositories; return {id: (cache, digest)} of those that the engine has filled."""
         try:
-            self._use_proven_mirrors()
+            return self._fill([repo for repo in self.base.repos.iter_enabled() if self.is_ours(repo)])
         except dnf.exceptions.Error:
-            self._close()
+            self.engine.close()
             raise
         except Exception as error:  # our bug must not cost the admin an update
             logger.warning("%s: the repositories are left as they are: internal: %s: %s", NAME, type(error).__name__, error)
             logger.debug("%s", NAME, exc_info=True)
-            self._close()
-        return self
+            self.engine.close()
+            return {}
 
-    def __exit__(self, *unused):
-        self._close()
+    def _fill(self, repos):
+        demands = self.cli.demands if self.cli is not None else None
+        forced = demands is not None and bool(demands.freshest_metadata)
+        any_cache_will_do = demands is not None and not demands.fresh_metadata and not forced  # cli.py:_process_demands
+        cold = {}
+        for repo in repos if not self.base.conf.cacheonly else ():
+            types = TYPES + (("other",) if repo.load_metadata_other else ())
+            cache = bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
+            if any_cache_will_do and cache.sha256():
+                continue
+            if not forced and cache.is_warm(time.time()):
+                self._use_cache(repo)
+            else:
+                cold[repo.id] = (repo, cache)
+        return self._ask(cold, forced) if cold else {}
 
-    def _close(self):
-        if self._engine is not None:
-            self._engine.close()
+    def _use_cache(self, repo):
+        """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
+        repo._repo.setSyncStrategy(dnf.repo.SYNC_LAZY)
 
-    def _use_proven_mirrors(self):
-        cold = []
-        for repo in self._base.repos.iter_enabled():
-            if self._plugin.is_ours(repo) and not self._set_if_warm(repo):
-                cold.append(repo)
-        if cold and not self._base.conf.cacheonly:
-            self._resolve(cold)
-
-    def _set_if_warm(self, repo):
-        """Use the metalink of a repository if the cache that belongs to it is usable without asking; return whether it is."""
-        self._point(repo)
-        cached = self._cached_repomd(repo)
-        if self._any_cache_will_do():
-            usable = os.path.isfile(cached) and os.path.isfile(self._settings.file_of(repo.id, "metalink.xml"))
-        else:
-            usable = not self._forced() and bridge.is_warm(self._settings, repo.id, cached, time.time())
-            if not usable and not self._forced():
-                self._cached_digests[repo.id] = bridge.cached_sha256(self._settings, repo.id, cached)
-        if usable:
-            self._settle(repo)
-        else:
-            repo.metalink = ""  # libdnf ignores None
-        return usable
-
-    def _point(self, repo):
-        """Set the metalink; the baseurl stays, because librepo tries it last and checks it against the same hash."""
-        repo.metalink = self._plugin.url_of(repo)
-
-    def _cached_repomd(self, repo):
-        return os.path.join(repo._repo.getCachedir(), "repodata", "repomd.xml")
-
-    def _any_cache_will_do(self):
-        """Whether dnf uses any cache: with -C, and for commands like search (dnf/cli/cli.py:_process_demands)."""
-        lazy = self._plugin.cli is not None and not self._plugin.cli.demands.fresh_metadata and not self._forced()
-        return self._base.conf.cacheonly or lazy
-
-    def _forced(self):
-        return self._plugin.cli is not None and bool(self._plugin.cli.demands.freshest_metadata)
-
-    def _resolve(self, repos):
-        requests = [self._plugin.request_of(repo, self._cached_digests.get(repo.id, "")) for repo in repos]
-        self._engine, verdicts, warnings = bridge.resolve(
-            self._settings, self._plugin.config_path(), self._base.conf.installroot, requests)
+    def _ask(self, cold, forced):
+        meters = dict((name, DnfMeter(repo)) for name, (repo, _) in cold.items())
+        request = self.settings.request("resolve", [cache.request(forced) for _, cache in cold.values()])
+        with dnf.lock.build_metadata_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
+            verdicts, warnings = self.engine.ask(request, 2 * self.settings.deadline + bridge.GRACE_SECONDS,
+                                                 lambda event: meters[event["repository"]].update(event))
+        for meter in meters.values():
+            meter.end()
         for text in warnings:
             logger.warning("%s: %s", NAME, text)
-        for repo in repos:
-            self._apply(repo, verdicts[repo.id])
+        return dict((name, (cache, verdicts[name]["sha256"])) for name, (repo, cache) in cold.items()
+                    if self._apply(repo, verdicts[name]))
 
     def _apply(self, repo, verdict):
+        """Act on a verdict; say whether the cache is filled."""
         if verdict["status"] == "refused":
             raise dnf.exceptions.Error("{}: {}: {}".format(NAME, repo.id, verdict["text"]))
         if verdict["status"] != "resolved":
             logger.warning("%s: %s is left as it is: %s", NAME, repo.id, verdict["text"])
-            return
+            self.left.add(repo.id)
+            return False
         if not repo.repo_gpgcheck:
             logger.warning("%s: %s: repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
                            "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
-        self._digests[repo.id] = verdict["sha256"]
-        self._point(repo)
-        if bridge.sha256_of(self._cached_repomd(repo)) != verdict["sha256"]:
-            repo._repo.expire()  # with metadata_expire=0 a cache of less than one second is still valid
-        self._settle(repo)
+        self._use_cache(repo)
+        return True
 
-    def _settle(self, repo):
-        """Let dnf read the metalink in every run, with our speed limits, and without asking for a key that the host trusts."""
-        repo.metadata_expire = 0
-        if self._settings.timeout and repo.timeout == STOCK_TIMEOUT_SECONDS:
-            repo.timeout = self._settings.timeout
-        if self._settings.minrate and repo.minrate == STOCK_MINRATE:
-            repo.minrate = self._settings.minrate
-        repo._set_key_import(TrustedKeyImport(repo._key_import, self._base, self._settings.fingerprints))
 
-    def accepted(self):
-        """Report the repositories whose named metadata dnf has loaded; the engine raises their high-water mark."""
-        if self._engine is None:
-            return
-        taken = [repo.id for repo in self._base.repos.iter_enabled()
-                 if repo.id in self._digests and bridge.sha256_of(self._cached_repomd(repo)) == self._digests[repo.id]]
-        self._engine.accept(taken)
-        atexit.register(self._engine.finish)  # meanwhile dnf continues
-        self._engine = None
+class DnfMeter(object):
+    """dnf's own progress line for the metadata of one repository; none if nothing is fetched.
+
+    Args:
+        repo: dnf's object, whose display is set by the command line only.
+    """
+
+    def __init__(self, repo):
+        self._repo = repo
+        self._files = {}  # name -> (bytes, total) so far
+        self._shown = False
+
+    def update(self, event):
+        """Take an event of the engine."""
+        self._files[event["file"]] = (event["bytes"], event["total"] or event["bytes"])
+        if not self._shown:
+            self._shown = True
+            self._repo._md_pload.start(self._repo.name or self._repo.id)
+        done, total = (sum(values) for values in zip(*self._files.values()))
+        self._repo._md_pload._progress_cb(None, total, done)
+
+    def end(self):
+        """Finish the line."""
+        if self._shown:
+            self._repo._md_pload.end()
 
 
 class Payload(object):
@@ -256,7 +217,7 @@ class DnfPackages(object):
         self.received_bytes = 0
         for pkg in pkglist:
             # If a repository was left as it was, dnf also fetches its packages.
-            if not pkg._is_local_pkg() and plugin.is_pointed(pkg.repo) and not pkg.baseurl:
+            if not pkg._is_local_pkg() and plugin.is_ours(pkg.repo) and pkg.repo.id not in plugin.left and not pkg.baseurl:
                 self._packages.setdefault(pkg.repo.id, []).append(pkg)
 
     def fetch(self):
@@ -323,13 +284,13 @@ class DnfPackages(object):
     def _ask(self, mode, packages):
         requests = []
         for name in sorted(packages):
-            request = self._plugin.request_of(packages[name][0].repo)
+            request = self._plugin.describe(packages[name][0].repo)
             request["packages"] = [
                 bridge.describe_package(pkg, pkg.location, pkg.downloadsize) for pkg in packages[name]]
             requests.append(request)
-        on_event = self._show if mode == "fetch" else self._note
-        verdicts, warnings = bridge.packages(
-            self._plugin.settings, self._plugin.config_path(), self._plugin.base.conf.installroot, mode, requests, on_event)
+        verdicts, warnings = self._plugin.engine.ask(
+            self._plugin.settings.request("packages", requests, mode=mode), bridge.IDLE_SECONDS,
+            self._show if mode == "fetch" else self._note)
         for text in warnings:
             logger.warning("%s: %s", NAME, text)
         for verdict in verdicts.values():
@@ -355,28 +316,3 @@ class DnfPackages(object):
             self._progress.end(payload, dnf.callback.STATUS_OK, None)
         else:
             self._progress.end(payload, dnf.callback.STATUS_FAILED, event["text"])
-
-
-class TrustedKeyImport(object):
-    """Confirms for the admin the import of a repository key that is pinned and already in the rpm database.
-
-    dnf keeps the keys for metadata in the cache folder of the repository, which is a new one with our metalink: without
-    this class the first run without -y, e.g. by cron or xapi, would fail with "Bad GPG signature".
-
-    Args:
-        original: dnf's callback, which decides in every other case.
-        base: for the rpm database.
-        fingerprints: the pinned ones.
-    """
-
-    def __init__(self, original, base, fingerprints):
-        self._original = original
-        self._base = base
-        self._fingerprints = fingerprints
-
-    def _confirm(self, id, userid, fingerprint, url, timestamp):
-        if fingerprint.upper() in self._fingerprints and url.startswith("file://"):
-            short_id = fingerprint[-8:].lower()  # as rpm names its gpg-pubkey packages
-            if dnf.yum.misc.keyInstalled(self._base._rpmconn.readonly_ts, short_id, timestamp) >= 0:
-                return True
-        return self._original._confirm(id, userid, fingerprint, url, timestamp)

@@ -1,4 +1,4 @@
-"""The yum 3.4.3 plugin: before yum asks for metadata, give it a metalink of proven mirrors; later, verified packages.
+"""The yum 3.4.3 plugin: before yum asks for metadata, fill its cache with proven files; later, bring verified packages.
 
 Python 2.7 and 3. yum calls the hooks in the order of this file, each of them possibly several times. It calls the first
 one also for clean, list and yum-config-manager, which may write the options of a repository to its .repo file.
@@ -6,13 +6,12 @@ A PluginYumExit ends yum with its message and exit code 1; after any other excep
 """
 from __future__ import absolute_import
 
+import atexit
 import functools
 import os
 import time
 import types
 
-import yum.metalink
-from yum import Errors
 from yum.plugins import TYPE_CORE, PluginYumExit
 
 requires_api_version = "2.5"
@@ -22,6 +21,9 @@ NAME = "xcpng-mirrors"
 INSTALLING = ("install", "update", "upgrade", "distro", "distribution-sync", "reinstall", "downgrade", "local", "group", "swap",
               "shell")
 LOOKING = ("updateinfo", "grouplist", "groupinfo")
+# What yum reads of every repository (yumRepo.py:_commonRetrieveDataMD_list); it prefers the databases where there are some.
+# Files that the cache has had before are filled too: filelists for some commands, other for changelogs.
+TYPES = ("primary", "primary_db", "group", "group_gz", "updateinfo", "prestodelta")
 
 
 def _load_bridge():
@@ -37,18 +39,19 @@ def _load_bridge():
 bridge = _load_bridge()
 
 
-class RepositoryData(object):
+class Handled(object):
     """What the plugin knows about a repository; yum's object has it as its attribute ``_xcpng_mirrors``.
 
     Args:
-        request: the repository before any change, in the form of the engine's request.
+        request: the repository as the engine wants it.
+        cache: see bridge.Cache.
     """
 
-    def __init__(self, request):
+    def __init__(self, request, cache):
         self.request = request
-        self.engine = None  # waits for ``accept``
-        self.sha256 = ""
-        self.pin = None  # yum.metalink.MetaLinkFile, until yum has loaded its metadata
+        self.cache = cache
+        self.sha256 = ""  # that the engine has filled the cache with, until it is known what yum has loaded
+        self.is_left = False  # it is yum's own business in this run
 
 
 class DoneRepos(set):  # type: ignore[type-arg]
@@ -78,8 +81,7 @@ def _hook(hook):
         if conduit._base.conf.cache or os.geteuid() != 0:
             return
         try:
-            root = conduit._base.conf.installroot
-            hook(conduit, bridge.BridgeSettings(bridge.reader(conduit._conf, root), root))
+            hook(conduit, bridge.BridgeSettings(conduit._conf, _config_path(conduit), conduit._base.conf.installroot))
         except PluginYumExit:
             raise
         except Exception as error:  # our bug must not cost the admin an update
@@ -102,21 +104,41 @@ def prelistenabledrepos_hook(conduit, settings):
 
 @_hook
 def prereposetup_hook(conduit, settings):
-    """Resolve our repositories with one engine, unless the last resolution is still valid."""
-    new = [repo for repo in conduit.getRepos().listEnabled() if not _data_of(repo) and _is_ours(repo, settings)]
+    """Fill the caches of our repositories, all in one, unless they still hold."""
+    new = [repo for repo in conduit.getRepos().listEnabled() if not _handled(repo) and _is_ours(repo, settings)]
     for repo in new:
         # None means proxy=_none_, False or "" means no proxy=; for libproxy we use the environment
         proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
-        repo._xcpng_mirrors = RepositoryData(bridge.describe(repo, proxy or None, installs=_installs(conduit)))
-    cold = [repo for repo in new if not _set_if_warm(conduit, repo, settings)]
+        request = bridge.describe(repo, proxy or None, installs=_installs(conduit))
+        repo._xcpng_mirrors = Handled(request, bridge.Cache(settings, request, repo.cachedir, "yum", TYPES))
+    cold = [repo for repo in new if _is_forced(repo) or not _handled(repo).cache.is_warm(time.time())]
+    for repo in new:
+        if repo not in cold:
+            repo._metadataCurrent = True
+            conduit.info(3, _message(repo.id, "its cache still holds"))
     if not cold:
         return
-    engine, verdicts, warnings = bridge.resolve(
-        settings, _config_path(conduit), conduit._base.conf.installroot, [_data_of(repo).request for repo in cold])
+    requests = [_handled(repo).cache.request(_is_forced(repo)) for repo in cold]
+    verdicts, warnings = _engine(conduit, settings).ask(
+        settings.request("resolve", requests), 2 * settings.deadline + bridge.GRACE_SECONDS, lambda event: None)
     for text in warnings:
         _warn(conduit, text)
     for repo in cold:
-        _apply(conduit, repo, verdicts[repo.id], engine, settings)
+        _apply(conduit, repo, verdicts[repo.id])
+
+
+def _engine(conduit, settings):
+    """Return the one engine of this run."""
+    base = conduit._base
+    if getattr(base, "_xcpng_mirrors", None) is None:
+        base._xcpng_mirrors = bridge.Engine(settings.command)
+        atexit.register(base._xcpng_mirrors.finish)
+    return base._xcpng_mirrors
+
+
+def _is_forced(repo):
+    """Whether newer metadata is wanted in any case: "yum clean expire-cache" removes the cookie, "yum makecache" sets 0."""
+    return not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
 
 
 def _installs(conduit):
@@ -125,7 +147,7 @@ def _installs(conduit):
     return command.startswith(INSTALLING) and command not in LOOKING
 
 
-def _data_of(repo):
+def _handled(repo):
     return getattr(repo, "_xcpng_mirrors", None)
 
 
@@ -138,99 +160,32 @@ def _config_path(conduit):
     return next((path for path in paths if os.access(path, os.R_OK)), "")
 
 
-def _cached_repomd(repo):
-    return os.path.join(repo.cachedir, "repomd.xml")
-
-
-def _set_if_warm(conduit, repo, settings):
-    """Use the last resolution if it is still valid. "yum clean expire-cache", which removes the cookie, and "yum makecache",
-    which sets the age to 0, ask for a new one."""
-    asked_for = not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
-    if asked_for:
-        return False
-    if not bridge.is_warm(settings, repo.id, _cached_repomd(repo), time.time()):
-        _data_of(repo).request["held_sha256"] = bridge.cached_sha256(settings, repo.id, _cached_repomd(repo))
-        return False
-    _point(repo, settings.file_of(repo.id, "metalink.xml"), settings)
-    conduit.info(3, _message(repo.id, "the mirrors of the last resolution are used"))
-    return True
-
-
-def _apply(conduit, repo, verdict, engine, settings):
+def _apply(conduit, repo, verdict):
     if verdict["status"] == "refused":
-        engine.close()
         raise PluginYumExit(_message(repo.id, verdict["text"]))
     if verdict["status"] != "resolved":
+        _handled(repo).is_left = True
         return _warn(conduit, repo.id + " is left as it is", verdict["text"])
     if not repo.repo_gpgcheck:
         _warn(conduit, repo.id, "repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
                                "set repo_gpgcheck=1, for without this plugin nothing proves it")
-    data = _data_of(repo)
-    data.pin = _point(repo, verdict["metalink"], settings)
-    data.engine, data.sha256 = engine, verdict["sha256"]
     conduit.info(3, _message(repo.id, "mirrors, best first", " ".join(verdict["mirrors"])))
-
-
-def _point(repo, metalink, settings):
-    """Make a repository use a metalink; return yum's entry for the repomd.xml that it names.
-
-    The metalink must be in yum's place and parsed already, otherwise yum fetches it and moves a file:// away
-    (yumRepo.py:_getMetalink). What yum derived from the URLs before is reset.
-    """
-    path = os.path.join(repo.cachedir, "metalink.xml")
-    bridge.copy_whole(metalink, path)
-    data = yum.metalink.MetaLinkRepoMD(path)
-    repo.baseurl, repo.mirrorlist, repo.mirrorlistparsed = [], None, 0
-    repo.metalink, repo.metalink_data = "file://" + path, data
-    repo.failovermethod = "priority"  # the default shuffles
-    repo._urls, repo._grab, repo._grabfunc = [], None, None
-    repo._metadataCurrent = False  # otherwise a valid cookie lets yum ignore the new metalink for six hours
-    for name, value in (("timeout", settings.timeout), ("minrate", settings.minrate)):
-        if value and getattr(repo, name) == repo.optionobj(name).default:
-            setattr(repo, name, value)
-    if repo.mirror_failure_obj is None:
-        repo.setMirrorFailureObj(_forget_partial)
-    if repo.failure_obj is None:
-        repo.setFailureObj(_raise)
-    return data.repomd
-
-
-def _forget_partial(failure):
-    """Remove the partial file of a failed mirror: yum would continue it from the next mirror, and blame that one."""
-    if getattr(failure, "filename", None) and os.path.exists(failure.filename):
-        os.unlink(failure.filename)
-    return {}
-
-
-def _raise(failure):
-    """Raise the error of a failed download, so that yum tries the next mirror; API users would retry the same one ten times."""
-    raise failure.exception
+    _handled(repo).sha256 = verdict["sha256"]
+    repo._metadataCurrent = True  # in this run, whatever metadata_expire= says (yumRepo.py:metadataCurrent)
 
 
 @_hook
 def postreposetup_hook(conduit, settings):
-    """Check which metadata yum has loaded, because it silently falls back to old metadata (yumRepo.py:_revertOldRepoXML)."""
-    taken, old, engines = [], [], set()
-    for repo in conduit.getRepos().listEnabled():
-        data = _data_of(repo)
-        if data is None or data.pin is None:
-            continue
-        try:
-            repomd = repo.repoXML
-        except Errors.RepoError:
-            continue  # yum tries again when it needs the repository, and reports the error
-        engines.add(data.engine)
-        if bridge.sha256_of(_cached_repomd(repo)) == data.sha256:
-            taken.append(repo.id)
-        elif not (repomd.timestamp > data.pin.timestamp or repo._checkRepoXMLMetalink(repomd, data.pin)):
-            old.append(repo.id)
-        data.pin = data.engine = None
-    for engine in engines:
-        engine.accept(taken)
-        engine.finish()
-    if old:
-        raise PluginYumExit(_message(", ".join(old), "stale", "yum could not get all of the newest signed metadata and fell back "
-                                  "to its old metadata; nothing was done; try again, or see 'xcpng-mirrors status'"))
+    """Compare what yum has loaded with what was proven; that becomes the high-water mark."""
+    filled = [repo for repo in conduit.getRepos().listEnabled() if _handled(repo) and _handled(repo).sha256]
+    other = [repo.id for repo in filled if _handled(repo).cache.sha256() != _handled(repo).sha256]
+    if filled:
+        _engine(conduit, settings).accept([repo.id for repo in filled if repo.id not in other])
+    for repo in filled:
+        _handled(repo).sha256 = ""
+    if other:
+        raise PluginYumExit(_message(", ".join(other), "stale", "yum has not loaded the newest signed metadata that was proven; "
+                                  "nothing was done; try again, or see 'xcpng-mirrors status'"))
 
 
 @_hook
@@ -256,7 +211,8 @@ def postdownload_hook(conduit, settings):
 
 def _our_packages(conduit):
     """Return the packages to install from our repositories, without those at another place (xml:base)."""
-    return [po for po in conduit.getDownloadPackages() if _data_of(po.repo) and not po.basepath]
+    return [po for po in conduit.getDownloadPackages()
+            if _handled(po.repo) and not _handled(po.repo).is_left and not po.basepath]
 
 
 def _get_packages(conduit, settings, packages):
@@ -268,11 +224,11 @@ def _get_packages(conduit, settings, packages):
     if not packages:
         return
     by_repo = dict((repo.id, [po for po in packages if po.repo is repo]) for repo in set(po.repo for po in packages))
-    requests = [dict(_data_of(pos[0].repo).request,
+    requests = [dict(_handled(pos[0].repo).request,
                      packages=[bridge.describe_package(po, po.relativepath, po.size) for po in pos]) for pos in by_repo.values()]
     meter = YumMeter(by_repo)
-    verdicts, warnings = bridge.packages(
-        settings, _config_path(conduit), conduit._base.conf.installroot, "fetch", requests, meter.event)
+    verdicts, warnings = _engine(conduit, settings).ask(
+        settings.request("packages", requests, mode="fetch"), bridge.IDLE_SECONDS, meter.event)
     meter.end()
     for text in warnings:
         _warn(conduit, text)

@@ -20,15 +20,14 @@ from ..model import REPOMD, Probe, Snapshot
 from ..net.transfer import Item, Source
 from ..packages.get_files import FetchedFile, FileRequest, fetch_files
 from ..packages.get_packages import primary_checker
-from ..packages.verify import rules_of, sources_of
 from ..privsep.gateway import Gateway
-from ..resolve.metalink_writer import render_metalink
+from ..resolve.download_plan import rules_of, sources_of
 from ..resolve.resolution import Resolution
 from ..resolve.resolver import ResolveOptions, Resolver
 from ..state.memory import Decision, SnapshotPin, with_decision
 from ..state.pool_token import Agreed, Token
-from ..state.snapshot_pin import SIGNATURE, HeldSnapshot, folder_of, hold, make_cold, remove_folders, until
-from ..state.store import METALINK, State
+from ..state.snapshot_pin import SIGNATURE, HeldSnapshot, folder_of, hold, remove_folders, until
+from ..state.store import MEMORY, State
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.freshness import is_rollback
@@ -123,7 +122,7 @@ class SnapshotPinner:
         found = _serving(resolution, agreed)
         if not found:
             with contextlib.suppress(TrustError):  # a damaged pin is made again
-                held = hold(repository, self._state.load(repository.id), self._now)
+                held = hold(repository, self._state.load(repository.id, repository.place), self._now)
                 if held is not None and held.snapshot.sha256 == agreed.sha256:
                     return _PreparedPin(resolution, held.snapshot)
             everyone = ResolveOptions(ask_everyone=True)
@@ -131,7 +130,7 @@ class SnapshotPinner:
                                   gateway=self._gateway).run([repository])[0]
             found = _serving(resolution, agreed)
         snapshot = _agreed_snapshot(resolution, found, agreed)
-        if is_rollback(snapshot, self._state.load(repository.id).accepted):
+        if is_rollback(snapshot, self._state.load(repository.id, repository.place).accepted):
             what = "the agreed revision {} is older than what this host has accepted".format(snapshot.revision)
             raise TrustError("rollback", what, hint=AGREE_AGAIN)
         self._fetch(resolution, snapshot, [probe.mirror.url for probe in found])
@@ -155,7 +154,7 @@ class SnapshotPinner:
 
     def _forget_files(self, name: str) -> None:
         """Remove what was fetched for a pin that failed."""
-        pin, folder = self._state.load(name).pin, os.path.dirname(self._state.path(name, METALINK))
+        pin, folder = self._state.load(name).pin, os.path.dirname(self._state.path(name, MEMORY))
         remove_folders(folder, kept=folder_of(folder, pin.snapshot.sha256) if pin is not None else "")
 
     def _write_all(self, ready: Sequence[_PreparedPin], expires: int) -> List[Failure]:
@@ -191,10 +190,10 @@ class SnapshotPinner:
             self._settle(item, self._pin(item, expires))
 
     def _folder(self, repository_id: str, snapshot: Snapshot) -> str:
-        return folder_of(os.path.dirname(self._state.path(repository_id, METALINK)), snapshot.sha256)
+        return folder_of(os.path.dirname(self._state.path(repository_id, MEMORY)), snapshot.sha256)
 
     def _pin(self, item: _PreparedPin, expires: int) -> SnapshotPin:
-        return SnapshotPin(item.snapshot._replace(raw=b""), expires, self._now)
+        return SnapshotPin(item.snapshot._replace(raw=b""), expires, self._now, item.resolution.repository.place)
 
     def _settle(self, item: _PreparedPin, pin: SnapshotPin) -> None:
         resolution, state = item.resolution, self._state
@@ -204,8 +203,6 @@ class SnapshotPinner:
         log.info("%s: pinned to revision %d, %s, until %s", name, pin.snapshot.revision, pin.snapshot.sha256, until(pin))
         decision = Decision(self._now, "pin", revision=pin.snapshot.revision, note=until(pin))
         state.update(name, with_decision(resolution.memory, decision))
-        state.write_metalink(name, render_metalink(item.snapshot, resolution.mirrors, folder))
-        make_cold(state, name)  # the package manager has to load it first
 
 
 def _serving(resolution: Resolution, agreed: Agreed) -> List[Probe]:

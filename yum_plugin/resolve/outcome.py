@@ -167,7 +167,8 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     snapshot = made.snapshot._replace(raw=b"", signature=b"")
     signature = made.snapshot.signature if len(made.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
     return Memory(mirrors, listed.sha256, records, snapshot, usable, now, made.note, previous.decisions,
-                  now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"))
+                  now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"),
+                  findings.repository.place)
 
 
 def _decision(findings: Findings, made: Resolution) -> Decision:

@@ -2,32 +2,39 @@
 
 What the engine and ``xcpng-mirrors refresh`` call. Rules, in order:
     1. One refresh at a time: a second one waits, within ``settings.deadline``, and uses what the first has just written.
-    2. All that decides is read in the beginning, and all that was decided is written in the end, under the same lock.
+    2. All that decides is read in the beginning, and all that was decided is written in the end, under the same lock. After
+       that the package manager's cache is filled, still under the lock: two engines never fill one cache.
     3. A snapshot pin that holds is handed over in place of the newest snapshot. If mirrors lie, it is refused like any other.
     4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata.
 """
+import contextlib
 import logging
-from typing import Dict, List, Optional, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
 from ..errors import TrustError, UsageError
 from ..host.settings import Settings
 from ..model import Mirror, Repository
 from ..net.fanout import TaskPool
-from ..privsep.gateway import Gateway
+from ..privsep.gateway import Gateway, here
+from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
-from .metalink_writer import render_metalink
+from .metadata_cache import Filled, MetadataCache, fill
 from .outcome import observations_of
 from .resolution import Resolution
 from .resolver import Clock, MakeTasks, ResolveOptions, Resolver
+
+OnRepositoryFile = Callable[[str, str, int, Optional[int]], None]
 
 log = logging.getLogger("xcpng-mirrors")
 
 
 def refresh(repositories: Sequence[Repository], settings: Settings, state: State, options: ResolveOptions = ResolveOptions(),
-            clock: Clock = Clock(), gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool) -> List[Resolution]:
-    """Bring metalink and memory of each repository up to date.
+            clock: Clock = Clock(), gateway: Optional[Gateway] = None, make_tasks: MakeTasks = TaskPool,
+            caches: Mapping[str, MetadataCache] = {}, on_file: OnRepositoryFile = lambda *_: None) -> List[Resolution]:
+    """Bring the memory of each repository up to date, and the package manager's cache with it.
 
     Args:
         repositories: which.
@@ -38,10 +45,14 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         gateway: how the network is reached; by this process if left out.
         make_tasks: makes the task pool that asks several mirrors at once.
 
+        caches: the package manager's cache folders to fill, by repository id.
+        on_file: called while metadata arrives: repository id, name of the file, bytes so far, bytes in all.
+
     Returns:
         One resolution for each repository, in the same order.
     """
     called_at = clock.wall()
+    gateway = gateway or here()
     with state.locked(settings.deadline) as is_locked:
         if not is_locked:
             busy = UsageError("state", "the state is locked by another process or cannot be written", where=state.folder)
@@ -56,6 +67,9 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             now = clock.wall()
             done[resolution.repository.id] = _write(resolution, before[resolution.repository.id], state, options, now)
             state.observe(resolution.repository.id, observations_of(resolution, now))
+        fillable = [done[name] for name in caches if name in done and done[name].snapshot is not None]
+        for resolution in _fill_all(fillable, caches, settings, state, int(clock.wall()), gateway, on_file):
+            done[resolution.repository.id] = resolution
     return [done[repository.id] for repository in repositories]
 
 
@@ -71,7 +85,7 @@ def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state:
     with state.locked(settings.deadline) as is_locked:
         for resolution in resolutions if is_locked else ():
             if resolution.snapshot is not None and resolution.repository.id in accepted:
-                state.update(resolution.repository.id, accepted=resolution.snapshot)
+                state.update(resolution.repository.id, accepted=resolution.snapshot, place=resolution.repository.place)
 
 
 def _just_written(repositories: Sequence[Repository], before: Dict[str, Remembered], called_at: float,
@@ -87,20 +101,22 @@ def _just_written(repositories: Sequence[Repository], before: Dict[str, Remember
             try:
                 held = hold(repository, before[repository.id], now)
             except TrustError:
-                continue  # it is reported where the metalink is written
-            snapshot = held.snapshot if held else memory.snapshot
-            found[repository.id] = Resolution(repository, snapshot, mirrors=tuple(map(Mirror, memory.usable)), memory=memory)
+                continue  # it is reported where the resolution is written
+            if held is None and repository.cached_sha256 != memory.snapshot.sha256:
+                continue  # repomd.xml itself is not remembered, and has to be fetched
+            found[repository.id] = Resolution(repository, held.snapshot if held else memory.snapshot, memory=memory,
+                                              mirrors=tuple(map(Mirror, memory.usable)), local_folder=held.folder if held else "")
     return found
 
 
 def _write(resolution: Resolution, before: Remembered, state: State, options: ResolveOptions, now: float) -> Resolution:
     """Apply the snapshot pin, write what was decided, and return what is handed over."""
-    name, newest, folder = resolution.repository.id, resolution.snapshot, ""
+    name, newest = resolution.repository.id, resolution.snapshot
     final = resolution
     try:
         held = hold(resolution.repository, before, now)
         if held is not None:
-            final, folder = _with_pin(resolution, held), held.folder
+            final = _with_pin(resolution, held)
     except TrustError as error:
         refused = Decision(int(now), "metadata", asked=len(resolution.probes), error=str(error))
         final = resolution._replace(snapshot=None, mirrors=(), error=error, memory=with_decision(resolution.memory, refused))
@@ -108,13 +124,11 @@ def _write(resolution: Resolution, before: Remembered, state: State, options: Re
     has_expired = before.pin is not None and active_pin(before, now) is None
     memory = with_ended_pin(final.memory, before.pin, now, "expired") if before.pin is not None and has_expired else final.memory
     try:
-        state.update(name, memory, mark, lower_mark=True)
+        state.update(name, memory, mark, lower_mark=True, place=resolution.repository.place)
         if mark is not None:
             log.warning("%s: high-water mark set to revision %d on request", name, mark.revision)
         if has_expired:
             remove_pin(state, name)
-        if final.snapshot is not None:
-            state.write_metalink(name, render_metalink(final.snapshot, final.mirrors, folder))
     except UsageError as error:
         return resolution._replace(snapshot=None, mirrors=(), error=error)
     return final
@@ -131,4 +145,28 @@ def _with_pin(resolution: Resolution, held: HeldSnapshot) -> Resolution:
         return resolution._replace(memory=memory)
     mirrors = resolution.mirrors if resolution.snapshot is not None else tuple(map(Mirror, memory.usable))
     warnings = resolution.warnings + tuple(filter(None, [held_back, str(resolution.error or "")]))
-    return resolution._replace(snapshot=held.snapshot, error=None, mirrors=mirrors, warnings=warnings, memory=memory)
+    return resolution._replace(snapshot=held.snapshot, error=None, mirrors=mirrors, warnings=warnings, memory=memory,
+                               local_folder=held.folder)
+
+
+def _fill_all(resolutions: Sequence[Resolution], caches: Mapping[str, MetadataCache], settings: Settings, state: State, now: int,
+              gateway: Gateway, on_file: OnRepositoryFile) -> List[Resolution]:
+    """Fill the caches of several repositories side by side; a resolution whose cache cannot be filled gets the error."""
+    def fill_one(resolution: Resolution) -> Filled:
+        name = resolution.repository.id
+        return fill(resolution, caches[name], state.path(name, "new"), settings, now, gateway.open,
+                    lambda file, received, total: on_file(name, file, received, total))
+
+    if not resolutions:
+        return []
+    with ThreadPoolExecutor(len(resolutions)) as threads:
+        results = list(threads.map(fill_one, resolutions))
+    final = []
+    for resolution, filled in zip(resolutions, results):
+        if filled.error is not None:
+            log.warning("%s: the cache is not filled: %s", resolution.repository.id, filled.error)
+            resolution = resolution._replace(snapshot=None, mirrors=(), error=filled.error)
+        with contextlib.suppress(UsageError):  # a memory of failures that cannot be written costs time at the next refresh
+            remember_failures(state, resolution.repository.id, "metadata", filled.attempts, now)
+        final.append(resolution)
+    return final

@@ -33,17 +33,15 @@ class RefreshPlan(NamedTuple):
     proven: Tuple[Mirror, ...] = ()  # for the last resolution and still offered, best first; empty where that does not count
 
 
-def with_cache_state(repository: Repository, values: Mapping[str, Any]) -> Repository:
-    """Add what a plugin says about the package manager's cache; a value that cannot be understood counts as missing.
+def with_run(repository: Repository, values: Mapping[str, Any]) -> Repository:
+    """Add what a plugin says about its run; a value that cannot be understood counts as missing.
 
     Args:
         repository: as it is without.
-        values: of the request: "held_sha256", "installs", and "metadata_expire" in seconds, negative for never.
+        values: of the request: "installs", and "metadata_expire" in seconds, negative for never.
     """
     repository = repository._replace(installs=values.get("installs") is True)
-    cached, expire = values.get("held_sha256"), values.get("metadata_expire")
-    if isinstance(cached, str):
-        repository = repository._replace(cached_sha256=cached)
+    expire = values.get("metadata_expire")
     if isinstance(expire, (int, float)):
         within = 0 <= expire <= MAX_EXPIRE_SECONDS
         repository = repository._replace(expire_seconds=float(expire) if within else MAX_EXPIRE_SECONDS)

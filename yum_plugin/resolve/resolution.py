@@ -31,6 +31,7 @@ class Resolution(NamedTuple):
     probes: Tuple[Probe, ...] = ()  # of all mirrors that answered or failed; empty if nobody was asked
     candidates: Candidates = NO_CANDIDATES
     memory: Memory = Memory()  # to be remembered
+    local_folder: str = ""  # of a pinned snapshot: where its metadata lies on this disk
 
     def proven(self) -> Snapshot:
         """Return the snapshot.

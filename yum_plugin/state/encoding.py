@@ -32,14 +32,28 @@ def snapshot_of(values: Dict[str, Any]) -> Snapshot:
     return Snapshot(sha256, int(values["size"]), int(values["revision"]), int(values["timestamp"]), int(values["signed_at"]))
 
 
+def marks_to(marks: Dict[str, Snapshot], place: str) -> Dict[str, Any]:
+    """Return the object of the high-water marks: that of one place in front, as a version that knows no places reads it."""
+    others = {name: snapshot_to(mark) for name, mark in marks.items() if name != place}
+    return dict(snapshot_to(marks[place]), place=place, others=others)
+
+
+def marks_of(values: Dict[str, Any]) -> Dict[str, Snapshot]:
+    """Read what ``marks_to`` has made; the mark of a version that knows no places has the place ""."""
+    marks = {str(name): snapshot_of(mark) for name, mark in values.get("others", {}).items()}
+    marks[str(values.get("place", ""))] = snapshot_of(values)
+    return marks
+
+
 def pin_to(pin: SnapshotPin) -> Dict[str, Any]:
     """Return the object of a snapshot pin."""
-    return {"snapshot": snapshot_to(pin.snapshot), "expires": pin.expires, "taken_at": pin.taken_at}
+    return {"snapshot": snapshot_to(pin.snapshot), "expires": pin.expires, "taken_at": pin.taken_at, "place": pin.place}
 
 
 def pin_of(values: Dict[str, Any]) -> SnapshotPin:
     """Read what ``pin_to`` has made."""
-    pin = SnapshotPin(snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]))
+    pin = SnapshotPin(snapshot_of(values["snapshot"]), int(values["expires"]), int(values["taken_at"]),
+                      str(values.get("place", "")))
     int(pin.snapshot.sha256, 16)  # it becomes a part of a folder's name
     return pin
 
@@ -59,6 +73,7 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "luck": memory.jitter,
         "pins": list(memory.fingerprints),
         "signature": memory.signature,
+        "place": memory.place,
     }
 
 
@@ -76,7 +91,8 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         tuple(str(url) for url in values["usable"]), float(values["resolved_at"]), str(values["note"]),
         # What follows is missing in a file of an earlier version.
         tuple(_decision_of(decision) for decision in values.get("decisions", ())), float(values.get("heard_at", 0)),
-        float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")))
+        float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")),
+        str(values.get("place", "")))
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -54,6 +54,7 @@ class Memory(NamedTuple):
     jitter: float = 0.0  # 0 to 1, drawn then; see resolve/refresh_policy.py
     fingerprints: Tuple[str, ...] = ()  # of the keys under which the snapshot was proven
     signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
+    place: str = ""  # ``Repository.place`` that all of this is about; "": written by a version that knew none
 
 
 class SnapshotPin(NamedTuple):
@@ -62,6 +63,7 @@ class SnapshotPin(NamedTuple):
     snapshot: Snapshot  # without raw
     expires: int  # seconds since 1970
     taken_at: int
+    place: str = ""  # as of ``Memory``
 
     def holds(self, now: float) -> bool:
         """Whether it counts; a clock that was set back makes no pin longer."""

@@ -22,7 +22,7 @@ from ..trust.metadata import RepomdProver
 from ..trust.repomd import MAX_REPOMD_BYTES
 from ..util.files import read_capped
 from .memory import Decision, Memory, Remembered, SnapshotPin, with_decision
-from .store import METALINK, State
+from .store import MEMORY, State
 
 SIGNATURE = REPOMD + ".asc"
 FOLDER_START = "pinned-"
@@ -106,7 +106,6 @@ def lift(state: State, repository_id: str, now: float, why: str) -> bool:
     if remembered.pin is None:
         return False
     state.update(repository_id, with_ended_pin(remembered.memory, remembered.pin, now, why))
-    make_cold(state, repository_id)
     return True
 
 
@@ -119,14 +118,7 @@ def with_ended_pin(memory: Memory, pin: SnapshotPin, now: float, why: str) -> Me
 def remove_pin(state: State, repository_id: str) -> None:
     """Remove a pin and its files; arguments and errors as of ``lift``."""
     state.write_pin(repository_id, None)
-    remove_folders(os.path.dirname(state.path(repository_id, METALINK)))
-
-
-def make_cold(state: State, repository_id: str) -> None:
-    """Let the plugins ask the engine at the next update: a metalink as old as this is not used again without asking."""
-    metalink = state.path(repository_id, METALINK)
-    if os.path.isfile(metalink):
-        os.utime(metalink, (0, 0))
+    remove_folders(os.path.dirname(state.path(repository_id, MEMORY)))
 
 
 def remove_folders(repository_folder: str, kept: str = "") -> None:

@@ -1,7 +1,7 @@
 """The state folder of a host: a folder for each repository, read in one step and written in one step.
 
 Files of ``<state_dir>/<repository id>/``:
-    metalink.xml   what dnf reads, at a constant path: dnf names its cache folder after it
+    metalink.xml   only where "xcpng-mirrors refresh" has run: for clients without a plugin
     accepted.json  the high-water mark: the newest metadata that the package manager has accepted
     mirrors.json   the last list, the last resolution, the record of each mirror, and the last decisions
     pin.json       only while the host is pinned: to which metadata, and until when (snapshot_pin.py)
@@ -11,6 +11,7 @@ Files of ``<state_dir>/<repository id>/``:
 Rules, in order:
     1. Every file is written whole, and under the lock of the state.
     2. The high-water mark never goes down, whatever another process wrote since it was read; only ``lower_mark`` does that.
+       It belongs to a repository at one place: another release or base URL has a mark of its own.
     3. The mark is on the disk before the caller goes on. Memory and metalink need not be: the next refresh finds them again.
     4. A file that cannot be understood counts as missing and is reported: a damaged memory must not keep a host from updating.
     5. All but the metalink is readable by its owner only, which the process that talks to the mirrors is not (privsep/).
@@ -25,10 +26,11 @@ from ..model import Repository, Snapshot
 from ..util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
 from ..util.urls import safe_repository_id
 from . import history
-from .encoding import DAMAGE, SCHEMA, memory_of, memory_to, pin_of, pin_to, snapshot_of, snapshot_to
+from .encoding import DAMAGE, SCHEMA, marks_of, marks_to, memory_of, memory_to, pin_of, pin_to
 from .memory import Memory, Remembered, SnapshotPin
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_OTHER_PLACES = 15  # whose marks are kept: a host with more releases and base URLs than that forgets the oldest
 MEMORY, MARK, PIN, METALINK, HISTORY = "mirrors.json", "accepted.json", "pin.json", "metalink.xml", "history.jsonl"
 
 _Values = TypeVar("_Values")
@@ -55,19 +57,27 @@ class State:
         """Return the context manager of the one lock of this state; see ``files.locked``."""
         return locked(os.path.join(self.folder, ".lock"), wait_seconds)
 
-    def load(self, repository_id: str) -> Remembered:
-        """Read all that decides about a repository; what is missing or damaged has its default."""
+    def load(self, repository_id: str, place: str = "") -> Remembered:
+        """Read all that decides about a repository; what is missing, damaged or about another place has its default.
+
+        Args:
+            repository_id: which.
+            place: ``Repository.place``; "": the one that was used last.
+        """
+        memory, pin = self._read(repository_id, MEMORY, memory_of) or Memory(), self._read(repository_id, PIN, pin_of)
+        marks = self._read(repository_id, MARK, marks_of) or {}
+        last = next(reversed(list(marks)), "")  # marks_of puts it at the end
         return Remembered(os.path.dirname(self.path(repository_id, MEMORY)),
-                          self._read(repository_id, MEMORY, memory_of) or Memory(),
-                          self._read(repository_id, MARK, snapshot_of),
-                          self._read(repository_id, PIN, pin_of))
+                          memory if place in ("", memory.place) or not memory.place else Memory(),
+                          marks.get(place or last, marks.get("")),
+                          pin if pin is None or place in ("", pin.place) or not pin.place else None)
 
     def load_all(self, repositories: Iterable[Repository]) -> Dict[str, Remembered]:
         """Read what is remembered of several repositories, by their ids."""
-        return {repository.id: self.load(repository.id) for repository in repositories}
+        return {repository.id: self.load(repository.id, repository.place) for repository in repositories}
 
     def update(self, repository_id: str, memory: Optional[Memory] = None, accepted: Optional[Snapshot] = None,
-               lower_mark: bool = False) -> None:
+               lower_mark: bool = False, place: str = "") -> None:
         """Write what has changed; the caller holds the lock.
 
         Args:
@@ -75,6 +85,7 @@ class State:
             memory: None: it stays.
             accepted: the new high-water mark; None, or one below the present mark: that stays.
             lower_mark: the mark becomes ``accepted`` even if that is older (rule 2).
+            place: that the mark belongs to.
 
         Raises:
             UsageError: state: it could not be written.
@@ -83,9 +94,11 @@ class State:
             self._write(repository_id, MEMORY, memory_to(memory), durable=False)
         if accepted is None:
             return
-        mark = self._read(repository_id, MARK, snapshot_of)
+        marks = self._read(repository_id, MARK, marks_of) or {}
+        mark = marks.pop(place, None) or marks.pop("", None)
         if mark is None or mark.sha256 != accepted.sha256 and (lower_mark or accepted.age_key >= mark.age_key):
-            self._write(repository_id, MARK, snapshot_to(accepted))
+            kept = dict(list(marks.items())[-MAX_OTHER_PLACES:])
+            self._write(repository_id, MARK, marks_to(dict(kept, **{place: accepted}), place))
 
     def write_pin(self, repository_id: str, pin: Optional[SnapshotPin]) -> None:
         """Write the snapshot pin, or remove it if it is None; the caller holds the lock.

@@ -4,7 +4,8 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...net.fetch import HttpSession
-from ...packages.verify import MAX_PACKAGE_BYTES, PackageChecker, request_for
+from ...packages.verify import PackageChecker, request_for
+from ...resolve.download_plan import MAX_PACKAGE_BYTES
 from ...trust.primary import PrimaryPackage
 from ..facts import SYNC_COMMAND
 from .client import timeouts_of
