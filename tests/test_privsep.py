@@ -150,12 +150,12 @@ def test_the_child_has_no_privileges_and_no_files_is_limited_and_ends_with_its_p
 
 @needs_root
 @pytest.mark.dnf
-def test_only_root_can_read_the_state_and_anybody_the_metalink(lab, host):
+def test_only_root_can_read_the_state(lab, host):
     good_mirrors(lab)
     host.dnf("-y", "install", "lab-agent")
     modes = {name: stat.S_IMODE(os.stat(state_path(host, "xcp-ng-updates", name)).st_mode)
-             for name in ("accepted.json", "mirrors.json", "metalink.xml")}
-    assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600, "metalink.xml": 0o644}
+             for name in ("accepted.json", "mirrors.json")}
+    assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600}
 
 
 def test_without_root_no_child_is_started(monkeypatch):

@@ -279,7 +279,7 @@ def _repositories(request: Dict[str, Any], settings: Settings,
             repository = with_run(repository_from_request(values, settings), values)
             if "cache" in values:
                 cache = caches[repository.id] = read_cache(values["cache"])
-                repository = repository._replace(cached_sha256="" if cache.forced else valid_sha256(cache))
+                repository = repository._replace(cached_sha256="" if cache.forced else valid_sha256(cache), is_sampled=False)
             repositories.append(repository)
         except UsageError as error:
             emit.warning(str(values.get("id", "")) if isinstance(values, dict) else "", str(error))

@@ -32,6 +32,8 @@ class Repository(NamedTuple):
     installs: bool = False  # the package manager is about to install from it, not only to look
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
 
+    is_sampled: bool = True  # whether a mirror has to show that it has the files of its repomd.xml; needless before a fill
+
     @property
     def place(self) -> str:
         """What the high-water mark, the memory and a snapshot pin belong to: another release or base URL is another place."""

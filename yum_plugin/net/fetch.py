@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import FetchError
 from ..model import Network
 from .tls import causes_of, find_tls_problem, make_context, tls_error
-from .transport import Guard, GuardedAdapter, proxies_for
+from .transport import Guard, GuardedAdapter, KeptConnections, proxies_for
 
 READ_BYTES = 64 * 1024
 USER_AGENT = "xcpng-mirrors/" + __version__
@@ -197,6 +197,7 @@ class HttpSessions:
 
     def __init__(self) -> None:
         self._contexts: Dict[Network, Any] = {}
+        self._kept: Dict[Network, KeptConnections] = {}
 
     def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "HttpSession":
         """Open a session; arguments as of HttpSession.
@@ -206,7 +207,8 @@ class HttpSessions:
         """
         if network not in self._contexts:
             self._contexts[network] = make_context(network)
-        return HttpSession(network, self._contexts[network], seconds, trusted_hosts)
+            self._kept[network] = KeptConnections()
+        return HttpSession(network, self._contexts[network], seconds, trusted_hosts, kept=self._kept[network])
 
 
 class HttpSession(Session):
@@ -218,10 +220,11 @@ class HttpSession(Session):
         seconds: after which every call fails with timed-out.
         trusted_hosts: host names that may receive ``network.username``.
         address: numeric address of the server, used without name resolution and without proxy; "": resolve the name.
+        kept: idle connections of earlier sessions with the same settings.
     """
 
     def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = (),
-                 address: str = "") -> None:
+                 address: str = "", kept: Optional[KeptConnections] = None) -> None:
         self._network = network._replace(proxy="") if address else network
         self._trusted_hosts = trusted_hosts
         self._guard = Guard()
@@ -232,9 +235,9 @@ class HttpSession(Session):
         self._session = _RequestsSession()
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address, kept)
+        self._session.mount("https://", self._adapter)
+        self._session.mount("http://", self._adapter)
 
     def __enter__(self) -> "HttpSession":
         self._timer.start()
@@ -242,6 +245,7 @@ class HttpSession(Session):
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        self._adapter.keep_connections()
         self._session.close()
         self._guard.release()
 

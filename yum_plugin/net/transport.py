@@ -1,11 +1,13 @@
 """The transport below requests: sockets that can be ended from outside, our TLS context, and the proxies that curl would use."""
 import contextlib
 import os
+import queue
 import socket
 import ssl
 import threading
+import time
 import urllib.request
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import urllib3
@@ -13,9 +15,12 @@ from requests.adapters import HTTPAdapter
 from requests.utils import should_bypass_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.connection import is_connection_dropped
 
 from ..model import Network
 from .connect import clean_address, connect
+
+MAX_IDLE_SECONDS = 3.0  # nginx closes an idle connection after 75 s, Apache after 5: younger ones are used only
 
 
 class Guard:
@@ -42,6 +47,16 @@ class Guard:
             if self.aborted:
                 _shut(sock)
 
+    def adopt(self, sock: socket.socket) -> None:
+        """Watch the connection of an earlier session; of its TLS, too, only the socket below is needed."""
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self.address = clean_address(sock.getpeername()[0])
+            self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
+            if self.aborted:
+                _shut(sock)
+        self.certificate_expires = _certificate_end(sock)
+
     def abort(self) -> None:
         """End all sockets, also future ones: a thread that is blocked in a read wakes up."""
         with self._lock:
@@ -57,9 +72,42 @@ class Guard:
             self._sockets = []
 
 
+def _certificate_end(sock: Any) -> Optional[int]:
+    """Return when the server's certificate expires, seconds since 1970; None without TLS or verification."""
+    certificate = sock.getpeercert() if hasattr(sock, "getpeercert") else None
+    return int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
+
+
 def _shut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):  # it is not connected any more
         sock.shutdown(socket.SHUT_RDWR)
+
+
+class KeptConnections:
+    """Idle connections of sessions that have ended, for the next session to the same server with the same settings.
+
+    A mirror that was just probed sends the metadata next: on a line of 250 ms a new connection with TLS costs 0.75 s.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: Dict[Any, List[Tuple[Any, float]]] = {}  # with the time when it became idle
+
+    def put(self, key: Any, connection: Any) -> None:
+        """Keep an idle connection."""
+        with self._lock:
+            self._kept.setdefault(key, []).append((connection, time.monotonic()))
+
+    def take(self, key: Any) -> Any:
+        """Return a connection that the server has not closed; None if there is none."""
+        with self._lock:
+            kept = self._kept.get(key, [])
+            while kept:
+                connection, since = kept.pop()
+                if time.monotonic() - since < MAX_IDLE_SECONDS and not is_connection_dropped(connection):
+                    return connection
+                connection.close()
+        return None
 
 
 class GuardedAdapter(HTTPAdapter):
@@ -70,20 +118,35 @@ class GuardedAdapter(HTTPAdapter):
         context: the TLS context; requests' own bundle is never loaded.
         ip_resolve: 4, 6 or 0 for both families.
         address: numeric address of the server; "": resolve the name. The names in TLS and HTTP stay those of the URL.
+        kept: connections of earlier sessions with the same settings.
     """
 
-    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int, address: str = "") -> None:
+    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int, address: str = "",
+                 kept: Optional[KeptConnections] = None) -> None:
         self._context = context
+        self._guard = guard
+        self._kept = kept
         if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
             # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address; it compares names itself if OpenSSL does not
             context.check_hostname = False
-        self._pools = _pool_classes(guard, ip_resolve, address)
+        self._pools = _pool_classes(guard, ip_resolve, address, kept)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Called by requests; adds our context and connection classes."""
         super().init_poolmanager(*args, ssl_context=self._context, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def keep_connections(self) -> None:
+        """Leave the idle direct connections to the next session, instead of closing them; called once, at the end."""
+        pools = self.poolmanager.pools
+        kept = self._kept
+        for pool in [pools.get(key) for key in pools.keys()] if kept is not None and not self._guard.aborted else ():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    connection = pool.pool.get_nowait()
+                    if kept is not None and connection is not None and connection.sock is not None:
+                        kept.put((pool.scheme, pool.host, pool.port), connection)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Called by requests; the same for connections through a proxy."""
@@ -100,7 +163,7 @@ class GuardedAdapter(HTTPAdapter):
         return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
 
-def _pool_classes(guard: Guard, ip_resolve: int, address: str) -> Dict[str, Any]:
+def _pool_classes(guard: Guard, ip_resolve: int, address: str, kept: Optional[KeptConnections]) -> Dict[str, Any]:
     """Make connection classes bound to one guard: urllib3 offers no other way to pass a value to them."""
 
     def open_socket(connection: Any) -> socket.socket:
@@ -122,12 +185,21 @@ def _pool_classes(guard: Guard, ip_resolve: int, address: str) -> Dict[str, Any]
 
         def connect(self) -> None:
             super().connect()
-            certificate = self.sock.getpeercert() if hasattr(self.sock, "getpeercert") else None
-            guard.certificate_expires = int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
+            guard.certificate_expires = _certificate_end(self.sock)
+
+    class KeepingPool(HTTPConnectionPool):
+        def _get_conn(self, timeout: Any = None) -> Any:
+            connection: Any = super()._get_conn(timeout)
+            if kept is not None and self.proxy is None and connection.sock is None:
+                earlier = kept.take((self.scheme, self.host, self.port))
+                if earlier is not None:
+                    guard.adopt(earlier.sock)
+                    return earlier
+            return connection
 
     return {
-        "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain}),
-        "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure}),
+        "http": type("PlainPool", (KeepingPool,), {"ConnectionCls": Plain}),
+        "https": type("SecurePool", (KeepingPool, HTTPSConnectionPool), {"ConnectionCls": Secure}),
     }
 
 

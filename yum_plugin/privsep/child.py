@@ -18,6 +18,7 @@ from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
 from ..net.fetch import FetchLimits, HttpSession
 from ..net.tls import make_context
+from ..net.transport import KeptConnections
 from ..sources.redirector import Timeouts
 from .confine import ResourceLimits, confine
 from .gateway import ask_list, certificate, explain, reachability
@@ -49,6 +50,7 @@ class ServedSession(NamedTuple):
     sock: socket.socket
     http: HttpSession
     network: Network
+    busy: threading.Event  # while a request is answered
 
 
 def run_child(control: socket.socket, networks: Sequence[Network], limits: ResourceLimits, parent: int) -> NoReturn:
@@ -115,6 +117,7 @@ class _Server:
         self._control = control
         self._networks = networks
         self._contexts = contexts
+        self._kept = [KeptConnections() for _ in contexts]
         self._sessions: Dict[int, ServedSession] = {}  # by file number
         self._poll = select.poll()
 
@@ -141,8 +144,9 @@ class _Server:
             numbers.frombytes(content[:size])
         request = decoded(data)
         network, sock = int(request["network"]), socket.socket(fileno=numbers[0])
-        http = HttpSession(self._networks[network], self._contexts[network], float(request["seconds"]), tuple(request["hosts"]))
-        served = ServedSession(sock, http, self._networks[network])
+        http = HttpSession(self._networks[network], self._contexts[network], float(request["seconds"]), tuple(request["hosts"]),
+                           kept=self._kept[network])
+        served = ServedSession(sock, http, self._networks[network], threading.Event())
         self._sessions[sock.fileno()] = served
         self._poll.register(sock, select.POLLRDHUP)  # only its end: the thread reads the requests
         threading.Thread(target=serve_session, args=(served,), daemon=True).start()
@@ -152,7 +156,8 @@ class _Server:
         """End a session that the parent has closed; this wakes its thread."""
         self._poll.unregister(number)
         served = self._sessions.pop(number)
-        served.http.abort()
+        if served.busy.is_set():
+            served.http.abort()  # else its connections are kept for the next session
         with contextlib.suppress(OSError):  # it has ended on this side, too
             served.sock.shutdown(socket.SHUT_RDWR)
 
@@ -169,7 +174,9 @@ def serve_session(served: ServedSession) -> None:
                 kind, payload = receive(requests)
                 if kind != REQUEST:
                     return
+                served.busy.set()
                 _answer(served, decoded(payload))
+                served.busy.clear()
     except (OSError, WireError):
         return  # the parent has closed it
 

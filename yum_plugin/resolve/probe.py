@@ -67,7 +67,8 @@ def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts:
     return Signed(proven, repomd.first_byte_seconds, len(repomd.body) + len(signature))
 
 
-def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Probe:
+def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known(),
+               sample: bool = True) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
@@ -75,7 +76,7 @@ def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts:
         ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
     """
     signed = ask_repomd(session, mirror, prover, timeouts, known)
-    sample_seconds = 0.0 if signed.known else sample_metadata(session, mirror, signed.proven.content, timeouts)
+    sample_seconds = sample_metadata(session, mirror, signed.proven.content, timeouts) if sample and not signed.known else 0.0
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
                  certificate_expires=session.certificate_expires, snapshot=signed.proven.snapshot, address=session.address)

@@ -216,11 +216,11 @@ class Resolver:
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
         prover, timeouts, network, explain = job.prover, self._timeouts, job.repository.network, self._gateway.explain
-        known = _known(job.findings)
+        known, is_sampled = _known(job.findings), job.repository.is_sampled
 
         def task(session: Session) -> Probe:
             try:
-                return ask_mirror(session, mirror, prover, timeouts, known)
+                return ask_mirror(session, mirror, prover, timeouts, known, is_sampled)
             except FetchError as error:
                 raise explain(session, error, mirror.url, network, timeouts.connect_seconds)
 
