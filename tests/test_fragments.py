@@ -32,7 +32,7 @@ else:
     from configparser import RawConfigParser as Parser
 parser = Parser()
 parser.read(sys.argv[3])
-made = bridge["BridgeSettings"](bridge["reader"](parser, sys.argv[4]), sys.argv[4])
+made = bridge["BridgeSettings"](parser, sys.argv[3], sys.argv[4])
 print(json.dumps(dict(vars(made), ours=made.wants("xcp-ng-base", ["https://m.test/"]))))
 """
 
@@ -90,7 +90,7 @@ def expected(fleet):
     """What the engine's reading means for a plugin."""
     settings = fleet.read().settings
     values = {name: getattr(settings, name) for name in bridge.DEFAULTS if name != "enabled"}
-    values.update(repos=list(settings.repos) if settings.enabled else [], fingerprints=list(settings.fingerprints),
+    values.update(config=fleet.conf, root=fleet.root, repos=list(settings.repos) if settings.enabled else [],
                   state_dir=inside(fleet.root, settings.state_dir), ours=settings.enabled and "xcp-ng-*" in settings.repos)
     return values
 
@@ -98,18 +98,17 @@ def expected(fleet):
 CASES = {
     "none": {},
     "every key that a plugin reads": {"site.conf": (
-        "[main]\ncommand=/opt/x\nstate_dir=/srv/x\nrepos=a, b*\nfingerprints={}\ndeadline=20\nrefresh_after=60\nminrate=1\n"
-        "timeout=2\nverify_packages=no\n".format(OTHER_PIN))},
-    "the last of two": {"90.conf": "[main]\ndeadline=3\n", "10.conf": "[main]\ndeadline=5\ntimeout=9\n"},
+        "[main]\ncommand=/opt/x\nstate_dir=/srv/x\nrepos=a, b*\ndeadline=20\nrefresh_after=60\nverify_packages=no\n")},
+    "the last of two": {"90.conf": "[main]\ndeadline=3\n", "10.conf": "[main]\ndeadline=5\nrefresh_after=9\n"},
     "no fragments": {".hidden.conf": "[main]\ndeadline=3\n", "x.conf.rpmnew": "[main]\ndeadline=5\n", "README": "[main]\ndeadline=6\n"},
     "switched off": {"off.conf": "[main]\nenabled=0\n"},
     "switched off and on again": {"1.conf": "[main]\nenabled=no\n", "2.conf": "[main]\nenabled=1\n"},
     "an unusable value": {"bad.conf": "[main]\ndeadline=soon\n"},
     "an empty value": {"1.conf": "[main]\ndeadline=5\n", "2.conf": "[main]\ndeadline=\n"},
-    "a damaged line": {"bad.conf": "[main]\ndeadline=5\nnonsense\n", "good.conf": "[main]\ntimeout=9\n"},
+    "a damaged line": {"bad.conf": "[main]\ndeadline=5\nnonsense\n", "good.conf": "[main]\nrefresh_after=9\n"},
     "no section": {"bad.conf": "deadline=5\n"},
-    "other sections": {"other.conf": "[other]\ndeadline=5\n[main]\ntimeout=9\n"},
-    "comments and white space": {"x.conf": "# caf\u00e9\n\n[main]\n; x\ntimeout = 9\n"},
+    "other sections": {"other.conf": "[other]\ndeadline=5\n[main]\nrefresh_after=9\n"},
+    "comments and white space": {"x.conf": "# caf\u00e9\n\n[main]\n; x\nrefresh_after = 9\n"},
     "a continued list": {"x.conf": "[main]\nrepos=xcp-ng-*\n  more\n"},
     "empty": {"x.conf": ""},
 }
@@ -117,7 +116,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_plugin_and_the_engine_read_the_same(case, fleet, plugin):
-    fleet.write(fleet.conf, "[main]\nenabled=1\ndeadline=7\nminrate=70\n")
+    fleet.write(fleet.conf, "[main]\nenabled=1\ndeadline=7\nrefresh_after=70\n")
     for name, text in CASES[case].items():
         fleet.fragment(name, text)
     assert plugin() == expected(fleet)
