@@ -9,6 +9,7 @@ VENV ?= .venv
 TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
 TEST_TOOLS ?= rsync nginx chromium
 RPM_FLAGS ?=
+BENCH_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
 .PHONY: help venv tools lint test test-yum fuzz mutants demo bench scale stage rpm rpm-twice rpmlint release clean
@@ -50,9 +51,9 @@ mutants: venv ## change trust/ and state/ in one place at a time: do the tests n
 demo: tools venv ## stock dnf beside dnf with the plugin, on mirrors with four faults
 	$(VENV)/bin/python -m tests.lab.demo
 
-bench: venv ## measure; writes bench/results.json
+bench: venv ## measure; writes bench/results.json. Some rows: BENCH_FLAGS="--only GLOB"
 	@tools/need.sh $(TOOLS) $(TEST_TOOLS) curl
-	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench $(BENCH_FLAGS)
 
 scale: venv ## simulate 100 000 hosts on 5, 20 and 80 mirrors; prints the table of docs/scale.md
 	$(VENV)/bin/python -m bench.scale

@@ -1,4 +1,5 @@
 """What measures act on: a running lab with the mirrors they want, hosts, and the engine as the plugin runs it."""
+import configparser
 import os
 import shutil
 import sys
@@ -12,7 +13,11 @@ from yum_plugin.plugins import bridge
 
 REPOSITORIES = ("base", "updates")
 PACKAGES = ("lab-agent", "lab-data", "lab-tools")
+SMALL_PACKAGES = ("lab-one", "lab-two", "lab-three")
+SMALL_BYTES = 20 * 1000  # of each
 RUN_SECONDS = 120.0  # no run that works takes a tenth of it
+YUM_EXPIRE_SECONDS = 6 * 3600  # yum.conf(5): the default of metadata_expire
+YUM_TYPES = ("primary", "primary_db", "group", "updateinfo")  # what "yum check-update" reads
 
 # A command that runs ours and notes its peak memory. It is small itself, which matters: a process begins
 # with the peak of the one that it was forked from (Linux, fs/exec.c: exec_mmap).
@@ -34,20 +39,21 @@ class MeasureError(Exception):
 class Resolved(NamedTuple):
     """One run of the engine."""
 
-    seconds: float  # from the start of the process to its result
+    seconds: float  # from the start of the process to its result, or to its end
     peak_mib: float  # 0 if not watched
 
 
 def package_sizes(total_bytes: int) -> Dict[str, Dict[str, int]]:
     """Return the lab's ``sizes`` for an install of about ``total_bytes``."""
-    return {"base": {"lab-base": 2000}, "updates": dict.fromkeys(PACKAGES, total_bytes // len(PACKAGES))}
+    base = dict(dict.fromkeys(SMALL_PACKAGES, SMALL_BYTES), **{"lab-base": 2000})
+    return {"base": base, "updates": dict.fromkeys(PACKAGES, total_bytes // len(PACKAGES))}
 
 
 class Stage:
     """The lab and its hosts.
 
     Args:
-        lab: running; its packages are PACKAGES.
+        lab: running; its packages are PACKAGES and SMALL_PACKAGES.
         folder: for hosts, which each ``set_mirrors`` removes, and for what measures keep.
         note: told what is going on.
     """
@@ -95,45 +101,58 @@ class Stage:
             raise MeasureError("dnf {}: exit {}: {}".format(" ".join(arguments), done.returncode, words[-1] if words else ""))
         return seconds
 
-    def install(self, host: Host) -> float:
-        """Install all packages on a host that has none; return the seconds."""
-        seconds = self.dnf(host, "-y", "install", *PACKAGES)
-        if host.version(PACKAGES[0]) != "2.0":
-            raise MeasureError("dnf install brought version {!r}".format(host.version(PACKAGES[0])))
+    def install(self, host: Host, packages: Sequence[str] = PACKAGES) -> float:
+        """Install packages on a host that has none; return the seconds."""
+        seconds = self.dnf(host, "-y", "install", *packages)
+        if host.version(packages[0]) != "2.0":
+            raise MeasureError("dnf install brought version {!r}".format(host.version(packages[0])))
         return seconds
 
-    def resolve(self, host: Host, repositories: Sequence[str] = REPOSITORIES, watched: bool = False,
-                command: str = "") -> Resolved:
-        """Let the engine resolve repositories as the plugin does.
+    def resolve(self, host: Host, repositories: Sequence[str] = REPOSITORIES, watched: bool = False, command: str = "",
+                cached: bool = False) -> Resolved:
+        """Let the engine resolve repositories as a plugin does, from its start to its result.
 
         Args:
             host: has the plugin.
             repositories: of REPOSITORIES.
             watched: measure the peak memory; costs the start of another Python.
             command: another one than that of this Python.
+            cached: as yum's plugin, with cache folders that the engine fills; the time then includes the engine's end.
 
         Raises:
             MeasureError: a repository was not resolved.
         """
         watcher = Watcher(host.folder)
-        values = {"command": watcher.command if watched else command or command_path()}
-        settings = bridge.BridgeSettings(values.get, host.root)
-        config = os.path.join(host.pluginconf, "xcpng-mirrors.conf")
+        parser = configparser.ConfigParser()
+        parser.read(os.path.join(host.pluginconf, "xcpng-mirrors.conf"))
+        settings = bridge.BridgeSettings(parser, os.path.join(host.pluginconf, "xcpng-mirrors.conf"), host.root)
         requests = [self._request(name) for name in repositories]
+        if cached:
+            requests = [bridge.Cache(settings, each, self.yum_cache(host, str(each["id"])), "yum", YUM_TYPES).request(False)
+                        for each in requests]
         started = time.monotonic()
-        engine, verdicts, _ = bridge.resolve(settings, config, host.root, requests)
+        engine = bridge.Engine(watcher.command if watched else command or command_path())
+        verdicts, _ = engine.ask(settings.request("resolve", requests), RUN_SECONDS)
         seconds = time.monotonic() - started
         engine.accept(list(verdicts))
         engine.finish()
+        if cached:
+            seconds = time.monotonic() - started
         for name, verdict in verdicts.items():
             if verdict["status"] != "resolved":
                 raise MeasureError("the engine: {}: {}".format(name, verdict["text"]))
         return Resolved(seconds, watcher.peak_mib() if watched else 0.0)
 
+    def yum_cache(self, host: Host, repository_id: str) -> str:
+        """Return yum's cache folder of a repository; made if missing."""
+        path = os.path.join(host.root, "var", "cache", "yum", repository_id)
+        os.makedirs(path, exist_ok=True)
+        return path
+
     def _request(self, name: str) -> Dict[str, object]:
         lab = self.lab
         return {"id": "xcp-ng-" + name, "base_urls": lab.base_urls(name), "gpgkeys": ["file://" + lab.key_file],
-                "sslcacert": lab.ca_bundle, "proxy": ""}
+                "sslcacert": lab.ca_bundle, "proxy": "", "installs": False, "metadata_expire": YUM_EXPIRE_SECONDS}
 
 
 class Watcher:

@@ -5,14 +5,18 @@ import re
 import pytest
 
 from bench import __main__ as bench
+from bench import waterfall
 from bench.dnf import METADATA_FAULTS
+from bench.line import Asked, connections
 from bench.measure import Figure, Goal, Measure, Quantity, differences, figure, in_turn, ratios
 from bench.report import as_json, as_markdown, number
 from bench.stage import MeasureError
-from tests.lab.tools import missing
+from tests.lab.tools import NEEDED, missing
 from tests.support.faults_table import METADATA_FAULTS as TESTED
+from yum_plugin.net.fetch import USER_AGENT
 
 QUANTITIES = [quantity for measure in bench.MEASURES for quantity in measure.quantities]
+DNF_LAB = NEEDED + ("dnf",)
 SPEED = Quantity("test.seconds", "s", "some speed", Goal(0.4))
 FREE = Quantity("test.free", "", "a ratio", why_no_goal="for comparison")
 
@@ -118,6 +122,16 @@ def test_the_list_has_every_name(capsys):
     assert capsys.readouterr().out.split() == [quantity.name for quantity in QUANTITIES]
 
 
+def test_connections_are_counted_for_our_engine_and_for_dnf():
+    def asked(server, connection, agent):
+        return Asked(1.0, server, connection, 200, 10, "/x", agent)
+
+    dnf = "libdnf (XCP-ng 8.3.0; generic; Linux.x86_64)"
+    requests = [asked("a", "n1", USER_AGENT), asked("a", "n1", USER_AGENT), asked("b", "n2", USER_AGENT), asked("a", "n3", dnf),
+                asked("redirector", "r1", ""), asked("redirector", "r1", "")]
+    assert connections(requests) == (2, 2)
+
+
 @pytest.mark.skipif(bool(missing()), reason="not installed: {}".format(", ".join(missing())))
 def test_a_quick_look_at_one_measure_leaves_the_record_alone(tmp_path, monkeypatch, capsys):
     record, output = tmp_path / "results.json", tmp_path / "quick.json"
@@ -127,3 +141,15 @@ def test_a_quick_look_at_one_measure_leaves_the_record_alone(tmp_path, monkeypat
     assert list(figures) == ["resolve.mirror_kib"] and figures["resolve.mirror_kib"]["n"] == 1
     assert figures["resolve.mirror_kib"]["median"] > 1
     assert "| resolve.mirror_kib |" in capsys.readouterr().out and not record.exists()
+
+
+@pytest.mark.skipif(bool(missing(DNF_LAB)), reason="not installed: {}".format(", ".join(missing(DNF_LAB))))
+@pytest.mark.parametrize("options, whose", [([], "ours"), (["--stock"], "dnf")])
+def test_the_waterfall_shows_each_request_of_a_dnf_on_a_line(options, whose, capsys):
+    assert waterfall.main(["--rtt", "20"] + options) == 0
+    *requests, end = capsys.readouterr().out.splitlines()
+    rows = [re.match(r"^ *([0-9.]+) s  (\S+) +([nr]\d+)\.(\d+) +(\d+) +\d+ B  (\S+) +(/\S+)\Z", line).groups() for line in requests]
+    assert [float(row[0]) for row in rows] == sorted(float(row[0]) for row in rows)
+    assert {row[1] for row in rows} >= {"redirector", "mirror1"} and whose in {row[5] for row in rows}
+    assert {path.rpartition("/")[2] for *_, path in rows} >= {"repomd.xml", "repomd.xml.asc"}
+    assert re.match(r"^ *[0-9.]+ s  end; connections: \d+ of ours, \d+ of dnf\Z", end) and float(end.split()[0]) > float(rows[-1][0])

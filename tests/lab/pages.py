@@ -3,6 +3,7 @@
 Only what surrounds them (style sheets, maps) is shorter. The missing ``</td>`` of the
 excluded mirrors' names is the real one's.
 """
+import functools
 import hashlib
 import html
 import json
@@ -61,10 +62,16 @@ class Selection(NamedTuple):
 
 def file_info(path: str, on_disk: str) -> FileInfo:
     """Describe a file of the origin's tree; ``path`` is the one that was asked for."""
+    status = os.stat(on_disk)
+    return FileInfo(path, status.st_size, status.st_mtime, *_digests(on_disk, status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=256)
+def _digests(on_disk: str, size: int, changed: int) -> Tuple[str, str]:
+    """Return SHA-1 and SHA-256 of a file that is still the same; mirrorbits, too, hashes a file once and no request waits."""
     with open(on_disk, "rb") as stream:
         content = stream.read()
-    digests = (hashlib.sha1(content).hexdigest(), hashlib.sha256(content).hexdigest())
-    return FileInfo(path, len(content), os.stat(on_disk).st_mtime, *digests)
+    return hashlib.sha1(content).hexdigest(), hashlib.sha256(content).hexdigest()
 
 
 def _utc(form: str, seconds: float) -> str:

@@ -19,7 +19,7 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
-events {{ worker_connections 64; }}
+events {{ worker_connections 256; }}
 http {{
   access_log {folder}/access.log;
   types {{ text/xml xml; application/x-rpm rpm; }}
