@@ -28,7 +28,7 @@ from yum_plugin.resolve.resolution import NO_CANDIDATES, Resolution, is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions
 from yum_plugin.state.memory import Memory, SnapshotPin
 from yum_plugin.state.snapshot_pin import folder_of
-from yum_plugin.state.store import METALINK, State
+from yum_plugin.state.store import State
 from yum_plugin.trust.repomd import MAX_REPOMD_BYTES
 from yum_plugin.util.files import write_whole
 
@@ -424,13 +424,7 @@ class Outcome:
         self.probes: Dict[str, str] = {simulator.name_of(probe.mirror.url): probe.outcome for probe in result.probes}
         self.sources = {probe.mirror.source for probe in result.probes}
         self.rejected = {simulator.name_of(each.mirror.url): (each.reference, each.detail) for each in result.rejected}
-        self.metalink_path = simulator.state.path(result.repository.id, METALINK) if result.snapshot else ""
-
-    @property
-    def metalink(self) -> str:
-        """The text of the metalink."""
-        with open(self.metalink_path) as stream:
-            return stream.read()
+        self.urls = [mirror.url for mirror in result.mirrors]
 
 
 class Simulator:

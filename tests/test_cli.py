@@ -360,11 +360,10 @@ HEALTHY = Memory(snapshot=SNAPSHOT, usable=URLS, resolved_at=float(NOW - 180),
 FAILED = Record("unreachable", "refused", NOW - 60, 1, NOW + 3540, 0.0, None)
 
 
-def remembered(folder, memory, metalink=SNAPSHOT.sha256):
+def remembered(folder, memory):
     state = State(str(folder))
     if memory.snapshot is not None:
         state.update(REPOSITORY.id, memory)
-    state.write_metalink(REPOSITORY.id, metalink.encode())
     return state
 
 
@@ -380,11 +379,6 @@ def remembered(folder, memory, metalink=SNAPSHOT.sha256):
 def test_status_says_what_is_wrong_with_the_memory(memory, problem, tmp_path):
     problems = status_of(REPOSITORY, remembered(tmp_path, memory), NOW).problems
     assert [text[:len(problem)] for text in problems] == ([problem] if problem else [])
-
-
-def test_status_notices_a_metalink_that_is_not_of_the_last_resolution(tmp_path):
-    state = remembered(tmp_path, HEALTHY, metalink="cd" * 32)
-    assert "the metalink is missing or names other metadata" in status_of(REPOSITORY, state, NOW).problems[0]
 
 
 def test_status_words_what_is_remembered_and_asks_nobody(admin):
@@ -456,7 +450,7 @@ def test_the_same_repository_in_two_folders_counts_once(admin):
 # engine, and what every start costs.
 
 
-RUBBISH = [b"", b"rubbish\n", b"[]\n", b"{}\n", b"\xff\xfe\n", b"[" * 100000, b'{"schema": 1, "action": "x"}\n']
+RUBBISH = [b"rubbish\n", b"[]\n", b"{}\n", b"\xff\xfe\n", b"[" * 100000, b'{"schema": 1, "action": "x"}\n']
 
 
 def ask_engine(line, stdout=subprocess.PIPE):

@@ -310,7 +310,7 @@ def test_mirrors_proven_for_an_old_snapshot_are_never_listed_for_a_new_one(settl
     settled.later(hours=DUE)
     outcome = settled.refresh()
     assert settled.asked == ["m1"] and (outcome.version, outcome.mirrors) == (NEWER, ["m1"])
-    assert "m2.test" not in outcome.metalink and settled.memory().usable == settled.urls("m1")
+    assert settled.memory().usable == settled.urls("m1")
 
 
 def test_mirrors_proven_for_the_same_snapshot_stay_behind_the_one_that_was_asked(settled):
@@ -371,19 +371,17 @@ def test_what_was_seen_of_each_mirror_is_added_to_its_history(sim):
 def test_lifting_what_is_not_pinned_does_nothing(settled):
     before = settled.memory()
     assert lift(settled.state, ID, settled.clock.wall(), "in a test") is False
-    assert settled.memory() == before and os.path.getmtime(settled.state.path(ID, "metalink.xml")) > 0
+    assert settled.memory() == before
 
 
 @pytest.mark.parametrize("refreshed", [False, True])
-def test_lifting_a_pin_makes_the_plugins_ask_again_and_is_remembered(refreshed, sim):
+def test_lifting_a_pin_removes_it_and_is_remembered(refreshed, sim):
     sim.add_many(2)
     folder = sim.pin(NEW)
     if refreshed:
         sim.refresh()
     assert lift(sim.state, ID, sim.clock.wall(), "in a test") is True
-    metalink = sim.state.path(ID, "metalink.xml")
     assert not os.path.exists(folder) and sim.state.load(ID).pin is None
-    assert os.path.getmtime(metalink) == 0 if refreshed else not os.path.exists(metalink)
     assert sim.memory().decisions[-1][:4] == (int(sim.clock.wall()), "pin", 0, snapshot_of(NEW).revision)
 
 
@@ -421,14 +419,13 @@ def test_going_back_needs_proof_too(settled):
     assert settled.state.load(ID).accepted.sha256 == signed("updates", NEW).sha256
 
 
-@pytest.mark.parametrize("method", ["update", "write_metalink"])
-def test_refresh_rule_2_what_cannot_be_written_is_not_handed_over_and_stops_nothing(method, settled, monkeypatch):
+def test_refresh_rule_2_what_cannot_be_written_is_not_handed_over_and_stops_nothing(settled, monkeypatch):
     def full(*_, **__):
         raise UsageError("state", "No space left on device")
 
-    monkeypatch.setattr(State, method, full)
+    monkeypatch.setattr(State, "update", full)
     outcome = settled.refresh()
-    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.metalink_path) == ("state", False, [], "")
+    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.snapshot) == ("state", False, [], None)
 
 
 class Disk:
@@ -468,7 +465,7 @@ def test_store_rule_3_nobody_waits_for_the_disk_for_what_can_be_found_again(sim,
     sim.add_many(2)
     disk = Disk(monkeypatch)
     assert sim.refresh().error == ""
-    assert sorted(disk.calls) == ["rename to history.jsonl", "rename to metalink.xml", "rename to mirrors.json"]
+    assert sorted(disk.calls) == ["rename to history.jsonl", "rename to mirrors.json"]
 
 
 def test_store_rule_1_a_mark_that_cannot_be_written_leaves_the_old_one(settled, monkeypatch):
@@ -544,8 +541,7 @@ def test_snapshot_pin_rule_3_its_metadata_comes_from_the_state_and_packages_from
     settled.version = NEWER
     outcome = settled.refresh(settled.repository(cached_sha256=""))
     assert outcome.version == NEW and outcome.mirrors == ["m1", "m2"]
-    assert re.findall(r">(file:[^<]*|https:[^<]*)<", outcome.metalink) == [
-        "file://{}/{}".format(folder, REPOMD)] + [url + REPOMD for url in settled.urls("m1", "m2")]
+    assert outcome.resolution.local_folder == folder
 
 
 def test_snapshot_pin_rule_3_it_is_kept_while_no_mirror_can_be_reached(settled):
@@ -568,7 +564,7 @@ def test_snapshot_pin_rule_4_a_pin_that_cannot_be_kept_stops_the_update(damage, 
     damage(settled.pin(NEW))
     settled.version = NEWER
     outcome = settled.refresh(settled.repository(cached_sha256=""))
-    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.metalink_path) == ("pinned", True, [], "")
+    assert (outcome.error, outcome.refused, outcome.mirrors, outcome.snapshot) == ("pinned", True, [], None)
     assert words in outcome.message and "precheck --unpin" in outcome.message
     assert settled.memory().decisions[-1].error.startswith("pinned: ")
 

@@ -21,7 +21,7 @@ from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
-from .metadata_cache import Filled, MetadataCache, fill
+from .metadata_cache import Filled, MetadataCache, fill, valid_sha256
 from .outcome import observations_of
 from .resolution import Resolution
 from .resolver import Clock, MakeTasks, ResolveOptions, Resolver
@@ -60,7 +60,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         before = state.load_all(repositories)
         done: Dict[str, Resolution] = {}
         if options == ResolveOptions():
-            done = _just_written(repositories, before, called_at, clock.wall())
+            done = _just_written(repositories, before, caches, called_at, clock.wall())
         todo = [repository for repository in repositories if repository.id not in done]
         resolver = Resolver(settings, before, options, clock, gateway, make_tasks)
         for resolution in resolver.run(todo) if todo else []:
@@ -88,8 +88,8 @@ def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state:
                 state.update(resolution.repository.id, accepted=resolution.snapshot, place=resolution.repository.place)
 
 
-def _just_written(repositories: Sequence[Repository], before: Dict[str, Remembered], called_at: float,
-                  now: float) -> Dict[str, Resolution]:
+def _just_written(repositories: Sequence[Repository], before: Dict[str, Remembered], caches: Mapping[str, MetadataCache],
+                  called_at: float, now: float) -> Dict[str, Resolution]:
     """Find the resolutions that another process has made while this one waited for the lock (rule 1).
 
     An older one is not used again: the package manager asks because its cache does not fit, so those mirrors may have failed.
@@ -102,8 +102,9 @@ def _just_written(repositories: Sequence[Repository], before: Dict[str, Remember
                 held = hold(repository, before[repository.id], now)
             except TrustError:
                 continue  # it is reported where the resolution is written
-            if held is None and repository.cached_sha256 != memory.snapshot.sha256:
-                continue  # repomd.xml itself is not remembered, and has to be fetched
+            cache = caches.get(repository.id)
+            if held is None and cache is not None and valid_sha256(cache) != memory.snapshot.sha256:
+                continue  # the other process has filled another cache, and repomd.xml itself is not remembered
             found[repository.id] = Resolution(repository, held.snapshot if held else memory.snapshot, memory=memory,
                                               mirrors=tuple(map(Mirror, memory.usable)), local_folder=held.folder if held else "")
     return found
