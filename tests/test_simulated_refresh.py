@@ -26,7 +26,7 @@ ID = "xcp-ng-updates"
 EXPIRE_HOURS = 6.0  # metadata_expire of yum; a mirror is due after 5.25 of them, for the simulator's chance is a half
 NOT_DUE, DUE = 4.0, 5.5  # hours
 RULED = ("resolve.resolver", "resolve.candidates", "resolve.outcome", "resolve.refresh", "resolve.selection",
-         "resolve.refresh_policy", "state.snapshot_pin", "state.store")
+         "resolve.refresh_policy", "resolve.metadata_cache", "state.snapshot_pin", "state.store")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import signal
 from yum_plugin.errors import UsageError
 
 STEPS = ("open", "fchmod", "fsync", "rename", "unlink", "makedirs")  # the system calls that write_whole makes
+MORE_STEPS = STEPS + ("mkdir", "rmdir", "utime", "chmod", "sendfile", "listdir")  # and those that shutil makes
 
 
 def in_child(action):
@@ -24,7 +25,7 @@ def in_child(action):
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def killed_at(step, action):
+def killed_at(step, action, calls=STEPS):
     """Run a function in a child that is killed before its ``step``-th system call; return whether it came so far."""
     def run():
         count = [0]
@@ -37,7 +38,7 @@ def killed_at(step, action):
                 return original(*arguments, **options)
             return call
 
-        for name in STEPS:
+        for name in calls:
             setattr(os, name, counting(getattr(os, name)))
         action()
 

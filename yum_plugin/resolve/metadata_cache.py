@@ -8,7 +8,8 @@ Rules, in order:
        this order. Killed at any moment, the package manager goes on from the old state or the new one, or fetches anew.
     4. The cookie holds the key that the cache was filled for (base URLs, variables, settings, keys, snapshot pin) and the
        digest of its repomd.xml. The plugin uses a cache without asking only if both match.
-    5. No link is followed, and nothing is left in the cache that the package manager's own "clean" does not remove.
+    5. No link below the cache's folder is followed, and nothing is left in it that the package manager's own "clean" does not
+       remove; dnf's key ring stays, as one that dnf has made itself.
 
 How both read their caches: yum 3.4.3 yumRepo.py (a flat folder, ``cachecookie``, ``retrieveMD`` checks before it fetches),
 libdnf 0.69 repo/Repo.cpp (``repodata/`` below the folder, ``pubring/`` with the keys for repomd.xml.asc).
@@ -19,7 +20,7 @@ import logging
 import os
 import shutil
 import stat
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import MirrorsError, UsageError
 from ..host.keyring import pinned_packets
@@ -27,7 +28,7 @@ from ..host.settings import Settings
 from ..model import REPOMD, Repository
 from ..net.download import Events, Fetched, download
 from ..net.fetch import OpenSession
-from ..net.partial_file import disk_error
+from ..net.partial_file import disk_error, require_space
 from ..net.transfer import Attempt, Item, Source
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
@@ -45,6 +46,7 @@ MAX_COOKIE_BYTES = 4096
 MAX_KEY_CHARACTERS = 128
 MAX_KEYRING_BYTES = 4 * 1024 * 1024
 READ_BYTES = 1024 * 1024
+BLOCK_BYTES = 4096  # that a file takes at least, on usual file systems
 LAYOUTS = DNF, YUM = "dnf", "yum"
 
 OnFile = Callable[[str, int, Optional[int]], None]  # name, bytes so far, bytes in all
@@ -64,6 +66,32 @@ class MetadataCache(NamedTuple):
     def path(self, href: str) -> str:
         """Return where the package manager keeps a file of repomd.xml, or repomd.xml itself."""
         return os.path.join(self.folder, href if self.layout == DNF else os.path.basename(href))
+
+    @property
+    def cookie(self) -> str:
+        """Path of the cookie."""
+        return os.path.join(self.folder, COOKIE)
+
+    @property
+    def keyring(self) -> str:
+        """Path of dnf's keys for repomd.xml.asc."""
+        return os.path.join(self.folder, "pubring", "pubring.gpg")
+
+    @property
+    def keybox(self) -> str:
+        """Path of the same keys in the format that gpg makes and prefers."""
+        return os.path.join(self.folder, "pubring", "pubring.kbx")
+
+    def is_own(self, path: str) -> bool:
+        """Whether a path below the folder is for the files that this module writes beside those of repomd.xml."""
+        top = os.path.relpath(path, self.folder).split("/")[0]
+        return path in (self.path(REPOMD), self.path(SIGNATURE)) or top in (COOKIE, "pubring")
+
+    def is_plain(self, path: str) -> bool:
+        """Whether no link lies between the folder and a path below it; the path itself may be one."""
+        folders = os.path.relpath(os.path.dirname(path), self.folder).split("/")
+        return not any(os.path.islink(os.path.join(self.folder, *folders[:count])) for count in range(1, len(folders) + 1)
+                       if folders != ["."])
 
 
 def read_cache(values: object) -> MetadataCache:
@@ -87,7 +115,7 @@ def read_cache(values: object) -> MetadataCache:
 def valid_sha256(cache: MetadataCache) -> str:
     """Return the digest of the repomd.xml in a cache that was filled for the same key, "" for any other cache."""
     try:
-        words = read_capped(os.path.join(cache.folder, COOKIE), MAX_COOKIE_BYTES).decode("ascii").split()
+        words = read_capped(cache.cookie, MAX_COOKIE_BYTES).decode("ascii").split()
         digest = hashlib.sha256(read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)).hexdigest()
     except (OSError, ValueError):
         return ""
@@ -121,10 +149,12 @@ def fill(resolution: Resolution, cache: MetadataCache, beside: str, settings: Se
         raw, signature = _signed(resolution, cache)
         files = _wanted(parse_repomd(raw).files, cache)
         with _beside(beside):
-            missing = [file for file in files if not _matches(cache.path(file.href), file)]
-            attempts = _bring(resolution, missing, beside, settings, now, open_session, on_file)
-            _switch(cache, missing, beside, raw, signature)
-            _finish(resolution.repository, cache, files, hashlib.sha256(raw).hexdigest(), now)
+            missing = [file for file in files if not _has(cache, file)]
+            new = {cache.path(file.href): os.path.join(beside, "file-{}".format(number)) for number, file in enumerate(missing)}
+            attempts = _bring(resolution, missing, list(new.values()), settings, now, open_session, on_file)
+            new.update(_write_rest(resolution.repository, cache, beside, raw, signature))
+            _switch(cache, new)
+            _finish(cache, files, new, now)
     except _Failed as failure:
         return Filled(failure.error, failure.attempts)
     except OSError as error:
@@ -165,7 +195,7 @@ def _wanted(files: Sequence[RepomdFile], cache: MetadataCache) -> List[RepomdFil
         return any(_type_of(name) == file.type for name in names)
 
     chosen = [file for file in files if file.type.replace("_zck", "") in cache.types or had_before(file)]
-    return list({cache.path(file.href): file for file in chosen}.values())
+    return list({cache.path(file.href): file for file in chosen if not cache.is_own(cache.path(file.href))}.values())
 
 
 def _type_of(name: str) -> str:
@@ -193,6 +223,10 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
+def _has(cache: MetadataCache, file: RepomdFile) -> bool:
+    return cache.is_plain(cache.path(file.href)) and _matches(cache.path(file.href), file)
+
+
 def _matches(path: str, file: RepomdFile) -> bool:
     """Whether a regular file is what repomd.xml says."""
     checker = DigestChecker(file.checksum_type, file.checksum)
@@ -210,19 +244,19 @@ def _matches(path: str, file: RepomdFile) -> bool:
     return True
 
 
-def _bring(resolution: Resolution, files: Sequence[RepomdFile], beside: str, settings: Settings, now: int,
-           open_session: OpenSession,
-           on_file: OnFile) -> Tuple[Attempt, ...]:
-    """Bring files into the folder of new files: of a pinned snapshot from the state, else from the proven mirrors (rule 1)."""
-    repository, targets = resolution.repository, {file: _name_in(beside, file) for file in files}
-    missing = list(files)
+def _bring(resolution: Resolution, files: Sequence[RepomdFile], targets: Sequence[str], settings: Settings, now: int,
+           open_session: OpenSession, on_file: OnFile) -> Tuple[Attempt, ...]:
+    """Bring files to their targets: of a pinned snapshot from the state, else from the proven mirrors (rule 1)."""
+    repository, missing, wanted = resolution.repository, list(files), dict(zip(files, targets))
     if resolution.local_folder:
         for file in files:
-            shutil.copyfile(os.path.join(resolution.local_folder, file.href), targets[file])
-        missing = [file for file in files if not _matches(targets[file], file)]
+            with contextlib.suppress(OSError):  # it is lost, or there is no space: the download reports that
+                shutil.copyfile(os.path.join(resolution.local_folder, file.href), wanted[file])
+                os.chmod(wanted[file], 0o644)
+        missing = [file for file in files if not _matches(wanted[file], file)]
     if not missing:
         return ()
-    items = [Item(file.href, targets[file], _checker_of(file), file.size) for file in missing]
+    items = [Item(file.href, wanted[file], _checker_of(file), file.size) for file in missing]
     rules = rules_of(settings)._replace(max_bytes=MAX_METADATA_BYTES)
 
     def done(result: Fetched) -> None:
@@ -243,35 +277,67 @@ def _bring(resolution: Resolution, files: Sequence[RepomdFile], beside: str, set
     return attempts
 
 
-def _name_in(folder: str, file: RepomdFile) -> str:
-    """Return a name that no other file of the repomd.xml has."""
-    return os.path.join(folder, "{}-{}".format(file.checksum[:16], os.path.basename(file.href)))
-
-
 def _checker_of(file: RepomdFile) -> Callable[[], Any]:
     return lambda: DigestChecker(file.checksum_type, file.checksum)
 
 
-def _switch(cache: MetadataCache, files: Sequence[RepomdFile], beside: str, raw: bytes, signature: bytes) -> None:
-    """Put the new state in the old one's place (rule 3)."""
+def _write_rest(repository: Repository, cache: MetadataCache, beside: str, raw: bytes, signature: bytes) -> Dict[str, str]:
+    """Write signature, key ring, repomd.xml and cookie beside the cache; return where, by path, in the order of the switch."""
+    cookie = "{} {} {}\n".format(COOKIE_START, cache.key, hashlib.sha256(raw).hexdigest()).encode("ascii")
+    contents = [(cache.path(SIGNATURE), signature), (cache.path(REPOMD), raw), (cache.cookie, cookie)]
+    keys = pinned_packets(repository.key_paths, repository.fingerprints) if cache.layout == DNF else b""
+    if keys and not _has_key(repository, cache, keys):
+        contents.insert(1, (cache.keyring, keys))
+    new = {path: os.path.join(beside, os.path.basename(path)) for path, _ in contents}
+    for path, content in contents:
+        write_whole(new[path], content, 0o600 if path == cache.keyring else 0o644, durable=False)
+    return new
+
+
+def _has_key(repository: Repository, cache: MetadataCache, keys: bytes) -> bool:
+    """Whether librepo's gpg finds a pinned key: a file of transferable public keys (RFC 9580 section 10.1) is a keyring to it.
+
+    Without one librepo refuses the signature, throws the cache away and asks the admin to import the key.
+    """
+    if not cache.is_plain(cache.keyring):
+        return False
+    if not os.path.lexists(cache.keybox):  # gpg prefers it
+        return _is(cache.keyring, keys)
+    try:
+        known = read_capped(cache.keybox, MAX_KEYRING_BYTES)
+    except OSError:
+        return False
+    return any(bytes.fromhex(fingerprint) in known for fingerprint in repository.fingerprints)  # it holds each as it is
+
+
+def _switch(cache: MetadataCache, new: Dict[str, str]) -> None:
+    """Put the new files in the old ones' places, all but the cookie (rule 3)."""
     repomd, asc = cache.path(REPOMD), cache.path(SIGNATURE)
-    if not files and _is(repomd, raw) and (not signature or _is(asc, signature)):
-        return
-    _remove(os.path.join(cache.folder, COOKIE))
-    _remove(repomd)
-    for file in files:
-        target = cache.path(file.href)
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        if os.path.isdir(target) or os.path.islink(target):
-            _remove(target)
-        shutil.move(_name_in(beside, file), target)  # the state may be on another file system
-        os.chmod(target, 0o644)
-    os.makedirs(os.path.dirname(repomd), mode=0o755, exist_ok=True)
-    for path, content in ((asc, signature), (repomd, raw)):
-        new = os.path.join(beside, os.path.basename(path))
-        write_whole(new, content, 0o644, durable=False)
-        _remove(path)
-        shutil.move(new, path)
+    os.makedirs(cache.folder, mode=0o755, exist_ok=True)
+    if os.stat(cache.folder).st_dev != os.stat(os.path.dirname(new[cache.cookie])).st_dev:
+        require_space((path, -(-os.path.getsize(source) // BLOCK_BYTES) * BLOCK_BYTES) for path, source in new.items())
+    is_same = set(new) <= {repomd, asc, cache.keyring, cache.cookie} and all(
+        cache.is_plain(path) and _is(path, read_capped(new[path], MAX_REPOMD_BYTES)) for path in (repomd, asc))
+    if not is_same:
+        _remove(cache.cookie)
+        _remove(repomd)
+    for path, source in new.items():
+        if path == cache.keyring:
+            _remove(cache.keybox)
+        if path != cache.cookie and not (is_same and path in (repomd, asc)):
+            _put(cache, source, path)
+
+
+def _put(cache: MetadataCache, source: str, path: str) -> None:
+    """Move a file to its place, whatever was there; the state may be on another file system."""
+    folder = cache.folder
+    for name in os.path.relpath(path, folder).split("/")[:-1]:
+        folder = os.path.join(folder, name)
+        if os.path.islink(folder) or not os.path.isdir(folder):
+            _remove(folder)
+            os.mkdir(folder, 0o700 if path == cache.keyring else 0o755)
+    _remove(path)
+    shutil.move(source, path)
 
 
 def _is(path: str, content: bytes) -> bool:
@@ -281,16 +347,13 @@ def _is(path: str, content: bytes) -> bool:
         return False
 
 
-def _finish(repository: Repository, cache: MetadataCache, files: Sequence[RepomdFile], sha256: str, now: int) -> None:
-    """Set the age of the cache to ``now``, give dnf the key for the signature, and write the cookie last."""
+def _finish(cache: MetadataCache, files: Sequence[RepomdFile], new: Dict[str, str], now: int) -> None:
+    """Set the age of the cache to ``now``, remove what is of no use any more, and put the cookie last."""
     for path in [cache.path(file.href) for file in files] + [cache.path(REPOMD)]:
         os.utime(path, (now, now), follow_symlinks=False)
-    if cache.layout == DNF:
-        _write_keyring(repository, os.path.join(cache.folder, "pubring"))
     _remove_unused(cache, files)
-    cookie = os.path.join(cache.folder, COOKIE)
-    write_whole(cookie, "{} {} {}\n".format(COOKIE_START, cache.key, sha256).encode("ascii"), 0o644, durable=False)
-    os.utime(cookie, (now, now))
+    os.utime(new[cache.cookie], (now, now))
+    _put(cache, new[cache.cookie], cache.cookie)
     sync_folder(cache.folder)
 
 
@@ -299,26 +362,8 @@ def _remove_unused(cache: MetadataCache, files: Sequence[RepomdFile]) -> None:
     if cache.layout != DNF:
         return
     folder = os.path.dirname(cache.path(REPOMD))
-    kept = {os.path.basename(file.href) for file in files} | {os.path.basename(REPOMD), os.path.basename(SIGNATURE)}
+    kept = {os.path.relpath(path, folder).split("/")[0] for path in [cache.path(file.href) for file in files]}
+    kept |= {os.path.basename(REPOMD), os.path.basename(SIGNATURE)}
     for name in os.listdir(folder):
         if name not in kept:
             _remove(os.path.join(folder, name))
-
-
-def _write_keyring(repository: Repository, folder: str) -> None:
-    """Let librepo's gpg find the pinned keys: a file of transferable public keys (RFC 9580 section 10.1) is a keyring to it.
-
-    Without it librepo refuses the signature, throws the cache away and asks the admin to import the key.
-    """
-    keyring, keybox = os.path.join(folder, "pubring.gpg"), os.path.join(folder, "pubring.kbx")
-    wanted = [bytes.fromhex(fingerprint) for fingerprint in repository.fingerprints]
-    with contextlib.suppress(OSError):
-        known = read_capped(keybox, MAX_KEYRING_BYTES)  # gpg's own format holds each fingerprint as it is
-        if any(fingerprint in known for fingerprint in wanted):
-            return
-    keys = pinned_packets(repository.key_paths, repository.fingerprints)
-    if _is(keyring, keys):
-        return
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    _remove(keybox)
-    write_whole(keyring, keys, 0o600, durable=False)
