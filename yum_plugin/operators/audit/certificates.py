@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 
 from ...net.tls_chain import time_of
 
-MAX_CERTIFICATE_BYTES = 32 * 1024
+MAX_CERTIFICATE_BYTES = 32 * 1024  # usual ones have 1 to 2 KiB
 MAX_SERVED = 16  # certificates read of one chain; real chains have two or three
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion,
                x509.UnsupportedGeneralNameType)

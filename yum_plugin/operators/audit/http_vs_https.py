@@ -68,7 +68,7 @@ def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnsw
     if plain.problem:
         return finding(OK, ("http does not serve it ({}); https is enough".format(plain.problem),))
     if plain.location:
-        if _same_place(plain.location, https_url):
+        if plain.location.replace(":443/", "/", 1) == https_url.replace(":443/", "/", 1):  # either may spell out the default port
             return finding(OK, ("http redirects to https",))
         return finding(PROBLEM, ("http redirects to {}, not to {}".format(plain.location, https_url),),
                        "nginx: return 301 https://{}$request_uri;".format(host))
@@ -78,8 +78,3 @@ def judge(http_url: str, plain: SchemeAnswer, https_url: str, secure: SchemeAnsw
         return finding(PROBLEM, words,
                        "give both servers the same folder: nginx: listen 80; listen 443 ssl; in one server block")
     return finding(OK, ("both serve the same repomd.xml (SHA-256 {}...)".format(plain.sha256[:16]),))
-
-
-def _same_place(location: str, wanted: str) -> bool:
-    """Compare two URLs of which either may spell out the default port."""
-    return location.replace(":443/", "/", 1) == wanted.replace(":443/", "/", 1)

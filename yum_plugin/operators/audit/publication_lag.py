@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from ..facts import SYNC_SECONDS
 from .model import OverBudget
 
-MAX_SAMPLES = 100000
+MAX_SAMPLES = 100000  # the command allows 14 days of one a minute, which are 20,160
 
 
 class SignedRevision(NamedTuple):
@@ -62,15 +62,10 @@ def summarize_watch(samples: Sequence[RevisionSample]) -> WatchSummary:
     Returns:
         Publications in their order: those seen to happen, and the one that the mirror lacked in the first sample.
     """
-    changes = _changes([(sample.at, sample.mirror) for sample in samples])
+    proven = [(sample.at, sample.mirror.sha256) for sample in samples if sample.mirror is not None]
+    changes = [(before[0], after[0]) for before, after in zip(proven, proven[1:]) if before[1] != after[1]]
     intervals = tuple(SecondsRange(max(0.0, late[0] - early[1]), late[1] - early[0]) for early, late in zip(changes, changes[1:]))
     return WatchSummary(tuple(_publications(samples)), intervals, len(samples), sum(sample.mirror is None for sample in samples))
-
-
-def _changes(seen: Sequence[Tuple[float, Optional[SignedRevision]]]) -> List[Tuple[float, float]]:
-    """Return the pairs of times between which the revision changed."""
-    proven = [(at, each) for at, each in seen if each is not None]
-    return [(before[0], after[0]) for before, after in zip(proven, proven[1:]) if before[1].sha256 != after[1].sha256]
 
 
 def _publications(samples: Sequence[RevisionSample]) -> List[Publication]:

@@ -78,7 +78,9 @@ def _ask(subject: Subject) -> List[Tuple[str, str]]:
                 continue
             if answer.status != 200:
                 raise _redirect(subject.url, path, answer.headers.get("location", ""))
-            found.append((path, _what_is(answer.body)))
+            # It is not parsed, for its signature is not verified here; freshness.py does that.
+            is_repomd = answer.body.lstrip().startswith(b"<") and b"<repomd" in answer.body[:HEAD_BYTES]
+            found.append((path, "" if is_repomd else "not a repomd.xml"))
     return found
 
 
@@ -91,14 +93,6 @@ def _redirect(root: str, path: str, location: str) -> FetchError:
         except ValueError:
             pass  # a URL that nobody should paste into a shell
     return FetchError(REDIRECT, "it redirects to {}".format(location or "nowhere"), where=root, hint=hint)
-
-
-def _what_is(body: bytes) -> str:
-    """Say what is wrong with something that should be a repomd.xml; "" if nothing is.
-
-    It is not parsed, for its signature is not verified here; ``freshness.py`` does that.
-    """
-    return "" if body.lstrip().startswith(b"<") and b"<repomd" in body[:HEAD_BYTES] else "not a repomd.xml"
 
 
 def _judge(subject: Subject, found: Sequence[Tuple[str, str]], errors: Sequence[FetchError]) -> ReachableOutcome:

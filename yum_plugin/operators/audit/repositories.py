@@ -23,7 +23,7 @@ from .listings import STATUSES
 from .model import MIRROR, OK, PROBLEM, WARNING, Check, Cost, Finding, Subject
 
 MAX_REPOSITORIES = 64
-MAX_PAGE_BYTES = 256 * 1024
+MAX_PAGE_BYTES = 256 * 1024  # of a folder that holds folders; 1,600 names of nginx
 CHECK = Check("repositories", Cost(2, 6 * MAX_PAGE_BYTES), 120.0, needs=MIRROR)
 _RELEASE = re.compile(r"[0-9]+\.[0-9]+\Z")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")

@@ -21,7 +21,7 @@ from .publication_lag import (
     worst_lag,
 )
 
-MAX_WATCHED = 4  # repositories
+MAX_WATCHED = 4  # repositories; each adds two files to every sample of both servers
 SAMPLE_SECONDS = 60.0  # for all repositories of one server
 
 

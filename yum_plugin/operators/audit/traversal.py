@@ -12,7 +12,7 @@ from .client import ANY_STATUS, session, timeouts_of
 from .model import MIRROR, OK, PROBLEM, UNKNOWN, Check, Cost, Finding, Subject
 
 CHECK = Check("traversal", Cost(24, 0), 90.0, needs=MIRROR)
-DEPTH = 12
+DEPTH = 12  # more than any tree is deep: above the root of a file system, ".." is the root itself
 TARGET, CONTROL = "etc/os-release", "etc/xcpng-mirrors-audit-no-such-file"
 # "../" and encodings that hide it from a server which looks for "../"
 STEPS = ("../", "%2e%2e/", "..%2f", "%2e%2e%2f", "..%5c", ".%2e/", "%252e%252e%252f", "..;/", "%c0%ae%c0%ae/", "..%00/")

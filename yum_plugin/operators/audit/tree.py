@@ -21,7 +21,7 @@ from .unexpected_files import UNKNOWN as UNKNOWN_NAMES
 CHECK = Check("packages", Cost(6, 60 * 10**6), 900.0, needs=MIRROR)
 METADATA, UNEXPECTED, RSYNC_TREE = "metadata", "stray-files", "rsync-tree"  # names of further findings
 MAX_METADATA_BYTES = 12 * 10**6  # for metadata beside primary; the rest of the budget is for lists of names and the sample
-MAX_SAMPLE_BYTES = 20 * 10**6
+MAX_SAMPLE_BYTES = 20 * 10**6  # of packages
 MAX_CROSS_CHECKED = 50  # files of rsync's list that are requested by HTTP too
 MAX_SIZES_ASKED = 200  # files of an index page without exact sizes
 RSYNC_REMEDY = "in rsyncd.conf, in the module: path = the folder that the web server serves; and sync it"

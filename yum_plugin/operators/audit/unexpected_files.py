@@ -64,7 +64,8 @@ def find_unexpected(entries: Iterable[TreeEntry], wanted: AbstractSet[str], repo
 
 def _kind_of(item: TreeEntry, repositories: Sequence[str]) -> Optional[str]:
     name = posixpath.basename(item.path)
-    if not _is_plain(item.path):
+    # Whatever is not what it looks like on a terminal.
+    if not item.path.isprintable() or "\\" in item.path or any(part in ("", ".", "..") for part in item.path.split("/")):
         return MISLEADING
     if item.kind == LINK:
         return LEAVING if leaves(item.path, item.target) else None
@@ -78,12 +79,6 @@ def _kind_of(item: TreeEntry, repositories: Sequence[str]) -> Optional[str]:
     if item.kind == FOLDER or home is None:
         return None
     return EARLIER if name.endswith(".rpm") or _METADATA.match(item.path[len(home):]) else UNKNOWN
-
-
-def _is_plain(path: str) -> bool:
-    """Whether a path is what it looks like on a terminal."""
-    segments = path.split("/")
-    return path.isprintable() and "\\" not in path and not any(segment in ("", ".", "..") for segment in segments)
 
 
 def leaves(path: str, target: str) -> bool:

@@ -8,7 +8,7 @@ import random
 import re
 import sys
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
 from ...cli.common.check_lines import verdict_lines
@@ -28,8 +28,8 @@ from ..facts import HOST_REPOSITORIES
 from ..rsync import parse_address
 
 MAX_WATCH_SECONDS = 14 * 86400
-MIN_EVERY_SECONDS = 60
-MAX_SEED = 10**6
+MIN_EVERY_SECONDS = 60  # one sample may take as long (sync_interval.py:SAMPLE_SECONDS)
+MAX_SEED = 10**6  # short enough to be typed after --seed, which repeats a sample
 STYLES = {OK: "good", WARNING: "warning", PROBLEM: "bad", UNKNOWN: "dim"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"^([0-9]{1,7})([smhd]?)\Z")
@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         findings.append(finding)
         progress.clear()
         if not arguments.json and (finding.verdict != OK or not arguments.quiet):
-            shown.lines(_lines(finding, shown))
+            word = finding.verdict.upper() if finding.verdict == PROBLEM else finding.verdict
+            remedies = [("", finding.remedy)]
+            shown.lines(verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, remedies, shown))
     progress.clear()
     mail = _mail(arguments, auditor, findings) if arguments.application else None
     if arguments.json:
@@ -155,11 +157,6 @@ def _seconds(text: str, option: str) -> float:
         raise UsageError("usage", "{} must be a time such as 90m or 12h, at most {} d".format(option, MAX_WATCH_SECONDS // 86400),
                          where=text)
     return seconds
-
-
-def _lines(finding: Finding, out: Console) -> List[str]:
-    word = finding.verdict.upper() if finding.verdict == PROBLEM else finding.verdict
-    return verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, [("", finding.remedy)], out)
 
 
 def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Application]) -> Dict[str, Any]:

@@ -3,7 +3,7 @@ import argparse
 import json
 import sys
 import time
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence
 
 from ... import __version__
 from ...cli.common.console import Console, utc
@@ -11,7 +11,7 @@ from ...cli.common.host_options import SCHEMA, Host, add_host_arguments, describ
 from ...errors import EXIT_OK, EXIT_PROBLEM, MirrorsError, UsageError
 from ...host.keyring import load_keys
 from ...model import Mirror, Repository
-from ...packages.quarantine import QuarantineNote, quarantine_notes
+from ...packages.quarantine import quarantine_notes
 from ...privsep.gateway import Gateway
 from ...resolve.resolution import Resolution
 from ...resolve.resolver import Resolver
@@ -86,8 +86,10 @@ def _case(site: MirrorSite, resolutions: Sequence[Resolution], host: Host, gatew
                         for finding in site.findings)
     certificate, error = certificate_of(site.url, repositories[site.findings[0].repository], timeouts.connect_seconds, gateway)
     reachability = probe_reachability(gateway, {site.url: site.url}, host)[site.url]
+    notes = [note for finding in site.findings for note in quarantine_notes(host.state.path(finding.repository, "refused"))]
+    kept = tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
     return MirrorCase(site._replace(reachability=reachability), inspections, _newest(site, resolutions), certificate, error,
-                      _kept(site, host), int(time.time()), __version__)
+                      kept, int(time.time()), __version__)
 
 
 def _inspect(repository: Repository, mirror: Mirror, timeouts: Timeouts, gateway: Gateway) -> Inspection:
@@ -108,11 +110,6 @@ def _newest(site: MirrorSite, resolutions: Sequence[Resolution]) -> Dict[str, Ne
         if newest is not None:
             found[resolution.repository.id] = NewestSnapshot(newest, len(others))
     return found
-
-
-def _kept(site: MirrorSite, host: Host) -> Tuple[QuarantineNote, ...]:
-    notes = [note for finding in site.findings for note in quarantine_notes(host.state.path(finding.repository, "refused"))]
-    return tuple(note for note in notes if any(authority_of(url) == site.authority for url in note.mirrors))
 
 
 def _values(case: MirrorCase, host: Host) -> Dict[str, Any]:

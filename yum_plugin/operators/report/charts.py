@@ -105,13 +105,16 @@ def chart(observations: Sequence[Observation], span: ChartSpan, axis: Axis) -> C
             if value is not None and span.begin <= each.at <= span.end]
     if len(seen) < 2:
         return ""
-    top = max([axis.least] + [value for _, value in seen])
+    values = [value for _, value in seen]
+    top = max([axis.least] + values)
+    title = "{} in the {}: from {} to {}, last {}".format(
+        axis.title, span.words, axis.words(min(values)), axis.words(max(values)), axis.words(values[-1]))
     points = [(_x(at, span), _y(value, top)) for at, value in _thinned(seen)]
     line = "M" + "L".join("{:.1f} {:.1f}".format(x, y) for x, y in points)
     # Many dots would hide the line.
     dots = [element("circle", cx=round(x, 1), cy=round(y, 1), r=1.6) for x, y in points if len(points) <= 2 * BARS]
     return element("figure", element("figcaption", axis.title), element(
-        "svg", element("title", _range_words(axis, seen, span)), _frame(axis, top, span),
+        "svg", element("title", title), _frame(axis, top, span),
         element("path", d=Markup(line), class_="line"), joined(dots),
         viewBox="0 0 {:.0f} {:.0f}".format(WIDTH, HEIGHT), role="img", class_="chart"), class_="plot")
 
@@ -141,9 +144,3 @@ def _frame(axis: Axis, top: float, span: ChartSpan) -> Markup:
         element("text", utc_words(span.begin)[5:10], x=LEFT, y=HEIGHT - 4),
         element("text", "now", x=WIDTH - RIGHT, y=HEIGHT - 4, class_="end"),
     ])
-
-
-def _range_words(axis: Axis, seen: Sequence[Tuple[int, float]], span: ChartSpan) -> str:
-    values = [value for _, value in seen]
-    return "{} in the {}: from {} to {}, last {}".format(
-        axis.title, span.words, axis.words(min(values)), axis.words(max(values)), axis.words(values[-1]))

@@ -4,7 +4,7 @@ Unlike ``resolve/probe.py`` it goes on after the first fault, and keeps status a
 """
 import hashlib
 import time
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Repository, Snapshot
@@ -19,7 +19,7 @@ from ...trust.metadata import RepomdProver
 from ...trust.repomd import MAX_REPOMD_BYTES
 
 ANY_STATUS = tuple(range(100, 600))
-MAX_HEADERS = 24
+MAX_HEADERS = 24  # web servers send about a dozen
 MAX_HEADER_CHARACTERS = 200
 
 
@@ -98,8 +98,10 @@ def _inspect_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
     inspection, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
     try:
         with client.open(url, timeouts.limits(max_bytes), accept=ANY_STATUS) as stream:
-            inspection = inspection._replace(address=client.address, status=stream.status, headers=_kept(stream.headers),
-                                 first_byte_seconds=stream.first_byte_seconds)
+            headers = tuple((name[:MAX_HEADER_CHARACTERS], value[:MAX_HEADER_CHARACTERS])
+                            for name, value in sorted(stream.headers.items())[:MAX_HEADERS])
+            inspection = inspection._replace(address=client.address, status=stream.status, headers=headers,
+                                             first_byte_seconds=stream.first_byte_seconds)
             for chunk in stream.chunks():
                 body += chunk
     except FetchError as error:
@@ -108,11 +110,6 @@ def _inspect_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
     seconds = time.monotonic() - started
     wrong = None if stream.status == 200 else status_error(stream.status, url)
     return inspection._replace(size=len(body), sha256=digest, seconds=seconds, error=wrong), bytes(body)
-
-
-def _kept(headers: Dict[str, str]) -> Tuple[Tuple[str, str], ...]:
-    few = sorted(headers.items())[:MAX_HEADERS]
-    return tuple((name[:MAX_HEADER_CHARACTERS], value[:MAX_HEADER_CHARACTERS]) for name, value in few)
 
 
 def certificate_of(url: str, repository: Repository, timeout_seconds: float,

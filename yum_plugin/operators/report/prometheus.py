@@ -6,7 +6,7 @@ HELP and TYPE, no time stamps (the collector refuses them), no series twice, lab
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...util.text import printable
-from .values import LEFT_OUT, ORDER, MirrorFinding, MirrorSite, MirrorsReport
+from .values import LEFT_OUT, ORDER, MirrorFinding, MirrorsReport
 
 PREFIX = "xcpng_mirrors_"
 Labels = Tuple[Tuple[str, str], ...]
@@ -93,7 +93,9 @@ def _about_sites(report: MirrorsReport) -> List[Metric]:
         Metric("mirror_certificate_expiry_timestamp_seconds", "When the mirror's certificate ends.",
                [((("mirror", site.url),), site.certificate_expires) for site in sites]),
         Metric("mirror_reachable", "Whether the mirror answers over IPv4, over IPv6 and by rsync (1) or not (0).", reachability),
-        Metric("mirror_info", "What the redirector says of the mirror.", [(_info(site), 1) for site in sites]),
+        Metric("mirror_info", "What the redirector says of the mirror.",
+               [((("mirror", site.url), ("name", site.mirror.name), ("country", site.mirror.country),
+                  ("source", site.mirror.source)), 1) for site in sites]),
     ]
 
 
@@ -102,25 +104,16 @@ def _is(finding: MirrorFinding, *states: str) -> Optional[int]:
     return None if finding.state in LEFT_OUT else int(finding.state in states)
 
 
-def _info(site: MirrorSite) -> Labels:
-    mirror = site.mirror
-    return (("mirror", site.url), ("name", mirror.name), ("country", mirror.country), ("source", mirror.source))
-
-
 def _metric(metric: Metric) -> str:
     series: Dict[str, Number] = {}
     for labels, value in metric.series:
         if value is not None:
-            series.setdefault(PREFIX + metric.name + _braces(labels), value)
+            pairs = ['{}="{}"'.format(name, _escaped(text)) for name, text in labels if text]
+            series.setdefault(PREFIX + metric.name + ("{" + ",".join(pairs) + "}" if pairs else ""), value)
     if not series:
         return ""
     head = "# HELP {0} {1}\n# TYPE {0} gauge\n".format(PREFIX + metric.name, metric.help)
     return head + "".join("{} {}\n".format(name, repr(value)) for name, value in series.items())
-
-
-def _braces(labels: Labels) -> str:
-    pairs = ['{}="{}"'.format(name, _escaped(value)) for name, value in labels if value]
-    return "{" + ",".join(pairs) + "}" if pairs else ""
 
 
 def _escaped(value: str) -> str:

@@ -89,12 +89,8 @@ _RINGS = (
 
 def rings() -> List[List[Point]]:
     """Return the outlines, each a closed ring whose last point leads to its first."""
-    return [[_point(pair) for pair in ring.split()] for ring in _RINGS]
-
-
-def _point(pair: str) -> Point:
-    longitude, latitude = pair.split(",")
-    return float(longitude), float(latitude)
+    pairs = [[point.split(",") for point in ring.split()] for ring in _RINGS]
+    return [[(float(longitude), float(latitude)) for longitude, latitude in ring] for ring in pairs]
 
 
 def land_along(outlines: Sequence[Sequence[Point]], latitude: float) -> List[Tuple[float, float]]:

@@ -172,7 +172,9 @@ class Round:
             self.units = self._job.source.units(self._job.options.repos, find_units(self._job.file_cache.paths))
             self._index = UnitIndex(self.units)
             return
-        every = [unit for unit in find_units(listed.files) if not self._may_be_unsigned(unit, listed)]
+        # A unit without a signature is left out where --unsigned allows that.
+        every = [unit for unit in find_units(listed.files)
+                 if unit.heads[1] in listed.files or not is_excluded(unit.folder, self._job.options.unsigned)]
         wanted = self._job.options.repos
         self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
         if wanted and not self.units:
@@ -187,10 +189,6 @@ class Round:
             links={path: target for path, target in listed.links.items() if self.in_scope(path)},
             left_out=tuple((path, reason) for path, reason in listed.left_out if self.in_scope(path)))
         self._job.destination.prune_stage(set(self.catalogue.files))
-
-    def _may_be_unsigned(self, unit: Unit, listed: Catalogue) -> bool:
-        """Whether a unit has no signature and --unsigned allows that."""
-        return unit.heads[1] not in listed.files and is_excluded(unit.folder, self._job.options.unsigned)
 
     def _is_same(self, path: str) -> bool:
         """Whether DEST's file has size and time of the source's: rsync's own quick check."""
@@ -337,13 +335,8 @@ class Round:
                 continue
             if reason is None and status is not None and self._job.file_cache.proves(path, status, demand):
                 continue
-            if not unit.is_repository and self._is_tolerated(path):
-                continue
+            if not unit.is_repository and reason is not None and reason.reference == "http-status":
+                continue  # a list of checksums may name files that the source does not have
             if is_excluded(path, self._job.options.excludes):
                 reason = FetchError("rsync-partial", "an --exclude leaves out what its metadata names", path, EXCLUDE_HINT)
             self.errors[unit] = reason or FetchError("rsync-partial", "the source lacks what its metadata names", where=path)
-
-    def _is_tolerated(self, path: str) -> bool:
-        """Whether a file may be missing: a list of checksums may name files that the source does not have."""
-        reason = self._staging.reasons.get(path)
-        return reason is not None and reason.reference == "http-status"
