@@ -26,7 +26,7 @@ from yum_plugin.errors import FetchError, UsageError
 from yum_plugin.model import Network
 from yum_plugin.net import connect as connecting
 from yum_plugin.net.fanout import TaskPool
-from yum_plugin.net.fetch import FetchLimits, HttpSession, translate
+from yum_plugin.net.fetch import FetchLimits, HttpSession, HttpSessions, translate
 from yum_plugin.net.tls import make_context
 from yum_plugin.net.tls_chain import explain_tls
 from yum_plugin.net.transport import proxies_for
@@ -560,3 +560,38 @@ def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_kee
         assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
         assert client.connections == 1
     assert all(head.startswith(b"HEAD / ") for head in server.heads)
+
+
+# Connections that are left to the next session.
+
+
+def answers_as_long_as_it_is_asked(connection, server):
+    while server.read_head(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def connections_for(sessions, url, network=DIRECT):
+    """Fetch from a server; return how many connections that has opened."""
+    with sessions.open(network, LONG_SECONDS) as session:
+        assert session.get(url, SMALL).body == b"ok"
+        return session.connections
+
+
+def test_a_connection_is_left_only_to_the_same_server_with_the_same_settings():
+    sessions = HttpSessions()
+    with RawServer(answers_as_long_as_it_is_asked) as one, RawServer(answers_as_long_as_it_is_asked) as other:
+        assert [connections_for(sessions, url, network) for url, network in [
+            (one.url, DIRECT), (one.url, DIRECT), (other.url, DIRECT), (one.url, DIRECT._replace(username="u", password="p")),
+            (one.url, DIRECT), (other.url, DIRECT)]] == [1, 0, 1, 1, 0, 0]
+        assert connections_for(HttpSessions(), one.url) == 1
+
+
+def test_a_connection_that_the_server_has_closed_or_that_was_given_up_is_not_used_again():
+    sessions = HttpSessions()
+    with RawServer(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as closing:
+        assert [connections_for(sessions, closing.url) for _ in range(2)] == [1, 1]
+    with RawServer(answers_as_long_as_it_is_asked) as server:
+        with sessions.open(DIRECT, LONG_SECONDS) as session:
+            session.get(server.url, SMALL)
+            session.abort()
+        assert connections_for(sessions, server.url) == 1
