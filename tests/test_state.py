@@ -113,6 +113,85 @@ def test_the_mark_of_another_version_of_this_program_counts(state):
     assert state.load(ID).accepted == snapshot(3) and state.problems == []
 
 
+# Marks of several places: another release, another base URL.
+
+PLACE, OTHER = "8/8.3/updates/x86_64/", "9/9.0/updates/x86_64/"
+
+
+def earlier_version(state, version):
+    """What a version that knew no places has left."""
+    state.update(ID, accepted=snapshot(version))
+    values = json.load(open(state.path(ID, "accepted.json")))
+    del values["place"], values["others"]
+    json.dump(values, open(state.path(ID, "accepted.json"), "w"))
+
+
+def test_store_rule_2_another_place_begins_without_a_mark_and_leaves_the_first_ones(state):
+    state.update(ID, accepted=snapshot(5), place=PLACE)
+    assert state.load(ID, OTHER).accepted is None
+    state.update(ID, accepted=snapshot(2), place=OTHER)
+    state.update(ID, accepted=snapshot(4), place=PLACE)
+    assert state.load(ID, PLACE).accepted == snapshot(5) and state.load(ID, OTHER).accepted == snapshot(2)
+
+
+@pytest.mark.parametrize("accepted,mark", [(3, 5), (5, 5), (7, 7)], ids=["older", "the same", "newer"])
+def test_store_rule_2_the_mark_of_an_earlier_version_counts_until_a_place_takes_it_over(state, accepted, mark):
+    earlier_version(state, 5)
+    assert state.load(ID, PLACE).accepted == state.load(ID, OTHER).accepted == state.load(ID).accepted == snapshot(5)
+    state.update(ID, accepted=snapshot(accepted), place=PLACE)
+    assert state.load(ID, PLACE).accepted == snapshot(mark) and state.load(ID, OTHER).accepted is None
+
+
+def test_store_rule_2_an_earlier_version_reads_the_mark_of_the_last_place(state):
+    state.update(ID, accepted=snapshot(5), place=PLACE)
+    state.update(ID, accepted=snapshot(2), place=OTHER)
+    assert json.load(open(state.path(ID, "accepted.json")))["sha256"] == snapshot(2).sha256
+    state.update(ID, accepted=snapshot(5), place=PLACE)  # nothing new there: it is the last place all the same
+    assert json.load(open(state.path(ID, "accepted.json")))["sha256"] == snapshot(5).sha256
+    assert state.load(ID).accepted == snapshot(5) and state.load(ID, OTHER).accepted == snapshot(2)
+
+
+def test_store_rule_2_of_twenty_places_the_marks_of_the_last_sixteen_are_kept(state):
+    places = ["{}/".format((number * 7) % 20) for number in range(20)]  # in another order than that of their names
+    for version, place in enumerate(places, 1):
+        state.update(ID, accepted=snapshot(version), place=place)
+    kept = [place for place in places if state.load(ID, place).accepted is not None]
+    assert kept == places[4:] and state.load(ID).accepted == snapshot(20)
+    state.update(ID, accepted=snapshot(5), place=places[4])  # used again: not the oldest any more
+    state.update(ID, accepted=snapshot(1), place="new/")
+    assert state.load(ID, places[4]).accepted == snapshot(5) and state.load(ID, places[5]).accepted is None
+
+
+def test_store_rule_2_a_mark_that_is_lowered_is_that_of_its_place(state):
+    state.update(ID, accepted=snapshot(5), place=PLACE)
+    state.update(ID, accepted=snapshot(5), place=OTHER)
+    state.update(ID, accepted=snapshot(1), place=PLACE, lower_mark=True)
+    assert state.load(ID, PLACE).accepted == snapshot(1) and state.load(ID, OTHER).accepted == snapshot(5)
+
+
+@pytest.mark.parametrize("others", [5, {"a": 5}, [5], [{}], [{"place": "x"}], [dict(snapshot(3)._asdict(), raw="", signature="")]])
+def test_store_rule_4_damaged_marks_of_other_places_count_as_a_damaged_file(state, others):
+    state.update(ID, accepted=snapshot(5), place=PLACE)
+    values = dict(json.load(open(state.path(ID, "accepted.json"))), others=others)
+    json.dump(values, open(state.path(ID, "accepted.json"), "w"))
+    assert state.load(ID, PLACE).accepted is None and len(state.problems) == 1
+
+
+@pytest.mark.parametrize("place,holds", [(PLACE, True), (OTHER, False), ("", True)])
+def test_the_memory_and_the_pin_of_another_place_do_not_count(state, place, holds):
+    state.update(ID, MEMORY._replace(place=PLACE))
+    state.write_pin(ID, SnapshotPin(snapshot(3), NOW + 60, NOW, PLACE))
+    loaded = state.load(ID, place)
+    assert (loaded.pin is not None, loaded.memory != Memory()) == (holds, holds)
+
+
+@pytest.mark.parametrize("place", [PLACE, OTHER, ""])
+def test_the_memory_and_the_pin_of_an_earlier_version_count_at_every_place(state, place):
+    state.update(ID, MEMORY)
+    state.write_pin(ID, SnapshotPin(snapshot(3), NOW + 60, NOW))
+    assert state.load(ID, place).pin is not None and state.load(ID, place).memory == MEMORY
+
+
 # Damage.
 
 _FILED = {"rests_until" if name == "quarantined_until" else name: value for name, value in RECORD._asdict().items()}

@@ -34,13 +34,14 @@ def snapshot_of(values: Dict[str, Any]) -> Snapshot:
 
 def marks_to(marks: Dict[str, Snapshot], place: str) -> Dict[str, Any]:
     """Return the object of the high-water marks: that of one place in front, as a version that knows no places reads it."""
-    others = {name: snapshot_to(mark) for name, mark in marks.items() if name != place}
+    others = [dict(snapshot_to(mark), place=name) for name, mark in marks.items() if name != place]  # in their order
     return dict(snapshot_to(marks[place]), place=place, others=others)
 
 
 def marks_of(values: Dict[str, Any]) -> Dict[str, Snapshot]:
     """Read what ``marks_to`` has made; the mark of a version that knows no places has the place ""."""
-    marks = {str(name): snapshot_of(mark) for name, mark in values.get("others", {}).items()}
+    marks = {str(mark["place"]): snapshot_of(mark) for mark in values.get("others", [])}
+    marks.pop(str(values.get("place", "")), None)
     marks[str(values.get("place", ""))] = snapshot_of(values)
     return marks
 

@@ -95,10 +95,13 @@ class State:
         if accepted is None:
             return
         marks = self._read(repository_id, MARK, marks_of) or {}
-        mark = marks.pop(place, None) or marks.pop("", None)
+        is_new, last = place not in marks, next(reversed(list(marks)), None)
+        mark = marks.pop(place, None) or marks.pop("", None)  # that of a version without places is this place's from now on
         if mark is None or mark.sha256 != accepted.sha256 and (lower_mark or accepted.age_key >= mark.age_key):
+            mark, is_new = accepted, True
+        if is_new or place != last:
             kept = dict(list(marks.items())[-MAX_OTHER_PLACES:])
-            self._write(repository_id, MARK, marks_to(dict(kept, **{place: accepted}), place))
+            self._write(repository_id, MARK, marks_to(dict(kept, **{place: mark}), place))
 
     def write_pin(self, repository_id: str, pin: Optional[SnapshotPin]) -> None:
         """Write the snapshot pin, or remove it if it is None; the caller holds the lock.
