@@ -658,3 +658,41 @@ def test_a_state_that_another_process_holds_leaves_the_repositories_alone(sim, m
         assert held
         outcome = sim.refresh()
     assert (outcome.error, outcome.refused, sim.requests) == ("state", False, [])
+
+
+def test_refresh_rule_3_a_pin_of_another_place_holds_nothing_back_and_stays(settled):
+    """Of another release or base URL under the same id: the pool agreed on something else."""
+    settled.pin(NEW)
+    pin = settled.state.load(ID).pin
+    settled.state.write_pin(ID, pin._replace(place="9/9.0/updates/x86_64/"))
+    settled.version = NEWER
+    outcome = settled.refresh(settled.repository(installs=True))
+    assert (outcome.version, outcome.warnings) == (NEWER, [])
+    assert settled.state.load(ID, "9/9.0/updates/x86_64/").pin is not None
+    settled.state.write_pin(ID, pin._replace(place=settled.repository().place))
+    assert settled.refresh(settled.repository(installs=True)).version == NEW
+
+
+def test_store_rule_2_another_base_url_begins_anew_and_is_no_rollback(settled):
+    os.unlink(settled.state.path(ID, "accepted.json"))
+    here, moved = settled.repository(cached_sha256=""), settled.repository(path="9/9.0/updates/x86_64/", cached_sha256="")
+    settled.state.update(ID, accepted=snapshot_of(NEW), place=here.place)
+    settled.version = OLD
+    assert [settled.refresh(repository).error for repository in (moved, here)] == ["", "rollback"]
+
+
+@pytest.mark.parametrize("was_resolved", [True, False], ids=["the first was resolved", "the first had nothing but bad mirrors"])
+def test_another_base_url_is_not_resolved_by_what_is_remembered_of_the_first(was_resolved, sim):
+    """Its mirrors' URLs and its last snapshot are another place's."""
+    sim.add_many(3, "" if was_resolved else "bad-signature")
+    if not was_resolved:
+        sim.without_origin()
+    assert (sim.refresh().error == "") == was_resolved
+    sim.redirector.fault = "refused"
+    sim.change(fault="")
+    moved = sim.repository("base", id=ID)
+    outcome = sim.refresh(moved)
+    assert not any("updates" in request.path for request in sim.requests)
+    assert outcome.mirrors == (["origin"] if was_resolved else [])
+    sim.redirector.fault = ""
+    assert sim.refresh(moved).version == sim.version

@@ -162,7 +162,7 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
         if mirror.url in previous.records:
             records.setdefault(mirror.url, previous.records[mirror.url])
     if made.snapshot is None:
-        return previous._replace(mirrors=mirrors, records=records)
+        return previous._replace(mirrors=mirrors, records=records, place=findings.repository.place)
     usable = tuple(mirror.url for mirror in made.mirrors)
     snapshot = made.snapshot._replace(raw=b"", signature=b"")
     signature = made.snapshot.signature if len(made.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
