@@ -34,8 +34,9 @@ _DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")  # segments "", "." and ".."
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
 _ARROW = b" -> "
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_TIMED_OUT = (30, 35)
-_PARTIAL = (23, 24)
+# rsync(1), EXIT VALUES
+_TIMED_OUT = (30, 35)  # in the transfer; when connecting to the daemon
+_PARTIAL = (23, 24)  # an error; source files that vanished meanwhile
 
 
 class RsyncAddress(NamedTuple):
