@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, NamedTuple, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..util.files import inside
@@ -43,15 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
         detail, problems = check(checked)
         checks.append(HostCheck(name, detail, problems))
         if not arguments.json and (problems or not arguments.quiet):
-            out.lines(_lines(checks[-1], out))
+            word, style = ("PROBLEM", "bad") if problems else ("ok", "good")
+            out.lines(verdict_lines(word, style, name, detail.split("; "), problems, out))
     if arguments.json:
         out.line(json.dumps(_values(checks, host, checked.now), indent=1))
     return EXIT_PROBLEM if any(check.problems for check in checks) else EXIT_OK
-
-
-def _lines(check: HostCheck, out: Console) -> List[str]:
-    word, style = ("PROBLEM", "bad") if check.problems else ("ok", "good")
-    return verdict_lines(word, style, check.name, check.detail.split("; "), check.problems, out)
 
 
 def _values(checks: Sequence[HostCheck], host: Host, now: float) -> Dict[str, Any]:

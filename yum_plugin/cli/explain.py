@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         UsageError: the subject is neither a repository of this host nor a mirror that it has used.
     """
     host, now, subject = open_host(arguments), time.time(), arguments.subject
-    stories = [_story(repository, host) for repository in host.repositories]
+    memories = [(repository, host.state.load(repository.id).memory) for repository in host.repositories]
+    stories = [Story(repository, memory, memory.decisions[::-1]) for repository, memory in memories]
     mirror = "" if any(story.repository.id == subject for story in stories) else _authority(subject)
     if mirror:
         stories = [_about(story, mirror) for story in stories if _urls(story, mirror) or _about(story, mirror).decisions]
@@ -58,11 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in host.state.problems:
         host.warn("state", problem)
     return EXIT_OK
-
-
-def _story(repository: Repository, host: Host) -> Story:
-    memory = host.state.load(repository.id).memory
-    return Story(repository, memory, memory.decisions[::-1])
 
 
 def _authority(subject: str) -> str:

@@ -77,20 +77,15 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
     """Fetch paths; .repo files are not needed, but if there are any, their network settings and remembered mirrors are used."""
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config or "", root)
-    repositories = _on_mirrors(arguments, settings, root)
+    folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
+    found = [read_repositories(folder, settings, host_variables(root), main_options(root))[0] for folder in folders]
+    repositories = [repository for some in found for repository in some if repository.path]  # those that are on the mirrors
     key_paths, network = ([inside(root, DEFAULT_KEY_PATH)], Network()) if not repositories else (
         list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
     keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints, key_paths)
     site = FetchSite(settings, keys, int(time.time()), network, known)
     return get_paths(arguments.names, arguments.output, site, _rules(settings), on_progress)
-
-
-def _on_mirrors(arguments: argparse.Namespace, settings: Settings, root: str) -> List[Repository]:
-    """Return the repositories of this host that are on the mirrors."""
-    folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
-    found = [read_repositories(folder, settings, host_variables(root), main_options(root))[0] for folder in folders]
-    return [repository for some in found for repository in some if repository.path]
 
 
 def _known_roots(repositories: Sequence[Repository], state: State) -> Tuple[Mirror, ...]:

@@ -29,7 +29,7 @@ from .common.console import Cell, Column, Console, printable, table, utc, wrappe
 from .common.host_options import SCHEMA, describe_error
 
 HOUR_SECONDS = 3600
-DEFAULT_HOURS = 24
+DEFAULT_HOURS = 24  # a rolling update of a pool takes hours (docs/pools.md)
 TRIES = 2  # of an agreement: the mirrors may publish a new revision between the check of a host and its pin
 EXPLAINED = ("Run it on the pool's master; every host needs the package xcpng-mirrors. Exit code: 0 every host can update (and "
              "has agreed, with --agree), 1 a host cannot, 3 a host or its mirrors could not be reached.")

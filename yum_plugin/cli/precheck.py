@@ -85,7 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
         host.warn("precheck", _switched_off(host))
     for reason in outcome.reasons:
         host.warn("precheck", str(reason))
-    return _exit_code(outcome)
+    if not outcome.reasons:
+        return EXIT_OK
+    return EXIT_UNREACHABLE if all(isinstance(reason, FetchError) for reason in outcome.reasons) else EXIT_PROBLEM
 
 
 def _remove_pins(host: Host, now: float) -> None:
@@ -147,12 +149,6 @@ def _spaces(packages: Sequence[PrimaryPackage], root: str, reasons: List[Mirrors
             what = "{} are needed and {} are free".format(size_words(space.needed_bytes), size_words(space.free_bytes))
             reasons.append(UsageError("state", what, where=space.path, hint="free space, for instance with 'yum clean packages'"))
     return spaces
-
-
-def _exit_code(outcome: PrecheckOutcome) -> int:
-    if not outcome.reasons:
-        return EXIT_OK
-    return EXIT_UNREACHABLE if all(isinstance(reason, FetchError) for reason in outcome.reasons) else EXIT_PROBLEM
 
 
 def _switched_off(host: Host) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Dict, Iterator
 
 from ..errors import UsageError
 from ..verify.files import Examiner, FileFinding
@@ -60,26 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _findings(arguments: argparse.Namespace, examiner: Examiner) -> Iterator[FileFinding]:
-    if _is_many_small(arguments.files):
+    # Several processes pay for many files, of which none is so large that its progress must be shown.
+    files = arguments.files
+    if len(files) >= MANY and all(os.path.isfile(path) and os.path.getsize(path) < BIG_BYTES for path in files):
         from ..verify.workers import map_parts, worker_count  # late: multiprocessing takes as long to load as one file to verify
 
-        size = -(-len(arguments.files) // worker_count())
-        parts = [arguments.files[start : start + size] for start in range(0, len(arguments.files), size)]
+        size = -(-len(files) // worker_count())
+        parts = [files[start : start + size] for start in range(0, len(files), size)]
         for findings in map_parts(lambda part: [finding for path in part for finding in examiner.examine(path)], parts):
             yield from findings
         return
-    for path in arguments.files:
+    for path in files:
         if os.path.isdir(path):
             from ..verify.repository import RepositoryExaminer
 
             yield from RepositoryExaminer(examiner, path).examine()
         else:
             yield from examiner.examine(path, arguments.signature)
-
-
-def _is_many_small(paths: Sequence[str]) -> bool:
-    """Whether several processes pay: there are many files, and none is so large that its progress must be shown."""
-    return len(paths) >= MANY and all(os.path.isfile(path) and os.path.getsize(path) < BIG_BYTES for path in paths)
 
 
 def line_of(finding: FileFinding, colour: bool) -> str:

@@ -208,19 +208,15 @@ def cells_of(row: Row, now: float) -> Tuple[Cell, ...]:
     mirror = row.mirror
     rest = (row.certificate_expires - now) if row.certificate_expires is not None else None
     certificate = "" if rest is None else "{} d".format(int(rest // DAY_SECONDS))
+    address = ("" if mirror.url.startswith("https:") else "http://") + authority_of(mirror.url)
     return (
-        Cell(str(mirror.rank or "")), Cell(mirror.country), Cell(_short(mirror.url)), Cell(mirror.name),
+        Cell(str(mirror.rank or "")), Cell(mirror.country), Cell(address), Cell(mirror.name),
         Cell(row.state, STYLES.get(row.state, "dim")),
         Cell("" if row.lag_seconds is None else duration(row.lag_seconds).replace(" days", " d")),
         Cell("" if row.first_byte_seconds is None else "{:.0f} ms".format(row.first_byte_seconds * 1000)),
         Cell(certificate, "warning" if rest is not None and rest < SOON_SECONDS else ""),
         Cell(": ".join(part for part in (row.reference, row.detail or _ORIGIN.get(mirror.source, "")) if part)),
     )
-
-
-def _short(url: str) -> str:
-    """Return host and port of a mirror, and its scheme unless it is https."""
-    return authority_of(url) if url.startswith("https:") else "http://" + authority_of(url)
 
 
 def lines_of(view: MirrorsView, console: Console, now: float) -> List[str]:
