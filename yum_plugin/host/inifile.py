@@ -44,7 +44,8 @@ def parse_ini(data: bytes) -> IniFile:
         stripped = line.strip()
         if not stripped or line[0] in "#;":
             continue
-        key, separator, value = _split(stripped)
+        first = _SEPARATOR.search(stripped)
+        key, separator, value = (part.strip() for part in stripped.partition(first.group() if first else "="))
         if line[0].isspace() and found and found[-1][0] == section:
             found[-1][3].append(stripped)
         elif stripped[0] == "[" and "]" in stripped:
@@ -54,13 +55,6 @@ def parse_ini(data: bytes) -> IniFile:
         else:
             problems.append("line {}: neither [section] nor key=value in a section".format(number))
     return IniFile(tuple(IniEntry(name, key, "\n".join(parts), line) for name, key, line, parts in found), tuple(problems))
-
-
-def _split(line: str) -> Tuple[str, str, str]:
-    """Split at the first "=" or ":" and strip both sides."""
-    found = _SEPARATOR.search(line)
-    key, separator, value = line.partition(found.group() if found else "=")
-    return key.strip(), separator, value.strip()
 
 
 def _decode(data: bytes) -> Tuple[str, List[str]]:

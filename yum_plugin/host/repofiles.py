@@ -17,7 +17,7 @@ MAX_VARIABLE_BYTES = 1024
 MAX_LIST_CHARACTERS = 16384  # of one baseurl= or gpgkey=
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 _MAIN_FILES = ("etc/dnf/dnf.conf", "etc/yum.conf")
-_VARIABLE_FOLDERS = ("etc/yum/vars", "etc/dnf/vars")
+_VARIABLE_FOLDERS = ("etc/yum/vars", "etc/dnf/vars")  # the last one with a variable counts, as in libdnf's VARS_DIRS
 _INHERITED = (
     "proxy proxy_username proxy_password username password sslverify sslcacert sslclientcert sslclientkey ip_resolve".split()
 )
