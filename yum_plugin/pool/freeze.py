@@ -165,7 +165,8 @@ class SnapshotPinner:
                 return [("", UsageError("state", what, where=self._state.folder))]
             for item in ready:
                 folder = self._folder(item.resolution.repository.id, item.snapshot)
-                if not all(os.path.isfile(os.path.join(folder, path)) for path in _paths(item.snapshot)):
+                paths = [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(item.snapshot.raw).files]
+                if not all(os.path.isfile(os.path.join(folder, path)) for path in paths):
                     gone = UsageError("state", "its files were removed meanwhile", where=folder, hint="try again")
                     return [(item.resolution.repository.id, gone)]
             try:
@@ -216,10 +217,6 @@ def _agreed_snapshot(resolution: Resolution, found: Sequence[Probe], agreed: Agr
             return probe.snapshot
     raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(
         agreed.revision, newest.revision), hint=AGREE_AGAIN)
-
-
-def _paths(snapshot: Snapshot) -> List[str]:
-    return [REPOMD, SIGNATURE] + [file.href for file in parse_repomd(snapshot.raw).files]
 
 
 def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:

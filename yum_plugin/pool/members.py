@@ -20,7 +20,7 @@ XE_PATHS = ("/opt/xensource/bin/xe",)
 LIST_SECONDS = 30.0
 ANSWER_SECONDS = 300.0  # a little longer than plugins/xapi.py waits itself
 MAX_HOSTS = 64  # the limit of a pool
-MAX_POOL_FILE_BYTES = 4096
+MAX_POOL_FILE_BYTES = 4096  # "master", or "slave:" and an address
 MAX_REPOSITORIES = 64
 MAX_REASONS = 32
 # "uuid ( RO)    : 1234..." (xe's manual, "param-list"); a name may hold anything but a line break.

@@ -67,7 +67,9 @@ def disk_space(packages: Sequence[PrimaryPackage], root: str) -> List[DiskSpace]
         OSError: the root cannot be read.
     """
     named = main_options(root).get("cachedir", CACHE_FOLDER).partition("$")[0]
-    cache = _existing(os.path.normpath(inside(root, named)), root)
+    cache = os.path.normpath(inside(root, named))
+    while not os.path.isdir(cache) and len(cache) > len(root):  # the nearest folder that exists
+        cache = os.path.dirname(cache)
     spaces: Dict[int, DiskSpace] = {}
     for path, needed in ((cache, fetch_bytes(packages)), (root, install_bytes(packages))):
         device, found = os.stat(path).st_dev, os.statvfs(path)
@@ -75,10 +77,3 @@ def disk_space(packages: Sequence[PrimaryPackage], root: str) -> List[DiskSpace]
         spaces[device] = DiskSpace(before.path if before else path, needed + (before.needed_bytes if before else 0),
                              found.f_bavail * found.f_frsize)
     return list(spaces.values())
-
-
-def _existing(path: str, root: str) -> str:
-    """Return the nearest existing folder above a path."""
-    while not os.path.isdir(path) and len(path) > len(root):
-        path = os.path.dirname(path)
-    return path
