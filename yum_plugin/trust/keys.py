@@ -143,7 +143,8 @@ def _describe(primary: bytes, others: Sequence[Tuple[int, bytes]]) -> PublicKey:
     said = _newest_statement(key, primary, others)
     if said is None:
         return key
-    return key._replace(expires=said.expires or None, user_id=_printable(said.user_id), may_sign=said.may_sign)
+    user_id = "".join(character if character.isprintable() else "?" for character in said.user_id.decode("utf-8", "replace"))
+    return key._replace(expires=said.expires or None, user_id=user_id, may_sign=said.may_sign)
 
 
 def _load_material(primary: bytes) -> Any:
@@ -222,7 +223,3 @@ def _prove_self_signature(key: PublicKey, primary: bytes, user_id: bytes, signat
     except TrustError as error:
         if signature.digest != "sha1" or error.reference != "unsupported":
             raise  # where the platform refuses SHA-1, the pinned fingerprint vouches for the key
-
-
-def _printable(text: bytes) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text.decode("utf-8", "replace"))

@@ -99,16 +99,11 @@ def read_packets(data: bytes) -> Iterator[Tuple[int, bytes]]:
             raise TrustError("malformed", "bytes that are not an OpenPGP packet")
         if head & 0x40:
             tag, length = head & 0x3F, _read_length(reader, first_partial=224)
-        else:
-            tag, length = (head >> 2) & 0x0F, _read_old_length(reader, head & 0x03)
+        elif head & 0x03 == 3:
+            raise TrustError("malformed", "an OpenPGP packet of indeterminate length")
+        else:  # the old format, section 4.2.2
+            tag, length = (head >> 2) & 0x0F, reader.number(1 << (head & 0x03))
         yield tag, reader.take(length)
-
-
-def _read_old_length(reader: _PacketReader, kind: int) -> int:
-    """Read the length of a packet in the old format (RFC 9580 section 4.2.2)."""
-    if kind == 3:
-        raise TrustError("malformed", "an OpenPGP packet of indeterminate length")
-    return reader.number(1 << kind)
 
 
 def _read_length(reader: _PacketReader, first_partial: int) -> int:

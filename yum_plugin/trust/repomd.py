@@ -13,7 +13,7 @@ from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
 MAX_REPOMD_BYTES = 1024 * 1024  # a real one is 2 to 10 KiB
-MAX_FILES = 64
+MAX_FILES = 64  # a distribution's repomd.xml names up to about 20
 MAX_ELEMENTS = 2048  # 64 files of about 10 elements each
 MAX_DEPTH = 8  # repomd/data/checksum is 3
 MAX_TIMESTAMP = 253402300799  # the last second of the year 9999; freshness.py refuses what is too far ahead

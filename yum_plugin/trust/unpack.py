@@ -69,7 +69,7 @@ def unpacked(data: bytes, max_bytes: int) -> Iterator[bytes]:
             "unsupported": zstd on a Python without it.
     """
     start = next((start for magic, start in _KINDS if data.startswith(magic)), None)
-    pieces = _plain(data) if start is None else _opened(data, start)
+    pieces = _opened(data, start) if start else (data[at : at + OUTPUT_BYTES] for at in range(0, len(data), OUTPUT_BYTES))
     left = max_bytes
     try:
         for piece in pieces:
@@ -79,10 +79,6 @@ def unpacked(data: bytes, max_bytes: int) -> Iterator[bytes]:
             yield piece
     except _DAMAGE as error:
         raise TrustError("malformed", "a damaged compressed file: {}".format(error)) from error
-
-
-def _plain(data: bytes) -> Iterator[bytes]:
-    return (data[start : start + OUTPUT_BYTES] for start in range(0, len(data), OUTPUT_BYTES))
 
 
 def _opened(data: bytes, start: Any) -> Iterator[bytes]:
