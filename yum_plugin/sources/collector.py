@@ -14,7 +14,7 @@ from ..util.urls import clean_base_url
 MAX_MIRRORS = 256  # entries of one list that are used; the others are only counted
 MAX_DROPPED = 32  # reasons kept
 MAX_TEXT_CHARACTERS = 100  # of a name or a reason
-MAX_RANK = 999999
+MAX_RANK = 999999  # the last priority of RFC 5854 section 4.2.16
 SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # the values of Mirror.source in a list
 _SHA256_CHARACTERS = 64
 _NUMBER = re.compile(r"^[0-9]{1,6}\Z")

@@ -1,6 +1,4 @@
 """Metalinks as a source of mirrors: version 3 (metalinker.org; served by Fedora's MirrorManager) and RFC 5854."""
-from typing import Optional
-
 from lxml import etree
 
 from ..errors import FetchError
@@ -29,14 +27,17 @@ def parse_metalink(body: bytes, path: str) -> MirrorList:
         FetchError: bad-answer: no metalink, a DOCTYPE, or nothing about this file.
     """
     root = _read_xml(body, path)
-    element = _file_element(root, path.rpartition("/")[2])
+    name = path.rpartition("/")[2]
+    files = list(root.iterfind("{0}files/{0}file".format(_V3))) + list(root.iterfind("{}file".format(_RFC5854)))
+    element = next((file for file in files if file.get("name", "").rpartition("/")[2] == name), None)
     if element is None:
         raise FetchError("bad-answer", "the XML is no metalink of this file", where=path)
     collector = Collector("metalink")
     urls = list(element.iterfind("{0}resources/{0}url".format(_V3))) + list(element.iterfind("{}url".format(_RFC5854)))
     for url in sorted(urls, key=_order):
         collector.add((url.text or "").strip(), path, country=url.get("location", ""))
-    return collector.result(_sha256(element))
+    hashes = list(element.iterfind("{0}verification/{0}hash".format(_V3))) + list(element.iterfind("{}hash".format(_RFC5854)))
+    return collector.result(next((item.text or "" for item in hashes if item.get("type") in ("sha256", "sha-256")), ""))
 
 
 def _read_xml(body: bytes, path: str) -> "etree._Element":
@@ -50,17 +51,7 @@ def _read_xml(body: bytes, path: str) -> "etree._Element":
         raise FetchError("bad-answer", "the metalink is no well-formed XML", where=path) from None
 
 
-def _file_element(root: "etree._Element", name: str) -> "Optional[etree._Element]":
-    files = list(root.iterfind("{0}files/{0}file".format(_V3))) + list(root.iterfind("{}file".format(_RFC5854)))
-    return next((element for element in files if element.get("name", "").rpartition("/")[2] == name), None)
-
-
 def _order(url: "etree._Element") -> int:
     """Return a number that is smaller for better URLs; those without a preference come last."""
     preference = clean_number(url.get("preference", ""))
     return _LAST - preference if preference else clean_number(url.get("priority", "")) or _LAST
-
-
-def _sha256(element: "etree._Element") -> str:
-    hashes = list(element.iterfind("{0}verification/{0}hash".format(_V3))) + list(element.iterfind("{}hash".format(_RFC5854)))
-    return next((item.text or "" for item in hashes if item.get("type") in ("sha256", "sha-256")), "")

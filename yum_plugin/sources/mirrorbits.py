@@ -17,7 +17,7 @@ from ..model import MirrorList
 from ..util.safe_parsers import HtmlReader
 from .collector import MAX_MIRRORS, Collector, clean_number, clean_percent
 
-MAX_LINKS = 64
+MAX_LINKS = 64  # mirrorbits sends 10 at most by default (MaxLinkHeaders)
 MAX_HEADER_CHARACTERS = 65536  # of Location and all Links; http.client's limit for one line
 MAX_ROWS = 2 * MAX_MIRRORS + 64  # of both tables, with their headers and the checksums
 MAX_CELLS = 16  # of a row; mirrorbits has 7
