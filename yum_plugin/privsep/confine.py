@@ -36,12 +36,14 @@ def confine(limits: ResourceLimits, parent: int) -> None:
     libc.mallopt(_M_ARENA_MAX, _ARENAS)
     _limit(limits)
     user, group = _nobody()
-    os.setgroups([])
+    os.setgroups([])  # groups first: without the user root they cannot be changed any more
     os.setresgid(group, group, group)
     os.setresuid(user, user, user)
+    # After the change of user, which clears PDEATHSIG and resets DUMPABLE (prctl(2)).
     for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
         if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl {}".format(option))
+    # A parent that ended before PDEATHSIG was set sends no signal.
     if os.getppid() != parent or 0 in os.getresuid() + os.getresgid():
         raise OSError("the parent is gone, or root is not")
 
@@ -56,15 +58,11 @@ def _nobody() -> Tuple[int, int]:
 
 def _limit(limits: ResourceLimits) -> None:
     """Set the limits of setrlimit(2), hard and soft."""
-    values = {resource.RLIMIT_AS: _address_bytes() + limits.more_address_bytes, resource.RLIMIT_CPU: limits.cpu_seconds,
+    with open("/proc/self/statm", "rb") as stream:  # proc(5): first the size of the address space, in pages
+        address_bytes = int(stream.read().split()[0]) * resource.getpagesize()
+    values = {resource.RLIMIT_AS: address_bytes + limits.more_address_bytes, resource.RLIMIT_CPU: limits.cpu_seconds,
               resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: limits.files, resource.RLIMIT_CORE: 0}
     for name, most in values.items():
         hard = resource.getrlimit(name)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(name, (value, value))
-
-
-def _address_bytes() -> int:
-    """Return the current size of the address space (proc(5): statm)."""
-    with open("/proc/self/statm", "rb") as stream:
-        return int(stream.read().split()[0]) * resource.getpagesize()

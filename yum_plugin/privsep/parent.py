@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 5.0  # for the child to give up root, which takes a few milliseconds
 GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps itself
 MAX_WORDS_CHARACTERS = 1000
-MAX_HEADERS = 200
+MAX_HEADERS = 200  # http.client reads 100 at most
 MAX_SECONDS = 1e6
 MALFORMED = "sends malformed answers"
 _FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
