@@ -30,7 +30,7 @@ PER_MIRROR = 2  # mirrors are run by volunteers; two requests hide the pause bet
 ROUNDS = 2
 WORTHWHILE_BYTES = 4 * 1024 * 1024
 SESSION_SECONDS = 24 * 3600.0  # no download takes longer
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.1  # between two checks of the pace; a fifth of stall.py:WINDOW_SECONDS
 HEARTBEAT_SECONDS = 2.0  # far below plugins/bridge.py:IDLE_SECONDS, after which the engine counts as dead
 MIN_MEASURED_BYTES = 64 * 1024  # a smaller file says more about the answer's delay than about the speed
 # These cannot be fixed by a second try.

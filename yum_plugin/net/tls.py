@@ -22,7 +22,7 @@ _WORD_REFERENCES = (
     ("not yet valid", "tls-expired"),
     ("doesn't match", "tls-hostname"),
     ("mismatch", "tls-hostname"),
-    ("certificate verify failed", "tls-untrusted"),
+    ("certificate verify failed", "tls-untrusted"),  # the last one, because it may stand beside each of the others
 )
 
 
