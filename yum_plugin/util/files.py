@@ -82,6 +82,7 @@ def read_capped(path: str, max_bytes: int) -> bytes:
     Raises:
         OSError: missing, no permission, a link, no regular file, or too large (``EFBIG``).
     """
+    # O_NONBLOCK: to open a FIFO in its place would wait for a writer
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
