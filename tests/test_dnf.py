@@ -243,6 +243,21 @@ def test_the_high_water_mark_is_raised_only_when_dnf_has_accepted(lab, host):
     assert mark["sha256"] == hashlib.sha256(raw).hexdigest()
 
 
+def test_old_metadata_in_the_place_of_what_was_proven_is_refused(lab, host, tmp_path):
+    """dnf would load it without a word: "nothing to do" on a vulnerable host."""
+    good_mirrors(lab)
+    lab.publish("old")
+    host.dnf("-y", "install", "lab-agent")
+    engine, answer = tmp_path / "engine", {"status": "resolved", "mirrors": [], "sha256": "a" * 64}
+    engine.write_text("#!/bin/sh\nread request\necho '{}'\n".format(
+        json.dumps({"event": "result", "repositories": {"xcp-ng-base": answer, "xcp-ng-updates": answer}})))
+    engine.chmod(0o755)
+    install_plugin(host, lab, command=str(engine))
+    done = host.dnf("-y", "--refresh", "update")
+    assert done.returncode == 1 and "Nothing to do" not in done.stdout
+    assert "xcpng-mirrors: xcp-ng-base, xcp-ng-updates: stale" in done.stderr and "try again" in done.stderr
+
+
 def test_two_dnf_at_once_both_succeed(lab, tmp_path, host):
     good_mirrors(lab, "mute")
     runs = [subprocess.Popen(host.command("check-update"), env=host.environment, stdin=subprocess.DEVNULL,

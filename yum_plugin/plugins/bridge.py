@@ -26,6 +26,9 @@ MAX_NUMBER = 1e9
 # The key that a verdict of each status must have.
 NEEDED = {"resolved": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
 
+NOT_LOADED = ("stale: {0} has not loaded the newest signed metadata that was proven; nothing was done; "
+              "try again, or see 'xcpng-mirrors status'")
+
 # The engine has its own process group. start_new_session spares Python 3 the copy of a large dnf that preexec_fn needs.
 NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"preexec_fn": os.setsid}
 

@@ -63,10 +63,9 @@ class XcpngMirrors(dnf.Plugin):
         def fill_sack(load_system_repo=True, load_available_repos=True):
             if not load_available_repos or os.geteuid() != 0:
                 return original(load_system_repo, load_available_repos)
-            filled = self._fill_caches()
+            proven = self._fill_caches()
             sack = original(load_system_repo, load_available_repos)
-            if filled:  # what dnf has loaded as it was proven becomes the high-water mark
-                self.engine.accept([name for name, (cache, digest) in filled.items() if cache.sha256() == digest])
+            self._compare(proven)
             return sack
 
         self.base.fill_sack = fill_sack
@@ -99,7 +98,7 @@ class XcpngMirrors(dnf.Plugin):
         return bridge.describe(repo, repo.proxy or None, installs)
 
     def _fill_caches(self):
-        """Fill the caches of our repositories; return {id: (cache, digest)} of those that the engine has filled."""
+        """Fill the caches of our repositories; return {id: (cache, digest)} of those that hold what was proven."""
         try:
             return self._fill([repo for repo in self.base.repos.iter_enabled() if self.is_ours(repo)])
         except dnf.exceptions.Error:
@@ -115,7 +114,7 @@ class XcpngMirrors(dnf.Plugin):
         demands = self.cli.demands if self.cli is not None else None
         forced = demands is not None and bool(demands.freshest_metadata)
         any_cache_will_do = demands is not None and not demands.fresh_metadata and not forced  # cli.py:_process_demands
-        cold = {}
+        cold, proven = {}, {}
         for repo in repos if not self.base.conf.cacheonly else ():
             types = TYPES + (("other",) if repo.load_metadata_other else ())
             cache = bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
@@ -123,9 +122,19 @@ class XcpngMirrors(dnf.Plugin):
                 continue
             if not forced and cache.is_warm(time.time()):
                 self._use_cache(repo)
+                proven[repo.id] = (cache, cache.sha256())
             else:
                 cold[repo.id] = (repo, cache)
-        return self._ask(cold, forced) if cold else {}
+        if cold:
+            proven.update(self._ask(cold, forced))
+        return proven
+
+    def _compare(self, proven):
+        """Compare what dnf has loaded with what was proven; that becomes the high-water mark."""
+        other = sorted(name for name, (cache, digest) in proven.items() if cache.sha256() != digest)
+        self.engine.accept([name for name in proven if name not in other])
+        if other:
+            raise dnf.exceptions.Error("{}: {}: {}".format(NAME, ", ".join(other), bridge.NOT_LOADED.format("dnf")))
 
     def _use_cache(self, repo):
         """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""

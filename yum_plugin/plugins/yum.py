@@ -50,7 +50,7 @@ class Handled(object):
     def __init__(self, request, cache):
         self.request = request
         self.cache = cache
-        self.sha256 = ""  # that the engine has filled the cache with, until it is known what yum has loaded
+        self.sha256 = ""  # of the proven repomd.xml in the cache, until it is known what yum has loaded
         self.is_left = False  # it is yum's own business in this run
 
 
@@ -115,6 +115,7 @@ def prereposetup_hook(conduit, settings):
     for repo in new:
         if repo not in cold:
             repo._metadataCurrent = True
+            _handled(repo).sha256 = _handled(repo).cache.sha256()
             conduit.info(3, _message(repo.id, "its cache still holds"))
     if not cold:
         return
@@ -184,8 +185,7 @@ def postreposetup_hook(conduit, settings):
     for repo in filled:
         _handled(repo).sha256 = ""
     if other:
-        raise PluginYumExit(_message(", ".join(other), "stale", "yum has not loaded the newest signed metadata that was proven; "
-                                  "nothing was done; try again, or see 'xcpng-mirrors status'"))
+        raise PluginYumExit(_message(", ".join(other), bridge.NOT_LOADED.format("yum")))
 
 
 @_hook
