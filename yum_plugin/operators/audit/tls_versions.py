@@ -20,8 +20,9 @@ _HANDSHAKE = 22  # RFC 8446 section 5.1
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2  # section 4
 _SERVER_NAME, _GROUPS, _POINT_FORMATS, _SIGNATURES, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10, 11, 13, 43, 51  # section 4.2
 _GROUP_IDS = (0x001D, 0x0017, 0x0018, 0x0019)  # x25519 and the NIST curves of section 4.2.7
+# Section 4.2.3; those with SHA-1 come last.
 _SIGNATURE_IDS = (0x0403, 0x0503, 0x0603, 0x0807, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201)
-_SUITES_1_3 = (0x1301, 0x1302, 0x1303)
+_SUITES_1_3 = (0x1301, 0x1302, 0x1303)  # section B.4
 # ECDHE, DHE and RSA key exchange with GCM, ChaCha20, CBC and 3DES (IANA's registry), and RFC 5746's signal: some of them
 # are known to every server that anybody has set up since 1999
 _SUITES = (0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0x009E, 0x009F, 0xC009, 0xC013, 0xC00A, 0xC014, 0x0033, 0x0039,

@@ -21,6 +21,7 @@ from ...util.files import read_capped, sync_folder, write_whole
 _AT_FDCWD = -100  # <fcntl.h>
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 _SYSTEM_CALLS = {"x86_64": 316, "aarch64": 276}  # renameat2(2), which glibc has as a function since 2.28
+# ENOSYS: the kernel has no such call; EINVAL: the file system does not know the flag (renameat2(2)).
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 NOTE = "switching"  # in the work folder: the two paths of a rename in progress
 MAX_NOTE_BYTES = 16 * 1024  # two paths

@@ -161,6 +161,7 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
         return entry.unsafe
     if not entry.is_utf8:
         return "a name that is not UTF-8"
+    # A character has at most four bytes of UTF-8, so most names need no closer look.
     if len(entry.path) > MAX_NAME_BYTES // 4 and _is_too_long(entry.path.encode("utf-8")):
         return "a name that is too long"
     if entry.kind not in (FILE, FOLDER, LINK):
