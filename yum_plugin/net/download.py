@@ -27,8 +27,8 @@ from .transfer import EARLIER, Attempt, FileDownload, Item, Source, Transfer
 
 OVERALL = 3  # dnf's default for max_parallel_downloads; more only divide the bandwidth of the host
 PER_MIRROR = 2  # mirrors are run by volunteers; two requests hide the pause between two small files
-ROUNDS = 2
-WORTHWHILE_BYTES = 4 * 1024 * 1024
+ROUNDS = 2  # rule 4
+WORTHWHILE_BYTES = 4 * 1024 * 1024  # rule 4
 SESSION_SECONDS = 24 * 3600.0  # no download takes longer
 TICK_SECONDS = 0.1  # between two checks of the pace; a fifth of stall.py:WINDOW_SECONDS
 HEARTBEAT_SECONDS = 2.0  # far below plugins/bridge.py:IDLE_SECONDS, after which the engine counts as dead

@@ -18,10 +18,10 @@ from typing import Deque, NamedTuple, Optional, Tuple
 from ..errors import FetchError
 
 HEDGE_SECONDS = 0.7  # longer than two lost packets in a row (RFC 6298: 0.2 s on Linux, doubled), too short to annoy a person
-ANSWER_FACTOR = 4.0
+ANSWER_FACTOR = 4.0  # rule 1
 WINDOW_SECONDS = 0.5  # long enough to hold several round trips
 LONG_WINDOW_SECONDS = 30.0  # as dnf's timeout: stock dnf would give up after it
-MUCH_FASTER = 10.0
+MUCH_FASTER = 10.0  # rules 2 and 3
 
 
 class RateRules(NamedTuple):

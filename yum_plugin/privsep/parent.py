@@ -41,7 +41,7 @@ READY_SECONDS = 5.0  # for the child to give up root, which takes a few millisec
 GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps itself
 MAX_WORDS_CHARACTERS = 1000
 MAX_HEADERS = 200  # http.client reads 100 at most
-MAX_SECONDS = 1e6
+MAX_SECONDS = 1e6  # refuses NaN and Infinity too, which Python reads in JSON
 MALFORMED = "sends malformed answers"
 _FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
 

@@ -34,7 +34,7 @@ _KNOWN_SUBPACKETS = frozenset(
     [CREATION_TIME, SIGNATURE_EXPIRATION, KEY_EXPIRATION, ISSUER_KEY_ID, KEY_FLAGS, ISSUER_FINGERPRINT]
     + [11, 21, 22, 23, 25, 26, 28, 30]
 )
-_CRITICAL = 0x80
+_CRITICAL = 0x80  # a bit of the type octet, section 5.2.3.7
 
 ALGORITHMS = {1: "RSA", 3: "RSA", 17: "DSA", 19: "ECDSA", 22: "EdDSA"}  # RFC 9580 section 9.1; only those that sign
 NUMBERS = {"RSA": 1, "DSA": 2, "ECDSA": 2, "EdDSA": 2}  # how many multiprecision integers, RFC 9580 section 5.2.3

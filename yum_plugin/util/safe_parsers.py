@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 from lxml import etree
 
-HTML_FEED_BYTES = 16384
+HTML_FEED_BYTES = 16384  # after each such piece MAX_TAG_BYTES is checked
 MAX_TAG_BYTES = 65536  # of HTML; enough for an image as data: URL
 MAX_ATTRIBUTES = 64  # of one HTML tag
 _PROTECTIONS: Dict[str, Any] = {
