@@ -1,4 +1,4 @@
-"""The metalink we hand over, read back by every reader there is: ours, yum's rules, the real librepo."""
+"""The metalink for clients without a plugin, read back by every reader there is: ours, yum's rules, the real librepo."""
 import contextlib
 import hashlib
 import http.server
@@ -100,14 +100,6 @@ def test_preferences_stay_within_what_librepo_allows():
     assert [int(url.get("preference")) for url in found] == list(range(MAX_URLS, 0, -1))
 
 
-def test_a_folder_of_this_host_is_asked_before_any_mirror():
-    document = render_metalink(SNAPSHOT, [Mirror("https://m{}.example/".format(number)) for number in range(300)], "/var/lib/a b&c")
-    urls = file_element(document).findall("ml:resources/ml:url", NAMESPACES)
-    assert urls[0].text == "file:///var/lib/a%20b%26c/" + REPOMD == bases_as_yum_sees_them(document)[0] + REPOMD
-    assert [int(url.get("preference")) for url in urls] == list(range(MAX_URLS, 0, -1))
-    assert [url.get("{%s}private" % NAMESPACES["mm0"]) for url in urls[:2]] == ["true", None]
-
-
 def test_a_country_cannot_break_out_of_its_attribute():
     found = file_element(render_metalink(SNAPSHOT, [Mirror("https://a.example/", country="\"'><url>")]))
     assert found.find("ml:resources/ml:url", NAMESPACES).get("location") == "\"'><url>"
@@ -180,16 +172,6 @@ def loaded(tmp_path, document):
     lines = output.decode(sys.getfilesystemencoding()).splitlines()
     with open(os.path.join(lines[-1], REPOMD), "rb") as stream:
         return lines[:-1], stream.read()
-
-
-@pytest.mark.dnf
-def test_the_real_librepo_takes_a_pinned_repository_from_this_host_and_asks_nobody(tmp_path):
-    require_librepo()
-    pinned, newer = made_repository(tmp_path / "pinned here", 1), made_repository(tmp_path / "newer", 2)
-    with served(tmp_path / "newer") as (url, asked):
-        mirrors, raw = loaded(tmp_path, render_metalink(pinned, [Mirror(url)], str(tmp_path / "pinned here")))
-    assert (raw, asked) == (pinned.raw, []) and newer.raw != pinned.raw
-    assert mirrors == ["file://{}/".format(tmp_path).replace(" ", "%20") + "pinned%20here/", url]
 
 
 @pytest.mark.dnf

@@ -2,7 +2,7 @@
 resolve/, trust/freshness.py, state/memory.py, and the loop of net/fanout.py on the virtual time of the tests.
 
 Left out: the whole Resolver, which would read state and settings for each host, the command line, proxies. A host asks the
-redirector for its list page, and mirrors directly. Packages come from the first three mirrors of the metalink at once
+redirector for its list page, and mirrors directly. Packages come from the first three proven mirrors at once
 (net/download.py: OVERALL, PER_MIRROR).
 """
 from random import Random

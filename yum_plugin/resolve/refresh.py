@@ -4,7 +4,7 @@ What the engine and ``xcpng-mirrors refresh`` call. Rules, in order:
     1. One refresh at a time: a second one waits, within ``settings.deadline``, and uses what the first has just written.
     2. All that decides is read in the beginning, and all that was decided is written in the end, under the same lock. After
        that the package manager's cache is filled, still under the lock: two engines never fill one cache.
-    3. A snapshot pin that holds is handed over in place of the newest snapshot. If mirrors lie, it is refused like any other.
+    3. A snapshot pin that holds is taken in place of the newest snapshot. If mirrors lie, it is refused like any other.
     4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata.
 """
 import contextlib
@@ -111,7 +111,7 @@ def _just_written(repositories: Sequence[Repository], before: Dict[str, Remember
 
 
 def _write(resolution: Resolution, before: Remembered, state: State, options: ResolveOptions, now: float) -> Resolution:
-    """Apply the snapshot pin, write what was decided, and return what is handed over."""
+    """Apply the snapshot pin, write what was decided, and return what the cache is filled with."""
     name, newest = resolution.repository.id, resolution.snapshot
     final = resolution
     try:

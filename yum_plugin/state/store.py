@@ -137,7 +137,7 @@ class State:
             return []
 
     def write_metalink(self, repository_id: str, data: bytes) -> str:
-        """Write the metalink and return its path; an empty one after a power failure is not warm, and is made anew.
+        """Write the metalink and return its path; after a power failure it may be empty until the next refresh.
 
         Raises:
             UsageError: state: it could not be written.
