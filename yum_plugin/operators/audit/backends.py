@@ -1,5 +1,6 @@
 """Whether the mirror answers the same each time: several servers that differ may share one name."""
 import hashlib
+from collections import Counter
 from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ...errors import FetchError, TrustError
@@ -53,12 +54,11 @@ def disagreements(samples: Sequence[BackendSample]) -> List[Disagreement]:
         if not differing:
             views = {name: [sample.headers.get(name, "none") for sample in mine] for name in COMPARED}
             differing = [what for what, values in views.items() if len(set(values)) > 1]
-        found += [Disagreement(path, what, _counted(views[what])) for what in differing]
+        for what in differing:
+            counts = Counter(views[what])
+            values = tuple("{} ({} of {})".format(value, count, len(mine)) for value, count in counts.items())
+            found.append(Disagreement(path, what, values))
     return found
-
-
-def _counted(values: Sequence[str]) -> Tuple[str, ...]:
-    return tuple("{} ({} of {})".format(value, values.count(value), len(values)) for value in dict.fromkeys(values))
 
 
 def run(subject: Subject) -> List[Finding]:

@@ -100,12 +100,11 @@ def land_along(outlines: Sequence[Sequence[Point]], latitude: float) -> List[Tup
         outlines: of ``rings``.
         latitude: in degrees.
     """
-    crossings = sorted(_crossing(first, second, latitude) for ring in outlines
-                       for first, second in zip(ring, list(ring[1:]) + [ring[0]])
-                       if (first[1] > latitude) != (second[1] > latitude))
+    crossings = []
+    for ring in outlines:
+        for (x, y), (next_x, next_y) in zip(ring, list(ring[1:]) + [ring[0]]):
+            if (y > latitude) != (next_y > latitude):
+                share = (latitude - y) / (next_y - y)
+                crossings.append(x + share * (next_x - x))
+    crossings.sort()
     return list(zip(crossings[::2], crossings[1::2]))
-
-
-def _crossing(first: Point, second: Point, latitude: float) -> float:
-    share = (latitude - first[1]) / (second[1] - first[1])
-    return first[0] + share * (second[0] - first[0])
