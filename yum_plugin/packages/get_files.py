@@ -191,6 +191,7 @@ def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: 
 
 
 def _file_request(path: str, target: str, digest: str, sums: _FetchedSums) -> FileRequest:
+    """Return a request; lambdas in the caller's loop would see the last file only."""
     return FileRequest(path, Item(path, target, lambda: DigestChecker("sha256", digest)), lambda content: _proven(path, sums))
 
 

@@ -251,6 +251,7 @@ def verify_packages(job: PackageJob, events: PackageEvents = PackageEvents()) ->
 
 
 def _item(job: PackageJob, request: PackageRequest) -> Item:
+    """Return what is fetched; a lambda in the caller's loop would see the last package only."""
     return Item(request.location, request.target, lambda: PackageChecker(request, job.keys, job.now), request.size)
 
 

@@ -233,6 +233,7 @@ def _items(snapshot: Snapshot, prover: RepomdProver, folder: str) -> List[Item]:
 
 
 def _file_request(item: Item) -> FileRequest:
+    """Return a request; a lambda in the caller's loop would see the last item only."""
     return FileRequest(item.path, item, lambda verdict: FetchedFile(item.path))
 
 
