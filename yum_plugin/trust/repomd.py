@@ -3,14 +3,15 @@
 Pure.
 """
 import re
-from typing import NamedTuple, Optional, Tuple
-
-from lxml import etree
+from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 
 from ..errors import TrustError
 from ..util.safe_parsers import xml_parser
 from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
+
+if TYPE_CHECKING:
+    from lxml import etree
 
 MAX_REPOMD_BYTES = 1024 * 1024  # a real one is 2 to 10 KiB
 MAX_FILES = 64  # a distribution's repomd.xml names up to about 20
@@ -101,8 +102,9 @@ def _tag(name: str) -> str:
     return "{%s}%s" % (NAMESPACE, name)
 
 
-def _parse_xml(raw: bytes) -> etree._Element:
+def _parse_xml(raw: bytes) -> "etree._Element":
     """Parse without entities, network or DTD; the encoding is forced, so that no DOCTYPE escapes the search."""
+    from lxml import etree  # late: see util/safe_parsers.py
     if len(raw) > MAX_REPOMD_BYTES:
         raise TrustError("malformed", "repomd.xml larger than {} bytes".format(MAX_REPOMD_BYTES))
     if b"<!DOCTYPE" in raw:
@@ -115,8 +117,9 @@ def _parse_xml(raw: bytes) -> etree._Element:
     return root
 
 
-def _check_shape(root: etree._Element) -> None:
+def _check_shape(root: "etree._Element") -> None:
     """Limit depth and number of elements, and refuse xml:base, which would change what every path is relative to."""
+    from lxml import etree
     depth = count = 0
     for event, element in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1
@@ -127,7 +130,7 @@ def _check_shape(root: etree._Element) -> None:
             raise TrustError("unsafe-path", "repomd.xml with an xml:base")
 
 
-def _read_entry(entry: etree._Element) -> RepomdFile:
+def _read_entry(entry: "etree._Element") -> RepomdFile:
     kind = entry.get("type", "")
     if not _TYPE.match(kind):
         raise TrustError("malformed", "repomd.xml with a file without a valid type")
@@ -148,7 +151,7 @@ def _read_entry(entry: etree._Element) -> RepomdFile:
     )
 
 
-def _child(parent: etree._Element, name: str) -> Optional[etree._Element]:
+def _child(parent: "etree._Element", name: str) -> "Optional[etree._Element]":
     """Return the only child of this name: of two, different readers would use different ones."""
     found = parent.findall(_tag(name))
     if len(found) > 1:
@@ -156,7 +159,7 @@ def _child(parent: etree._Element, name: str) -> Optional[etree._Element]:
     return found[0] if found else None
 
 
-def _text(parent: etree._Element, name: str) -> str:
+def _text(parent: "etree._Element", name: str) -> str:
     """Return the text of a child, without the white space around it; "" if there is no such child or no text."""
     child = _child(parent, name)
     if child is None:
@@ -166,7 +169,7 @@ def _text(parent: etree._Element, name: str) -> str:
     return (child.text or "").strip()
 
 
-def _checksum(entry: etree._Element, name: str) -> Tuple[str, str]:
+def _checksum(entry: "etree._Element", name: str) -> Tuple[str, str]:
     """Return type and digits of a checksum; two empty strings if there is none."""
     child = _child(entry, name)
     if child is None:
@@ -178,7 +181,7 @@ def _checksum(entry: etree._Element, name: str) -> Tuple[str, str]:
     return kind, digits
 
 
-def _href(entry: etree._Element, kind: str) -> str:
+def _href(entry: "etree._Element", kind: str) -> str:
     location = _child(entry, "location")
     href = "" if location is None else location.get("href", "")
     try:
@@ -187,14 +190,14 @@ def _href(entry: etree._Element, kind: str) -> str:
         raise TrustError("unsafe-path", "repomd.xml with {}".format(error), kind) from error
 
 
-def _size(entry: etree._Element, name: str) -> Optional[int]:
+def _size(entry: "etree._Element", name: str) -> Optional[int]:
     text = _text(entry, name)
     if text and not _COUNT.match(text):
         raise TrustError("malformed", "repomd.xml with a <{}> that is not a number of bytes".format(name))
     return int(text) if text else None
 
 
-def _timestamp(entry: etree._Element, kind: str) -> int:
+def _timestamp(entry: "etree._Element", kind: str) -> int:
     text = _text(entry, "timestamp")
     match = _SECONDS.match(text)
     if text and not (match and int(match.group(1)) <= MAX_TIMESTAMP):

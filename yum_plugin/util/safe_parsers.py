@@ -1,10 +1,12 @@
 """Parsers for untrusted XML and HTML: without DTD, entities or network, and within libxml2's limits.
 
 The encoding is forced to UTF-8, so that a caller's search for a DOCTYPE cannot miss one in another encoding.
+lxml is imported late: most runs find nothing new, and parse nothing.
 """
-from typing import Any, Dict
+from typing import TYPE_CHECKING, Any, Dict
 
-from lxml import etree
+if TYPE_CHECKING:
+    from lxml import etree
 
 HTML_FEED_BYTES = 16384  # after each such piece MAX_TAG_BYTES is checked
 MAX_TAG_BYTES = 65536  # of HTML; enough for an image as data: URL
@@ -22,11 +24,13 @@ _PROTECTIONS: Dict[str, Any] = {
 
 def xml_parser() -> "etree.XMLParser":
     """Return a new parser for a whole document."""
+    from lxml import etree
     return etree.XMLParser(**_PROTECTIONS)
 
 
 def xml_pull_parser(tag: str) -> "etree.XMLPullParser":
     """Return a new parser for a document in pieces; it reports the end of each element with this name."""
+    from lxml import etree
     return etree.XMLPullParser(events=("end",), tag=tag, **_PROTECTIONS)
 
 
@@ -66,6 +70,7 @@ class HtmlReader:
             ValueError: it would exhaust the parser.
             lxml.etree.LxmlError: it is empty.
         """
+        from lxml import etree
         target: Any = self  # the type stubs ask for comment(), lxml does not
         parser = etree.HTMLParser(encoding="utf-8", no_network=True, target=target)
         page = page.decode("utf-8", "replace").replace("\0", "\ufffd").encode("utf-8")
