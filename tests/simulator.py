@@ -26,6 +26,7 @@ from yum_plugin.privsep.gateway import Gateway, ask_list
 from yum_plugin.resolve.refresh import refresh
 from yum_plugin.resolve.resolution import NO_CANDIDATES, Resolution, is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions
+from yum_plugin.sources.redirector import ask_digest
 from yum_plugin.state.memory import Memory, SnapshotPin
 from yum_plugin.state.snapshot_pin import folder_of
 from yum_plugin.state.store import State
@@ -275,6 +276,7 @@ class SimulatedRedirector:
     def __init__(self, simulator: "Simulator") -> None:
         self.seconds = REDIRECTOR_SECONDS
         self.page_seconds = 0.0  # more of them for the list page
+        self.digests = True  # False: it knows no ``?sha256``, and answers as without it
         self.list_page = True  # the forms can be switched off
         self.json = True
         self.redirect = True
@@ -293,7 +295,11 @@ class SimulatedRedirector:
                     "http-503": Reply(self.seconds, status=503),
                     "captive": Reply(self.seconds, b"<html><title>Welcome</title></html>")}[self.fault]
         body = self.override(request) if self.override else None
-        if request.query == "mirrorlist":
+        if request.query == "sha256" and self.digests:
+            named = self.selection(request).file.sha256
+            reply = Reply(self.seconds, body or pages.digest_line(request.path, named)) if named != "N/A" else Reply(
+                self.seconds, status=404)
+        elif request.query == "mirrorlist":
             reply = Reply(self.seconds + self.page_seconds, body or self._page(request), 200 if self.list_page else 404)
         elif self.json:
             reply = Reply(self.seconds, body or pages.as_json(self.selection(request), "127.0.0.1"))
@@ -489,7 +495,7 @@ class Simulator:
         def none(*_: object) -> Any:
             raise AssertionError("not simulated")
 
-        return Gateway(lambda network, seconds, hosts: SimulatedSession(self, seconds), ask_list,
+        return Gateway(lambda network, seconds, hosts: SimulatedSession(self, seconds), ask_list, ask_digest,
                        lambda client, error, url, network, seconds: error, none, none)
 
     def refresh_all(self, repositories: Sequence[Repository], **options: Any) -> List[Outcome]:

@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import os
+import posixpath
 import time
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
@@ -319,6 +320,11 @@ def statistics_page(rows: Sequence[Tuple[str, int, int]]) -> bytes:
     ]
     content = _STATISTICS.format(rows="".join(lines))
     return _PAGE.format(title="Mirrorstats", scripts="", headline="Mirrorstats", content=content).encode("utf-8")
+
+
+def digest_line(path: str, digest: str) -> bytes:
+    """Return what ``?sha256`` and ``?sha1`` get: a line as sha256sum writes it, without its end (http.go, checksumHandler)."""
+    return "{}  {}".format(digest, posixpath.basename(path)).encode("utf-8")
 
 
 def plain_list(selection: Selection) -> bytes:

@@ -13,6 +13,7 @@ from .pages import (
     Listed,
     Selection,
     as_json,
+    digest_line,
     file_info,
     list_page,
     metalink_3,
@@ -46,6 +47,7 @@ class Redirector:
 
     def __init__(self, trees: Trees, log: AccessLog, address: str, tls: ssl.SSLContext) -> None:
         self.mode = "auto"  # OutputMode of mirrorbits: auto, json or redirect
+        self.digests = True  # False: it knows no ``?sha256``, and answers as without it
         self.list_page = True  # the three forms can be switched off; then they are answered by 404
         self.json = True
         self.other_form = ""  # a key of OTHER_FORMS: it is no mirrorbits, and gives this to everybody
@@ -95,9 +97,9 @@ class Redirector:
         if not on_disk:
             return NOT_FOUND
         info = file_info(path, on_disk)
-        if "sha256" in query or "sha1" in query:
+        if self.digests and ("sha256" in query or "sha1" in query):
             digest = info.sha256 if "sha256" in query else info.sha1
-            return document("{}  {}".format(digest, posixpath.basename(path)).encode("utf-8"), "text/plain; charset=utf-8")
+            return document(digest_line(path, digest), "text/plain; charset=utf-8")
         selection = self._select(info, query)
         if self.other_form:
             kind, make = OTHER_FORMS[self.other_form]

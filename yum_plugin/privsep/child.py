@@ -19,7 +19,7 @@ from ..model import Network
 from ..net.fetch import FetchLimits, HttpSession
 from ..net.tls import make_context
 from ..net.transport import KeptConnections
-from ..sources.redirector import Timeouts
+from ..sources.redirector import Timeouts, ask_digest
 from .confine import ResourceLimits, confine
 from .gateway import ask_list, certificate, explain, reachability
 from .wire import (
@@ -40,8 +40,9 @@ from .wire import (
 )
 
 STACK_BYTES = 512 * 1024  # of a thread; the default of 8 MiB would use up the address space with a thousand of them
-# Modules that would be imported later, when a Python below /root cannot be read any more.
-LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509")
+# Modules that would be imported later, when a Python or a package below /root cannot be read any more.
+LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509", "lxml.etree",
+                "yum_plugin.sources.list_forms")
 
 
 class ServedSession(NamedTuple):
@@ -66,7 +67,7 @@ def run_child(control: socket.socket, networks: Sequence[Network], limits: Resou
     try:
         _close_files(control)
         contexts = [_context_or_error(network) for network in networks]
-        if not _is_open_to_all(os.__file__):
+        if not (_is_open_to_all(os.__file__) and _is_open_to_all(__file__)):
             for name in LATE_MODULES:
                 importlib.import_module(name)
         confine(limits, parent)
@@ -213,6 +214,11 @@ def _list(served: ServedSession, request: Dict[str, Any]) -> None:
     send_value(served.sock, VALUE, {"mirrors": mirrors, "sha256": found.sha256, "dropped": found.dropped})
 
 
+def _digest(served: ServedSession, request: Dict[str, Any]) -> None:
+    found = ask_digest(served.http, request["roots"], request["path"], Timeouts(*request["timeouts"]))
+    send_value(served.sock, VALUE, {"sha256": found})
+
+
 def _explain(served: ServedSession, request: Dict[str, Any]) -> None:
     error = FetchError(request["reference"], request["what"], where=request["url"])
     raise explain(served.http, error, request["url"], served.network, request["seconds"])
@@ -229,7 +235,8 @@ def _certificate(served: ServedSession, request: Dict[str, Any]) -> None:
 
 
 _ANSWERS: Dict[str, Callable[[ServedSession, Dict[str, Any]], None]] = {
-    "open": _open, "list": _list, "explain": _explain, "reachability": _reachability, "certificate": _certificate}
+    "open": _open, "list": _list, "digest": _digest, "explain": _explain, "reachability": _reachability,
+    "certificate": _certificate}
 
 
 def _error_values(error: MirrorsError) -> Dict[str, str]:

@@ -10,7 +10,7 @@ from ..errors import FetchError
 from ..model import MirrorList, Network
 from ..net.fetch import HttpSessions, OpenSession, Session
 from ..net.tls_chain import explain_tls
-from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_list_page, ask_selection
+from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_digest, ask_list_page, ask_selection
 from ..util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start sooner without them
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for reports only: updates start sooner without them
 RESOLVE_CPU_SECONDS = 60  # for a resolution; asking a few mirrors takes a tenth of a second
 
 AskList = Callable[[Session, str, Sequence[str], str, Timeouts], MirrorList]
+AskDigest = Callable[[Session, Sequence[str], str, Timeouts], str]
 Explain = Callable[[Session, FetchError, str, Network, float], FetchError]
 TestReachability = Callable[[Session, str, Network, float], "Reachability"]
 ReadCertificate = Callable[[Session, str, Network, float], "ServedCertificate"]
@@ -33,6 +34,7 @@ class Gateway(NamedTuple):
 
     open: OpenSession
     ask_list: AskList  # as the functions below, all of them
+    ask_digest: AskDigest  # as ``sources.redirector.ask_digest``
     explain: Explain
     reachability: TestReachability
     certificate: ReadCertificate
@@ -40,7 +42,7 @@ class Gateway(NamedTuple):
 
 def here() -> Gateway:
     """Return the gateway that is this process itself."""
-    return Gateway(HttpSessions().open, ask_list, explain, reachability, certificate)
+    return Gateway(HttpSessions().open, ask_list, ask_digest, explain, reachability, certificate)
 
 
 # Makes a gateway for some networks and at most some seconds of CPU; called before any thread is started, because it may fork.

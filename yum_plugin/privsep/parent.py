@@ -96,7 +96,7 @@ class Child:
 
     def gateway(self) -> Gateway:
         """Return the gateway that uses this child."""
-        return Gateway(self.open, _ask_list, _explain, _reachability, _certificate)
+        return Gateway(self.open, _ask_list, _ask_digest, _explain, _reachability, _certificate)
 
     def end(self) -> None:
         """Kill the child."""
@@ -329,6 +329,15 @@ def _ask_list(session: Session, form: str, roots: Sequence[str], path: str, time
         return MirrorList(tuple(mirrors), clean_sha256(said["sha256"]), dropped)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise sandbox_error(MALFORMED)
+
+
+def _ask_digest(session: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> str:
+    """As ``sources.redirector.ask_digest``: the child parses the answer, and this process checks it."""
+    cast(RemoteSession, session).ask(do="digest", roots=roots, path=path, timeouts=list(timeouts))
+    sha256 = cast(RemoteSession, session).value(roots[0], VALUE).get("sha256")
+    if not isinstance(sha256, str) or clean_sha256(sha256) != sha256:
+        raise sandbox_error(MALFORMED)
+    return sha256
 
 
 def _explain(session: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:

@@ -1,16 +1,26 @@
-"""Requests to the redirector of a repository: for its complete list, and for its selection for this host."""
-from typing import Callable, NamedTuple, Sequence, Tuple
+"""Requests to the redirector of a repository: for its complete list, its selection for this host, or the digest alone.
+
+The parsers of lists are imported late: where nothing is new only the digest is asked for.
+"""
+import re
+from typing import Callable, NamedTuple, Sequence, Tuple, TypeVar
 
 from ..errors import FetchError, MirrorsError
 from ..model import MirrorList, Repository
 from ..net.fetch import FetchLimits, Session
-from . import mirrorbits
-from .list_forms import parse_list
 
 PAGE = "page"  # the complete list; first in FORMS, because lists are merged in that order
 SELECTION = "selection"
 FORMS = (PAGE, SELECTION)
+DIGEST = "digest"  # no list: the SHA-256 of the origin's file
+MAX_DIGEST_BYTES = 512  # 64 digits and the name of a file
 MAX_LIST_BYTES = 2 * 1024 * 1024  # 256 mirrors with URLs of 2048 characters are a quarter of that
+# mirrorbits' http/http.go, checksumHandler: digits, two spaces and the file's name, without a line's end; others add one
+_DIGEST_LINE = re.compile(rb"([0-9A-Fa-f]{64})(?: [ *][^\x00-\x20\x7f]{1,255})?\r?\n?\Z")
+# How servers that know no such request answer it: as any other request for the file, or not at all.
+_NOT_KNOWN = (301, 302, 303, 307, 308, 400, 403, 404, 405, 406, 410, 501)
+
+_Answer = TypeVar("_Answer")
 
 
 class Timeouts(NamedTuple):
@@ -59,6 +69,8 @@ def ask_list_page(client: Session, roots: Sequence[str], path: str, timeouts: Ti
     Raises:
         FetchError: of the last root, if none gives a list.
     """
+    from .list_forms import parse_list
+
     def once(root: str) -> MirrorList:
         return parse_list(client.get(root + path + "?mirrorlist", timeouts.limits(MAX_LIST_BYTES)).body, path)
 
@@ -70,6 +82,9 @@ def ask_selection(client: Session, roots: Sequence[str], path: str, timeouts: Ti
 
     Arguments and errors as of ``ask_list_page``.
     """
+    from . import mirrorbits
+    from .list_forms import parse_list
+
     def once(root: str) -> MirrorList:
         answer = client.get(root + path + "?https=1", timeouts.limits(MAX_LIST_BYTES), {"Accept": "application/json"},
                             accept=(200, 301, 302, 303, 307, 308))
@@ -80,7 +95,36 @@ def ask_selection(client: Session, roots: Sequence[str], path: str, timeouts: Ti
     return _first(roots, once)
 
 
-def _first(roots: Sequence[str], once: Callable[[str], MirrorList]) -> MirrorList:
+def ask_digest(client: Session, roots: Sequence[str], path: str, timeouts: Timeouts) -> str:
+    """Fetch the SHA-256 of the origin's file: mirrorbits' ``?sha256``. As the digest of a list it is advice, never proof.
+
+    Arguments as of ``ask_list_page``. The first root that answers at all is the last one asked.
+
+    Returns:
+        64 lower-case hex digits; "" if the redirector does not know this request.
+
+    Raises:
+        FetchError: of the last root, if none can be reached.
+    """
+    def once(root: str) -> str:
+        try:
+            answer = client.get(root + path + "?sha256", timeouts.limits(MAX_DIGEST_BYTES), accept=(200,) + _NOT_KNOWN)
+        except FetchError as error:
+            if error.reference not in ("too-large", "bad-answer"):
+                raise
+            return ""
+        return parse_digest(answer.body) if answer.status == 200 else ""
+
+    return _first(roots, once)
+
+
+def parse_digest(body: bytes) -> str:
+    """Read the answer to ``?sha256``: the digest alone, or a line as sha256sum writes it; "" if it is anything else."""
+    line = _DIGEST_LINE.match(body)
+    return line.group(1).decode("ascii").lower() if line else ""
+
+
+def _first(roots: Sequence[str], once: Callable[[str], _Answer]) -> _Answer:
     """Return the first root's answer; the last root's error if none answers."""
     error: MirrorsError = FetchError("unreachable", "no redirector is configured for this repository")
     for root in roots:
