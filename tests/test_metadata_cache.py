@@ -22,6 +22,7 @@ from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import REPOMD, Mirror, Repository
 from yum_plugin.net.fetch import status_error
 from yum_plugin.resolve import metadata_cache
+from yum_plugin.resolve.cache_age import renew
 from yum_plugin.resolve.metadata_cache import DNF, YUM, MetadataCache, fill, read_cache, valid_sha256
 from yum_plugin.resolve.resolution import Resolution
 from yum_plugin.state.memory import Memory
@@ -672,3 +673,81 @@ def test_dnfs_own_key_ring_stays_if_it_has_the_key(tmp_path, box, replaced):
     if box != "with the key":
         assert host.read(LATEST) == NEW and os.stat(host.path("pubring/pubring.gpg")).st_mode & 0o777 == 0o600
         assert os.stat(host.path("pubring")).st_mode & 0o77 == 0 or box
+
+
+# cache_age.py: a look that has found nothing new.
+
+
+def state_of(host):
+    """What is in the cache: content and age by name."""
+    found = {}
+    for name in host.names():
+        with open(host.path(name), "rb") as stream:
+            found[name] = (stream.read(), os.lstat(host.path(name)).st_mtime)
+    return found
+
+
+def snapshot_of(host, published):
+    return host.prover.prove(published.repomd, published.signature).snapshot._replace(raw=b"", signature=b"")
+
+
+@pytest.mark.parametrize("sizes", [True, False], ids=["with sizes", "without"])
+@LAYOUTS
+def test_cache_age_rule_2_times_change_and_nothing_else(host, sizes):
+    published = Published(NEW, sizes=sizes)
+    host.fill(published, now=NOW - 900)
+    before = state_of(host)
+    assert renew(host.cache, snapshot_of(host, published), NOW) is True
+    after = state_of(host)
+    assert {name: content for name, (content, _) in after.items()} == {name: content for name, (content, _) in before.items()}
+    unchanged = {os.path.relpath(host.cache.path(SIGNATURE), host.cache.folder), "pubring/pubring.gpg"}
+    assert {name for name, (_, at) in after.items() if at == NOW} == set(after) - unchanged
+    assert host.read(published) == NEW and valid_sha256(host.cache) == snapshot_of(host, published).sha256
+
+
+@pytest.mark.parametrize("damage", [
+    "repodata/repomd.xml", "repodata/repomd.xml.asc", "cachecookie", "primary", "filelists", "pubring/pubring.gpg"])
+@pytest.mark.parametrize("kind", ["missing", "other", "link", "directory"])
+@LAYOUTS
+def test_cache_age_rule_1_whatever_is_missing_or_not_what_it_was_it_is_filled(host, damage, kind, tmp_path):
+    if damage.startswith("pubring") and (host.layout == YUM or kind == "other"):
+        pytest.skip("yum has none; the content of it is the package manager's business")
+    host.fill(LATEST, now=NOW - 900)
+    href = next((path for path in LATEST.contents if damage in path), damage)
+    path = host.path(damage) if damage.startswith(("cachecookie", "pubring")) else host.cache.path(href)
+    with open(path, "rb") as stream:
+        content = stream.read()
+    os.unlink(path)
+    if kind == "other":
+        with open(path, "wb") as stream:
+            stream.write(content + b" ")
+    elif kind == "link":
+        (tmp_path / "target").write_bytes(content)
+        os.symlink(str(tmp_path / "target"), path)
+    elif kind == "directory":
+        os.mkdir(path)
+    is_harmless = kind == "other" and damage in ("repodata/repomd.xml.asc", "cachecookie")  # looked at by others
+    assert renew(host.cache, snapshot_of(host, LATEST), NOW) is is_harmless
+    assert host.fill(LATEST, reused=damage != "repodata/repomd.xml").error is None and host.read(LATEST) == NEW
+
+
+@LAYOUTS
+def test_cache_age_rule_1_a_run_that_reads_more_than_the_ones_before_fills_it(host):
+    published = Published(NEW, TYPES + ("other",))
+    host.fill(published)
+    assert renew(host.cache._replace(types=TYPES + ("other",)), snapshot_of(host, published), NOW) is False
+    assert renew(host.cache._replace(types=TYPES + ("modules",)), snapshot_of(host, published), NOW) is True, "it has none"
+
+
+@LAYOUTS
+def test_cache_age_rule_1_a_cache_of_another_snapshot_is_not_renewed(host):
+    host.fill(OLDER)
+    assert renew(host.cache, snapshot_of(host, LATEST), NOW) is False
+
+
+def test_cache_age_rule_1_no_file_is_looked_for_behind_a_link(tmp_path):
+    host = Host(str(tmp_path), DNF)
+    host.fill(LATEST)
+    os.rename(host.path("repodata"), str(tmp_path / "elsewhere"))
+    os.symlink(str(tmp_path / "elsewhere"), host.path("repodata"))
+    assert renew(host.cache, snapshot_of(host, LATEST), NOW) is False

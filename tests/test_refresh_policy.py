@@ -108,7 +108,7 @@ def test_what_is_kept_does_not_grow_without_end():
 
 
 @pytest.mark.parametrize("values, held, expire", [
-    ({}, "", 6 * HOUR), ({"held_sha256": "ab", "metadata_expire": 60}, "ab", 60.0), ({"metadata_expire": -1}, "", MAX_EXPIRE_SECONDS),
+    ({}, "", 6 * HOUR), ({"held_sha256": "ab", "metadata_expire": 60}, "", 60.0), ({"metadata_expire": -1}, "", MAX_EXPIRE_SECONDS),
     ({"metadata_expire": 10 ** 400}, "", MAX_EXPIRE_SECONDS), ({"metadata_expire": float("nan")}, "", MAX_EXPIRE_SECONDS),
     ({"held_sha256": 5, "metadata_expire": "soon"}, "", 6 * HOUR), ({"held_sha256": None, "metadata_expire": None}, "", 6 * HOUR)])
 def test_what_a_plugin_says_of_its_cache_is_taken_as_far_as_it_makes_sense(values, held, expire):

@@ -12,7 +12,7 @@ from tests.support.waiting import AT_ONCE_SECONDS, LONG_SECONDS
 from tests.support.world import NOW, lab_repository, lab_settings
 from yum_plugin.errors import TrustError
 from yum_plugin.model import Mirror
-from yum_plugin.resolve import probe, resolver, selection
+from yum_plugin.resolve import patience, probe, resolver, selection
 from yum_plugin.resolve.refresh import refresh
 from yum_plugin.resolve.resolution import is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions, Resolver
@@ -68,8 +68,10 @@ class World:
 @pytest.fixture
 def world(lab, tmp_path, monkeypatch):
     # A busy machine must not change who answers in time; tests/test_selection.py holds the real times on a virtual clock.
-    for name, seconds in (("STAGGER_SECONDS", 2.0), ("HEDGE_SECONDS", 4.0), ("MAX_HEDGE_SECONDS", 4.0), ("NO_ANSWER_SECONDS", 4.0)):
+    for name, seconds in (("HEDGE_SECONDS", 4.0), ("MAX_HEDGE_SECONDS", 4.0), ("NO_ANSWER_SECONDS", 4.0)):
         monkeypatch.setattr(selection, name, seconds)
+    monkeypatch.setattr(patience, "STAGGER", patience.Wait(2.0, 2.0, 2.0))
+    monkeypatch.setattr(selection, "STAGGER", patience.STAGGER)
     return World(lab, tmp_path)
 
 
@@ -268,7 +270,7 @@ def test_a_list_page_that_hangs_does_not_hide_the_selection_in_hand(world):
 
 
 def test_a_list_page_that_comes_in_time_is_all_that_is_asked_of_the_redirector(world, monkeypatch):
-    monkeypatch.setattr(resolver, "OTHER_FORM_SECONDS", 60.0)
+    monkeypatch.setattr(patience, "OTHER_FORM", patience.Wait(60.0, 1.0, 60.0))
     world.mirrors(a="", b="", c="")
     world.refresh("base", "updates")
     assert [entry.target.partition("?")[2] for entry in world.lab.log.requests("redirector")] == ["mirrorlist"] * 2
@@ -389,7 +391,7 @@ def test_a_bug_in_a_probe_is_that_mirrors_problem_and_logged(world, monkeypatch,
 
 
 def test_the_second_of_two_at_once_waits_and_works_from_what_the_first_wrote(world, monkeypatch):
-    monkeypatch.setattr(resolver, "OTHER_FORM_SECONDS", 60.0)
+    monkeypatch.setattr(patience, "OTHER_FORM", patience.Wait(60.0, 1.0, 60.0))
     world.mirrors(a="", b="", c="")
     results, started = [], threading.Barrier(2)
 

@@ -8,19 +8,13 @@ from hypothesis import strategies as st
 
 from yum_plugin.model import Mirror, Snapshot
 from yum_plugin.net.fanout import TaskResult, run_until
-from yum_plugin.resolve.selection import (
-    HEDGE_SECONDS,
-    NO_ANSWER_SECONDS,
-    STAGGER_SECONDS,
-    Poll,
-    PollRules,
-    order_proven,
-    rank_candidates,
-)
+from yum_plugin.resolve.patience import STAGGER
+from yum_plugin.resolve.selection import HEDGE_SECONDS, NO_ANSWER_SECONDS, Poll, PollRules, order_proven, rank_candidates
 
 from .support.virtual_time import VirtualClock, VirtualTasks
 from .support.world import mirror, mirrors, snapshot
 
+STAGGER_SECONDS = STAGGER.least_seconds
 DEAD_SECONDS = 7.0  # when a client gives up
 DEADLINE_SECONDS = 60.0  # far beyond the real one: a poll must end by itself
 RULES = PollRules(probe_mirrors=6, enough=3)

@@ -13,7 +13,7 @@ import pytest
 from yum_plugin.errors import UsageError
 from yum_plugin.model import REPOMD, Mirror
 from yum_plugin.resolve.refresh import accept
-from yum_plugin.resolve.refresh_policy import MAX_PROVEN, SPREAD_SECONDS
+from yum_plugin.resolve.refresh_policy import DIGEST_RETRY_SECONDS, LIST_EXPIRE_SECONDS, MAX_PROVEN, SPREAD_SECONDS
 from yum_plugin.state.memory import MAX_CLOCK_STEP_SECONDS
 from yum_plugin.state.snapshot_pin import lift
 from yum_plugin.state.store import State
@@ -26,7 +26,8 @@ ID = "xcp-ng-updates"
 EXPIRE_HOURS = 6.0  # metadata_expire of yum; a mirror is due after 5.25 of them, for the simulator's chance is a half
 NOT_DUE, DUE = 4.0, 5.5  # hours
 RULED = ("resolve.resolver", "resolve.candidates", "resolve.outcome", "resolve.refresh", "resolve.selection",
-         "resolve.refresh_policy", "resolve.metadata_cache", "state.snapshot_pin", "state.store")
+         "resolve.refresh_policy", "resolve.patience", "resolve.metadata_cache", "resolve.cache_age",
+         "state.snapshot_pin", "state.store")
 
 
 @pytest.fixture
@@ -107,6 +108,7 @@ def test_refresh_policy_rule_1_a_key_that_is_pinned_since_has_proven_nothing_yet
 
 def test_refresh_policy_rule_1_where_nobody_proven_is_still_offered_enough_are_asked(settled):
     settled.change("m1", "m2", listed=False)
+    settled.redirector.digests = False
     assert settled.refresh().mirrors == ["m3", "m4"] == settled.asked
 
 
@@ -280,6 +282,7 @@ def test_refresh_policy_rule_3_what_is_kept_does_not_grow_without_end(sim):
 
 def test_refresh_policy_rule_3_mirrors_that_are_no_longer_offered_are_left_out_of_what_is_kept(settled):
     settled.change("m1", excluded="Down")
+    settled.redirector.digests = False
     assert settled.refresh().mirrors == ["m2"] and settled.asked == []
 
 
@@ -289,6 +292,128 @@ def test_refresh_policy_rule_3_the_origin_is_kept_where_nobody_else_is_offered(s
     assert sim.refresh().mirrors == ["origin"] and sim.asked == []
     sim.change("a", excluded="")
     assert sim.refresh().mirrors == ["a"], "packages must not all come from there"
+
+
+# Rule 4: the redirector's digest alone.
+
+
+def test_refresh_policy_rule_4_a_look_that_finds_nothing_new_asks_the_redirector_for_its_digest_alone(settled):
+    settled.later(hours=NOT_DUE)
+    for installs in (False, True):
+        outcome = settled.refresh(settled.repository(installs=installs))
+        assert (outcome.error, outcome.version, outcome.mirrors) == ("", NEW, ["m1", "m2"])
+        assert [(request.server, request.file) for request in settled.requests] == [("redirector", "sha256")]
+        assert outcome.resolution.unchanged
+
+
+def test_refresh_policy_rule_4_it_changes_only_when_it_was_asked_last(settled):
+    before = settled.memory()
+    settled.refresh()
+    after = settled.memory()
+    assert after._replace(resolved_at=0, answer_seconds=0) == before._replace(resolved_at=0, answer_seconds=0)
+    assert after.resolved_at > before.resolved_at
+
+
+@pytest.mark.parametrize("installs, hours", [(True, 0.0), (False, 4.0)])
+def test_refresh_policy_rule_4_another_digest_and_the_list_is_asked_for_in_the_same_run(installs, hours, settled):
+    publish(settled, *settled.mirrors)
+    settled.later(hours=hours)
+    outcome = settled.refresh(settled.repository(installs=installs))
+    assert (outcome.version, outcome.mirrors, outcome.resolution.unchanged) == (NEWER, ["m1", "m2"], False)
+    assert settled.files_asked("redirector") == ["sha256", "mirrorlist"]
+
+
+@pytest.mark.parametrize("published, asked", [(NEWER, ["sha256", "mirrorlist"]), (NEW, ["mirrorlist"])])
+def test_refresh_policy_rule_4_a_list_is_asked_for_once_more_when_the_known_one_is_old(published, asked, settled):
+    """A host with dnf asks no mirror for two days; without the list it would not learn which ones have gone."""
+    repository = settled.repository(expire_seconds=48 * 3600.0)
+    settled.later(seconds=LIST_EXPIRE_SECONDS - 10 if published == NEWER else LIST_EXPIRE_SECONDS)
+    settled.version = published
+    settled.clock.chance = lambda: 0.0
+    settled.refresh(repository)
+    assert settled.files_asked("redirector") == asked
+    settled.version = NEW
+    settled.refresh(repository._replace(cached_sha256=settled.memory().snapshot.sha256))
+    assert settled.asked == [] or published == NEWER
+
+
+@pytest.mark.parametrize("changes", [dict(cached_sha256=""), dict(fingerprints=("A" * 40,)), dict(path="")], ids=str)
+def test_refresh_policy_rule_4_where_the_last_resolution_does_not_count_the_list_is_asked_for_at_once(changes, settled):
+    settled.refresh(settled.repository(**changes))
+    assert "sha256" not in settled.files_asked("redirector")
+
+
+@pytest.mark.parametrize("options", [dict(ask_everyone=True), dict(accept_rollback=True)], ids=str)
+def test_refresh_policy_rule_4_not_for_a_command_that_wants_to_see_the_mirrors(options, settled):
+    settled.refresh(**options)
+    assert settled.files_asked("redirector") == ["mirrorlist"]
+
+
+def test_refresh_policy_rule_4_a_mirror_that_is_due_is_asked_and_the_list_before_it(settled):
+    settled.later(hours=DUE)
+    settled.refresh()
+    assert settled.files_asked("redirector") == ["mirrorlist"] and settled.asked == ["m1"]
+
+
+@pytest.mark.parametrize("answer", [
+    None, b"", b"<html>Welcome</html>", b"x" * 100000, b"N/A  repomd.xml", b"0" * 63, b"0" * 65, b"g" * 64,
+    b"0" * 64 + b"\n" + b"0" * 64, b"\xff" * 64], ids=lambda answer: repr(answer)[:20])
+def test_refresh_policy_rule_4_a_redirector_that_does_not_know_it_costs_one_request_a_day(answer, settled):
+    """None: it answers as to any other request for the file, here by a redirect."""
+    if answer is None:
+        settled.redirector.digests = settled.redirector.json = False
+    else:
+        settled.redirector.override = lambda request: (answer or b" ") if request.query == "sha256" else None
+    asked = []
+    for _ in range(3):
+        outcome = settled.refresh()
+        assert (outcome.error, outcome.mirrors, settled.asked) == ("", ["m1", "m2"], [])
+        asked.append(settled.files_asked("redirector"))
+    assert asked == [["sha256", "mirrorlist"], ["mirrorlist"], ["mirrorlist"]]
+    settled.later(seconds=DIGEST_RETRY_SECONDS)
+    settled.refresh()
+    settled.refresh()
+    assert settled.files_asked("redirector")[0] == "sha256"
+
+
+@pytest.mark.parametrize("trouble", ["refused", "mute", "http-503"])
+def test_refresh_policy_rule_4_a_redirector_in_trouble_is_not_asked_twice_for_the_same(trouble, settled):
+    settled.redirector.fault = trouble
+    outcome = settled.refresh()
+    assert (outcome.error, outcome.mirrors, settled.asked) == ("", ["m1", "m2"], [])
+    assert settled.files_asked("redirector") in (["sha256", "https=1"], ["sha256", "sha256", "https=1", "https=1"])
+    assert settled.took_seconds < 1.1 and settled.memory().digest_unknown_at == 0
+
+
+def test_refresh_policy_rule_4_a_digest_that_is_late_does_not_stop_the_selection(settled):
+    real = settled.redirector.answer
+
+    def late(request, scheme):
+        return real(request, scheme)._replace(seconds=1e6) if request.query == "sha256" else real(request, scheme)
+
+    settled.redirector.answer = late
+    settled.version = NEWER
+    assert settled.refresh(settled.repository(installs=True)).version == NEWER
+    assert settled.files_asked("redirector") == ["sha256", "https=1"] and settled.took_seconds < 0.5
+
+
+def test_freeze_attack_by_a_false_digest_hides_an_update_no_longer_than_a_stuck_list(settled):
+    """Rule 4 ends where rule 3 does: a mirror is asked when it is due."""
+    settled.redirector.override = lambda request: (
+        signed("updates", NEW).sha256.encode() if request.query == "sha256" else None)
+    settled.version = NEWER
+    for _ in range(11):
+        settled.later(hours=0.5)
+        if settled.refresh().version == NEWER:
+            break
+    assert settled.clock.wall() < settled.memory().confirmed_at + 1 and settled.memory().snapshot.sha256 == signed("updates", NEWER).sha256
+
+
+def test_refresh_policy_rule_4_a_missing_key_file_is_told_when_something_is_to_be_proven(settled):
+    lost = settled.repository(key_paths=("/nowhere",))
+    assert settled.refresh(lost).error == ""
+    settled.version = NEWER
+    assert settled.refresh(lost._replace(installs=True)).error == "key-file"
 
 
 def test_a_look_at_the_redirector_alone_is_no_decision_and_keeps_the_records(settled):

@@ -7,14 +7,26 @@ import random
 import pytest
 
 from tests.support.faults_table import METADATA_FAULTS
-from yum_plugin.resolve.resolver import LIST_TIMEOUT_SECONDS, NO_LIST_TIMEOUT_SECONDS, OTHER_FORM_SECONDS
-from yum_plugin.resolve.selection import HEDGE_SECONDS, NO_ANSWER_SECONDS, STAGGER_SECONDS
+from yum_plugin.resolve.patience import (
+    FAR_SECONDS,
+    LIST,
+    OTHER_FORM,
+    QUICKER_SHARE,
+    STAGGER,
+    patience_of,
+    remembered_seconds,
+)
+from yum_plugin.resolve.resolver import NO_LIST_TIMEOUT_SECONDS
+from yum_plugin.resolve.selection import HEDGE_SECONDS, NO_ANSWER_SECONDS
+from yum_plugin.state.memory import Memory
 from yum_plugin.trust.freshness import MAX_AHEAD_SECONDS
 
 from .lab import pages
 from .simulator import FAULTS, MIRROR_SECONDS, PUBLISHED, REDIRECTOR_SECONDS, Simulator, signed
 
 OLD, NEW = PUBLISHED - 1, PUBLISHED
+STAGGER_SECONDS = STAGGER.least_seconds  # the simulator's redirector is near
+UNKNOWN_FORM_SECONDS = OTHER_FORM.after(FAR_SECONDS)  # before anything is known of it
 PROBE_SECONDS = 3 * MIRROR_SECONDS  # of a mirror whose signature is proven: repomd.xml, its signature, a sample
 LIES = sorted(name for name, fault in FAULTS.items() if fault.reference in (
     "signature-invalid", "signature-missing", "unknown-key", "weak-digest", "wrong-signature-type", "signature-from-future",
@@ -362,8 +374,8 @@ def test_a_redirect_names_mirrors_too_but_no_digest(sim):
 
 
 @pytest.mark.parametrize("page_seconds, asked", [
-    (OTHER_FORM_SECONDS - REDIRECTOR_SECONDS - 0.01, ["mirrorlist"]),
-    (OTHER_FORM_SECONDS - REDIRECTOR_SECONDS + 0.01, ["mirrorlist", "https=1"])])
+    (UNKNOWN_FORM_SECONDS - REDIRECTOR_SECONDS - 0.01, ["mirrorlist"]),
+    (UNKNOWN_FORM_SECONDS - REDIRECTOR_SECONDS + 0.01, ["mirrorlist", "https=1"])])
 def test_the_selection_is_asked_for_too_when_the_list_page_is_late(page_seconds, asked, sim):
     sim.add_many(3)
     sim.redirector.page_seconds = page_seconds
@@ -371,11 +383,99 @@ def test_the_selection_is_asked_for_too_when_the_list_page_is_late(page_seconds,
     assert sim.files_asked("redirector") == asked
 
 
+# patience.py: the times of a host that is far from everybody.
+
+
+def far(sim, round_trip, trips=4):
+    """Put a host ``round_trip`` seconds from every server: TLS 1.2, and a request each."""
+    sim.redirector.seconds = trips * round_trip
+    sim.change(seconds=2 * round_trip)  # of three requests: as long as TCP, TLS and three of them
+
+
+@pytest.mark.parametrize("round_trip", [0.0, 0.01, 0.05, 0.1, 0.25])
+@pytest.mark.parametrize("trips", [3, 4, 5])
+def test_patience_rule_1_on_a_good_day_one_form_of_the_list_and_two_mirrors_are_asked_from_everywhere(trips, round_trip, sim):
+    sim.add_many(10)
+    far(sim, round_trip, trips)
+    for _ in range(3):
+        assert sim.refresh().mirrors == ["m1", "m2"] == sim.asked
+        assert sim.files_asked("redirector") == ["mirrorlist"]
+    sim.update()
+    sim.refresh()
+    assert sim.files_asked("redirector") == ["sha256"] and sim.asked == []
+    sim.version += 1
+    sim.refresh(sim.repository(installs=True))
+    assert sim.files_asked("redirector") == ["sha256", "mirrorlist"] and sim.asked == ["m1", "m2"]
+
+
+def test_patience_rule_1_mirrors_that_are_near_count_more_than_a_redirector_that_is_far(sim):
+    many(sim)
+    sim.redirector.seconds = 1.0
+    sim.refresh()
+    sim.change("m1", "m2", fault="mute")
+    assert sim.refresh().mirrors == ["m3", "m4"]
+    assert sim.asked_at["m3"] == pytest.approx(STAGGER_SECONDS)
+
+
+def test_patience_rule_1_one_mirror_that_has_answered_shows_what_the_other_may_take(sim):
+    many(sim)
+    sim.redirector.seconds = 1.0
+    sim.change("m2", fault="mute")
+    assert sim.refresh().mirrors == ["m1", "m3"]
+    assert sim.asked_at["m3"] == pytest.approx(STAGGER_SECONDS), "and not twice the second of the redirector"
+
+
+@pytest.mark.parametrize("answer_seconds, waits", [
+    (0.001, (0.25, 1.0, 0.3)), (0.2, (0.3, 1.0, 0.5)), (0.5, (0.75, 1.0, 1.25)), (0.6, (0.9, 1.2, 1.5)), (1.0, (1.5, 2.0, 1.75)),
+    (9.0, (1.5, 2.0, 1.75))])
+def test_patience_rule_2_a_wait_has_a_floor_and_a_limit(answer_seconds, waits):
+    assert patience_of(Memory(answer_seconds=answer_seconds)) == pytest.approx(waits)
+    assert patience_of(Memory(answer_seconds=5.0), answer_seconds) == pytest.approx(waits), "what this run has shown counts more"
+
+
+def test_patience_rule_2_a_far_host_with_many_dead_mirrors_still_ends_in_time(sim):
+    many(sim, bad=6, fault="mute")
+    far(sim, 0.25)
+    outcome = sim.refresh()
+    assert outcome.mirrors == ["m7", "m8"] and sim.took_seconds < sim.settings.deadline
+
+
+@pytest.mark.parametrize("answer_seconds", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_patience_rule_3_where_nothing_is_known_everybody_is_taken_for_far(answer_seconds):
+    assert patience_of(Memory(answer_seconds=answer_seconds)) == patience_of(Memory(answer_seconds=FAR_SECONDS))
+
+
+@pytest.mark.parametrize("before, seconds, after", [
+    (0.0, 0.4, 0.4), (0.4, 0.0, 0.4), (0.4, 0.8, 0.8), (0.8, 0.4, 0.8 - QUICKER_SHARE * 0.4), (float("nan"), 0.4, 0.4), (0.0, 0.0, 0.0)])
+def test_patience_rule_4_what_is_slower_counts_at_once_and_what_is_quicker_by_and_by(before, seconds, after):
+    assert remembered_seconds(before, seconds) == pytest.approx(after)
+
+
+def test_patience_rule_4_a_redirector_that_is_given_up_gets_more_time_in_the_next_run(sim):
+    """A host that was moved: without this, no answer would ever come in time, and so none would be measured."""
+    sim.add_many(4)
+    sim.refresh()
+    assert sim.memory().answer_seconds == pytest.approx(REDIRECTOR_SECONDS)
+    sim.redirector.seconds = 1.25
+    assert sim.refresh().sources == {"known"}
+    assert sim.memory().answer_seconds == pytest.approx(LIST.least_seconds)
+    assert sim.refresh().sources == {"list-page"}
+    assert sim.memory().answer_seconds == pytest.approx(1.25)
+
+
+def test_patience_rule_4_a_redirector_that_refuses_at_once_teaches_nothing(sim):
+    sim.add_many(4)
+    sim.refresh()
+    sim.redirector.fault = "refused"
+    sim.refresh()
+    assert sim.memory().answer_seconds == pytest.approx(REDIRECTOR_SECONDS)
+
+
 def test_a_list_page_that_hangs_does_not_hide_the_selection_that_came(sim):
     sim.add_many(3)
     sim.redirector.page_seconds = 1e6
     assert sim.refresh().mirrors == ["m1", "m2"]
-    assert sim.took_seconds == pytest.approx(LIST_TIMEOUT_SECONDS + PROBE_SECONDS, abs=0.01)
+    assert sim.took_seconds == pytest.approx(LIST.after(FAR_SECONDS) + PROBE_SECONDS, abs=0.01)
 
 
 def test_the_list_page_counts_more_than_the_selection(sim):
@@ -390,7 +490,7 @@ def test_the_list_page_counts_more_than_the_selection(sim):
         return pages.as_json(offered._replace(mirrors=everybody, selected=2, excluded=()), "127.0.0.1")
 
     sim.redirector.override = selection
-    sim.redirector.page_seconds = OTHER_FORM_SECONDS + 0.01
+    sim.redirector.page_seconds = UNKNOWN_FORM_SECONDS + 0.01
     sim.refresh()
     assert sim.files_asked("redirector") == ["mirrorlist", "https=1"] and sim.asked == ["listed"]
 
@@ -407,7 +507,7 @@ def test_the_last_list_stands_in_for_a_redirector_in_trouble_and_its_old_digest_
     outcome = sim.refresh()
     assert outcome.version == NEW + 1 and outcome.mirrors == names(1, 4) and outcome.note == ""
     assert outcome.sources == {"known"}
-    assert sim.took_seconds < LIST_TIMEOUT_SECONDS + PROBE_SECONDS + HEDGE_SECONDS + 0.01
+    assert sim.took_seconds < LIST.least_seconds + PROBE_SECONDS + HEDGE_SECONDS + 0.01
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)

@@ -8,6 +8,7 @@ from ..state.history import Observation
 from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
 from ..util.urls import authority_of
+from .patience import remembered_seconds
 from .refresh_policy import RefreshPlan
 from .resolution import NO_CANDIDATES, Rejection, Resolution
 from .selection import order_proven
@@ -37,6 +38,10 @@ class Findings:
         self.errors: Dict[str, MirrorsError] = {}  # by Mirror.url
         self.error: Optional[MirrorsError] = None  # what ended the job early
         self.jitter = 0.0  # see ``Memory``
+        self.listed_now = False  # the redirector has sent a list in this run
+        self.digest = ""  # that the redirector named, where it was asked for that alone
+        self.digest_unknown = False  # it did not know that request
+        self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
 
 
 def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
@@ -51,6 +56,11 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
     Returns:
         The resolution.
     """
+    made = _concluded(findings, settings, now, accept_rollback)
+    return made._replace(memory=_with_redirector(findings, made.memory, now))
+
+
+def _concluded(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
     if findings.plan.quorum == 0 and findings.error is None and findings.memory.snapshot is not None:
         return _kept(findings, findings.memory.snapshot, settings, now)
     error, choice = findings.error, None
@@ -72,6 +82,14 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
     return made._replace(memory=with_decision(_memory(findings, made, now), decision))
 
 
+def _with_redirector(findings: Findings, memory: Memory, now: float) -> Memory:
+    """Return a memory that also holds what was learnt about the redirector itself."""
+    return memory._replace(
+        listed_at=now if findings.listed_now else findings.memory.listed_at,
+        digest_unknown_at=now if findings.digest_unknown else findings.memory.digest_unknown_at,
+        answer_seconds=remembered_seconds(findings.memory.answer_seconds, findings.answer_seconds))
+
+
 def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Resolution:
     """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided."""
     listed, proven = findings.candidates.listed, findings.plan.proven
@@ -81,7 +99,7 @@ def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
     warnings = _warnings(findings.repository, snapshot, [], note, now)
     return Resolution(findings.repository, snapshot, mirrors=proven, note=note, warnings=warnings,
-                      candidates=findings.candidates, memory=memory)
+                      candidates=findings.candidates, memory=memory, unchanged=findings.digest == snapshot.sha256)
 
 
 def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:

@@ -21,6 +21,7 @@ from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
+from .cache_age import renew
 from .metadata_cache import Filled, MetadataCache, fill, valid_sha256
 from .outcome import observations_of
 from .resolution import Resolution
@@ -68,6 +69,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             done[resolution.repository.id] = _write(resolution, before[resolution.repository.id], state, options, now)
             state.observe(resolution.repository.id, observations_of(resolution, now))
         fillable = [done[name] for name in caches if name in done and done[name].snapshot is not None]
+        fillable = [item for item in fillable if not _is_renewed(item, caches[item.repository.id], int(clock.wall()))]
         for resolution in _fill_all(fillable, caches, settings, state, int(clock.wall()), gateway, on_file):
             done[resolution.repository.id] = resolution
     return [done[repository.id] for repository in repositories]
@@ -143,11 +145,15 @@ def _with_pin(resolution: Resolution, held: HeldSnapshot) -> Resolution:
         last = memory.decisions[-1]._replace(note="pinned")
         memory = memory._replace(decisions=memory.decisions[:-1] + (last,))
     if isinstance(resolution.error, TrustError):
-        return resolution._replace(memory=memory)
+        return resolution._replace(memory=memory, unchanged=False)
     mirrors = resolution.mirrors if resolution.snapshot is not None else tuple(map(Mirror, memory.usable))
     warnings = resolution.warnings + tuple(filter(None, [held_back, str(resolution.error or "")]))
     return resolution._replace(snapshot=held.snapshot, error=None, mirrors=mirrors, warnings=warnings, memory=memory,
-                               local_folder=held.folder)
+                               local_folder=held.folder, unchanged=False)
+
+
+def _is_renewed(resolution: Resolution, cache: MetadataCache, now: int) -> bool:
+    return resolution.unchanged and renew(cache, resolution.proven(), now)
 
 
 def _fill_all(resolutions: Sequence[Resolution], caches: Mapping[str, MetadataCache], settings: Settings, state: State, now: int,

@@ -12,6 +12,10 @@ Volunteers bear every request; stock yum and dnf ask one mirror when metadata_ex
        as by the package manager alone, so a redirector that is stuck cannot hide an update for longer than a stuck mirror
        can from stock. That mirror is drawn anew each time. If it serves the known snapshot, this is proven once more with the
        signature that is kept.
+    4. The redirector is asked for its digest alone where a list would change nothing if it named what is held: by rule 3
+       nobody is asked then. Any other answer, and the list is asked for in the same run. The list at hand is younger than
+       ``LIST_EXPIRE_SECONDS``, and has a mirror that was proven: a host that had only the origin must learn of mirrors soon.
+       A redirector that does not know this request is not asked so again for ``DIGEST_RETRY_SECONDS``.
 """
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -23,6 +27,8 @@ from .candidates import Candidates
 MAX_EXPIRE_SECONDS = 48 * 3600.0  # dnf.conf(5): the default of metadata_expire; also for "never"
 WIDELY = 0.5  # of the mirrors have the new snapshot
 SPREAD_SECONDS = 3 * 3600.0
+LIST_EXPIRE_SECONDS = 6 * 3600.0  # yum.conf(5): the default of mirrorlist_expire
+DIGEST_RETRY_SECONDS = 24 * 3600.0
 MAX_PROVEN = 8  # each mirror that is asked alone joins those of before
 
 
@@ -79,6 +85,22 @@ def plan_refresh(repository: Repository, memory: Memory, accepted: Optional[Snap
         return RefreshPlan(0, proven) if proven and none_due and early else full
     proven = _still_offered(memory, found.mirrors) or (() if found.mirrors else _still_offered(memory, found.origins))
     return RefreshPlan(0 if none_due else 1, proven) if proven else full
+
+
+def digest_suffices(repository: Repository, memory: Memory, accepted: Optional[Snapshot], at_hand: Candidates,
+                    now: float) -> bool:
+    """Apply rule 4; arguments as of ``plan_refresh``.
+
+    Args:
+        at_hand: from the list that is remembered; its digest is not looked at.
+    """
+    if memory.snapshot is None or not 0 <= now - memory.listed_at < LIST_EXPIRE_SECONDS:
+        return False
+    if 0 <= now - memory.digest_unknown_at < DIGEST_RETRY_SECONDS:
+        return False
+    named = at_hand._replace(listed=at_hand.listed._replace(sha256=memory.snapshot.sha256))
+    plan = plan_refresh(repository, memory, accepted, named, 1, now, lambda: 0.0)
+    return plan.quorum == 0 and any(mirror.source != "origin" for mirror in plan.proven)
 
 
 def due_at(memory: Memory, repository: Repository) -> float:

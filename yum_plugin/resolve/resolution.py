@@ -32,6 +32,7 @@ class Resolution(NamedTuple):
     candidates: Candidates = NO_CANDIDATES
     memory: Memory = Memory()  # to be remembered
     local_folder: str = ""  # of a pinned snapshot: where its metadata lies on this disk
+    unchanged: bool = False  # the redirector has named the digest of what the package manager's cache holds, and nothing is due
 
     def proven(self) -> Snapshot:
         """Return the snapshot.

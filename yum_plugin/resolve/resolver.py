@@ -1,7 +1,8 @@
 """From repositories to proven mirrors. The reader's way down starts at ``Resolver.run``.
 
 All repositories at once, in one loop over what the tasks report:
-    lists      the redirector's list page and selection, or the last known list (candidates.py)
+    lists      the redirector's digest, if that may be enough (refresh_policy.py, rule 4); its list page, and its selection if
+               the page is late (patience.py); or the last known list (candidates.py)
     polls      repomd.xml and its signature from several mirrors (how a mirror is asked: probe.py; which: selection.py)
     outcome    which snapshot is current and who serves it (outcome.py, trust/freshness.py)
 Only this thread decides, and nothing here writes. Time, chance and the task pool are passed in.
@@ -9,7 +10,7 @@ Only this thread decides, and nothing here writes. Time, chance and the task poo
 import logging
 import random
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import FetchError, MirrorsError, UsageError
 from ..host.keyring import load_keys
@@ -18,19 +19,18 @@ from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
 from ..net.fanout import TaskPool, TaskResult, run_until
 from ..net.fetch import OpenSession, Session
 from ..privsep.gateway import Gateway, here
-from ..sources.redirector import PAGE, SELECTION, Timeouts, redirector_roots
+from ..sources.redirector import DIGEST, FORMS, PAGE, SELECTION, Timeouts, redirector_roots
 from ..state.memory import Remembered, known_list, quarantined
 from ..trust.metadata import RepomdProver
 from ..util.urls import host_of
 from .candidates import Candidates, ListRules, candidates, settled_list
 from .outcome import Findings, conclude
+from .patience import patience_of
 from .probe import Known, ask_mirror
-from .refresh_policy import RefreshPlan, plan_refresh
+from .refresh_policy import RefreshPlan, digest_suffices, plan_refresh
 from .resolution import Resolution
 from .selection import Poll, PollRules
 
-OTHER_FORM_SECONDS = 0.25  # if the list page takes longer than this, the selection is asked for as well
-LIST_TIMEOUT_SECONDS = 1.0  # a slower redirector is not waited for if a list is at hand
 NO_LIST_TIMEOUT_SECONDS = 3.0  # without any list: the .repo file's other baseurls and the origin still have time after it
 EVERYONE = 256
 
@@ -62,10 +62,12 @@ class _Job:
     def __init__(self, findings: Findings, started: float) -> None:
         self.findings = findings
         self.repository = findings.repository
-        self.started = started
-        self.forms_asked: Set[str] = set()
+        self.started = started  # then the digest of the redirector was asked for, or its list
+        self.patience = patience_of(findings.memory)
+        self.asked_at: Dict[str, float] = {}  # by form; seconds as of ``started``
         self.lists: Dict[str, Optional[MirrorList]] = {}  # what arrived; None for what failed
-        self.prover = RepomdProver((), 0)
+        self.at_hand: Optional[Candidates] = None  # of the list that is remembered, if the digest alone was asked for
+        self.prover: Optional[RepomdProver] = None  # None: the keys are not loaded yet
         self.poll: Optional[Poll] = None
         self.finished = False
 
@@ -111,7 +113,8 @@ class Resolver:
             for job in jobs.values():
                 self._guarded(job, self._ask_lists)
             for job in jobs.values():
-                self._guarded(job, self._load_keys)  # while the requests travel
+                if DIGEST not in job.asked_at:  # else it may be that nobody has anything to prove
+                    self._guarded(job, self._prover)  # while the requests travel
             run_until(started + self._settings.deadline, self._tasks, self._clock.steady,
                       lambda now: self._advance_all(list(jobs.values()), now),
                       lambda result: self._take(jobs[result.key[0]], result))
@@ -126,7 +129,7 @@ class Resolver:
         findings.jitter = self._clock.chance()
         return findings
 
-    def _guarded(self, job: _Job, step: Callable[[_Job], None]) -> None:
+    def _guarded(self, job: _Job, step: Callable[[_Job], object]) -> None:
         """Run a step; an error of ours ends this job and no other."""
         if job.finished:
             return
@@ -137,25 +140,38 @@ class Resolver:
 
     def _ask_lists(self, job: _Job) -> None:
         if job.repository.path and redirector_roots(job.repository, self._settings.redirectors):
-            self._ask_list(job, PAGE)
+            self._ask_list(job, DIGEST if self._digest_suffices(job) else PAGE)
         else:
             job.lists = {PAGE: None, SELECTION: None}
 
+    def _digest_suffices(self, job: _Job) -> bool:
+        if self._options != ResolveOptions():
+            return False
+        memory, now = job.findings.memory, self._clock.wall()
+        listed = MirrorList(memory.mirrors)
+        job.at_hand = candidates(job.repository, listed, quarantined(memory, int(now)), self._list_rules())
+        return digest_suffices(job.repository, memory, job.findings.accepted, job.at_hand, now)
+
     def _ask_list(self, job: _Job, form: str) -> None:
-        """Ask the redirector for one form of the list."""
+        """Ask the redirector for one form of the list, or for the digest."""
         roots, timeouts = redirector_roots(job.repository, self._settings.redirectors), self._timeouts
-        ask_list, path = self._gateway.ask_list, job.repository.path + REPOMD
-        job.forms_asked.add(form)
-        self._start(job, form, lambda session: ask_list(session, form, roots, path, timeouts))
+        ask_list, ask_digest, path = self._gateway.ask_list, self._gateway.ask_digest, job.repository.path + REPOMD
+        job.asked_at[form] = self._clock.steady()
+        if form == DIGEST:
+            self._start(job, form, lambda session: ask_digest(session, roots, path, timeouts))
+        else:
+            self._start(job, form, lambda session: ask_list(session, form, roots, path, timeouts))
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
         seconds = self._settings.connect_timeout + self._settings.read_timeout
         self._tasks.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
 
-    def _load_keys(self, job: _Job) -> None:
-        keys = load_keys(job.repository.key_paths, job.repository.fingerprints)
-        job.prover = RepomdProver(keys, int(self._clock.wall()))
+    def _prover(self, job: _Job) -> RepomdProver:
+        if job.prover is None:
+            keys = load_keys(job.repository.key_paths, job.repository.fingerprints)
+            job.prover = RepomdProver(keys, int(self._clock.wall()))
+        return job.prover
 
     def _advance_all(self, jobs: Sequence[_Job], now: float) -> Optional[float]:
         waits = [self._advance(job, now) for job in jobs if not job.finished]
@@ -174,11 +190,13 @@ class Resolver:
 
     def _await_lists(self, job: _Job, now: float) -> float:
         """Ask for the other form once the first has failed or is late; return the seconds until there is more to decide."""
-        other_due = job.started + OTHER_FORM_SECONDS
-        if SELECTION not in job.forms_asked and job.forms_asked and (PAGE in job.lists or now >= other_due):
+        other_due = job.started + job.patience.other_form_seconds
+        if SELECTION not in job.asked_at and job.asked_at and (PAGE in job.lists or now >= other_due):
             self._guarded(job, lambda job: self._ask_list(job, SELECTION))
+            if PAGE not in job.asked_at:
+                job.lists.setdefault(PAGE, None)  # the digest has failed or is late: the selection is the list then
         given_up = job.started + self._list_timeout(job)
-        return (given_up if SELECTION in job.forms_asked else min(given_up, other_due)) - now
+        return (given_up if SELECTION in job.asked_at else min(given_up, other_due)) - now
 
     def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
         memory = job.findings.memory
@@ -186,6 +204,9 @@ class Resolver:
         listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
+        if waited_enough and not job.findings.answer_seconds and len(job.lists) < len(FORMS):
+            job.findings.answer_seconds = now - job.started
+        job.findings.listed_now = any(arrived is not None and arrived.mirrors for arrived in job.lists.values())
         failed = quarantined(memory, int(self._clock.wall()))
         found = candidates(job.repository, listed, failed, self._list_rules(), self._clock.chance)
         job.findings.candidates = found
@@ -196,7 +217,8 @@ class Resolver:
     def _poll(self, job: _Job, found: Candidates) -> Poll:
         if self._options.ask_everyone:
             return Poll(found.mirrors + found.origins, (), "", PollRules(EVERYONE, EVERYONE, everyone=True))
-        findings, rules = job.findings, PollRules(self._settings.probe_mirrors, self._settings.enough)
+        findings, stagger = job.findings, patience_of(job.findings.memory, job.findings.answer_seconds).stagger_seconds
+        rules = PollRules(self._settings.probe_mirrors, self._settings.enough, stagger_seconds=stagger)
         if self._options.accept_rollback:
             return Poll(found.mirrors, found.origins, found.listed.sha256, rules)
         plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, found, rules.enough,
@@ -208,14 +230,14 @@ class Resolver:
 
     def _list_timeout(self, job: _Job) -> float:
         at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
-        return LIST_TIMEOUT_SECONDS if at_hand else NO_LIST_TIMEOUT_SECONDS
+        return job.patience.list_seconds if at_hand else NO_LIST_TIMEOUT_SECONDS
 
     def _list_rules(self) -> ListRules:
         settings = self._settings
         return ListRules(settings.redirectors, settings.fallbacks, settings.prefer, settings.deny, settings.require_https)
 
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
-        prover, timeouts, network, explain = job.prover, self._timeouts, job.repository.network, self._gateway.explain
+        prover, timeouts, network, explain = self._prover(job), self._timeouts, job.repository.network, self._gateway.explain
         known, is_sampled = _known(job.findings), job.repository.is_sampled
 
         def task(session: Session) -> Probe:
@@ -236,10 +258,37 @@ class Resolver:
         if isinstance(error, UsageError):  # of this host: no server is to blame
             job.fail(error)
         elif not isinstance(subject, Mirror):
-            log.info("%s: %s: %s", job.repository.id, subject, error or "{} mirrors".format(len(result.value.mirrors)))
-            job.lists[subject] = result.value
+            self._take_list(job, subject, result.value, error)
         elif not job.finished and job.poll is not None:
             self._take_probe(job, subject, result.value, error)
+
+    def _take_list(self, job: _Job, form: str, value: Any, error: Optional[MirrorsError]) -> None:
+        """Record an answer of the redirector."""
+        found = value if error or form == DIGEST else "{} mirrors".format(len(value.mirrors))
+        log.info("%s: %s: %s", job.repository.id, form, error or found)
+        if error is None and form == next(iter(job.asked_at)):  # a later one may be on a connection that was kept
+            job.findings.answer_seconds = self._clock.steady() - job.asked_at[form]
+        if form != DIGEST:
+            job.lists[form] = value
+        elif error is not None:
+            job.lists.setdefault(PAGE, None)  # the list page would fail alike
+        elif job.poll is None and not self._holds(job, value) and PAGE not in job.lists:
+            job.started = self._clock.steady()
+            self._guarded(job, lambda job: self._ask_list(job, PAGE))
+            self._guarded(job, self._prover)
+
+    def _holds(self, job: _Job, digest: str) -> bool:
+        """Whether the last resolution holds by the redirector's digest alone (refresh_policy.py, rule 4)."""
+        findings, snapshot = job.findings, job.findings.memory.snapshot
+        findings.digest_unknown = not digest
+        if job.at_hand is None or snapshot is None or digest != snapshot.sha256:
+            return False
+        found = job.at_hand._replace(listed=job.at_hand.listed._replace(sha256=digest))
+        poll = self._poll(job, found)
+        if findings.plan.quorum:
+            return False  # a mirror has become due just now
+        findings.candidates, findings.digest, job.poll = found, digest, poll
+        return True
 
     def _take_probe(self, job: _Job, mirror: Mirror, probe: Optional[Probe], error: Optional[MirrorsError]) -> None:
         now = self._clock.steady()

@@ -3,17 +3,19 @@
 Rules of asking, in order:
     1. The first round is ``probe_mirrors`` candidates, in the order of ``rank_candidates``. If the redirector names a digest,
        a few stale neighbours cannot deceive us, and the round is staggered: only ``enough`` mirrors are asked at once, and
-       as many more as are still missing each time that these have answered or had ``STAGGER_SECONDS``. So nobody else is
-       asked on a good day. An answer older than what this host has accepted does not count: otherwise a few stale mirrors
-       would turn what the others serve into a "rollback".
+       as many more as are still missing each time that these have answered or had their time: a multiple of what answers
+       took before (patience.py), and once one has come, of what that took. So nobody else is asked on a good day, even by a
+       host that is far from every mirror. An answer older than what this host has accepted does not count: otherwise a few
+       stale mirrors would turn what the others serve into a "rollback".
     2. Enough: ``enough`` mirrors agree on the newest digest, and one of them served the digest that the redirector names. The
        redirector's word counts as one of them, but two mirrors are needed in any case. If it names no digest, the other
        mirrors asked still get the hedge time to show something newer.
     3. If fewer than ``enough`` are good or pending, more are asked at once.
-    4. The hedge time (250 ms, or as long as the best answer took) after the best answer, asking stops, so that dead mirrors
-       cost nothing. Before that, another round is asked if only one mirror is good, or if nobody served the redirector's
-       digest; the origin is asked if nobody has served it even then.
-    5. If there is no good answer ``NO_ANSWER_SECONDS`` after the last round, another round is asked beside those that hang.
+    4. The hedge time (what the best answer took, but 250 ms at least and a second at most) after the best answer, asking
+       stops, so that dead mirrors cost nothing. Before that, another round is asked if only one mirror is good, or if nobody
+       served the redirector's digest; the origin is asked if nobody has served it even then.
+    5. If there is no good answer ``NO_ANSWER_SECONDS`` after the last round, or after the time of rule 1 if that is longer,
+       another round is asked beside those that hang.
     6. The origin comes last: thousands of hosts must not all ask it.
 """
 import math
@@ -22,9 +24,9 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 from ..model import Mirror, Snapshot
 from ..trust.freshness import is_rollback
 from ..util.urls import authority_of, host_of
+from .patience import STAGGER
 
 HEDGE_SECONDS = 0.25
-STAGGER_SECONDS = 0.3  # a mirror on the next continent needs about that for TLS and three requests
 MAX_HEDGE_SECONDS = 1.0
 NO_ANSWER_SECONDS = 1.0
 MAX_EXTRA_ROUNDS = 2
@@ -38,6 +40,7 @@ class PollRules(NamedTuple):
     probe_mirrors: int
     enough: int
     everyone: bool = False  # no early stop
+    stagger_seconds: float = STAGGER.least_seconds  # that the first mirrors have before more of them are asked
 
 
 class _Good(NamedTuple):
@@ -109,13 +112,13 @@ class Poll:
         """Whether the pending mirrors have had their time."""
         if self._good:
             return self._hedged(now)
-        return self._last_round is not None and now - self._last_round >= NO_ANSWER_SECONDS
+        return self._last_round is not None and now >= self._last_round + self._no_answer_seconds()
 
     def _wanted(self, now: float) -> int:
         """How many more to ask: rules 1, 3, 4 and 5."""
         if self._last_round is None:
             return self._enough if self._held_back() else self._rules.probe_mirrors
-        late = not self._pending or now >= self._last_round + STAGGER_SECONDS
+        late = not self._pending or now >= self._last_round + self._stagger_seconds()
         agreeing = len(self._agreeing())
         if self._held_back() and late and not self._satisfied():
             missing = self._enough - agreeing
@@ -128,6 +131,15 @@ class Poll:
             self._extra_rounds += 1
             return self._rules.probe_mirrors
         return 0
+
+    def _stagger_seconds(self) -> float:
+        """How long those asked last are waited for (rule 1): as soon as one has answered, by what that took."""
+        if not self._good:
+            return self._rules.stagger_seconds
+        return min(self._rules.stagger_seconds, STAGGER.after(self._agreeing()[0].seconds))
+
+    def _no_answer_seconds(self) -> float:
+        return max(NO_ANSWER_SECONDS, self._rules.stagger_seconds)
 
     def _held_back(self) -> int:
         """How many mirrors of the first round are to be asked later (rule 1)."""
@@ -150,11 +162,11 @@ class Poll:
     def next_look(self, now: float) -> float:
         """Return the seconds after which time alone may change the answers of ``to_ask`` and ``done``."""
         if self._rules.everyone or not (self._good or self._waiting or self._origins):
-            return NO_ANSWER_SECONDS  # only an answer changes anything now
+            return self._no_answer_seconds()  # only an answer changes anything now
         last_round = self._last_round or now
-        due = self._hedge_end() if self._good else last_round + NO_ANSWER_SECONDS
+        due = self._hedge_end() if self._good else last_round + self._no_answer_seconds()
         if self._held_back():
-            due = min(due, last_round + STAGGER_SECONDS)
+            due = min(due, last_round + self._stagger_seconds())
         return max(0.0, due - now)
 
     def _satisfied(self) -> bool:

@@ -75,6 +75,9 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "pins": list(memory.fingerprints),
         "signature": memory.signature,
         "place": memory.place,
+        "listed_at": memory.listed_at,
+        "digest_unknown_at": memory.digest_unknown_at,
+        "answer_seconds": memory.answer_seconds,
     }
 
 
@@ -93,7 +96,8 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         # What follows is missing in a file of an earlier version.
         tuple(_decision_of(decision) for decision in values.get("decisions", ())), float(values.get("heard_at", 0)),
         float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")),
-        str(values.get("place", "")))
+        str(values.get("place", "")), float(values.get("listed_at", 0)), float(values.get("digest_unknown_at", 0)),
+        float(values.get("answer_seconds", 0)))
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -55,6 +55,9 @@ class Memory(NamedTuple):
     fingerprints: Tuple[str, ...] = ()  # of the keys under which the snapshot was proven
     signature: str = ""  # repomd.xml.asc of the snapshot, a character a byte; "" if there is none or it is long
     place: str = ""  # ``Repository.place`` that all of this is about; "": written by a version that knew none
+    listed_at: float = 0.0  # seconds since 1970; when the redirector has last sent its list
+    digest_unknown_at: float = 0.0  # seconds since 1970; when it did not know the request for the digest alone; 0: it does
+    answer_seconds: float = 0.0  # that its answers take, connecting included, see resolve/patience.py; 0: not known
 
 
 class SnapshotPin(NamedTuple):
