@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.lab.faults import FAULTS
-from tests.lab.plugin import cache_path, command_path, install_plugin, state_path
+from tests.lab.plugin import cache_path, command_path, install_plugin, patient_command, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 
 pytestmark = pytest.mark.dnf
@@ -126,6 +126,24 @@ def test_what_was_published_since_the_last_look_is_installed_at_once(lab, host):
         os.utime(cache_path(host, name, "cachecookie"), (past, past))
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+
+
+def test_a_look_that_finds_nothing_new_asks_the_redirector_for_one_digest_a_repository_and_nobody_else(lab, host, tmp_path):
+    install_plugin(host, lab, patient_command(str(tmp_path)))
+    good_mirrors(lab)
+    first = host.dnf("check-update")
+    past, ids = time.time() - 1200, ("xcp-ng-base", "xcp-ng-updates")
+    for name in ids:
+        os.utime(cache_path(host, name, "cachecookie"), (past, past))
+        os.utime(cache_path(host, name, "repodata", "repomd.xml"), (past, past))
+    asked = len(lab.log.requests())
+    second = host.dnf("check-update")
+    assert (second.returncode, own_lines(second), "of the lab" in second.stdout) == (first.returncode, [], False)
+    assert sorted(entry.target for entry in lab.log.requests()[asked:]) == sorted(
+        "/8/8.3/{}/x86_64/repodata/repomd.xml?sha256".format(name[len("xcp-ng-"):]) for name in ids)
+    asked = len(lab.log.requests())
+    assert host.dnf("check-update").returncode == first.returncode
+    assert len(lab.log.requests()) == asked, "the cache is as good as new"
 
 
 def test_first_run_without_yes_asks_nothing_if_the_rpmdb_has_the_key(lab, host):

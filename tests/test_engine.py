@@ -16,6 +16,7 @@ from yum_plugin.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE
 from yum_plugin.state.store import State
 
 from .conftest import REPOSITORY_ROOT
+from .lab.plugin import patient_command
 
 ID = "xcp-ng-updates"
 
@@ -240,3 +241,35 @@ def test_the_real_process_prints_nothing_but_events_and_ends_when_the_bridge_doe
     assert done.returncode == EXIT_OK and done.stderr == b""
     events = [json.loads(line.decode()) for line in done.stdout.splitlines()]
     assert [event["event"] for event in events] == ["result"] and events[0]["repositories"][ID]["status"] == "resolved"
+
+
+HEAVY = {"lxml", "lxml.etree", "cryptography", "pgpy", "argparse", "xml.sax"}
+REPORT = """import os, sys
+atexit, os._exit = os._exit, lambda code: (print(*sys.modules, file=sys.stderr, flush=True), atexit(code))
+sys.argv = [__file__, "engine"]
+exec(open(__file__.replace("report", "patient")).read())
+"""
+
+
+def test_a_look_that_finds_nothing_new_loads_nothing_heavy_and_touches_nothing_that_is_proven(host, tmp_path):
+    """As a process of its own, with its child where this is root."""
+    request = host.request(host.repository(cache=host.cache()))
+    host.serve(request, accepted(ID))
+    patient_command(str(tmp_path))
+    (tmp_path / "report").write_text(REPORT)
+
+    def look():
+        done = subprocess.run([sys.executable, "-I", str(tmp_path / "report")], timeout=60,
+                              input=json.dumps(request).encode() + b"\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        [event] = [json.loads(line.decode()) for line in done.stdout.splitlines()]
+        return event["repositories"][ID]["status"], set(done.stderr.decode().split())
+
+    def files():
+        return {path: (os.lstat(path).st_ino, os.lstat(path).st_ctime_ns) for folder, _, names in os.walk(host.root) for path in
+                (os.path.join(folder, name) for name in names) if path.endswith(("pubring.gpg", ".asc", "accepted.json"))}
+
+    before, asked = files(), len(host.lab.log.requests())
+    status, loaded = look()
+    assert (status, HEAVY & loaded, "yum_plugin.resolve.refresh" in loaded) == ("resolved", set(), True)
+    assert [entry.target.partition("?")[2] for entry in host.lab.log.requests()[asked:]] == ["sha256"]
+    assert files() == before and len(before) == 3

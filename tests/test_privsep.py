@@ -374,6 +374,24 @@ def test_a_list_with_values_that_no_parser_makes_is_refused_as_a_whole(place, va
     assert error.value.reference == "sandbox"
 
 
+def ask_for_digest(*sent):
+    with session_with(*sent) as client:
+        return parent._ask_digest(client, ("https://r.test/",), "x", Timeouts(1, 1))
+
+
+@pytest.mark.parametrize("said", ["a" * 64, ""])
+def test_a_digest_that_a_child_has_read_is_a_digest_or_none(said):
+    assert ask_for_digest(frame(wire.VALUE, {"sha256": said})) == said
+
+
+@pytest.mark.parametrize("said", ["A" * 64, "a" * 63, "a" * 64 + "\n", "a" * 128, "N/A", None, 5, ["a" * 64], {}])
+def test_a_digest_of_another_form_is_refused(said):
+    for values in ({"sha256": said}, {}):
+        with pytest.raises(UsageError) as error:
+            ask_for_digest(frame(wire.VALUE, values))
+        assert error.value.reference == "sandbox"
+
+
 @pytest.mark.fuzz
 @given(st.one_of(st.binary(max_size=200), st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
@@ -382,7 +400,7 @@ def test_a_list_with_values_that_no_parser_makes_is_refused_as_a_whole(place, va
        st.sampled_from([wire.HEAD, wire.DATA, wire.END, wire.VALUE, wire.ERROR]))
 def test_whatever_a_child_says_ends_in_an_error_of_ours(said, kind):
     sent = frame(kind, raw=said) if isinstance(said, bytes) else frame(kind, said)
-    for talk in (lambda: ask(sent), lambda: _get(sent)):
+    for talk in (lambda: ask(sent), lambda: _get(sent), lambda: ask_for_digest(sent)):
         with pytest.raises(MirrorsError):
             talk()
 

@@ -1,5 +1,4 @@
 """Metadata resolution against the lab: bad mirrors, bad redirectors, and which servers are asked for what."""
-import os
 import threading
 import time
 
@@ -17,7 +16,7 @@ from yum_plugin.resolve.refresh import refresh
 from yum_plugin.resolve.resolution import is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions, Resolver
 from yum_plugin.state.memory import Memory
-from yum_plugin.state.store import METALINK, State
+from yum_plugin.state.store import State
 
 WAITED_FOR = {"blackhole": "timed-out", "mute": "timed-out", "drip-500": "timed-out", "drip-1k": "timed-out", "endless-headers": "bad-answer"}
 
@@ -83,9 +82,6 @@ def test_two_good_mirrors_behind_a_first_one_that_is(fault, world):
     assert item.snapshot.timestamp == world.lab.trees.stamp("new")
     good = ["bad", "good1"] if fault == "mid-sync" else ["good1", "good2"]
     assert world.names(item) in (good, ["good1", "good2"])
-    with open(world.state.path(item.repository.id, METALINK)) as stream:
-        text = stream.read()
-    assert item.snapshot.sha256 in text and (world.lab.mirrors["bad"].server.authority in text) == ("bad" in world.names(item))
     assert len(item.warnings) <= int(fault in TRUST_FAULTS), "a word for distrust, and for nothing else"
 
 
@@ -461,10 +457,19 @@ def asked_of_mirrors(world, since):
 
 def test_no_mirror_is_asked_while_the_redirector_names_what_is_held(world, settled):
     before = len(world.lab.log.requests())
-    stamp, item = os.stat(world.state.path("xcp-ng-updates", "metalink.xml")).st_mtime_ns, settled(hours=4.0)
+    item = settled(hours=4.0)
     assert item.error is None and world.names(item) == ["a", "b"]
-    assert asked_of_mirrors(world, before) == []
-    assert os.stat(world.state.path(item.repository.id, METALINK)).st_mtime_ns > stamp, "the plugin starts no engine for another refresh_after"
+    assert [entry.target.partition("?")[2] for entry in world.lab.log.requests()[before:]] == ["sha256"]
+
+
+def test_a_redirector_that_knows_no_digest_alone_is_asked_for_its_list_on_the_same_connection(world, settled):
+    """It redirects, as mirrorbits does for every other request for the file."""
+    world.lab.redirector.digests = False
+    before = len(world.lab.log.requests())
+    assert world.names(settled(hours=4.0)) == ["a", "b"]
+    asked = world.lab.log.requests()[before:]
+    assert [entry.target.partition("?")[2] for entry in asked] == ["sha256", "mirrorlist"]
+    assert len({entry.connection for entry in asked}) == 1
 
 
 def test_one_mirror_is_asked_for_one_file_when_it_is_due_and_the_signature_that_is_kept_proves_it(world, settled):

@@ -7,9 +7,11 @@ import pytest
 
 from yum_plugin.errors import FetchError
 from yum_plugin.model import Mirror, MirrorList
+from yum_plugin.net.fetch import Response, status_error
 from yum_plugin.sources import metalink, mirrorbits, plain
 from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, clean_percent, merge
 from yum_plugin.sources.list_forms import parse_list
+from yum_plugin.sources.redirector import Timeouts, ask_digest, parse_digest
 
 REPOSITORY = "8/8.3/updates/x86_64/"
 PATH = REPOSITORY + "repodata/repomd.xml"
@@ -130,6 +132,48 @@ def test_the_redirect_gives_location_first_then_its_links(shared_data, name, hos
     assert urls(found) == expected
     assert found.mirrors[0].country == "" and found.mirrors[1].country == "FR"
     assert mirrorbits.parse_redirect(location, [", ".join(links)], PATH) == found
+
+
+@pytest.mark.parametrize("body, digest", [
+    (DIGEST.encode() + b"  repomd.xml", DIGEST),  # mirrorbits
+    (DIGEST.encode(), DIGEST), (DIGEST.encode() + b"\n", DIGEST), (DIGEST.upper().encode() + b" *repomd.xml\r\n", DIGEST),
+    (b"", ""), (DIGEST[1:].encode(), ""), (DIGEST.encode() + b"0", ""), (DIGEST.encode() + b"  two words", ""), (b" " + DIGEST.encode(), ""),
+    (DIGEST.encode() + b"\n\n", ""), (DIGEST.encode() + b"  a\n" + DIGEST.encode(), ""), (b"<html>" + DIGEST.encode(), ""),
+    (("\u0661" * 64).encode(), ""), (b"N/A", ""), (b"Hash type not supported\n", ""), (b"g" * 64, ""), (DIGEST.encode() + b"\0", "")])
+def test_the_answer_to_sha256_is_a_line_as_sha256sum_writes_it_or_none(body, digest):
+    assert parse_digest(body) == digest
+
+
+class Answers:
+    """A session that gives its answers in order: a status and a body, or an error's reference."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def get(self, url, limits, headers=None, accept=(200,)):
+        self.asked.append(url)
+        answer = self.answers.pop(0)
+        if isinstance(answer, str):
+            raise FetchError(answer, "as told")
+        if answer[0] not in accept:
+            raise status_error(answer[0], url)
+        if len(answer[1]) > limits.max_bytes:
+            raise FetchError("too-large", "as told")
+        return Response(answer[0], {}, (), answer[1], 0.0, 0.0)
+
+
+@pytest.mark.parametrize("answers, digest, requests", [
+    ([(200, DIGEST.encode())], DIGEST, 1), (["unreachable", (200, DIGEST.encode())], DIGEST, 2), (["tls-expired", (200, b"x")], "", 2),
+    ([(302, b"")], "", 1), ([(404, b"404 page not found")], "", 1), ([(200, b"<html>" * 999)], "", 1), ([(404, b"x" * 999)], "", 1),
+    (["bad-answer"], "", 1), (["timed-out", "unreachable"], None, 2), ([(503, b""), (503, b"")], None, 2)])
+def test_a_redirector_that_does_not_know_the_digest_alone_is_asked_once(answers, digest, requests):
+    session = Answers(*answers)
+    try:
+        found = ask_digest(session, ("https://r.test/", "http://r.test/"), PATH, Timeouts(1, 1))
+    except FetchError:
+        found = None
+    assert (found, len(session.asked)) == (digest, requests)
+    assert session.asked[0] == "https://r.test/" + PATH + "?sha256"
 
 
 def test_the_three_forms_merge_to_the_complete_list(shared_data):

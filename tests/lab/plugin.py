@@ -14,6 +14,17 @@ def command_path() -> str:
     return os.path.join(os.path.dirname(sys.executable), NAME)
 
 
+def patient_command(folder: str) -> str:
+    """Write a command that waits a minute for a redirector: on a busy machine it would ask for more than on a good day."""
+    path = os.path.join(folder, "patient")
+    with open(path, "w") as stream:
+        stream.write("#!{}\nimport sys\nsys.path.insert(0, {!r})\nfrom yum_plugin.resolve import patience\n"
+                     "patience.OTHER_FORM = patience.LIST = patience.Wait(60.0, 1.0, 60.0)\n"
+                     "from yum_plugin.cli.main import main\nsys.exit(main())\n".format(sys.executable, ROOT))
+    os.chmod(path, 0o755)
+    return path
+
+
 def install_plugin(host: Host, lab: Lab, command: str = "", **settings: object) -> str:
     """Install the plugin for a host's dnf.
 

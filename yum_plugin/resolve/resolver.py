@@ -156,11 +156,13 @@ class Resolver:
         """Ask the redirector for one form of the list, or for the digest."""
         roots, timeouts = redirector_roots(job.repository, self._settings.redirectors), self._timeouts
         ask_list, ask_digest, path = self._gateway.ask_list, self._gateway.ask_digest, job.repository.path + REPOMD
-        job.asked_at[form] = self._clock.steady()
         if form == DIGEST:
             self._start(job, form, lambda session: ask_digest(session, roots, path, timeouts))
         else:
             self._start(job, form, lambda session: ask_list(session, form, roots, path, timeouts))
+        job.asked_at[form] = self._clock.steady()  # not before: the first session waits for the process without root
+        if form != SELECTION:
+            job.started = job.asked_at[form]
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         hosts = tuple(host_of(url) for url in job.repository.base_urls)
@@ -273,7 +275,6 @@ class Resolver:
         elif error is not None:
             job.lists.setdefault(PAGE, None)  # the list page would fail alike
         elif job.poll is None and not self._holds(job, value) and PAGE not in job.lists:
-            job.started = self._clock.steady()
             self._guarded(job, lambda job: self._ask_list(job, PAGE))
             self._guarded(job, self._prover)
 
