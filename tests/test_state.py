@@ -76,23 +76,6 @@ def test_store_rule_2_the_mark_is_lowered_only_when_the_admin_says_so(state):
     assert state.load(ID).accepted == snapshot(2)
 
 
-def test_store_rule_2_each_place_of_a_repository_has_a_mark_of_its_own(state):
-    state.update(ID, MEMORY._replace(place="8/8.3/updates/"), snapshot(3), place="8/8.3/updates/")
-    state.update(ID, accepted=snapshot(2), place="9/9.0/updates/")
-    assert [state.load(ID, place).accepted for place in ("8/8.3/updates/", "9/9.0/updates/", "https://a.test/copy/")] == [
-        snapshot(3), snapshot(2), None]
-    assert state.load(ID, "8/8.3/updates/").memory == MEMORY._replace(place="8/8.3/updates/")
-    assert state.load(ID, "9/9.0/updates/").memory == Memory()
-    state.update(ID, accepted=snapshot(1), place="9/9.0/updates/")
-    assert state.load(ID).accepted == snapshot(2), "of the place that was used last, and not lowered"
-
-
-def test_store_rule_2_the_mark_of_a_version_that_knew_no_places_holds_wherever_the_repository_is(state):
-    state.update(ID, accepted=snapshot(3))
-    state.update(ID, accepted=snapshot(2), place="8/8.3/updates/")
-    assert state.load(ID, "8/8.3/updates/").accepted == snapshot(3)
-
-
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 2)), min_size=1, max_size=12))
 def test_the_mark_is_always_the_newest_ever_accepted(tmp_path, accepted):
