@@ -2,7 +2,7 @@
 import json
 import os
 import time
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from tests.lab.host import Host
 from tests.lab.plugin import ROOT, state_path
@@ -13,7 +13,9 @@ from .stage import PACKAGES, REPOSITORIES, SMALL_PACKAGES, MeasureError, Stage
 
 CHECK = ("-y", "check-update")  # without -y stock dnf would ask about the key, and get no answer
 CHECK_RATIO = "line.check_update_ratio.rtt-"
+INSTALL_RATIO, WARM_RATIO = "good.install_ratio.", "good.warm_install_ratio."
 CHECK_GOALS: Dict[int, Optional[float]] = {0: None, 50: None, 100: 0.35, 250: 0.30}  # by milliseconds
+DNF_CONNECTIONS, REPOMD_FETCHES, LIST_REQUESTS = ".dnf_connections", ".repomd_fetches", ".list_requests"
 FAR_MS = 250
 LAST_LOOK_SECONDS = 20 * 60  # more than refresh_after, less than yum's and dnf's metadata_expire
 PLUGIN_FILES = ("bridge.py", "dnf.py", "yum.py")
@@ -51,38 +53,50 @@ def take_far_install(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
 
 
 def take_near_install(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
-    """Installs on a new host from good mirrors on this machine."""
-    kinds = {"good.install_ratio.30mb": PACKAGES, "good.install_ratio.60kb": SMALL_PACKAGES}
-    return {name: _install_ratios(stage, 0, packages, runs) for name, packages in kinds.items() if name in wanted}
+    """Installs on a new host from good mirrors on this machine, cold, and after a look a moment ago."""
+    kinds = {"30mb": PACKAGES, "60kb": SMALL_PACKAGES}
+    asked = [(kind, warm, name) for kind in kinds for warm, name in ((False, INSTALL_RATIO + kind), (True, WARM_RATIO + kind))]
+    return {name: _install_ratios(stage, 0, kinds[kind], runs, warm) for kind, warm, name in asked if name in wanted}
 
 
-def _install_ratios(stage: Stage, rtt_ms: int, packages: Sequence[str], runs: int) -> List[float]:
+def _install_ratios(stage: Stage, rtt_ms: int, packages: Sequence[str], runs: int, warm: bool = False) -> List[float]:
     with laid(stage, rtt_ms) as line:
         def seconds(plugin: bool) -> float:
-            return stage.install(line.host(plugin), packages)
+            host = line.host(plugin)
+            if warm:
+                stage.dnf(host, *CHECK)
+            return stage.install(host, packages)
 
         if not rtt_ms:  # the first ones fill the disk's cache
             seconds(False), seconds(True)
         taken = in_turn(runs, lambda: seconds(False), lambda: seconds(True))
-        return _compared(stage, "{} and others, RTT {} ms".format(packages[0], rtt_ms), taken)
+        return _compared(stage, "{}{} and others, RTT {} ms".format("warm, " if warm else "", packages[0], rtt_ms), taken)
 
 
 def take_counts(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
-    """What is asked in a cold ``dnf install``: by whom, on how many connections, and how often repomd.xml."""
-    opened, fetched = [], []
-    for _ in range(runs):
-        with laid(stage, 0) as line:
-            host = line.host(plugin=True)
-            line.forget()
-            stage.install(host, SMALL_PACKAGES)
-            asked = line.asked()
-        ours, others = connections(asked)
-        if not ours:
-            raise MeasureError("the engine has asked nobody")
-        opened.append(float(others))
-        repomds = [each for each in asked if each.path.endswith("/repomd.xml") and each.server != "redirector"]
-        fetched.append(len(repomds) / len(REPOSITORIES))
-    return {"good.dnf_connections": opened, "good.repomd_fetches": fetched}
+    """What is asked in a cold ``dnf install``, near and far: by whom, on how many connections, and how often."""
+    samples: Samples = {}
+    for place, rtt_ms in (("good", 0), ("line", FAR_MS)):
+        names = [place + name for name in (DNF_CONNECTIONS, REPOMD_FETCHES, LIST_REQUESTS)]
+        if set(names) & set(wanted):
+            counts = [_counts(stage, rtt_ms) for _ in range(runs)]
+            samples.update((name, [each[index] for each in counts]) for index, name in enumerate(names))
+    return samples
+
+
+def _counts(stage: Stage, rtt_ms: int) -> Tuple[float, float, float]:
+    """Count the connections of dnf itself, and per repository the repomd.xml from mirrors and the lists."""
+    with laid(stage, rtt_ms) as line:
+        host = line.host(plugin=True)
+        line.forget()
+        stage.install(host, SMALL_PACKAGES)
+        asked = line.asked()
+    ours, others = connections(asked)
+    if not ours:
+        raise MeasureError("the engine has asked nobody")
+    repomds = [each for each in asked if each.path.endswith("/repomd.xml") and each.server != "redirector"]
+    lists = [each for each in asked if each.by_us and each.server == "redirector"]
+    return float(others), len(repomds) / len(REPOSITORIES), len(lists) / len(REPOSITORIES)
 
 
 def take_lines(stage: Stage, runs: int, wanted: Sequence[str]) -> Samples:
@@ -117,7 +131,7 @@ def _age(stage: Stage, host: Host) -> None:
         path = state_path(host, "xcp-ng-" + name, "mirrors.json")
         with open(path) as stream:
             memory = json.load(stream)
-        memory["resolved_at"] = memory["confirmed_at"] = then
+        memory["resolved_at"] = memory["heard_at"] = then  # of the resolution, and of the last mirror's answer
         with open(path, "w") as stream:
             json.dump(memory, stream)
 
@@ -132,12 +146,18 @@ MEASURES = (
         Quantity("line.install_ratio.rtt-250", "", "cold install of 60 KB, nginx, RTT 250 ms, plugin / stock", Goal(0.35)),
     ), runs=3),
     Measure(take_near_install, (
-        Quantity("good.install_ratio.30mb", "", "cold install of 30 MB, nginx on loopback, plugin / stock", Goal(1.03)),
-        Quantity("good.install_ratio.60kb", "", "cold install of 60 KB, nginx on loopback, plugin / stock", Goal(1.10)),
+        Quantity(INSTALL_RATIO + "30mb", "", "cold install of 30 MB, nginx on loopback, plugin / stock", Goal(1.03)),
+        Quantity(INSTALL_RATIO + "60kb", "", "cold install of 60 KB, nginx on loopback, plugin / stock", Goal(1.10)),
+        Quantity(WARM_RATIO + "30mb", "", "the same of 30 MB a moment after dnf check-update", Goal(1.03)),
+        Quantity(WARM_RATIO + "60kb", "", "the same of 60 KB a moment after dnf check-update", Goal(1.10)),
     ), runs=9),
     Measure(take_counts, (
-        Quantity("good.dnf_connections", "", "connections that dnf itself opens in a cold install", Goal(0)),
-        Quantity("good.repomd_fetches", "", "repomd.xml fetched from mirrors, per refresh and repository", Goal(2)),
+        Quantity("good" + DNF_CONNECTIONS, "", "connections that dnf itself opens in a cold install, RTT 0", Goal(0)),
+        Quantity("good" + REPOMD_FETCHES, "", "repomd.xml fetched from mirrors, per refresh and repository, RTT 0", Goal(2)),
+        Quantity("good" + LIST_REQUESTS, "", "requests to the redirector, per refresh and repository, RTT 0", Goal(1)),
+        Quantity("line" + DNF_CONNECTIONS, "", "connections that dnf itself opens in a cold install, RTT 250 ms", Goal(0)),
+        Quantity("line" + REPOMD_FETCHES, "", "repomd.xml fetched from mirrors, per refresh and repository, RTT 250 ms", Goal(2)),
+        Quantity("line" + LIST_REQUESTS, "", "requests to the redirector, per refresh and repository, RTT 250 ms", Goal(1)),
     ), runs=3),
     Measure(take_lines, (
         Quantity("plugins.lines", "", "lines of the dnf plugin, the yum plugin and the bridge", Goal(750)),
