@@ -166,7 +166,7 @@ BAD_ENGINES = {
     "says a verdict without a status": says(result(one={})),
     "says a verdict of an unknown status": says(result(one={"status": "perhaps", "text": "x"})),
     "says a refusal without a text": says(result(one={"status": "refused"})),
-    "says resolved without a digest": says(result(one={"status": "resolved", "metalink": "/m"})),
+    "says resolved without a digest": says(result(one={"status": "resolved", "mirrors": []})),
     "says a warning that is no text": says('{"event": "warning", "repository": 5, "text": [1]}'),
     "nests deeply": "read request; head -c 200000 /dev/zero | tr '\\0' '['; echo; read more",
     "writes for ever without an end of line": "exec tr '\\0' 'x' < /dev/zero",

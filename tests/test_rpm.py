@@ -251,7 +251,7 @@ def test_dnf_survives_a_first_mirror_with_a_fault(fault, lab, root, python, tmp_
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stdout + done.stderr
     assert fault in TRUST_FAULTS or own_lines(done) == []
-    assert os.path.exists(state_path(host, "xcp-ng-updates", "metalink.xml"))
+    assert os.path.exists(state_path(host, "xcp-ng-updates", "accepted.json"))
 
 
 # Upgraded and erased
