@@ -155,7 +155,7 @@ class Cache(object):
         return sha256_of(self.repomd)
 
     def is_warm(self, now):
-        """Whether the cache may be used without asking: filled for the same key, accepted, and not too old.
+        """Whether the cache may be used without asking: filled for the same key (and changelogs, if asked for), accepted, young.
 
         Args:
             now: seconds since 1970.
@@ -166,7 +166,8 @@ class Cache(object):
         digest = (self.sha256() or "").encode("ascii")
         accepted = read_small(os.path.join(self._settings.state_dir, self._repository["id"], "accepted.json")) or b""
         return 0 <= age < good_for and bool(digest) and digest in accepted and (
-            (read_small(self.cookie) or b"").split() == [b"xcpng-mirrors", self.key.encode("ascii"), digest])
+            (read_small(self.cookie) or b"").split() == [b"xcpng-mirrors", self.key.encode("ascii"), digest]) and (
+                "other" not in self._types or any("other" in name for name in os.listdir(os.path.dirname(self.repomd))))
 
     def request(self, forced):
         """Return the repository as the engine's "resolve" wants it; ``forced``: the admin wants newer metadata in any case."""

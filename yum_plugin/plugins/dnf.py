@@ -105,7 +105,8 @@ class XcpngMirrors(dnf.Plugin):
             self.engine.close()
             raise
         except Exception as error:  # our bug must not cost the admin an update
-            logger.warning("%s: the repositories are left as they are: internal: %s: %s", NAME, type(error).__name__, error)
+            reference = "state" if isinstance(error, OSError) else "internal: " + type(error).__name__  # its lock on a full disk
+            logger.warning("%s: the repositories are left as they are: %s: %s", NAME, reference, error)
             logger.debug("%s", NAME, exc_info=True)
             self.engine.close()
             return {}
