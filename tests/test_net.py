@@ -586,6 +586,29 @@ def test_a_connection_is_left_only_to_the_same_server_with_the_same_settings():
         assert connections_for(HttpSessions(), one.url) == 1
 
 
+@pytest.mark.parametrize("answers, connections, requests", [([2, 1], [1, 1], 3), ([2, 2, 1], [1, 1, 1], 5)])
+def test_a_connection_that_the_server_closes_when_it_is_used_again_is_replaced(answers, connections, requests):
+    """RFC 9112, 9.3.1: it may have closed it before the request came."""
+    left = iter(answers)
+
+    def behave(connection, server):
+        for number in range(next(left)):
+            if server.read_head(connection) and number == 0:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    sessions = HttpSessions()
+    with RawServer(behave) as server:
+        assert [connections_for(sessions, server.url) for _ in answers] == connections
+        assert len(server.heads) == requests
+
+
+def test_a_new_connection_that_is_closed_without_an_answer_is_not_replaced():
+    with RawServer(says()) as server, HttpSessions().open(DIRECT, LONG_SECONDS) as session:
+        with pytest.raises(FetchError):
+            session.get(server.url, SMALL)
+        assert len(server.heads) == 1
+
+
 def test_a_connection_that_the_server_has_closed_or_that_was_given_up_is_not_used_again():
     sessions = HttpSessions()
     with RawServer(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as closing:

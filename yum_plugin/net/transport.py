@@ -197,6 +197,17 @@ def _pool_classes(guard: Guard, ip_resolve: int, address: str, kept: Optional[Ke
                     return earlier
             return connection
 
+        def urlopen(self, *args: Any, **options: Any) -> Any:
+            """Ask again if the server has closed an idle connection while the request was on its way (RFC 9112, 9.3.1)."""
+            opened = guard.connections
+            while True:
+                try:
+                    return super().urlopen(*args, **options)
+                except urllib3.exceptions.ProtocolError as error:
+                    was_new = guard.connections > opened
+                    if was_new or guard.aborted or not isinstance(error.args[-1], (ConnectionResetError, BrokenPipeError)):
+                        raise
+
     return {
         "http": type("PlainPool", (KeepingPool,), {"ConnectionCls": Plain}),
         "https": type("SecurePool", (KeepingPool, HTTPSConnectionPool), {"ConnectionCls": Secure}),
