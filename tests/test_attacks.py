@@ -201,6 +201,7 @@ def test_the_output_on_a_good_day_is_that_of_stock_dnf(lab, tmp_path):
         install_plugin(made, lab)
         done = made.dnf("-y", "install", "lab-agent")
         lines = [re.sub(r" *[0-9.]+ ?[kM]?B/s.*", " RATE", line).rstrip() for line in done.stdout.splitlines()]
-        outputs.append([line for line in lines if "repository of the lab" not in line and "GPG key" not in line])
+        # dnf prints the age of metadata as soon as that is a second, on a busy machine also what it has fetched itself
+        outputs.append([line for line in lines if not re.search("repository of the lab|GPG key|expiration check: 0:00:", line)])
     stock, ours = [[line for line in lines if not re.match(r" (Userid|Fingerprint|From) ", line)] for lines in outputs]
     assert ours == stock

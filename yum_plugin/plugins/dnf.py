@@ -7,6 +7,7 @@ after any other exception dnf works as it does without the plugin.
 from __future__ import absolute_import
 
 import atexit
+import contextlib
 import importlib.util
 import logging
 import os
@@ -152,9 +153,9 @@ class XcpngMirrors(dnf.Plugin):
         for text in warnings:
             logger.warning("%s: %s", NAME, text)
         return dict((name, (cache, verdicts[name]["sha256"])) for name, (repo, cache) in cold.items()
-                    if self._apply(repo, verdicts[name]))
+                    if self._apply(repo, cache, verdicts[name]))
 
-    def _apply(self, repo, verdict):
+    def _apply(self, repo, cache, verdict):
         """Act on a verdict; say whether the cache is filled."""
         if verdict["status"] == "refused":
             raise dnf.exceptions.Error("{}: {}: {}".format(NAME, repo.id, verdict["text"]))
@@ -166,6 +167,9 @@ class XcpngMirrors(dnf.Plugin):
             logger.warning("%s: %s: repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
                            "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
         self._use_cache(repo)
+        with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
+            for entry in os.scandir(os.path.dirname(cache.repomd)):
+                os.utime(entry.path, follow_symlinks=False)
         return True
 
 
