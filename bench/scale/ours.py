@@ -2,7 +2,7 @@
 resolve/, trust/freshness.py, state/memory.py, and the loop of net/fanout.py on the virtual time of the tests.
 
 Left out: the whole Resolver, which would read state and settings for each host, the command line, proxies. A host asks the
-redirector for its list page, and mirrors directly. Packages come from the first three proven mirrors at once
+redirector for its digest or its list page, and mirrors directly. Packages come from the first three proven mirrors at once
 (net/download.py: OVERALL, PER_MIRROR).
 """
 from random import Random
@@ -13,7 +13,7 @@ from yum_plugin.model import Mirror, MirrorList, Probe, Repository, Snapshot
 from yum_plugin.net.download import OVERALL
 from yum_plugin.net.fanout import TaskResult, run_until
 from yum_plugin.resolve.candidates import Candidates, ListRules, candidates
-from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, RefreshPlan, plan_refresh
+from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, RefreshPlan, digest_suffices, plan_refresh
 from yum_plugin.resolve.selection import Poll, PollRules, drawn_by_weight, order_proven
 from yum_plugin.state.memory import Memory, judge_record, quarantined
 from yum_plugin.trust.freshness import Offer as Proven
@@ -29,6 +29,7 @@ from .world import BROKEN_TLS, PLACES, World
 REFRESH_AFTER_SECONDS = 900.0
 PROBE_MIRRORS, ENOUGH = 6, 3
 DEADLINE_SECONDS = 8.0
+DIGEST_BYTES = 75  # 64 digits and the name of the file
 LIST_RULES = ListRules(("mirrors.test",), ("https://origin.test/",), (), (), True)
 BASE = Repository("xcp-ng-base", (), "base/", (), ())
 UPDATES = Repository("xcp-ng-updates", (), "updates/", (), ())
@@ -164,6 +165,12 @@ def _play(poll: Poll, ask: Callable[[Mirror], Answer]) -> List[Tuple[Mirror, Ans
     return [(mirror, answer, index in came) for index, (mirror, answer) in enumerate(asked)]
 
 
+def _at_hand(memory: Memory) -> Candidates:
+    """Return what is remembered of the last list; ``candidates`` would look at the settings of each host again."""
+    mirrors = tuple(mirror for mirror in memory.mirrors if not mirror.excluded and mirror.source != "origin")
+    return Candidates(MirrorList(memory.mirrors), mirrors, (), ())
+
+
 class OurHost:
     """A host.
 
@@ -209,11 +216,18 @@ class OurHost:
 
     def _refresh(self, number: int, event: Event, moment: int, network: Network, count: Count) -> None:
         now, memory, held = event.at, self._memory[number], self._held[number]
-        count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
         repository = self._repositories[number]._replace(cached_sha256=held.sha256, installs=event.what == INSTALL)
         if event.what == TIMER and memory.snapshot is not None:  # refresh --if-needed
             repository = repository._replace(cached_sha256=memory.snapshot.sha256, expire_seconds=MAX_EXPIRE_SECONDS)
         found = network.found(self._place, moment, repository)
+        if network.with_policy and digest_suffices(repository, memory, held, _at_hand(memory), now):
+            count.add(now, count.redirector, 1, DIGEST_BYTES)
+            if found.listed.sha256 == held.sha256:
+                self._memory[number] = memory._replace(resolved_at=now)
+                self._warm_since[number] = now
+                return
+        count.add(now, count.redirector, 1, page_bytes(network.redirector.offer(self._place, moment)))
+        memory = self._memory[number] = memory._replace(listed_at=now)
         plan = RefreshPlan(ENOUGH)
         if network.with_policy:
             plan = plan_refresh(repository, memory, held, found, ENOUGH, now, self._random.random)
