@@ -6,7 +6,6 @@ nobody for metadata by itself unless it was left to it.
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.lab.faults import Fault
 from tests.lab.plugin import NAME, cache_path, command_path, install_plugin
 from tests.lab.wire import SILENCE
+from tests.support.dying_engine import DyingEngine
 from tests.support.faults_table import good_mirrors, own_lines
 from tests.support.file_faults import plant
 
@@ -295,46 +295,13 @@ def test_another_base_url_begins_anew_and_what_was_accepted_of_the_first_stays(l
 
 # An engine or a mirror that dies or hangs.
 
-_WRAPPER = """\
-#!{python} -I
-import subprocess, sys
-engine = subprocess.Popen([{command!r}, "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-for line in sys.stdin.buffer:
-    engine.stdin.write(line)
-    engine.stdin.flush()
-    if b'"action": "accept"' in line:
-        continue
-    for event in engine.stdout:
-        if {hangs!r} and b'"metadata"' in event:
-            open({mark!r}, "w").close()
-            sys.stdin.buffer.read()  # for ever: until dnf gives up
-        sys.stdout.buffer.write(event)
-        sys.stdout.buffer.flush()
-        if b'"event": "result"' in event:
-            break
-    if {dies!r}:
-        open({mark!r}, "a").write("died\\n")
-        break
-"""
-
-
-def wrapped(host, lab, **settings):
-    """Let the plugin start the engine through a script that dies after each answer, or hangs in the middle of a fill."""
-    path, mark = os.path.join(host.folder, "wrapper"), os.path.join(host.folder, "mark")
-    values = dict({"hangs": False, "dies": False}, **{name: settings.pop(name) for name in ("hangs", "dies") if name in settings})
-    with open(path, "w") as stream:
-        stream.write(_WRAPPER.format(python=sys.executable, command=command_path(), mark=mark, **values))
-    os.chmod(path, 0o755)
-    install_plugin(host, lab, command=path, **settings)
-    return mark
-
 
 def test_an_engine_that_died_after_the_metadata_is_started_anew_for_the_packages(lab, host):
-    mark = wrapped(host, lab, dies=True)
+    engine = DyingEngine(host.folder, command_path(), dies=True)
+    install_plugin(host, lab, command=engine.command)
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done), by_dnf(lab)) == (0, "2.0", [], []), done.stderr
-    with open(mark) as stream:
-        assert len(stream.readlines()) == 2
+    assert engine.count() == 2
     agents = {entry.headers.get("user-agent", "").split("/")[0] for entry in lab.log.requests(path_ends=".rpm")}
     assert agents == {NAME}
 
@@ -343,9 +310,10 @@ def test_an_engine_that_hangs_during_the_fill_is_ended_and_the_old_cache_is_whol
     lab.publish("old")
     host.dnf("check-update")
     lab.publish("new")
-    mark = wrapped(host, lab, hangs=True, deadline=1)
+    engine = DyingEngine(host.folder, command_path(), hangs=True)
+    install_plugin(host, lab, command=engine.command, deadline=1)
     done = host.dnf("--refresh", "list", "lab-agent")
-    assert os.path.exists(mark) and len([line for line in own_lines(done) if LEFT in line]) == 2
+    assert engine.count() == 1 and len([line for line in own_lines(done) if LEFT in line]) == 2
     assert done.returncode == 0 and "2.0" in done.stdout, "dnf has fetched it as stock"
     install_plugin(host, lab)
     done = host.dnf("-y", "--refresh", "install", "lab-agent")

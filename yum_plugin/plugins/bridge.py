@@ -250,15 +250,17 @@ class Engine(object):
             (verdicts, warnings): a verdict for every repository of the request, "left" if the engine gave none; texts.
         """
         self._seconds, self._ends_at = seconds, clock() + seconds
+        served = self._child is not None  # a request before this one: it may have died since, which is no reason to give up
         try:
-            if self._child is not None and self._child.poll() is not None:
-                self.close()
             if self._child is None:
                 self._start()
             self._send(dict(request, schema=SCHEMA))
             answers, warnings = self._collect(on_event)
         except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error,
                 BridgeError) as error:
+            if served and clock() < self._ends_at:
+                self.close()
+                return self.ask(request, seconds, on_event)
             last_line = "" if isinstance(error, BridgeError) else self._last_error_line()
             self.close()
             text = str(error) if isinstance(error, BridgeError) else "the engine {0} cannot be used: {1}{2}".format(
