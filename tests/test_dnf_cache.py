@@ -243,6 +243,26 @@ def test_switched_off_afterwards_dnf_goes_on_from_the_same_cache(how, gpgcheck, 
     assert done.returncode == 0 and "2.0" in done.stdout and lab.log.connections() == []
 
 
+def test_after_refresh_the_cache_is_young_for_dnf_too(lab, host):
+    """dnf notes a repository as expired for the next run if it was told to refresh it and has not fetched it itself."""
+    host.dnf("check-update")
+    host.dnf("--refresh", "check-update")
+    lab.log.clear()
+    done = host.dnf("--disableplugin=" + NAME, "list", "lab-agent")
+    assert done.returncode == 0 and "2.0" in done.stdout and lab.log.connections() == []
+
+
+def test_after_clean_expire_cache_mirrors_are_asked_once(lab, host):
+    lab.publish("old")
+    host.dnf("check-update")
+    lab.publish("new")
+    assert host.dnf("clean", "expire-cache").returncode == 0
+    done = host.dnf("list", "lab-agent")
+    assert "2.0" in done.stdout and (own_lines(done), by_dnf(lab)) == ([], [])
+    lab.log.clear()
+    assert "2.0" in host.dnf("list", "lab-agent").stdout and lab.log.connections() == []
+
+
 def test_a_user_who_is_not_root_has_a_cache_of_his_own_and_leaves_ours(lab, host):
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")

@@ -114,15 +114,19 @@ class XcpngMirrors(dnf.Plugin):
 
     def _fill(self, repos):
         demands = self.cli.demands if self.cli is not None else None
-        forced = demands is not None and bool(demands.freshest_metadata)
-        any_cache_will_do = demands is not None and not demands.fresh_metadata and not forced  # cli.py:_process_demands
-        cold, proven = {}, {}
+        freshest = demands is not None and bool(demands.freshest_metadata)
+        any_cache_will_do = demands is not None and not demands.fresh_metadata and not freshest  # cli.py:_process_demands
+        persistor = self.base._repo_persistor  # None for users of dnf's API; "clean expire-cache" writes there
+        expired = persistor.get_expired_repos() or () if persistor is not None else ()
+        cold, proven, forced = {}, {}, set()
         for repo in repos if not self.base.conf.cacheonly else ():
             types = TYPES + (("other",) if repo.load_metadata_other else ())
             cache = bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
             if any_cache_will_do and cache.sha256():
                 continue
-            if not forced and cache.is_warm(time.time()):
+            if freshest or repo.id in expired:
+                forced.add(repo.id)
+            if repo.id not in forced and cache.is_warm(time.time()):
                 self._use_cache(repo)
                 proven[repo.id] = (cache, cache.sha256())
             else:
@@ -137,6 +141,19 @@ class XcpngMirrors(dnf.Plugin):
         self.engine.accept([name for name in proven if name not in other])
         if other:
             raise dnf.exceptions.Error("{}: {}: {}".format(NAME, ", ".join(other), bridge.NOT_LOADED.format("dnf")))
+        self._forget_expired(set(proven))
+
+    def _forget_expired(self, names):
+        """Let dnf not note these repositories as expired, as it does after --refresh where it has not fetched them itself."""
+        persistor = self.base._repo_persistor
+        if persistor is not None:
+            original = persistor.save
+
+            def save():
+                persistor.expired_to_add.difference_update(names)
+                return original()
+
+            persistor.save = save
 
     def _use_cache(self, repo):
         """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
@@ -144,7 +161,7 @@ class XcpngMirrors(dnf.Plugin):
 
     def _ask(self, cold, forced):
         meters = dict((name, DnfMeter(repo)) for name, (repo, _) in cold.items())
-        request = self.settings.request("resolve", [cache.request(forced) for _, cache in cold.values()])
+        request = self.settings.request("resolve", [cache.request(name in forced) for name, (_, cache) in cold.items()])
         with dnf.lock.build_metadata_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
             verdicts, warnings = self.engine.ask(request, 2 * self.settings.deadline + bridge.GRACE_SECONDS,
                                                  lambda event: meters[event["repository"]].update(event))
