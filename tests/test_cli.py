@@ -342,10 +342,11 @@ def test_a_refresh_alone_does_not_raise_the_high_water_mark(admin):
 def test_the_timer_asks_no_mirror_where_nothing_is_new_and_an_admin_does(admin):
     admin.lab.add_mirror("good")
     admin.accept("new")
-    before = len(admin.lab.log.requests("good"))
+    before, listed = len(admin.lab.log.requests("good")), len(admin.lab.log.requests("redirector"))
     done = admin.run("refresh", "--if-needed", "--quiet", *UPDATES)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert len(admin.lab.log.requests("good")) == before
+    assert [entry.target.partition("?")[2] for entry in admin.lab.log.requests("redirector")[listed:]][0] == "sha256"
     assert admin.run("refresh", *UPDATES).returncode == 0
     assert len(admin.lab.log.requests("good")) > before
 
