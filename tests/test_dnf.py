@@ -180,6 +180,20 @@ def test_a_warm_second_run_asks_nobody_and_starts_no_engine(lab, host, tmp_path)
     assert lab.log.connections() == [] and os.stat(log).st_mtime_ns == before.st_mtime_ns
 
 
+def test_an_install_from_a_warm_cache_starts_the_engine_while_dnf_loads(lab, host, tmp_path):
+    good_mirrors(lab)
+    engine, heard = tmp_path / "engine", tmp_path / "heard"
+    engine.write_text("#!/bin/sh\ntee -a {} | {} engine\n".format(heard, command_path()))
+    engine.chmod(0o755)
+    install_plugin(host, lab, command=str(engine))
+    host.dnf("check-update")
+    heard.write_text("")
+    assert host.dnf("-y", "install", "lab-agent").returncode == 0 and host.version("lab-agent") == "2.0"
+    said = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [each["action"] for each in said] == ["prepare", "accept", "packages"]
+    assert said[0]["packages"] and [each["id"] for each in said[0]["repositories"]] == ["xcp-ng-base", "xcp-ng-updates"]
+
+
 def requests_of(lab):
     """What was asked of whom, without what differs from run to run (order is dnf's own, it downloads in parallel)."""
     return sorted((entry.server, entry.method, entry.target, sorted(entry.headers.items())) for entry in lab.log.requests())

@@ -106,7 +106,7 @@ def test_a_repository_is_resolved_and_its_cache_filled(host):
 def test_a_cache_that_cannot_be_used_is_reported_and_the_others_are_filled(host, changes):
     code, result, warnings = host.serve(host.request(host.repository("base", cache=host.cache(**changes)),
                                                      host.repository(cache=host.cache())))
-    assert code == EXIT_OK and result[ID]["status"] == "resolved" and len(warnings) == 1
+    assert (code, result[ID]["status"], result["xcp-ng-base"]["status"], warnings) == (EXIT_OK, "resolved", "left", [])
 
 
 def test_one_engine_serves_a_whole_run(host):
@@ -182,12 +182,31 @@ def test_a_damaged_memory_is_told_and_no_hindrance(host):
     assert result[ID]["status"] == "resolved" and len(warnings) == 2
 
 
-@pytest.mark.parametrize("changes", [{"id": "../evil"}, {"id": None}, {"base_urls": ["http://HTTPS///x/"]}, {"base_urls": "http://x/"},
+@pytest.mark.parametrize("changes", [{"id": "../evil"}, {"base_urls": ["http://HTTPS///x/"]}, {"base_urls": "http://x/"},
                                      {"gpgkeys": []}, {"gpgkeys": ["https://k.test/"]}, {"ip_resolve": 5}, {"sslverify": "perhaps"}])
 def test_a_repository_that_cannot_be_used_is_told_and_the_others_go_on(host, changes):
-    code, result, warnings = host.serve(host.request(host.repository("base", **changes), host.repository()))
-    assert code == EXIT_OK and result[ID]["status"] == "resolved" and set(result) == {ID}
-    assert len(warnings) == 1
+    bad = host.repository("base", **changes)
+    code, result, warnings = host.serve(host.request(bad, host.repository()))
+    assert (code, result[ID]["status"], warnings) == (EXIT_OK, "resolved", [])
+    assert result[bad["id"]]["status"] == "left" and "configuration" in result[bad["id"]]["text"]
+
+
+@pytest.mark.parametrize("values", [{"id": None}, {"id": ""}, {}, 5, None])
+def test_a_request_with_a_repository_without_a_name_is_none(host, values):
+    code, result, _ = host.serve(host.request(values, host.repository()))
+    assert (code, list(result), result[""]["status"]) == (EXIT_USAGE, [""], "left")
+
+
+def test_an_engine_that_was_prepared_for_all_serves_packages_of_a_repository_that_was_not_resolved(host):
+    other = host.repository("base", proxy_username="u")
+    prepare = dict(host.request(host.repository(), other), action="prepare", packages=False)
+    packages = host.request(dict(other, packages=[]), action="packages", mode="fetch")
+    for first, text in ((prepare, ""), (host.request(), "other network settings")):
+        out = io.BytesIO()
+        engine.serve(io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in (first, host.request(), packages))), out)
+        last = json.loads(out.getvalue().splitlines()[-1].decode())
+        assert last["event"] == "result" and text in str(last), last
+        assert bool(text) or list(last["repositories"]) == ["xcp-ng-base"]
 
 
 @pytest.mark.parametrize("sent", [

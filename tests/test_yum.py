@@ -388,6 +388,22 @@ def test_trap_yum_falls_back_to_old_metadata_in_silence(lab, host):
     assert not any("accepted" in line and line["accepted"] for line in host.heard())
 
 
+def test_an_install_from_a_warm_cache_starts_the_engine_while_yum_loads(lab, stand_in, tmp_path):
+    good_mirrors(lab)
+    engine, heard = tmp_path / "recording-engine", tmp_path / "recorded"
+    engine.write_text("#!/bin/sh\ntee -a {} | {} engine\n".format(heard, command_path()))
+    engine.chmod(0o755)
+    stand_in.install_plugin(command=str(engine))
+    stand_in.yum("check-update")
+    heard.write_text("")
+    stand_in.yum("check-update")
+    assert heard.read_text() == ""
+    assert stand_in.yum("install", "lab-agent").returncode == 0
+    said = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [each["action"] for each in said] == ["prepare", "accept", "packages"]
+    assert said[0]["packages"] and sorted(each["id"] for each in said[0]["repositories"]) == ["xcp-ng-base", "xcp-ng-updates"]
+
+
 def test_the_high_water_mark_is_raised_only_when_yum_has_accepted(lab, host):
     good_mirrors(lab)
     accepted = state_path(host, UPDATES, "accepted.json")

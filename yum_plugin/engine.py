@@ -17,6 +17,11 @@ The engine ends when stdin does.
     result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]} | {"status": "left" | "refused", "text": TEXT}}
     "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names.
 
+"prepare", no events: {"schema": 1, "action": "prepare", "config": PATH, "installroot": PATH, "repositories": [...],
+                        "packages": true | false}
+    All repositories of the run, so that one process without root can serve them; "packages": load what proving them needs.
+    The plugin does not wait for it.
+
 "accept", no events: {"schema": 1, "action": "accept", "accepted": [ID, ...]}
     The package manager has loaded the metadata of these repositories; their high-water mark is raised.
 
@@ -40,6 +45,7 @@ The engine ends when stdin does.
     INDEX counts from 0 in the repository's "packages".
 """
 import contextlib
+import importlib
 import json
 import logging
 import threading
@@ -178,6 +184,7 @@ class _Call(NamedTuple):
     state: State
     repositories: Sequence[Repository]
     caches: Dict[str, MetadataCache]  # by repository id
+    left: Dict[str, Any]  # the verdicts of repositories that cannot be used, by id
     gateway: Gateway
 
     @property
@@ -194,8 +201,19 @@ def _prepare(run: _Run, request: Dict[str, Any]) -> _Call:
         for problem in problems:
             run.emit.warning("", problem)
     run.settings, run.state = settings, State(inside(root, settings.state_dir))
-    repositories, caches = _repositories(request, settings, run.emit)
-    return _Call(run, request, settings, run.state, repositories, caches, run.gateway(repositories))
+    repositories, caches, left = _repositories(request, settings)
+    return _Call(run, request, settings, run.state, repositories, caches, left, run.gateway(repositories))
+
+
+def _ready(run: _Run, request: Dict[str, Any]) -> None:
+    _prepare(run, request)
+    if request.get("packages") is True:
+        _load_verification()
+
+
+def _load_verification() -> None:
+    """Import what packages are proven with, while the package manager works; most engines only resolve metadata."""
+    importlib.import_module(".packages.verify", __package__)
 
 
 def _resolve(run: _Run, request: Dict[str, Any]) -> None:
@@ -209,29 +227,32 @@ def _resolve(run: _Run, request: Dict[str, Any]) -> None:
     for item in found:
         for text in item.warnings:
             call.emit.warning(item.repository.id, text)
-    call.emit.event("result", repositories={item.repository.id: _verdict(item, call) for item in found})
+    verdicts = {item.repository.id: _verdict(item, call) for item in found}
+    call.emit.event("result", repositories=dict(call.left, **verdicts))
 
 
 def _accept(run: _Run, request: Dict[str, Any]) -> None:
     accepted = request.get("accepted")
     if run.settings is not None and run.state is not None and isinstance(accepted, list):
         accept(list(run.resolved.values()), accepted, run.state, run.settings)
+        if any(item.repository.installs for item in run.resolved.values()):
+            _load_verification()
 
 
 def _packages(run: _Run, request: Dict[str, Any]) -> None:
-    from .packages import verify  # late: most engines only resolve metadata, and start sooner without it
+    from .packages import verify
 
     call = _prepare(run, request)
     act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(request.get("mode")))
     if act is None:
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
     asked = {str(values.get("id")): values.get("packages") for values in request["repositories"] if isinstance(values, dict)}
-    verdicts = {}
+    verdicts = dict(call.left)
     for repository in call.repositories:
         try:
             verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act)
         except MirrorsError as error:
-            verdicts[repository.id] = _failure(repository, error, call.settings)
+            verdicts[repository.id] = _failure(repository.id, error, call.settings)
     call.emit.event("result", repositories=verdicts)
 
 
@@ -268,13 +289,15 @@ def _words(result: "verify.PackageResult") -> Dict[str, str]:
     return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 
 
-def _repositories(request: Dict[str, Any], settings: Settings,
-                  emit: _Emitter) -> Tuple[List[Repository], Dict[str, MetadataCache]]:
+def _repositories(request: Dict[str, Any],
+                  settings: Settings) -> Tuple[List[Repository], Dict[str, MetadataCache], Dict[str, Any]]:
     wanted = request.get("repositories")
     if not isinstance(wanted, list) or len(wanted) > MAX_REPOSITORIES:
         raise UsageError("usage", "a request without a list of at most {} repositories".format(MAX_REPOSITORIES))
-    repositories, caches = [], {}
+    repositories, caches, left = [], {}, {}
     for values in wanted:
+        if not isinstance(values, dict) or not isinstance(values.get("id"), str) or not values["id"]:
+            raise UsageError("usage", "a request with a repository without a name")
         try:
             repository = with_run(repository_from_request(values, settings), values)
             if "cache" in values:
@@ -282,20 +305,21 @@ def _repositories(request: Dict[str, Any], settings: Settings,
                 repository = repository._replace(cached_sha256="" if cache.forced else valid_sha256(cache), is_sampled=False)
             repositories.append(repository)
         except UsageError as error:
-            emit.warning(str(values.get("id", "")) if isinstance(values, dict) else "", str(error))
-    return repositories, caches
+            left[values["id"]] = _failure(values["id"], error, settings)
+    return repositories, caches, left
 
 
 def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
     snapshot = resolution.snapshot
     if snapshot is None:
-        return _failure(resolution.repository, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
+        return _failure(resolution.repository.id, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
     return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors]}
 
 
-def _failure(repository: Repository, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
-    log.warning("%s: %s", repository.id, error)
+def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
+    log.warning("%s: %s", repository_id, error)
     return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error)}
 
 
-_ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {"resolve": _resolve, "accept": _accept, "packages": _packages}
+_ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {
+    "prepare": _ready, "resolve": _resolve, "accept": _accept, "packages": _packages}

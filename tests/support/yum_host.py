@@ -44,7 +44,7 @@ for line in sys.stdin:
     heard.write(line)
     heard.flush()
     request = json.loads(line)
-    if request["action"] == "accept":
+    if request["action"] in ("accept", "prepare"):
         continue
     events = answers["resolve"] if request["action"] == "resolve" else (answers["packages"] + [[]] * 9)[asked]
     asked += request["action"] == "packages"
@@ -108,7 +108,11 @@ class YumHost(Host):
         self.install_plugin(command=paths["engine"])
 
     def heard(self):
-        """Return the values that the fake engine has read, in order."""
+        """Return the requests that the fake engine has read, in order, but those that only prepare it."""
+        return [request for request in self.heard_all() if request["action"] != "prepare"]
+
+    def heard_all(self):
+        """Return all requests that the fake engine has read, in order."""
         try:
             with open(os.path.join(self.folder, "heard")) as stream:
                 return [json.loads(line) for line in stream]

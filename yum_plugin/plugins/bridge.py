@@ -321,13 +321,25 @@ class Engine(object):
         text = self._stderr.read(MAX_EVENT_BYTES).decode("utf-8", "replace").strip()
         return ": " + text.splitlines()[-1] if text else ""
 
+    def prepare(self, request):
+        """Start the engine while the package manager is still busy, and let it get ready; faults show at the next ``ask``."""
+        try:
+            if self._child is None:
+                self._start()
+            self._tell(request)
+        except EnvironmentError:
+            self.close()
+
     def accept(self, repository_ids):
         """Report which metadata the package manager has loaded; the engine writes that down."""
         try:
-            self._ends_at = clock() + ACCEPT_SECONDS
-            self._send({"schema": SCHEMA, "action": "accept", "accepted": sorted(repository_ids)})
+            self._tell({"action": "accept", "accepted": sorted(repository_ids)})
         except (IOError, OSError, AttributeError):
             pass  # it has ended already
+
+    def _tell(self, message):
+        self._ends_at = clock() + ACCEPT_SECONDS
+        self._send(dict(message, schema=SCHEMA))
 
     def finish(self):
         """Let the engine end by itself, within ACCEPT_SECONDS."""

@@ -118,10 +118,11 @@ class XcpngMirrors(dnf.Plugin):
         any_cache_will_do = demands is not None and not demands.fresh_metadata and not freshest  # cli.py:_process_demands
         persistor = self.base._repo_persistor  # None for users of dnf's API; "clean expire-cache" writes there
         expired = persistor.get_expired_repos() or () if persistor is not None else ()
-        cold, proven, forced = {}, {}, set()
+        cold, proven, described, forced = {}, {}, [], set()
         for repo in repos if not self.base.conf.cacheonly else ():
             types = TYPES + (("other",) if repo.load_metadata_other else ())
-            cache = bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
+            described.append(self.describe(repo))
+            cache = bridge.Cache(self.settings, described[-1], repo._repo.getCachedir(), "dnf", types)
             if any_cache_will_do and cache.sha256():
                 continue
             if freshest or repo.id in expired:
@@ -131,6 +132,9 @@ class XcpngMirrors(dnf.Plugin):
                 proven[repo.id] = (cache, cache.sha256())
             else:
                 cold[repo.id] = (repo, cache)
+        verifies = self.settings.verify_packages and any(each["installs"] for each in described)
+        if cold or verifies:
+            self.engine.prepare(self.settings.request("prepare", described, packages=verifies and not cold))
         if cold:
             proven.update(self._ask(cold, forced))
         return proven

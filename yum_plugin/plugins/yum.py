@@ -117,6 +117,10 @@ def prereposetup_hook(conduit, settings):
             repo._metadataCurrent = True
             _handled(repo).sha256 = _handled(repo).cache.sha256()
             conduit.info(3, _message(repo.id, "its cache still holds"))
+    described = [_handled(repo).request for repo in new]
+    verifies = settings.verify_packages and any(each["installs"] for each in described)
+    if cold or verifies:
+        _engine(conduit, settings).prepare(settings.request("prepare", described, packages=verifies and not cold))
     if not cold:
         return
     requests = [_handled(repo).cache.request(_is_forced(repo)) for repo in cold]
