@@ -165,7 +165,15 @@ class GuardedAdapter(HTTPAdapter):
 
 def _pool_classes(guard: Guard, ip_resolve: int, address: str, kept: Optional[KeptConnections]) -> Dict[str, Any]:
     """Make connection classes bound to one guard: urllib3 offers no other way to pass a value to them."""
+    plain, secure = _connection_classes(guard, ip_resolve, address)
+    pool = _pool_class(guard, kept)
+    return {
+        "http": type("PlainPool", (pool,), {"ConnectionCls": plain}),
+        "https": type("SecurePool", (pool, HTTPSConnectionPool), {"ConnectionCls": secure}),
+    }
 
+
+def _connection_classes(guard: Guard, ip_resolve: int, address: str) -> Tuple[Any, Any]:
     def open_socket(connection: Any) -> socket.socket:
         if guard.aborted:
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
@@ -187,6 +195,10 @@ def _pool_classes(guard: Guard, ip_resolve: int, address: str, kept: Optional[Ke
             super().connect()
             guard.certificate_expires = _certificate_end(self.sock)
 
+    return Plain, Secure
+
+
+def _pool_class(guard: Guard, kept: Optional[KeptConnections]) -> Any:
     class KeepingPool(HTTPConnectionPool):
         def _get_conn(self, timeout: Any = None) -> Any:
             connection: Any = super()._get_conn(timeout)
@@ -208,10 +220,7 @@ def _pool_classes(guard: Guard, ip_resolve: int, address: str, kept: Optional[Ke
                     if was_new or guard.aborted or not isinstance(error.args[-1], (ConnectionResetError, BrokenPipeError)):
                         raise
 
-    return {
-        "http": type("PlainPool", (KeepingPool,), {"ConnectionCls": Plain}),
-        "https": type("SecurePool", (KeepingPool, HTTPSConnectionPool), {"ConnectionCls": Secure}),
-    }
+    return KeepingPool
 
 
 def _translated_socket(connection: Any, open_socket: Any) -> socket.socket:
