@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.faults import Fault
+from tests.lab.mirror import NOT_FOUND
 from tests.lab.plugin import NAME, cache_path, command_path, install_plugin
 from tests.lab.wire import SILENCE
 from tests.support.dying_engine import DyingEngine
@@ -341,8 +342,13 @@ def test_an_engine_that_hangs_during_the_fill_is_ended_and_the_old_cache_is_whol
 
 
 def silent(path_end):
-    """A mirror that never answers where a path ends so."""
-    return (Fault("silent", "", lambda mirror, request: SILENCE if request.path.endswith(path_end) else None),)
+    """A mirror that never answers the engine where a path ends so, and has no such file for dnf, which would wait long."""
+    def answer(mirror, request):
+        if not request.path.endswith(path_end):
+            return None
+        return SILENCE if request.headers.get("user-agent", "").startswith(NAME) else NOT_FOUND
+
+    return (Fault("silent", "", answer),)
 
 
 def test_mirrors_that_hang_during_the_fill_are_given_up_and_the_old_cache_stays(lab, host):
