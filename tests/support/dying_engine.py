@@ -4,7 +4,7 @@ import sys
 
 _SCRIPT = """\
 #!{python} -I
-import subprocess, sys
+import signal, subprocess, sys
 engine = subprocess.Popen([{command!r}, "engine"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 for line in sys.stdin.buffer:
     engine.stdin.write(line)
@@ -14,7 +14,7 @@ for line in sys.stdin.buffer:
     for event in engine.stdout:
         if {hangs!r} and b'"metadata"' in event:
             open({mark!r}, "a").write("hangs\\n")
-            sys.stdin.buffer.read()
+            signal.pause()
         sys.stdout.buffer.write(event)
         sys.stdout.buffer.flush()
         if b'"event": "result"' in event:

@@ -305,8 +305,10 @@ class Engine(object):
         """Return the next line of the engine; raise BridgeError if none arrives in time."""
         while b"\n" not in self._buffer:
             left = self._ends_at - clock()
-            if left <= 0 or not select.select([self._child.stdout], [], [], left)[0]:
+            if left <= 0:
                 raise BridgeError("the engine sent no answer in time")
+            if not select.select([self._child.stdout], [], [], left)[0]:
+                continue  # it may return a little early
             data = os.read(self._child.stdout.fileno(), 65536)
             self._buffer += data
             if not data or len(self._buffer) > MAX_EVENT_BYTES:
