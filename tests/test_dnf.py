@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.faults import FAULTS
 from tests.lab.plugin import cache_path, command_path, install_plugin, patient_command, state_path
-from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
+from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, listed, own_lines
 
 pytestmark = pytest.mark.dnf
 
@@ -239,7 +239,7 @@ def test_cache_only_finds_the_cache_that_the_plugin_made(lab, host):
     host.dnf("check-update")
     lab.log.clear()
     done = host.dnf("-C", "list", "lab-agent")
-    assert done.returncode == 0 and "2.0" in done.stdout and lab.log.connections() == []
+    assert done.returncode == 0 and "2.0" in listed(done) and lab.log.connections() == []
 
 
 def test_refresh_asks_again_though_the_last_answer_is_young(lab, host):
@@ -247,9 +247,9 @@ def test_refresh_asks_again_though_the_last_answer_is_young(lab, host):
     lab.publish("old")
     host.dnf("check-update")
     lab.publish("new")
-    assert "2.0" not in host.dnf("list", "lab-agent").stdout
+    assert "2.0" not in listed(host.dnf("list", "lab-agent"))
     done = host.dnf("--refresh", "list", "lab-agent")
-    assert "2.0" in done.stdout and own_lines(done) == []
+    assert "2.0" in listed(done) and own_lines(done) == []
 
 
 @pytest.mark.parametrize("command", ["/nonexistent", "/bin/false", "/bin/cat", "/dev/null"])

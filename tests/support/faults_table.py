@@ -1,4 +1,6 @@
 """The table of faults that the tests of yum and dnf share: what may be wrong with the first mirror of a list."""
+import re
+
 # Faults of what every refresh asks for, with the reference that the log and the table give.
 METADATA_FAULTS = {
     "refused": "unreachable", "blackhole": "", "mute": "", "http-503": "http-status", "drip-500": "", "drip-1k": "",
@@ -25,3 +27,8 @@ def good_mirrors(lab, *faults):
 def own_lines(completed):
     """What the plugin said."""
     return [line for line in (completed.stdout + completed.stderr).splitlines() if "xcpng-mirrors" in line]
+
+
+def listed(done):
+    """The versions of lab-agent in the table that ``dnf list`` prints; "2.0" alone may be a speed."""
+    return re.findall(r"^lab-agent\.\S+ +([0-9.]+)-", done.stdout, re.MULTILINE)
