@@ -136,7 +136,7 @@ def test_a_malicious_mirror_that_blocks_updates_is_put_aside_for_the_next(fault,
 def test_a_package_that_every_mirror_spoils_stops_dnf_and_is_kept_for_the_report(lab, host):
     for number in range(2):
         lab.add_mirror("bad{}".format(number), fault="corrupt-packages")
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = install(host)
     assert done.returncode == 1 and host.version("lab-agent") == ""
     line = next(line for line in done.stderr.splitlines() if "payload-mismatch" in line)
@@ -155,7 +155,7 @@ def test_key_compromise_a_revoked_or_other_key_in_the_file_is_not_believed(lab, 
 def test_signed_to_unsigned_downgrade_by_every_mirror_is_refused(lab, host):
     for number in range(3):
         lab.add_mirror("bad{}".format(number), fault="no-asc")
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = install(host)
     assert done.returncode == 1 and "signature-missing: " in done.stderr
 

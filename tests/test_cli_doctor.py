@@ -172,7 +172,7 @@ def test_a_wrong_clock_is_told_by_the_servers(seconds, words, clinic, monkeypatc
 
 
 def test_a_redirector_that_is_down_and_a_name_that_is_unknown_are_told_apart(clinic):
-    clinic.lab.redirector.close()
+    clinic.lab.redirector.server.refuse()
     problems = clinic.only("network")
     assert all("unreachable" in problem["what"] for problem in problems) and problems
 

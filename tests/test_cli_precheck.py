@@ -74,8 +74,8 @@ def test_a_host_without_anything_newer_can_update_too(orchestra, lab):
 
 
 def test_no_mirror_in_reach_is_an_exit_code_of_its_own(orchestra, lab):
-    lab.redirector.close()
-    lab.origin.close()
+    lab.redirector.server.refuse()
+    lab.origin.server.refuse()
     assert orchestra.references() == (3, ["unreachable", "unreachable"])
 
 

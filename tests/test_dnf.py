@@ -66,7 +66,7 @@ def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
 def test_no_mirror_with_a_good_signature_stops_the_update_by_name(fault, reference, lab, host):
     for number in range(3):
         lab.add_mirror("bad{}".format(number), fault=fault)
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = host.dnf("-y", "install", "lab-agent")
     assert done.returncode == 1 and host.version("lab-agent") == ""
     assert "xcpng-mirrors: xcp-ng-" in done.stderr and reference in done.stderr
@@ -75,14 +75,14 @@ def test_no_mirror_with_a_good_signature_stops_the_update_by_name(fault, referen
 def test_all_unreachable_leaves_stock_behaviour_and_one_warning_a_repository(lab, host):
     for number in range(3):
         lab.add_mirror("bad{}".format(number), fault="refused")
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = host.dnf("-y", "install", "lab-agent")
     assert len([line for line in own_lines(done) if "is left as it is" in line]) == 2
     assert host.version("lab-agent") == ""
 
 
 def test_redirector_down_on_the_first_run_uses_the_origin(lab, host):
-    lab.redirector.close()
+    lab.redirector.server.refuse()
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
 
@@ -90,7 +90,7 @@ def test_redirector_down_on_the_first_run_uses_the_origin(lab, host):
 def test_redirector_down_later_uses_the_list_of_last_time(lab, host):
     good_mirrors(lab)
     assert host.dnf("check-update").returncode in (0, 100)
-    lab.redirector.close()
+    lab.redirector.server.refuse()
     lab.log.clear()
     done = host.dnf("-y", "--refresh", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])

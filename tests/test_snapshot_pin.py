@@ -232,7 +232,7 @@ def test_an_expired_pin_is_taken_away_and_the_newest_handed_over(guest):
 def test_no_mirror_in_reach_changes_nothing_about_what_is_taken(guest):
     guest.pin("old")
     for server in [guest.lab.redirector, guest.lab.origin] + list(guest.lab.mirrors.values()):
-        server.close()
+        server.server.refuse()
     code, out, err = guest.run("refresh", "--repo", UPDATES)
     assert code == 1 and "revision {} ".format(guest.lab.trees.stamp("old")) in out
     assert "is held back" not in err and "none of " in err  # what is newer was never heard of

@@ -121,7 +121,7 @@ def test_cve_2018_0501_the_mirror_after_a_bad_one_is_proven_too(lab, host):
 def test_no_mirror_with_a_good_signature_stops_the_update_by_name(fault, reference, lab, host):
     for number in range(3):
         lab.add_mirror("bad{}".format(number), fault=fault)
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = host.yum("install", "lab-agent")
     assert done.returncode == 1 and host.version("lab-agent") == ""
     assert "xcpng-mirrors: xcp-ng-" in done.stderr and reference in done.stderr
@@ -140,7 +140,7 @@ def test_rollback_after_clean_all_is_refused_even_if_every_mirror_agrees(lab, ho
 def test_all_unreachable_warns_once_a_repository_and_leaves_stock_behaviour(lab, host):
     for number in range(3):
         lab.add_mirror("bad{}".format(number), fault="refused")
-    lab.origin.close()
+    lab.origin.server.refuse()
     done = host.yum("install", "lab-agent")
     assert len([line for line in done.stderr.splitlines() if "is left as it is" in line]) == 2
     assert host.version("lab-agent") == ""
@@ -151,7 +151,7 @@ def test_all_unreachable_with_old_metadata_only_warns(lab, host):
     host.yum("check-update")
     host.expire()
     for server in [lab.redirector, lab.origin] + list(lab.mirrors.values()):
-        server.close()
+        server.server.refuse()
     done = host.yum("check-update")
     assert done.returncode == 0 and "unreachable" in done.stderr
 
@@ -474,7 +474,7 @@ def one_mirror(lab, stand_in):
 
     def install(*answers, own_fault=""):
         if own_fault:
-            lab.origin.close()  # yum's own mirrors: the redirector's, and the origin
+            lab.origin.server.refuse()  # yum's own mirrors: the redirector's, and the origin
             lab.mirrors.pop("good1").close()
             lab.add_mirror("good1", fault=own_fault)
         stand_in.fake_engine(both_resolved(lab), packages=[[{"place": package} if event == "place" else event for event in answer] for answer in answers])
