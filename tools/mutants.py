@@ -41,8 +41,8 @@ NEEDED_PERCENT = 95
 TESTS = {
     "yum_plugin/trust": ["attacks", "checksum_file", "digest", "files", "freshness", "keys", "metadata", "openpgp", "packets",
                          "primary", "repomd", "rpmfile"],
-    "yum_plugin/state": ["history", "outcome", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin", "state",
-                         "state_limits"],
+    "yum_plugin/state": ["failures", "history", "outcome", "refresh_policy", "selection", "simulated_refresh", "snapshot_pin",
+                         "state", "state_limits"],
 }
 LEFT_OUT = "not dnf and not fuzz"
 SLOW_SECONDS = 8  # a test that takes longer is left out
