@@ -85,6 +85,23 @@ def admin(lab, tmp_path):
 
 
 @pytest.fixture
+def disk():
+    """A function that mounts a file system of so many bytes at a folder; skips where none can be mounted."""
+    mounted = []
+
+    def mount(folder, size):
+        os.makedirs(folder, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder]
+        if os.geteuid() != 0 or subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
 def lab(built_lab):
     """The lab as it was at first: no mirrors, the new state published, an empty access log."""
     built_lab.reset()

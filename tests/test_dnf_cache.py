@@ -122,22 +122,6 @@ def test_a_cache_that_is_damaged_while_it_is_young_ends_no_worse_than_stock(what
 # A cache folder that cannot be filled, or is somewhere else.
 
 
-@pytest.fixture
-def disk():
-    """A function that mounts a file system of so many bytes at a folder; skips where none can be mounted."""
-    mounted = []
-
-    def mount(folder, size):
-        command = ["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
-            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
-        mounted.append(folder)
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def spoil(folder, what):
     """Fill a small file system, or make it read-only; return the function that undoes it."""
     if what == "read-only":

@@ -5,6 +5,7 @@ _groupLoadRepoXML), and is stricter than either: every file that repomd.xml name
 match, or the cache is a mixture.
 """
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -386,22 +387,16 @@ def test_metadata_cache_rule_3_whatever_is_wrong_beside_the_cache_the_old_state_
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A function that mounts a file system with so many bytes; skips where none can be mounted."""
-    mounted = []
+def small_disk(disk, tmp_path):
+    """A function that mounts a file system with so many bytes, and returns its folder."""
+    numbers = itertools.count()
 
     def make(size):
-        folder = str(tmp_path / "disk{}".format(len(mounted)))
-        os.mkdir(folder)
-        command = ["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
-            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
-        mounted.append(folder)
+        folder = str(tmp_path / "disk{}".format(next(numbers)))
+        disk(folder, size)
         return folder
 
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
+    return make
 
 
 def fill_small_disks(tmp_path, layout, small_disk, which):

@@ -69,23 +69,6 @@ def test_what_is_wrong_with_the_cache_is_mended_when_it_is_filled(name, kind, la
     assert by_yum(lab) == []
 
 
-@pytest.fixture
-def disk():
-    """A function that mounts a file system of so many bytes at a folder; skips where none can be mounted."""
-    mounted = []
-
-    def mount(folder, size):
-        os.makedirs(folder, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder]
-        if os.geteuid() != 0 or subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
-            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
-        mounted.append(folder)
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.mark.parametrize("what", ["full", "read-only"])
 def test_a_cache_that_cannot_be_filled_is_told_once_a_repository_and_nothing_is_lost(what, lab, host, disk):
     folder = os.path.join(host.root, "var/cache/yum")
