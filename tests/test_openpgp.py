@@ -147,7 +147,7 @@ def test_every_kind_of_key_signs_and_none_for_another_file(key):
 def test_a_key_need_not_fill_its_octets():
     """2049 bits, so that some signatures need an octet more than the others. OpenSSL makes keys of an even number of bits only."""
     p, q = (rsa_key("odd", bits).private.private_numbers().p for bits in (2050, 2048))
-    d = rsa.rsa_recover_private_exponent(65537, p, q)
+    d = rsa.rsa_crt_iqmp((p - 1) * (q - 1), 65537)  # the inverse of 65537; the libraries of Python 3.6 have no name of their own for it
     numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), rsa.rsa_crt_iqmp(p, q), rsa.RSAPublicNumbers(65537, p * q))
     assert (p * q).bit_length() == 2049
     key = CraftKey(numbers.private_key(), 1, mpi(p * q) + mpi(65537))
