@@ -57,7 +57,7 @@ from .host.log import open_log
 from .host.repository_options import repository_from_request
 from .host.settings import Settings, fragments_of, read_settings
 from .model import Network, Repository
-from .privsep.gateway import Gateway, Separate, together
+from .privsep.gateway import DOWNLOAD_CPU_SECONDS, Gateway, Separate, together
 from .resolve.download_plan import rules_of, sources_of
 from .resolve.metadata_cache import MetadataCache, read_cache, valid_sha256
 from .resolve.refresh import accept, refresh
@@ -75,7 +75,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # 20000 packages with long names
 MAX_REPOSITORIES = 64
-CPU_SECONDS = 3600  # of the network's process; enough for hundreds of gigabytes
 
 log = logging.getLogger("xcpng-mirrors")
 
@@ -93,7 +92,7 @@ def serve(stdin: BinaryIO, stdout: BinaryIO, separate: Separate = together) -> i
     """
     emit = _Emitter(stdout)
     with contextlib.ExitStack() as ends:
-        run = _Run(emit, lambda networks: ends.enter_context(separate(networks, CPU_SECONDS)))
+        run = _Run(emit, lambda networks: ends.enter_context(separate(networks, DOWNLOAD_CPU_SECONDS)))
         while True:
             try:
                 request = _read_line(stdin)

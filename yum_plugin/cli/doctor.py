@@ -14,7 +14,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..util.files import inside
 from .common.check_lines import verdict_lines
 from .common.console import Console, utc
-from .common.host_checks import CHECKS, CheckedHost, HostProblem
+from .common.host_checks import CHECKS, DIRECT, CheckedHost, HostProblem
 from .common.host_options import REPOSITORY_FOLDERS, SCHEMA, Host, add_host_arguments, open_host
 
 
@@ -36,15 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
     root = os.path.abspath(arguments.installroot)
     host = open_host(arguments)
     folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
-    checked = CheckedHost(host, root, folders, time.time())
     out = Console(sys.stdout)
     checks = []
-    for name, check in CHECKS:
-        detail, problems = check(checked)
-        checks.append(HostCheck(name, detail, problems))
-        if not arguments.json and (problems or not arguments.quiet):
-            word, style = ("PROBLEM", "bad") if problems else ("ok", "good")
-            out.lines(verdict_lines(word, style, name, detail.split("; "), problems, out))
+    with host.gateway(more=[DIRECT]) as gateway:
+        checked = CheckedHost(host, root, folders, time.time(), gateway)
+        for name, check in CHECKS:
+            detail, problems = check(checked)
+            checks.append(HostCheck(name, detail, problems))
+            if not arguments.json and (problems or not arguments.quiet):
+                word, style = ("PROBLEM", "bad") if problems else ("ok", "good")
+                out.lines(verdict_lines(word, style, name, detail.split("; "), problems, out))
     if arguments.json:
         out.line(json.dumps(_values(checks, host, checked.now), indent=1))
     return EXIT_PROBLEM if any(check.problems for check in checks) else EXIT_OK

@@ -18,6 +18,8 @@ from ..model import Mirror, Network, Repository
 from ..net.download import Rules
 from ..packages.get_files import MAX_BYTES, FetchedFile, FetchSite, get_paths
 from ..packages.get_packages import ResolvedRepository, get_packages
+from ..privsep.gateway import DOWNLOAD_CPU_SECONDS
+from ..privsep.parent import separated
 from ..resolve.download_plan import rules_of, sources_of
 from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
@@ -84,8 +86,9 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
         list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
     keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints, key_paths)
-    site = FetchSite(settings, keys, int(time.time()), network, known)
-    return get_paths(arguments.names, arguments.output, site, _rules(settings), on_progress)
+    with separated([network], DOWNLOAD_CPU_SECONDS) as gateway:
+        site = FetchSite(settings, keys, int(time.time()), gateway, network, known)
+        return get_paths(arguments.names, arguments.output, site, _rules(settings), on_progress)
 
 
 def _known_roots(repositories: Sequence[Repository], state: State) -> Tuple[Mirror, ...]:
@@ -108,15 +111,16 @@ def _packages(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFi
     fingerprints = fingerprints_of(arguments) or host.settings.fingerprints
     repositories = [each._replace(key_paths=tuple(arguments.keys) or each.key_paths, fingerprints=fingerprints)
                     for each in host.repositories]
-    resolved = []
-    for resolution in Resolver(host.settings, host.state.load_all(repositories)).run(repositories):
-        resolution.proven()
-        sources = sources_of(resolution.repository, resolution.memory, host.settings, now)
-        resolved.append(ResolvedRepository(resolution, sources))
     keys = [key for repository in repositories for key in keys_of(arguments, fingerprints, repository.key_paths)]
-    site = FetchSite(host.settings, keys, now)
     arches = arguments.arch or [platform.machine().replace("amd64", "x86_64"), "noarch"]
-    return get_packages(arguments.names, arches, resolved, arguments.output, site, _rules(host.settings), on_progress)
+    with host.gateway(DOWNLOAD_CPU_SECONDS) as gateway:
+        resolved = []
+        for resolution in Resolver(host.settings, host.state.load_all(repositories), gateway=gateway).run(repositories):
+            resolution.proven()
+            sources = sources_of(resolution.repository, resolution.memory, host.settings, now)
+            resolved.append(ResolvedRepository(resolution, sources, gateway.open))
+        site = FetchSite(host.settings, keys, now, gateway)
+        return get_packages(arguments.names, arches, resolved, arguments.output, site, _rules(host.settings), on_progress)
 
 
 def _line(result: FetchedFile, colour: bool) -> str:

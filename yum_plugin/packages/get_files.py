@@ -17,11 +17,11 @@ from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Rules, download
 from ..net.fanout import TaskPool
 from ..net.fetch import OpenSession, Session
-from ..net.tls_chain import explain_tls
 from ..net.transfer import Attempt, Item, Source
+from ..privsep.gateway import Gateway
 from ..resolve.candidates import settled_list
 from ..resolve.selection import rank_candidates
-from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_list_page, ask_selection
+from ..sources.redirector import PAGE, SELECTION, Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
 from ..trust.digest import DigestChecker
@@ -45,6 +45,7 @@ class FetchSite(NamedTuple):
     settings: Settings
     keys: Sequence[PublicKey]
     now: int  # seconds since 1970
+    gateway: Gateway
     network: Network = Network()
     known: Tuple[Mirror, ...] = ()  # remembered ones; each url is the root of all paths
 
@@ -182,7 +183,7 @@ def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: 
             results.append(FetchedFile(path, error=TrustError(error.reference, error.what, error.where, hint)))
     sources = [Source(mirror.url) for mirror in sorted(mirrors, key=lambda mirror: mirror.url not in servers)]
     sources += [Source(mirror.url, last_resort=True) for mirror in origins]
-    results += fetch_files(requests, sources, site.network, rules, on_progress)
+    results += fetch_files(requests, sources, site.network, rules, on_progress, open_session=site.gateway.open)
     names = [os.path.basename(path) for path in paths]
     if any(result.error is None for result in results) and not _write_sums(folder, sums, names):
         note = " (another folder's is beside it)"
@@ -234,11 +235,11 @@ def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]
     seconds = settings.connect_timeout + settings.read_timeout
     ends_at = time.monotonic() + seconds
     arrived: Dict[str, Optional[MirrorList]] = {}
-    listed = None
-    task_pool = TaskPool()
+    listed, ask_list = None, site.gateway.ask_list
+    task_pool = TaskPool(site.gateway.open)
     try:
-        task_pool.start(PAGE, lambda client: ask_list_page(client, roots, path, timeouts), site.network, seconds)
-        task_pool.start(SELECTION, lambda client: ask_selection(client, roots, path, timeouts), site.network, seconds)
+        task_pool.start(PAGE, lambda client: ask_list(client, PAGE, roots, path, timeouts), site.network, seconds)
+        task_pool.start(SELECTION, lambda client: ask_list(client, SELECTION, roots, path, timeouts), site.network, seconds)
         while listed is None:
             answer = task_pool.next(ends_at - time.monotonic())
             if answer is not None:
@@ -289,7 +290,7 @@ def _ask_group(place: str, group: Sequence[Mirror], site: FetchSite,
     proven: List[Tuple[str, _FetchedSums]] = []
     seconds = 2 * (settings.connect_timeout + settings.read_timeout)  # for two requests: the list and its signature
     ends_at = time.monotonic() + seconds
-    task_pool = TaskPool()
+    task_pool = TaskPool(site.gateway.open)
     try:
         for mirror in group:
             task_pool.start(mirror.url, _sums_task(mirror.url, place, site), site.network, seconds)
@@ -320,7 +321,7 @@ def _sums_task(root: str, place: str, site: FetchSite) -> Callable[[Session], _F
             raw = client.get(root + path, timeouts.limits(MAX_SUMS_BYTES)).body
             signature = client.get(root + path + SIGNATURE_SUFFIX, timeouts.limits(MAX_SIGNATURE_BYTES)).body
         except FetchError as error:
-            raise explain_tls(error, root, site.network, timeouts.connect_seconds)
+            raise site.gateway.explain(client, error, root, site.network, timeouts.connect_seconds)
         try:
             verdict = verify_detached(raw, signature, site.keys, site.now)
             return _FetchedSums(raw, signature, parse_checksums(raw), verdict)

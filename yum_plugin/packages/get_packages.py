@@ -79,7 +79,8 @@ def get_packages(words: Sequence[str], arches: Sequence[str], repositories: Sequ
         mine = {word: match.package for word, match in matches.items() if match.resolved is resolved}
         by_target = {_target(folder, package): (word, package) for word, package in mine.items()}
         requests = [_file_request(word, package, target, site) for target, (word, package) in by_target.items()]
-        fetched = fetch_files(requests, resolved.sources, resolved.repository.network, rules, on_progress, resolved.hosts)
+        fetched = fetch_files(requests, resolved.sources, resolved.repository.network, rules, on_progress, resolved.hosts,
+                              resolved.open_session)
         by_path = {result.target: result for result in fetched}
         results.update((word, by_path[_target(folder, package)]._replace(name=word)) for word, package in mine.items())
     return [results[word] for word in words]

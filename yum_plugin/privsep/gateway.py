@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for reports only: updates start sooner without them
     from ..net.reachability import Reachability
 
 RESOLVE_CPU_SECONDS = 60  # for a resolution; asking a few mirrors takes a tenth of a second
+DOWNLOAD_CPU_SECONDS = 3600  # enough for hundreds of gigabytes
 
 AskList = Callable[[Session, str, Sequence[str], str, Timeouts], MirrorList]
 AskDigest = Callable[[Session, Sequence[str], str, Timeouts], str]

@@ -7,23 +7,23 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import ssl
 import subprocess
 import time
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ...errors import FetchError, MirrorsError
+from ...errors import FetchError, MirrorsError, UsageError
 from ...host.inifile import MAX_BYTES, parse_ini
 from ...host.keyring import RepositoryKeys, disagreements, look_at
 from ...host.repofiles import main_options, section_in
 from ...host.rpmdb import imported_keys
 from ...host.settings import CONFIG_FILES, read_flag, split_words
-from ...model import REPOMD, Repository
-from ...net.fetch import FetchLimits, HttpSession
+from ...model import REPOMD, Network, Repository
+from ...net.fetch import FetchLimits
 from ...net.tls import make_context
 from ...net.transport import proxies_for
 from ...pool.precheck import disk_space
+from ...privsep.gateway import Gateway
 from ...sources.redirector import redirector_roots
 from ...trust.freshness import duration
 from ...util.files import inside, read_capped
@@ -31,13 +31,14 @@ from ...util.text import size_words
 from ...util.urls import authority_of, host_of
 from .console import utc
 from .host_options import Host
-from .mirrors_view import Display, ask_everyone, views_of
+from .mirrors_view import Display, ask_through, views_of
 
 NAME = "xcpng-mirrors"
 LEAST_FREE_BYTES = 200 * 10**6
 MOST_DRIFT_SECONDS = 300
 MANAGER_SECONDS = 60.0
 MAX_PAGE_BYTES = 2 * 1024 * 1024  # of an answer of which only the headers are read
+DIRECT = Network(proxy="")  # the way to a proxy itself
 CLOCK_REMEDY = "timedatectl set-ntp true && timedatectl"
 PACKAGES = {"dnf": "python3-dnf-plugin-xcpng-mirrors", "yum": "yum-plugin-xcpng-mirrors"}
 FASTESTMIRROR = "/etc/yum/pluginconf.d/fastestmirror.conf"
@@ -58,6 +59,7 @@ class CheckedHost(NamedTuple):
     root: str
     folders: Sequence[str]  # of .repo files
     now: float
+    gateway: Gateway  # for the networks of the repositories, and DIRECT
 
 
 FoundProblems = Tuple[str, List[HostProblem]]
@@ -216,7 +218,9 @@ def _network(checked: CheckedHost) -> FoundProblems:
                 break
             except FetchError as failure:
                 error = failure
-            except MirrorsError:  # a bad TLS file, which _tls reports
+            except UsageError as failure:
+                if failure.reference == "sandbox":  # the others are bad TLS files, which _tls reports
+                    problems.append(_problem(failure))
                 break
         if error is not None:
             problems.append(_unreachable(error, repository, roots[0], checked))
@@ -232,7 +236,7 @@ def _drift(url: str, repository: Repository, checked: CheckedHost, problems: Lis
     """Ask a server, and compare its Date (RFC 9110, 6.6.1) with this host's clock."""
     settings = checked.host.settings
     limits = FetchLimits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
-    with HttpSession(repository.network, make_context(repository.network), settings.deadline) as client:
+    with checked.gateway.open(repository.network, settings.deadline, ()) as client:
         with client.open(url, limits, accept=tuple(range(200, 500))) as stream:
             date = email.utils.parsedate_tz(stream.headers.get("date", ""))
     if date is None:
@@ -247,11 +251,12 @@ def _drift(url: str, repository: Repository, checked: CheckedHost, problems: Lis
 def _unreachable(error: FetchError, repository: Repository, root: str, checked: CheckedHost) -> HostProblem:
     """Return which part of the connection fails: the name lookup, the proxy, or the server."""
     proxies = list(proxies_for(repository.network, root).values())
-    host = host_of(proxies[0] if proxies else root)
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError as failure:
-        return HostProblem("the name {} cannot be resolved: {}".format(host, failure.strerror),
+    first = proxies[0] if proxies else root
+    host, seconds = host_of(first), checked.host.settings.connect_timeout
+    with checked.gateway.open(DIRECT, 4 * seconds, ()) as client:
+        found = checked.gateway.reachability(client, first, DIRECT, seconds)
+    if found.ipv4 == found.ipv6 == "none":
+        return HostProblem("the name {} cannot be resolved".format(host),
                            "getent hosts {}; cat /etc/resolv.conf".format(shlex.quote(host)))
     if proxies:
         places = " ".join(shlex.quote(folder) for folder in checked.folders)
@@ -263,7 +268,7 @@ def _unreachable(error: FetchError, repository: Repository, root: str, checked: 
 def _mirrors(checked: CheckedHost) -> FoundProblems:
     """Ask every mirror; a refused mirror, or a repository without a usable one, is a problem; a failed mirror is a detail."""
     views = views_of(checked.host)
-    ask_everyone(checked.host, views, Display(views, wanted=False, as_table=False))
+    ask_through(checked.gateway, checked.host, views, Display(views, wanted=False, as_table=False))
     details: List[str] = []
     problems: List[HostProblem] = []
     for view in views:

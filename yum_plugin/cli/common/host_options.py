@@ -9,7 +9,7 @@ from ...errors import MirrorsError, UsageError
 from ...host.log import FORMAT, open_log
 from ...host.repofiles import host_variables, main_options, read_repositories
 from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, SettingOrigin, Settings, config_file, fragments_of, read_settings
-from ...model import Repository, Snapshot
+from ...model import Network, Repository, Snapshot
 from ...state.memory import SnapshotPin
 from ...state.store import State
 from ...util.files import inside
@@ -38,11 +38,17 @@ class Host(NamedTuple):
     state: State
     warnings: Tuple[str, ...]
 
-    def gateway(self) -> "ContextManager[Gateway]":
-        """Open the way to the network: root starts a process without privileges, so call this before any thread is started."""
+    def gateway(self, cpu_seconds: int = 0, more: Sequence[Network] = ()) -> "ContextManager[Gateway]":
+        """Open the way to the network: root starts a process without privileges, so call this before any thread is started.
+
+        Args:
+            cpu_seconds: see ``privsep.parent.separated``; 0: enough for a resolution.
+            more: other networks than those of the repositories.
+        """
         from ...privsep.gateway import RESOLVE_CPU_SECONDS
         from ...privsep.parent import separated  # late: subcommands that use no network start faster
-        return separated([repository.network for repository in self.repositories], RESOLVE_CPU_SECONDS)
+        networks = [repository.network for repository in self.repositories] + list(more)
+        return separated(networks, cpu_seconds or RESOLVE_CPU_SECONDS)
 
     def warn(self, subject: str, text: str) -> None:
         """Report a problem on stderr; the subject is a repository or a part of the command."""

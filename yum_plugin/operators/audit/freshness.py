@@ -8,6 +8,7 @@ from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Snapshot
 from ...net.fetch import HttpSession
 from ...packages.get_files import FetchSite, list_mirrors
+from ...privsep.gateway import here
 from ...resolve.probe import ask_repomd
 from ...trust.freshness import Offer, duration, newest
 from ...trust.metadata import RepomdProver
@@ -63,7 +64,7 @@ def run(subject: Subject) -> List[Finding]:
 
 def roots_to_compare(subject: Subject, paths: Sequence[str]) -> List[str]:
     """Return the origin, and a few mirrors of the redirector's list; the one that is examined is not among them."""
-    site = FetchSite(subject.settings, subject.keys, subject.now, subject.others_network)
+    site = FetchSite(subject.settings, subject.keys, subject.now, here(), subject.others_network)
     try:
         listed = [mirror.url for mirror in list_mirrors(paths[0] + REPOMD, site)[0]]
     except MirrorsError:
