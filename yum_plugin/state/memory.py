@@ -1,5 +1,5 @@
 """The values that a host remembers of one repository, and how they change. Pure."""
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import Mirror, MirrorList, Probe, Snapshot
 from ..util.urls import authority_of
@@ -80,6 +80,7 @@ class Remembered(NamedTuple):
     memory: Memory = Memory()
     accepted: Optional[Snapshot] = None  # the high-water mark: the newest metadata that the package manager has accepted
     pin: Optional[SnapshotPin] = None  # whether it still holds or not
+    others: Mapping[str, str] = {}  # digest -> id of another repository that this host knows it of; see trust/identity.py
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:

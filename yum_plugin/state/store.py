@@ -19,12 +19,13 @@ Rules, in order:
 import json
 import logging
 import os
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
 
 from ..errors import UsageError
 from ..model import Repository, Snapshot
+from ..trust.identity import SINGLE_VOICE, Known, others_of
 from ..util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
-from ..util.urls import safe_repository_id
+from ..util.urls import is_safe_repository_id, safe_repository_id
 from . import history
 from .encoding import DAMAGE, SCHEMA, marks_of, marks_to, memory_of, memory_to, pin_of, pin_to
 from .memory import Memory, Remembered, SnapshotPin
@@ -36,6 +37,26 @@ MEMORY, MARK, PIN, METALINK, HISTORY = "mirrors.json", "accepted.json", "pin.jso
 _Values = TypeVar("_Values")
 
 log = logging.getLogger("xcpng-mirrors")
+
+
+class _Files(NamedTuple):
+    """What the files of one repository say."""
+
+    memory: Memory
+    marks: Dict[str, Snapshot]  # by place
+    pin: Optional[SnapshotPin]
+
+
+def _known(found: Mapping[str, _Files]) -> Known:
+    """Collect the digests of what is known of each repository; what a single voice has said is not known."""
+    known: Dict[Tuple[str, str], Set[str]] = {}
+    for name, (memory, marks, pin) in found.items():
+        snapshots = list(marks.items()) + ([(pin.place, pin.snapshot)] if pin is not None else [])
+        if memory.snapshot is not None and memory.note != SINGLE_VOICE:
+            snapshots.append((memory.place, memory.snapshot))
+        for place, snapshot in snapshots:
+            known.setdefault((name, place), set()).add(snapshot.sha256)
+    return known
 
 
 class State:
@@ -64,17 +85,43 @@ class State:
             repository_id: which.
             place: ``Repository.place``; "": the one that was used last.
         """
-        memory, pin = self._read(repository_id, MEMORY, memory_of) or Memory(), self._read(repository_id, PIN, pin_of)
-        marks = self._read(repository_id, MARK, marks_of) or {}
+        return self._at(repository_id, place, self._files_of(repository_id))
+
+    def load_all(self, repositories: Iterable[Repository]) -> Dict[str, Remembered]:
+        """Read what is remembered of several repositories, by their ids, and which snapshots are other repositories'."""
+        wanted = list(repositories)
+        found = {name: self._files_of(name) for name in set(self._ids()).union(repository.id for repository in wanted)}
+        known = _known(found)
+        return {repository.id: self._at(repository.id, repository.place, found[repository.id])._replace(
+            others=others_of(known, repository.id, repository.place)) for repository in wanted}
+
+    def known(self) -> Known:
+        """Return the digests of all marks, resolutions and snapshot pins, for ``trust.identity.other_owner``."""
+        return _known({name: self._files_of(name) for name in self._ids()})
+
+    def marks(self, repository_id: str) -> Dict[str, Snapshot]:
+        """Return the high-water marks of a repository by their places, that of the last place at the end."""
+        return self._files_of(repository_id).marks
+
+    def _ids(self) -> List[str]:
+        try:
+            return sorted(name for name in os.listdir(self.folder) if os.path.isdir(os.path.join(self.folder, name))
+                          and is_safe_repository_id(name))
+        except OSError:
+            return []
+
+    def _files_of(self, repository_id: str) -> "_Files":
+        return _Files(self._read(repository_id, MEMORY, memory_of) or Memory(),
+                      self._read(repository_id, MARK, marks_of) or {}, self._read(repository_id, PIN, pin_of))
+
+    def _at(self, repository_id: str, place: str, files: "_Files") -> Remembered:
+        """Choose what is about a place."""
+        memory, marks, pin = files
         last = next(reversed(list(marks)), "")  # marks_of puts it at the end
         return Remembered(os.path.dirname(self.path(repository_id, MEMORY)),
                           memory if place in ("", memory.place) or not memory.place else Memory(),
                           marks.get(place or last, marks.get("")),
                           pin if pin is None or place in ("", pin.place) or not pin.place else None)
-
-    def load_all(self, repositories: Iterable[Repository]) -> Dict[str, Remembered]:
-        """Read what is remembered of several repositories, by their ids."""
-        return {repository.id: self.load(repository.id, repository.place) for repository in repositories}
 
     def update(self, repository_id: str, memory: Optional[Memory] = None, accepted: Optional[Snapshot] = None,
                lower_mark: bool = False, place: str = "") -> None:

@@ -98,9 +98,14 @@ def safe_repository_id(text: str) -> str:
     Raises:
         ValueError: it has other characters than dnf allows, or is a dot segment.
     """
-    if not _REPOSITORY_ID.match(text) or text.startswith("."):
+    if not is_safe_repository_id(text):
         raise ValueError("a repository id that is no safe file name")
     return text
+
+
+def is_safe_repository_id(text: str) -> bool:
+    """Whether ``safe_repository_id`` takes an id."""
+    return bool(_REPOSITORY_ID.match(text)) and not text.startswith(".")
 
 
 def host_of(url: str) -> str:
