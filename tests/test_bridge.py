@@ -311,6 +311,7 @@ class Filled:
     def __init__(self, bridge, folder, layout):
         self.bridge, self.folder, self.layout, self.repo, self.proxy = bridge, folder, layout, Repo(), None
         self.values = {"state_dir": "/state"}  # inside the installroot
+        bridge["FRAGMENTS"] = str(folder / "fragments")
         (folder / "key").write_bytes(b"the key")
         self.repo.gpgkey = ("file://" + str(folder / "key"),)
         cache = self.cache()
@@ -370,8 +371,7 @@ def test_a_cache_that_does_not_fit_is_not_warm(filled, damaged, damage):
     lambda filled: setattr(filled.repo, "username", "alice"), lambda filled: setattr(filled.repo, "sslverify", False),
     lambda filled: setattr(filled, "proxy", "http://proxy.test:3128"),
     lambda filled: (filled.folder / "x.conf").write_text("[main]\ndeny=a.test\n"),
-    lambda filled: (os.makedirs(str(filled.folder / "etc/xcpng-mirrors.d")),
-                    (filled.folder / "etc/xcpng-mirrors.d/50.conf").write_text("[main]\nprefer=DE\n")),
+    lambda filled: ((filled.folder / "fragments").mkdir(), (filled.folder / "fragments/50.conf").write_text("[main]\nprefer=DE\n")),
     lambda filled: (filled.folder / "key").write_bytes(b"the key, revoked"),
     lambda filled: (filled.folder / "state/xcp-ng-base/pin.json").write_text("{}"),
 ], ids=["base URL", "user name", "sslverify", "proxy", ".conf", "fragment", "key file", "snapshot pin"])

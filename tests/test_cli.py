@@ -226,7 +226,7 @@ def test_exit_code_2_a_key_that_others_can_change(admin):
     with open(os.path.join(admin.repos, "xcp-ng.repo"), "w") as stream:
         stream.write(text.replace(admin.lab.key_file, key))
     done = admin.run("mirrors", *UPDATES)
-    assert done.returncode == 2 and "key-file: " in done.stderr and "chmod 644" in done.stderr
+    assert done.returncode == 2 and "key-file: " in done.stderr and "chmod go-w" in done.stderr
 
 
 def test_exit_code_3_nobody_can_be_reached(admin):
@@ -420,16 +420,16 @@ def test_status_1_when_a_file_of_the_state_is_damaged(admin):
 # Where things are.
 
 
-def test_an_installroot_has_its_own_conf_repositories_and_state(lab, tmp_path):
+def test_an_installroot_has_its_own_repositories_and_state_and_the_settings_of_this_host(lab, tmp_path):
     lab.add_mirror("good")
-    root = tmp_path / "root"
+    root, conf = tmp_path / "root", tmp_path / "x.conf"
     (root / "etc" / "yum.repos.d").mkdir(parents=True)
     (root / "etc" / "dnf" / "plugins").mkdir(parents=True)
     lab.repo_file(str(root / "etc" / "yum.repos.d"))
     text = "[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\n"
-    text = text.format(lab.redirector.authority, lab.origin.url, lab.key_fingerprint)
-    (root / "etc" / "dnf" / "plugins" / "xcpng-mirrors.conf").write_text(text)
-    done = subprocess.run(COMMAND + ["refresh", "--installroot", str(root)], cwd=ROOT, stdout=subprocess.PIPE)
+    conf.write_text(text.format(lab.redirector.authority, lab.origin.url, lab.key_fingerprint))
+    (root / "etc" / "dnf" / "plugins" / "xcpng-mirrors.conf").write_text("[main]\nstate_dir=/elsewhere\n")
+    done = subprocess.run(COMMAND + ["refresh", "--config", str(conf), "--installroot", str(root)], cwd=ROOT, stdout=subprocess.PIPE)
     assert done.returncode == 0 and done.stdout.count(b"best first") == 2
     assert (root / "var/lib/xcpng-mirrors/xcp-ng-base/metalink.xml").exists() and (root / "var/log/xcpng-mirrors.log").exists()
 

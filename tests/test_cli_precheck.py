@@ -11,7 +11,7 @@ from yum_plugin.host.rpmdb import Installed, installed_packages
 from yum_plugin.pool import precheck
 from yum_plugin.pool.precheck import DiskSpace, disk_space, fetch_bytes, install_bytes, updates
 from yum_plugin.trust.primary import PrimaryPackage
-from yum_plugin.util.files import inside
+from yum_plugin.util.places import inside
 
 AGENT = "lab-agent-2.0-1.noarch.rpm"
 

@@ -12,6 +12,7 @@ import pytest
 from tests.lab.faults import FAULTS
 from tests.lab.plugin import cache_path, command_path, install_plugin, patient_command, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, listed, own_lines
+from tests.support.own_fragments import OwnFragments
 
 pytestmark = pytest.mark.dnf
 
@@ -357,17 +358,18 @@ def test_the_next_update_works_with_a_state_that_is(damage, lab, host):
     assert all(": state: " in line for line in own_lines(done))
 
 
-def fragment(host, name, text):
-    """Put a fragment of the settings into a host."""
-    folder = os.path.join(host.root, "etc/xcpng-mirrors.d")
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, name), "w") as stream:
-        stream.write("[main]\n" + text)
+@pytest.fixture
+def fragments(lab, host, tmp_path):
+    """The host's fragments."""
+    own = OwnFragments(str(tmp_path / "copy"), str(tmp_path / "fragments"))
+    own.link(host.plugins, "dnf")
+    install_plugin(host, lab, own.command)
+    return own
 
 
-def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host):
+def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host, fragments):
     good_mirrors(lab)
-    fragment(host, "site.conf", "state_dir=/srv/remembered\n")
+    fragments.write("site.conf", "state_dir=/srv/remembered\n")
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
     log = os.path.join(host.root, "var/log/xcpng-mirrors.log")
@@ -376,16 +378,17 @@ def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host):
     assert host.dnf("check-update").returncode == 0 and os.stat(log).st_size == before  # warm by what the plugin itself found there
 
 
-def test_a_fragment_switches_the_plugin_off(lab, host):
+def test_a_fragment_switches_the_plugin_off(lab, host, fragments):
     good_mirrors(lab)
-    fragment(host, "off.conf", "enabled=0\n")
+    fragments.write("off.conf", "enabled=0\n")
     done = host.dnf("-y", "install", "lab-agent")
     assert done.returncode == 0 and own_lines(done) == [] and not os.path.exists(state_path(host))
 
 
-def test_a_damaged_fragment_is_told_and_left_out(lab, host):
+
+def test_a_damaged_fragment_is_told_and_left_out(lab, host, fragments):
     good_mirrors(lab)
-    fragment(host, "bad.conf", "state_dir=/srv/remembered\nnonsense\n")
+    fragments.write("bad.conf", "state_dir=/srv/remembered\nnonsense\n")
     done = host.dnf("-y", "install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0") and os.path.exists(state_path(host, "xcp-ng-updates"))
     assert any("bad.conf: line 3" in line and "it is ignored" in line for line in own_lines(done))

@@ -13,9 +13,10 @@ from tests.support.waiting import LONG_SECONDS
 from tests.support.world import DEFAULTS
 from yum_plugin.cli.main import main
 from yum_plugin.errors import UsageError
-from yum_plugin.host.settings import FRAGMENT_FOLDER, KEYS, MAX_FRAGMENTS, config_file, fragments_of, read_settings
+from yum_plugin.host import settings as settings_module
+from yum_plugin.host.settings import FRAGMENT_FOLDER, KEYS, MAX_FRAGMENTS, config_file, fragment_paths, read_settings
 from yum_plugin.plugins import bridge
-from yum_plugin.util.files import inside
+from yum_plugin.util.places import inside
 
 BRIDGE = str(REPOSITORY_ROOT / "yum_plugin" / "plugins" / "bridge.py")
 OTHER_PIN = "0123456789ABCDEF" * 2 + "01234567"
@@ -30,10 +31,19 @@ elif sys.version_info[0] == 2:
     from ConfigParser import RawConfigParser as Parser
 else:
     from configparser import RawConfigParser as Parser
+bridge["FRAGMENTS"] = sys.argv[5]
 parser = Parser()
 parser.read(sys.argv[3])
 made = bridge["BridgeSettings"](parser, sys.argv[3], sys.argv[4])
 print(json.dumps(dict(vars(made), ours=made.wants("xcp-ng-base", ["https://m.test/"]))))
+"""
+# The command with fragments in a folder of its own.
+COMMAND = """
+import sys
+from yum_plugin.host import settings
+settings.FRAGMENT_FOLDER = sys.argv.pop(1)
+from yum_plugin.cli.main import main
+sys.exit(main())
 """
 
 
@@ -42,8 +52,9 @@ class Fleet:
 
     def __init__(self, folder):
         self.root = str(folder / "root")
-        self.folder = inside(self.root, FRAGMENT_FOLDER)
-        os.makedirs(self.folder)
+        os.mkdir(self.root)
+        self.folder = str(folder / "fragments")
+        os.mkdir(self.folder)
         self.conf = str(folder / "x.conf")
         self.write(self.conf, "[main]\nenabled=1\n")
 
@@ -56,21 +67,23 @@ class Fleet:
         self.write(os.path.join(self.folder, name), data)
 
     def read(self):
-        return read_settings(self.conf, fragments_of(self.root))
+        return read_settings(self.conf, fragment_paths(), self.root)
 
     def config(self, *arguments):
         return main(["config", "--config", self.conf, "--installroot", self.root] + list(arguments))
 
     def as_plugin(self, python, parser):
-        command = [python, "-c", DRIVER, BRIDGE, parser, self.conf, self.root]
+        command = [python, "-c", DRIVER, BRIDGE, parser, self.conf, self.root, self.folder]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout.decode())
 
 
 @pytest.fixture
-def fleet(tmp_path):
-    return Fleet(tmp_path)
+def fleet(tmp_path, monkeypatch):
+    made = Fleet(tmp_path)
+    monkeypatch.setattr(settings_module, "FRAGMENT_FOLDER", made.folder)
+    return made
 
 
 @pytest.fixture(params=["3", "2.7", "libdnf"])
@@ -90,7 +103,7 @@ def expected(fleet):
     """What the engine's reading means for a plugin."""
     settings = fleet.read().settings
     values = {name: getattr(settings, name) for name in bridge.DEFAULTS if name != "enabled"}
-    values.update(config=fleet.conf, root=fleet.root, repos=list(settings.repos) if settings.enabled else [],
+    values.update(config=fleet.conf, root=fleet.root, files=[fleet.conf] + fragment_paths(), repos=list(settings.repos) if settings.enabled else [],
                   state_dir=inside(fleet.root, settings.state_dir), ours=settings.enabled and "xcp-ng-*" in settings.repos)
     return values
 
@@ -129,7 +142,7 @@ def test_a_folder_that_cannot_be_read_is_no_reason_to_fail(fleet, plugin):
 
 
 def test_the_bridge_looks_where_the_engine_does():
-    assert bridge.FRAGMENTS.strip("/") == FRAGMENT_FOLDER.strip("/")
+    assert bridge.FRAGMENTS == FRAGMENT_FOLDER
 
 
 def test_the_last_file_that_has_a_key_counts_and_is_named(fleet):
@@ -214,7 +227,7 @@ def test_what_cannot_be_used_is_told_with_file_and_line_and_fails(text, word, fl
 
 def test_the_table_fits_a_terminal_and_loses_nothing(fleet):
     fleet.fragment("20-long-lists-of-a-site.conf", "[main]\nfingerprints={0} {0}\ndeny={1}\n".format(OTHER_PIN, "bad.example " * 40))
-    words = [sys.executable, "-m", "yum_plugin", "config", "--config", fleet.conf, "--installroot", fleet.root]
+    words = [sys.executable, "-c", COMMAND, fleet.folder, "config", "--config", fleet.conf]
     terminal = Terminal(words)
     assert terminal.child.wait(LONG_SECONDS) == 0
     terminal.reader.join(LONG_SECONDS)
@@ -231,13 +244,14 @@ def test_a_conf_that_is_named_and_missing_is_a_usage_error(fleet, capsys):
     fleet.conf += ".not"
     assert fleet.config() == 2 and "no such file" in capsys.readouterr().err
     with pytest.raises(UsageError):
-        config_file(fleet.conf, "/")
+        config_file(fleet.conf)
 
 
-def test_the_conf_of_the_installroot_is_found(fleet, capsys):
-    path = os.path.join(fleet.root, "etc/yum/pluginconf.d/xcpng-mirrors.conf")
-    os.makedirs(os.path.dirname(path))
-    fleet.write(path, "[main]\nenough=2\n")
-    assert config_file("", fleet.root) == path
+def test_a_guest_in_an_installroot_has_no_say_in_the_settings(fleet, capsys, monkeypatch):
+    monkeypatch.setattr(settings_module, "CONFIG_FILES", (fleet.conf,))
+    for path in ("etc/yum/pluginconf.d/xcpng-mirrors.conf", "etc/dnf/plugins/xcpng-mirrors.conf", "etc/xcpng-mirrors.d/9.conf"):
+        os.makedirs(os.path.dirname(os.path.join(fleet.root, path)))
+        fleet.write(os.path.join(fleet.root, path), "[main]\ncommand=/tmp/evil\n")
     assert main(["config", "--installroot", fleet.root, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == [path]
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["files"] == [fleet.conf] and "/tmp/evil" not in str(answer)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab.plugin import NAME, command_path, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
+from tests.support.own_fragments import OwnFragments
 from tests.support.yum_host import OLDEST, PLUGIN, PYTHONS, STAND_IN, UPDATES, YUM, YumHost
 
 # Takes repo.urls in hand as fastestmirror does: asks for them, removes excluded hosts for good, builds the mirror group.
@@ -603,15 +604,14 @@ def test_trap_the_pyc_of_a_link_is_no_link(lab, tmp_path, interpreter):
     assert not glob.glob(str(PLUGIN.parent / "*.pyc"))
 
 
-def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host):
+def test_a_fragment_counts_for_the_plugin_and_for_the_engine(lab, host, tmp_path):
+    fragments = OwnFragments(str(tmp_path / "copy"), str(tmp_path / "fragments"))
+    fragments.link(host.plugins, "yum")
+    host.install_plugin(command=fragments.command)
     good_mirrors(lab)
-    folder = os.path.join(host.root, "etc/xcpng-mirrors.d")
-    os.makedirs(folder)
-    with open(os.path.join(folder, "site.conf"), "w") as stream:
-        stream.write("[main]\nstate_dir=/srv/remembered\n")
+    fragments.write("site.conf", "state_dir=/srv/remembered\n")
     done = host.yum("install", "lab-agent")
     assert (done.returncode, host.version("lab-agent")) == (0, "2.0"), done.stdout + done.stderr
     assert os.path.exists(os.path.join(host.root, "srv/remembered", UPDATES, "accepted.json"))
-    with open(os.path.join(folder, "zz-off.conf"), "w") as stream:
-        stream.write("[main]\nenabled=0\nstate_dir=/srv/other\n")
+    fragments.write("zz-off.conf", "enabled=0\nstate_dir=/srv/other\n")
     assert host.yum("check-update").returncode == 0 and not os.path.exists(os.path.join(host.root, "srv/other"))

@@ -55,7 +55,7 @@ from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
 from .host.keyring import load_keys
 from .host.log import open_log
 from .host.repository_options import repository_from_request
-from .host.settings import Settings, fragments_of, read_settings
+from .host.settings import Settings, fragment_paths, read_settings
 from .model import Network, Repository
 from .privsep.gateway import DOWNLOAD_CPU_SECONDS, Gateway, Separate, together
 from .resolve.download_plan import rules_of, sources_of
@@ -67,7 +67,7 @@ from .resolve.resolver import Clock
 from .state.failures import remember_failures
 from .state.snapshot_pin import active_pin, warning_without_packages
 from .state.store import State
-from .util.files import inside
+from .util.places import inside
 
 if TYPE_CHECKING:
     from .packages import verify
@@ -194,12 +194,12 @@ class _Call(NamedTuple):
 
 def _prepare(run: _Run, request: Dict[str, Any]) -> _Call:
     root = str(request.get("installroot") or "/")
-    settings, problems, _, _ = read_settings(str(request.get("config", "")), fragments_of(root))
+    settings, problems, _, _ = read_settings(str(request.get("config", "")), fragment_paths(), root)
     open_log(inside(root, settings.log_file), settings.log_level)
     if run.settings is None:
         for problem in problems:
             run.emit.warning("", problem)
-    run.settings, run.state = settings, State(inside(root, settings.state_dir))
+    run.settings, run.state = settings, run.state or State(inside(root, settings.state_dir))
     repositories, caches, left = _repositories(request, settings)
     return _Call(run, request, settings, run.state, repositories, caches, left, run.gateway(repositories))
 

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any, Dict, List
 
 from ..errors import EXIT_OK, EXIT_PROBLEM
-from ..host.settings import KEYS, Key, LoadedSettings, config_file, fragments_of, read_settings
+from ..host.settings import KEYS, Key, LoadedSettings, read_host_settings
 from .common.console import GAP, MAX_TEXT_CHARACTERS, Cell, Column, Console, printable, table, wrapped
 from .common.host_options import SCHEMA, add_config_arguments
 
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the settings and return the exit code: 1 if a value in the files cannot be used; stderr reports it."""
-    root = os.path.abspath(arguments.installroot)
-    reading = read_settings(config_file(arguments.config, root), fragments_of(root))
+    reading = read_host_settings(arguments.config, os.path.abspath(arguments.installroot))
     out, err = Console(sys.stdout), Console(sys.stderr)
     if arguments.json:
         out.line(json.dumps(_values(reading), indent=1))

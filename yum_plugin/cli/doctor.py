@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, NamedTuple, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM
-from ..util.files import inside
+from ..util.places import inside
 from .common.check_lines import verdict_lines
 from .common.console import Console, utc
 from .common.host_checks import CHECKS, DIRECT, CheckedHost, HostProblem

@@ -25,7 +25,7 @@ from ..resolve.resolver import Resolver
 from ..sources.collector import base_of
 from ..state.memory import known_list
 from ..state.store import State
-from ..util.files import inside
+from ..util.places import inside
 from ..util.text import size_words
 from ..util.urls import authority_of
 from .common.console import Console, printable, utc

@@ -1,15 +1,20 @@
 """The settings: the .conf and its fragments.
 
 One table, KEYS, says what a .conf may hold; etc/xcpng-mirrors.conf explains the same keys to the admin
-(tests/test_config.py compares the two). Nothing in a .conf stops a package manager: a value that cannot be used is
-reported with file and line, and the default is used.
+(tests/test_config.py compares the two). Rules:
+    1. Nothing in a .conf stops a package manager: a value that cannot be used is reported with file and line, and the
+       default is used.
+    2. Settings are this host's, also for an installroot: what lies in another root does not decide what runs here.
+    3. A file that others than root and this user could change is not read, unless the caller names it (--config); a
+       command= or state_dir= that they could change is not used (``util/places.py``, rule 2).
 """
 import os
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from ..errors import UsageError
-from ..util.files import inside, listed
+from ..util.files import listed
+from ..util.places import remedy, weak_point
 from ..util.urls import authority_of, clean_base_url
 from .inifile import MAX_BYTES, parse_ini
 
@@ -187,41 +192,62 @@ _READERS: Dict[str, Callable[[str, Key], Any]] = {
 }
 
 
-def config_file(named: str, root: str) -> str:
-    """Return the path of the .conf: the named one, else that of the installroot, else that of this host; "" if there is none.
+def config_file(named: str) -> str:
+    """Return the path of the .conf: the named one, else the first of CONFIG_FILES; "" if there is none.
 
     Raises:
         UsageError: the named file is missing.
     """
     if named and not os.path.isfile(named):
         raise UsageError("usage", "there is no such file or folder", where=named)
-    candidates = [named] if named else [inside(root, path) for path in CONFIG_FILES] + list(CONFIG_FILES)
-    return next((path for path in candidates if os.path.isfile(path)), "")
+    return named or next((path for path in CONFIG_FILES if os.path.isfile(path)), "")
 
 
-def fragments_of(root: str) -> List[str]:
-    """Return the paths of the fragments of an installroot, in the order of their names."""
-    return listed(inside(root, FRAGMENT_FOLDER), ".conf", MAX_FRAGMENTS)
+def read_host_settings(named: str, root: str) -> LoadedSettings:
+    """Read the .conf and its fragments for a subcommand.
+
+    Args:
+        named: the file of --config; "": the .conf of this host, else the defaults.
+        root: the installroot, for ``state_dir``.
+
+    Raises:
+        UsageError: the named file is missing.
+    """
+    return read_settings(config_file(named), fragment_paths(), root, is_named=bool(named))
 
 
-def read_settings(path: str, fragments: Sequence[str] = ()) -> LoadedSettings:
+def fragment_paths() -> List[str]:
+    """Return the paths of the fragments, in the order of their names."""
+    return listed(FRAGMENT_FOLDER, ".conf", MAX_FRAGMENTS)
+
+
+def read_settings(path: str, fragments: Sequence[str] = (), root: str = "/", is_named: bool = False) -> LoadedSettings:
     """Read a .conf and its fragments.
 
     Args:
         path: the .conf; without it the defaults are used. Its damaged lines are skipped.
         fragments: read after the .conf; for each key the last file counts. A fragment with a damaged line is ignored as
             a whole, because the plugins' parsers cannot read it either.
+        root: the installroot, for ``state_dir``.
+        is_named: the caller names the .conf, so it may belong to anybody (rule 3).
     """
     warnings: List[str] = []
     files: List[str] = []
-    given = _read_file(path, warnings, files)
+    weak: Dict[str, str] = {}
+    for each in [path] * (not is_named) + list(fragments):
+        weak[each] = weak_point(each) if each else ""
+    for part in dict.fromkeys(filter(None, weak.values())):
+        ignored = ", ".join(each for each in weak if weak[each] == part)
+        warnings.append(str(UsageError("configuration", "{} is ignored: others than root can change it".format(ignored), part,
+                                       remedy(part))))
+    given = _read_file(path, warnings, files) if not weak.get(path) else {}
     switch = given.get("enabled")
     for fragment in fragments:
-        given.update(_read_file(fragment, warnings, files, is_fragment=True))
+        given.update(_read_file(fragment, warnings, files, is_fragment=True) if not weak[fragment] else {})
     if switch is not None and _is_off(switch[0]) and not _is_off(given["enabled"][0]):  # the plugin is not loaded
         warnings.append("{}: enabled: not used, the plugin is switched off by {}".format(given["enabled"][1], switch[1]))
         given["enabled"] = switch
-    return _convert(given, warnings)._replace(files=tuple(files))
+    return _convert(given, warnings, root)._replace(files=tuple(files))
 
 
 def _is_off(text: str) -> bool:
@@ -256,7 +282,7 @@ def _read_file(path: str, warnings: List[str], files: List[str], is_fragment: bo
     return given
 
 
-def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]) -> LoadedSettings:
+def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str], root: str) -> LoadedSettings:
     """Convert the values to settings; ``warnings`` are those found so far."""
     values: Dict[str, Any] = {}
     origins: Dict[str, SettingOrigin] = {}
@@ -265,6 +291,7 @@ def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]
         try:
             values[key.name] = _READERS[key.kind](bounded_text(text), key)
             if origin is not None:
+                _require_safe(key.name, values[key.name], root)
                 origins[key.name] = origin
         except ValueError as problem:
             values[key.name] = _READERS[key.kind](key.default, key)
@@ -276,6 +303,13 @@ def _convert(given: Mapping[str, Tuple[str, SettingOrigin]], warnings: List[str]
     if len(warnings) > MAX_WARNINGS:
         warnings[MAX_WARNINGS:] = ["and {} more problems".format(len(warnings) - MAX_WARNINGS)]
     return LoadedSettings(Settings(**values), tuple(warnings), origins, ())
+
+
+def _require_safe(name: str, path: str, root: str) -> None:
+    """Check rule 3 for the values that it is about."""
+    weak = weak_point(path, root if name == "state_dir" else "/") if name in ("command", "state_dir") else ""
+    if weak:
+        raise ValueError("others than root can change {}: {}".format(weak, remedy(weak)))
 
 
 def bounded_text(text: object) -> str:

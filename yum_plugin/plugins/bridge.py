@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 SCHEMA = 1
 GRACE_SECONDS = 4.0  # for the start of the engine; its deadline, and an equal wait for the lock, are added
@@ -35,29 +36,42 @@ NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"pree
 clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no monotonic clock
 
 OFF = ("0", "no", "false", "off")
-FRAGMENTS = "etc/xcpng-mirrors.d/"
+FRAGMENTS = "/etc/xcpng-mirrors.d"
 DEFAULTS = {
     "enabled": "1", "command": "/usr/bin/xcpng-mirrors", "state_dir": "/var/lib/xcpng-mirrors", "repos": "xcp-ng-*",
     "deadline": "8", "refresh_after": "900", "verify_packages": "1",
 }
 
 
-def fragments_below(root):
-    """Return the paths of the fragments of the .conf, the last one to count last."""
-    folder = os.path.join(root, FRAGMENTS)
-    names = os.listdir(folder) if os.access(folder, os.R_OK) else ()
-    return [os.path.join(folder, name) for name in sorted(fnmatch.filter(names, "[!.]*.conf"))]
+def _load_places():
+    """Load util/places.py beside this folder, by which the engine judges paths, too; this way no .pyc is written there."""
+    here = os.path.dirname(os.path.abspath(_load_places.__code__.co_filename))
+    path = os.path.join(os.path.dirname(here), "util", "places.py")
+    module = types.ModuleType("xcpng_mirrors_places")
+    with open(path) as stream:
+        exec(compile(stream.read(), path, "exec"), module.__dict__)
+    return module
 
 
-def reader(parser, root):
+places = _load_places()
+
+
+def fragments():
+    """Return the paths of the fragments of the .conf that nobody else could have changed, the last one to count last."""
+    names = os.listdir(FRAGMENTS) if os.access(os.path.join(FRAGMENTS, ""), os.R_OK) else ()
+    paths = [os.path.join(FRAGMENTS, name) for name in sorted(fnmatch.filter(names, "[!.]*.conf"))]
+    return [path for path in paths if not places.weak_point(path)]
+
+
+def reader(parser, paths):
     """Return a function that returns the text of a key: from the last fragment that has it, else from the .conf, else None.
 
     Args:
         parser: the package manager's parser, which has read our .conf; another one of its class reads each fragment.
-        root: the installroot.
+        paths: of the fragments.
     """
     layers = [parser]
-    for path in fragments_below(root):
+    for path in paths:
         fragment = parser.__class__()  # type() would be "instance" on Python 2.7
         try:
             fragment.read(path)
@@ -72,16 +86,22 @@ class BridgeSettings(object):
 
     Args:
         parser: the package manager's own, with our .conf in it.
-        config: path of that .conf; "" if there is none.
-        root: the installroot; fragments and state lie inside it.
+        config: path of that .conf; "" if there is none. If others could have changed it, it is not used.
+        root: the installroot; the state lies inside it.
     """
 
     def __init__(self, parser, config="", root="/"):
-        get = reader(parser, root)
+        is_weak = bool(config and places.weak_point(config))  # the engine reports it, and whatever else is not used here
+        found = fragments()
+        get = reader(parser.__class__() if is_weak else parser, found)
         values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
         self.config, self.root = config, root
+        self.files = ([] if is_weak else [config]) + found
         self.command = values["command"]
-        self.state_dir = os.path.join(root, values["state_dir"].lstrip("/"))
+        if places.weak_point(self.command) and os.path.exists(DEFAULTS["command"]):
+            self.command = DEFAULTS["command"]  # else Engine refuses to start it, with the reason
+        safe = [path for path in (values["state_dir"], DEFAULTS["state_dir"]) if not places.weak_point(path, root)]
+        self.state_dir = places.inside(root, safe[0]) if safe else places.NOWHERE
         enabled, self.verify_packages = (values[key].lower() not in OFF for key in ("enabled", "verify_packages"))
         self.repos = values["repos"].replace(",", " ").split() if enabled else []
         self.deadline = number(values["deadline"], 8.0)
@@ -145,7 +165,7 @@ class Cache(object):
         for name in ("installs", "metadata_expire"):
             del repository[name]
         state = os.path.join(self._settings.state_dir, repository["id"])
-        paths = [self._settings.config, os.path.join(state, "pin.json")] + fragments_below(self._settings.root)
+        paths = self._settings.files + [os.path.join(state, "pin.json")]
         paths += [url[len("file://"):] for url in repository["gpgkeys"] if url.startswith("file://")]
         contents = [hashlib.sha256(read_small(path) or b"").hexdigest() for path in paths]
         return hashlib.sha256(json.dumps([SCHEMA, repository, paths, contents], sort_keys=True).encode("ascii")).hexdigest()
@@ -273,6 +293,9 @@ class Engine(object):
         return dict((item["id"], answers.get(item["id"], common)) for item in request["repositories"]), warnings
 
     def _start(self):
+        weak = places.weak_point(self._command)
+        if weak:
+            raise EnvironmentError("others than root can change {0}; {1}".format(weak, places.remedy(weak)))
         self._stderr = tempfile.TemporaryFile()
         # A socket, not a pipe: the engine may die before it has read its request, and SIGPIPE would kill dnf.
         self._requests, theirs = socket.socketpair()

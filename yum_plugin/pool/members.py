@@ -11,7 +11,8 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from ..errors import FetchError, MirrorsError, UsageError
 from ..state.pool_token import Agreed, Token
-from ..util.files import inside, read_capped
+from ..util.files import read_capped
+from ..util.places import inside
 from .subprocesses import CommandResult, run_all
 
 PLUGIN = "xcpng-mirrors"

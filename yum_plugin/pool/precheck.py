@@ -6,7 +6,7 @@ from ..host.repofiles import main_options
 from ..host.rpmdb import Installed
 from ..trust.evr import Key, evr_key
 from ..trust.primary import PrimaryPackage
-from ..util.files import inside
+from ..util.places import inside
 
 CACHE_FOLDER = "/var/cache"  # yum and dnf; cachedir= in [main] of their .conf may say otherwise
 

@@ -15,16 +15,21 @@ Rules, in order:
     3. The mark is on the disk before the caller goes on. Memory and metalink need not be: the next refresh finds them again.
     4. A file that cannot be understood counts as missing and is reported: a damaged memory must not keep a host from updating.
     5. All but the metalink is readable by its owner only, which the process that talks to the mirrors is not (privsep/).
+    6. A state that others than root and this user could change is neither read nor written. A private one that is removed at
+       the end of the process takes its place, as on the first day; that is told once, and nothing can be pinned there.
 """
+import atexit
 import json
 import logging
 import os
+import shutil
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
 
 from ..errors import UsageError
 from ..model import Repository, Snapshot
 from ..trust.identity import SINGLE_VOICE, Known, others_of
 from ..util.files import PRIVATE_MODE, PUBLIC_MODE, locked, read_capped, write_whole
+from ..util.places import remedy, weak_point
 from ..util.urls import is_safe_repository_id, safe_repository_id
 from . import history
 from .encoding import DAMAGE, SCHEMA, marks_of, marks_to, memory_of, memory_to, pin_of, pin_to
@@ -67,8 +72,12 @@ class State:
     """
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
         self.problems: List[str] = []
+        self.weakness = _weakness(folder)
+        self.folder = folder
+        if self.weakness is not None:
+            self.problems.append(str(self.weakness))
+            self.folder = _private_folder()
 
     def path(self, repository_id: str, name: str) -> str:
         """Return the path of a repository's file; ValueError for an id that is no safe file name."""
@@ -156,6 +165,8 @@ class State:
         Raises:
             UsageError: state: it could not be written.
         """
+        if self.weakness is not None:
+            raise self.weakness
         if pin is not None:
             self._write(repository_id, PIN, pin_to(pin))
             return
@@ -221,3 +232,23 @@ class State:
             problem = UsageError("state", "this user may not read it", where=path, hint="call it as root: sudo xcpng-mirrors")
         if str(problem) not in self.problems:
             self.problems.append(str(problem))
+
+
+def _weakness(folder: str) -> Optional[UsageError]:
+    """Return why a state is not used (rule 6); None if it is. The folders of the repositories must be safe, too."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK) else []
+    inner = [path for path in (os.path.join(folder, name) for name in names) if os.path.isdir(path)]
+    weak = next(filter(None, map(weak_point, [folder] + inner)), "")
+    what = "what this host remembers is ignored: others than root can change it"
+    return UsageError("state", what, where=weak, hint=remedy(weak)) if weak else None
+
+
+def _private_folder() -> str:
+    import tempfile  # late: hardly ever needed
+
+    try:
+        folder = tempfile.mkdtemp(prefix="xcpng-mirrors-")
+    except OSError as error:
+        raise UsageError("state", "no folder can be made for what is to be remembered: {}".format(error.strerror))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

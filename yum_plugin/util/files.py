@@ -8,14 +8,10 @@ import time
 from typing import Iterator, List, Optional
 
 from ..errors import UsageError
+from .places import remedy, weak_point
 
 PRIVATE_MODE, PUBLIC_MODE = 0o600, 0o644  # readable by the owner only; by everybody
 LOCK_POLL_SECONDS = 0.05  # flock(2) has no time-out
-
-
-def inside(root: str, path: str) -> str:
-    """Return a path of the host as seen through an installroot."""
-    return path if root == "/" else os.path.join(root, path.lstrip("/"))
 
 
 def listed(folder: str, suffix: str, most: int) -> List[str]:
@@ -97,10 +93,10 @@ def read_capped(path: str, max_bytes: int) -> bytes:
 
 
 def read_trusted(path: str, max_bytes: int) -> bytes:
-    """Read a file that decides about trust: only root, or the user who runs this, may own it and be able to write it.
+    """Read a file that decides about trust: nobody but root, and the user who runs this, can change it (``places``, rule 2).
 
     Args:
-        path: links are followed, because distributions install keys through them; the file at their end must meet the rule.
+        path: links are followed, because distributions install keys through them.
         max_bytes: a larger file is an error.
 
     Returns:
@@ -109,16 +105,13 @@ def read_trusted(path: str, max_bytes: int) -> bytes:
     Raises:
         UsageError: key-file: it is missing, not regular or too large, or others can write it.
     """
+    weak = weak_point(path)
+    if weak:
+        raise UsageError("key-file", "others than root can change the key", where=path, hint=remedy(weak))
     try:
-        real = os.path.realpath(path)
-        data = read_capped(real, max_bytes)
-        status = os.stat(real)
+        return read_capped(os.path.realpath(path), max_bytes)
     except OSError as error:
         raise UsageError("key-file", "the key cannot be read: {}".format(error.strerror), where=path)
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError("key-file", "others than root can change the key", where=path,
-                         hint="chown root:root {0} && chmod 644 {0}".format(path))
-    return data
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ from ...pool.precheck import disk_space
 from ...privsep.gateway import Gateway
 from ...sources.redirector import redirector_roots
 from ...trust.freshness import duration
-from ...util.files import inside, read_capped
+from ...util.files import read_capped
+from ...util.places import inside
 from ...util.text import size_words
 from ...util.urls import authority_of, host_of
 from .console import utc
@@ -117,8 +118,8 @@ def _not_loaded(name: str, checked: CheckedHost) -> HostProblem:
     if not _flag(main_options(checked.root).get("plugins", "1")):
         return HostProblem("{}: plugins=0 in {}".format(what, main),
                            "sed -i 's/^plugins *=.*/plugins=1/' {}".format(shlex.quote(main)))
-    if not os.path.isfile(inside(checked.root, conf)):
-        what += ": {} is missing".format(inside(checked.root, conf))
+    if not os.path.isfile(conf):  # also for an installroot
+        what += ": {} is missing".format(conf)
     return HostProblem(what, "{0} reinstall {1} || {0} install {1}".format(name, PACKAGES[name]))
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Mapping, Name
 from ...errors import MirrorsError, UsageError
 from ...host.log import FORMAT, open_log
 from ...host.repofiles import host_variables, main_options, read_repositories
-from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, SettingOrigin, Settings, config_file, fragments_of, read_settings
+from ...host.settings import CONFIG_FILES, FRAGMENT_FOLDER, SettingOrigin, Settings, config_file, read_host_settings
 from ...model import Network, Repository, Snapshot
 from ...state.memory import SnapshotPin
 from ...state.store import State
-from ...util.files import inside
+from ...util.places import inside
 from .console import Console, printable, utc
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def open_host(arguments: argparse.Namespace) -> Host:
         UsageError: a file or folder that an option names is missing, or no repository matches repos=.
     """
     root = os.path.abspath(arguments.installroot)
-    config = config_file(arguments.config, root)
-    settings, problems, origins, _ = read_settings(config, fragments_of(root))
+    settings, problems, origins, _ = read_host_settings(arguments.config, root)
     open_log(inside(root, settings.log_file), settings.log_level)
     if arguments.verbose > 1:
         handler = logging.StreamHandler(sys.stderr)
@@ -95,7 +94,7 @@ def open_host(arguments: argparse.Namespace) -> Host:
         logging.getLogger("xcpng-mirrors").addHandler(handler)
     repositories, more = _repositories(arguments, root, settings)
     state = State(arguments.state_dir or inside(root, settings.state_dir))
-    host = Host(config, settings, origins, repositories, state, tuple(problems) + tuple(more))
+    host = Host(config_file(arguments.config), settings, origins, repositories, state, tuple(problems) + tuple(more))
     for warning in host.warnings:
         Console(sys.stderr).line("xcpng-mirrors: {}".format(printable(warning)))
     return host

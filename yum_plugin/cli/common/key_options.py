@@ -31,15 +31,15 @@ def read_config(named: str, root: str = "/") -> "Settings":
     """Read the .conf and its fragments, and report on stderr what cannot be used.
 
     Args:
-        named: the file of --config; "": that of the installroot, else that of this host, else the defaults.
-        root: the root folder of the host.
+        named: the file of --config; "": the .conf of this host, else the defaults.
+        root: the installroot.
 
     Raises:
         UsageError: the named file is missing.
     """
-    from ...host.settings import config_file, fragments_of, read_settings
+    from ...host.settings import read_host_settings
 
-    settings, warnings, _, _ = read_settings(config_file(named, root), fragments_of(root))
+    settings, warnings, _, _ = read_host_settings(named, root)
     for warning in warnings:
         Console(sys.stderr).line("xcpng-mirrors: {}".format(printable(warning)))
     return settings

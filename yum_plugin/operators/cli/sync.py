@@ -20,7 +20,7 @@ from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ...host.log import open_log
 from ...model import Network
-from ...util.files import inside
+from ...util.places import inside
 from ...util.text import size_words
 from ...util.urls import clean_base_url
 from ...verify.files import localized
