@@ -1,7 +1,9 @@
 """Least privilege: who talks to the mirrors is not root, and can do no harm by dying, hanging or lying."""
 import contextlib
+import errno
 import json
 import os
+import platform
 import signal
 import socket
 import stat
@@ -17,18 +19,22 @@ from tests.conftest import REPOSITORY_ROOT
 from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
 from tests.support.faults_table import good_mirrors, own_lines
+from tests.support.hostile_child import patched
 from tests.support.rawserver import RawServer, says, stays_silent_after
 from tests.support.waiting import LONG_SECONDS, ends
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import FetchLimits, HttpSession
-from yum_plugin.privsep import gateway, parent, wire
-from yum_plugin.privsep.confine import NOBODY
+from yum_plugin.privsep import gateway, parent, seccomp, wire
+from yum_plugin.privsep.confine import PASSWD, user_in
 from yum_plugin.privsep.parent import RemoteSession, separated
 from yum_plugin.sources.redirector import PAGE, Timeouts
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="only root can give up root")
+needs_seccomp = pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/seccomp/actions_avail") or platform.machine() not in seccomp._MACHINES,
+                                   reason="no filter of system calls here")
 DIRECT = Network(proxy="")
+CHILD_USER, CHILD_GROUP, _ = user_in(PASSWD)
 OURS, DNF = "xcpng-mirrors/", "libdnf"
 
 
@@ -89,7 +95,7 @@ def host(lab, tmp_path):
 
 @needs_root
 @pytest.mark.dnf
-def test_the_user_nobody_makes_all_requests_of_the_engine_and_root_those_of_dnf(lab, host):
+def test_a_user_without_rights_makes_all_requests_of_the_engine_and_root_those_of_dnf(lab, host):
     good_mirrors(lab)
     seen = set()
 
@@ -104,19 +110,19 @@ def test_the_user_nobody_makes_all_requests_of_the_engine_and_root_those_of_dnf(
     done = host.dnf("-y", "install", "lab-agent")
     lab.redirector.server._answer = redirected
     assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
-    assert ("ours", NOBODY) in seen and seen <= {("ours", NOBODY), ("dnf", 0)}
+    assert ("ours", CHILD_USER) in seen and seen <= {("ours", CHILD_USER), ("dnf", 0)}
 
 
 @needs_root
 @pytest.mark.dnf
 @pytest.mark.parametrize("subcommand", ["refresh", "mirrors", "precheck"])
-def test_the_command_called_by_root_has_nobody_ask_too(subcommand, lab, host):
+def test_the_command_called_by_root_asks_without_root_too(subcommand, lab, host):
     users = set()
     lab.add_mirror("watched").faults = answers(lambda request: users.add(connection_of(request.client, request.server)[0]))
     done = subprocess.run([command_path(), subcommand, "--config", host.pluginconf + "/xcpng-mirrors.conf", "--installroot",
                            host.root, "--reposdir", host.repos], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode in (0, 1), done.stdout
-    assert users == {NOBODY}
+    assert users == {CHILD_USER}
 
 
 @needs_root
@@ -135,7 +141,7 @@ def test_the_child_has_no_privileges_and_no_files_is_limited_and_ends_with_its_p
             child = process_of(server._open[-1].getpeername(), (server.address, server.port))
             status, limits = status_of(child), limits_of(child)
             assert child != started.pid and status["PPid"] == str(started.pid)
-            assert set((status["Uid"] + "\t" + status["Gid"]).split()) == {str(NOBODY)} and status["Groups"].split() == []
+            assert set(status["Uid"].split()) == {str(CHILD_USER)} and set(status["Gid"].split()) == {str(CHILD_GROUP)} and status["Groups"].split() == []
             assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
             assert (limits["Max cpu time"], limits["Max file size"], limits["Max open files"], limits["Max core file size"]) == (
                 "77", "0", "4096", "0")
@@ -160,7 +166,7 @@ def test_only_root_can_read_the_state(lab, host):
 
 def test_without_root_no_child_is_started(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "fork", lambda: pytest.fail("nothing is to be forked"))
+    monkeypatch.setattr(parent, "ChildProcess", lambda **_: pytest.fail("nothing is to be started"))
     with separated([DIRECT], 1) as found:
         with found.open(DIRECT, 1.0, ()) as client:
             assert type(client) is HttpSession
@@ -219,30 +225,27 @@ def test_a_child_that_dies_while_packages_come_leaves_them_to_dnf(lab, host):
     assert "lab-agent-0:2.0-1.noarch" in line, "told once, with the package that dnf fetched by itself then"
 
 
-_LIAR = """#!{python}
+_COMMAND = """#!{python}
 import sys
 sys.path.insert(0, {root!r})
-from yum_plugin.privsep import child
-child.serve_session = lambda served: served.sock.sendall({rubbish!r}) or served.http.abort()
+from yum_plugin.privsep import process
+process.BOOT = {boot!r}
 from yum_plugin.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-_REFUSED = """#!{python}
-import sys
-sys.path.insert(0, {root!r})
-from yum_plugin.privsep import confine
-confine._limit = lambda bounds: (_ for _ in ()).throw(OSError(1, "not permitted"))
-from yum_plugin.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
+_LIAR = """import yum_plugin.privsep.child as child
+child.serve_session = lambda served: served.sock.sendall({!r}) or served.http.abort()"""
+_REFUSED = """import yum_plugin.privsep.confine as confine
+confine._limit = lambda bounds: (_ for _ in ()).throw(OSError(1, "not permitted"))"""
 
 
 @needs_root
 @pytest.mark.dnf
-@pytest.mark.parametrize("script, rubbish", [(_LIAR, b"rubbish" * 100), (_LIAR, b"V\x00\x00\x00\x02[]"), (_REFUSED, b"")])
-def test_a_child_that_answers_rubbish_or_cannot_give_up_root_leaves_stock_behaviour(script, rubbish, lab, host, tmp_path):
+@pytest.mark.parametrize("patch", [_LIAR.format(b"rubbish" * 100), _LIAR.format(b"V\x00\x00\x00\x02[]"), _REFUSED],
+                         ids=["rubbish", "malformed", "still root"])
+def test_a_child_that_answers_rubbish_or_cannot_give_up_root_leaves_stock_behaviour(patch, lab, host, tmp_path):
     command = tmp_path / "command"
-    command.write_text(script.format(python=sys.executable, root=str(REPOSITORY_ROOT), rubbish=rubbish))
+    command.write_text(_COMMAND.format(python=sys.executable, root=str(REPOSITORY_ROOT), boot=patched(patch)))
     command.chmod(0o755)
     install_plugin(host, lab, command=str(command))
     good_mirrors(lab)
@@ -408,6 +411,44 @@ def test_whatever_a_child_says_ends_in_an_error_of_ours(said, kind):
 def _get(sent):
     with session_with(sent) as client:
         client.get("http://mirror.test/", FetchLimits(1000))
+
+
+# A child in an attacker's hands.
+
+
+def told_by(patch, ask="client.get('http://m.test/', FetchLimits(9))"):
+    """Start a child that this text changes, let the parent ask for something, and return what the child tells by TCP."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        listening.settimeout(LONG_SECONDS)
+        boot = patched("from tests.support import hostile_child as hostile\n" + patch.format(port=listening.getsockname()[1]))
+        script = ("import sys; sys.path.insert(0, {!r})\nfrom yum_plugin.privsep import process\nprocess.BOOT = {!r}\n"
+                  "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
+                  "from yum_plugin.net.fetch import FetchLimits\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 60) as gateway, gateway.open(network, 60.0, ()) as client: {}\n")
+        with subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), boot, ask)], stdin=subprocess.DEVNULL,
+                              env=dict(os.environ, DBPASSWORD="of root"), stderr=subprocess.DEVNULL) as started:
+            try:
+                connection = listening.accept()[0]
+                with connection, connection.makefile("rb") as stream:
+                    return json.loads(stream.read().decode("ascii"))
+            finally:
+                started.kill()
+
+
+IN_THE_CHILD = "import yum_plugin.privsep.child as child\nchild.serve_session = lambda served: hostile.report({port}, hostile.forbidden_to_the_network)"
+AT_THE_NAMES = "import yum_plugin.privsep.names as names\nnames._answer = lambda sock, request: hostile.report({port}, hostile.forbidden)"
+
+
+@needs_root
+@needs_seccomp
+@pytest.mark.parametrize("patch", [IN_THE_CHILD, AT_THE_NAMES], ids=["network", "names"])
+def test_a_taken_over_child_can_start_nothing_open_nothing_and_signal_nobody(patch):
+    found = told_by(patch)
+    assert "died" not in found and {name: number for name, number in found["tried"].items() if number != errno.EPERM} == {}
+    assert (found["allowed"], found["clone3"], found["newer"]) == ([], errno.ENOSYS, errno.ENOSYS)
+    assert "DBPASSWORD" not in found["environment"]
 
 
 # The child as it is, in a process of its own.

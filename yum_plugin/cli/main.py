@@ -78,11 +78,13 @@ def _run_engine() -> NoReturn:
     """
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    from ..privsep.process import start_early
+    process = start_early()
     from ..engine import serve
     from ..privsep.parent import separated
 
     try:
-        code = serve(sys.stdin.buffer, events, separated)
+        code = serve(sys.stdin.buffer, events, lambda networks, cpu_seconds: separated(networks, cpu_seconds, process))
     except BrokenPipeError:  # the plugin has ended; there is nobody left to answer
         code = EXIT_BUG
     os._exit(code)

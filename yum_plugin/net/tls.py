@@ -1,4 +1,7 @@
 """TLS settings of a careful client, and its failures sorted by who has to fix them."""
+import contextlib
+import os
+import re
 import ssl
 from typing import Iterator, List, NamedTuple, Optional
 
@@ -24,6 +27,8 @@ _WORD_REFERENCES = (
     ("mismatch", "tls-hostname"),
     ("certificate verify failed", "tls-untrusted"),  # the last one, because it may stand beside each of the others
 )
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+\Z")  # c_rehash(1)
+_MAX_ROOT_FILES = 2000  # Mozilla's store has about 150
 
 
 class TlsProblem(NamedTuple):
@@ -71,9 +76,20 @@ def _load_files(context: ssl.SSLContext, network: Network) -> None:
     if network.ssl_ca_cert:
         context.load_verify_locations(cafile=network.ssl_ca_cert)
     elif network.ssl_verify:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        _load_system_roots(context)
     if network.ssl_client_cert:
         context.load_cert_chain(network.ssl_client_cert, network.ssl_client_key or None)
+
+
+def _load_system_roots(context: ssl.SSLContext) -> None:
+    """Load all roots now: where there is a folder of them in place of a bundle, OpenSSL would open one at each handshake."""
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    folder = ssl.get_default_verify_paths().capath
+    if context.cert_store_stats()["x509_ca"] or not folder:
+        return
+    for name in [name for name in sorted(os.listdir(folder)) if _HASHED_NAME.match(name)][:_MAX_ROOT_FILES]:
+        with contextlib.suppress(OSError):  # of ssl, too: OpenSSL leaves out what it cannot read
+            context.load_verify_locations(cafile=os.path.join(folder, name))
 
 
 def find_tls_problem(error: BaseException) -> Optional[TlsProblem]:

@@ -5,7 +5,6 @@ stops there shows it. TLS 1.3 encrypts it; there a newer Python shows it after t
 For diagnosis only, never for trust.
 """
 import calendar
-import os
 import socket
 import ssl
 import time
@@ -21,7 +20,6 @@ _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
 _MAX_FLIGHT_BYTES = 128 * 1024  # of a server's first messages; chains have about 5 KiB
 _READ_BYTES = 16 * 1024  # a record has no more (section 6.2.1)
-_MAX_ROOT_FILES = 2000  # Mozilla's store has about 150 roots; a hashed folder names each once or twice
 
 
 def served_chain(sock: socket.socket, host: str, timeout_seconds: float) -> List[bytes]:
@@ -80,28 +78,6 @@ def finished_chain(sock: socket.socket, host: str, timeout_seconds: float) -> Li
         if inner is None:
             return []
         return [ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in inner()]
-
-
-def store_of(context: ssl.SSLContext) -> List[bytes]:
-    """Return the DER certificates of the roots that a context trusts.
-
-    OpenSSL reads a folder of roots one by one when it needs them; if there is no bundle, the folder is read here.
-    """
-    loaded = context.get_ca_certs(binary_form=True)
-    folder = ssl.get_default_verify_paths().capath
-    if loaded or not folder:
-        return loaded
-    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))[:_MAX_ROOT_FILES]]
-    return [der for path in paths for der in _der_in(path)]
-
-
-def _der_in(path: str) -> List[bytes]:
-    try:
-        with open(path, "rb") as stream:
-            text = stream.read(_MAX_FLIGHT_BYTES).decode("ascii", "replace")
-        return [ssl.PEM_cert_to_DER_cert(text[text.index(ssl.PEM_HEADER):text.index(ssl.PEM_FOOTER)] + ssl.PEM_FOOTER + "\n")]
-    except (OSError, ValueError):
-        return []
 
 
 def _read_certificates(sock: socket.socket, ends_at: float) -> List[bytes]:

@@ -1,17 +1,22 @@
 """The process without root: it uses the network, and can do nothing else.
 
-It begins as a copy of its parent (fork), which has just started and has no other thread. Of the parent's secrets it keeps only
-the passwords for mirrors and proxies.
+It is started anew, as root, with an empty environment, and tells nobody about itself. In this order it
+1. starts the process that looks up names, which so knows nothing;
+2. loads all that it will need;
+3. takes the settings of the network from its parent, and loads the TLS files that they name;
+4. gives up root and all files (confine.py), says that it is ready, and only then talks to a server.
+Of its parent's secrets it has only the passwords and keys for mirrors and proxies.
 """
 import array
+import codecs
 import contextlib
+import gc
 import importlib
-import logging
 import os
 import select
 import socket
-import stat
 import threading
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Sequence
 
 from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
@@ -22,6 +27,8 @@ from ..net.transport import KeptConnections
 from ..sources.redirector import Timeouts, ask_digest
 from .confine import ResourceLimits, confine
 from .gateway import ask_list, certificate, explain, reachability
+from .names import NameClient, run_names
+from .seccomp import NETWORK
 from .wire import (
     DATA,
     END,
@@ -40,9 +47,11 @@ from .wire import (
 )
 
 STACK_BYTES = 512 * 1024  # of a thread; the default of 8 MiB would use up the address space with a thousand of them
-# Modules that would be imported later, when a Python or a package below /root cannot be read any more.
-LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "cryptography.x509", "lxml.etree",
-                "yum_plugin.sources.list_forms")
+GC_THRESHOLD = 100000  # cli/main.py
+# What is otherwise loaded at its first use.
+LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "lxml.etree", "yum_plugin.sources.list_forms")
+LATE_ENCODINGS = ("ascii", "latin-1", "utf-8", "idna")
+CERTIFICATE_MODULES = ("cryptography.x509", "yum_plugin.net.certificate", "yum_plugin.net.reachability")
 
 
 class ServedSession(NamedTuple):
@@ -54,40 +63,64 @@ class ServedSession(NamedTuple):
     busy: threading.Event  # while a request is answered
 
 
-def run_child(control: socket.socket, networks: Sequence[Network], limits: ResourceLimits, parent: int) -> NoReturn:
+def main(control: int, parent: int, examines: int) -> NoReturn:
     """Run the process without root until its parent ends.
 
     Args:
-        control: the only file that stays open.
-        networks: what sessions may be opened with.
-        limits: of this process.
+        control: file number of the control socket, the only file that stays open.
         parent: process id of the parent.
+        examines: 1 if it will examine certificates.
     """
     code = EXIT_BUG
     try:
-        _close_files(control)
-        contexts = [_context_or_error(network) for network in networks]
-        if not (_is_open_to_all(os.__file__) and _is_open_to_all(__file__)):
-            for name in LATE_MODULES:
-                importlib.import_module(name)
-        confine(limits, parent)
-        threading.stack_size(STACK_BYTES)
-        _Server(control, networks, contexts).run()
+        gc.set_threshold(GC_THRESHOLD)
+        sock = socket.socket(fileno=control)
+        names = _start_names(sock)
+        _load(LATE_MODULES + CERTIFICATE_MODULES * examines)
+        _serve(sock, names, parent)
         code = EXIT_OK
     finally:
-        os._exit(code)  # also after an exception: nothing of the parent's own code may run twice
+        os._exit(code)  # a thread may still wait for a server
 
 
-def _close_files(control: socket.socket) -> None:
-    """Close every file but the control socket, and discard what is printed."""
-    logging.getLogger("xcpng-mirrors").handlers = [logging.NullHandler()]
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    for number in map(int, os.listdir("/proc/self/fd")):  # not up to the limit: if that is a billion, it takes minutes
-        if number > 2 and number != control.fileno():
-            with contextlib.suppress(OSError):  # the descriptor by which listdir read the folder
-                os.close(number)
+def _serve(control: socket.socket, names: socket.socket, parent: int) -> None:
+    """Take the settings, give up root, and answer."""
+    try:
+        hello = decoded(control.recv(MAX_CONTROL_BYTES))
+    except WireError:
+        return  # the parent has ended, and needed no network
+    os.environ.update(hello["environment"])
+    networks = [Network(*values) for values in hello["networks"]]
+    contexts = [_context_or_error(network) for network in networks]
+    problems = decoded(names.recv(MAX_CONTROL_BYTES))["problems"]
+    problems += confine(NETWORK, ResourceLimits(hello["cpu_seconds"]), parent)
+    threading.stack_size(STACK_BYTES)
+    client = NameClient(names)
+    client.start()
+    socket.getaddrinfo = client.getaddrinfo  # whoever calls it here, also in a library
+    _Server(control, networks, contexts, list(dict.fromkeys(problems))).run()
+
+
+def _start_names(control: socket.socket) -> socket.socket:
+    """Start the process that looks up names, before this one knows anything; return the socket to it."""
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    if os.fork() == 0:
+        control.close()
+        mine.close()
+        run_names(theirs, parent)
+    theirs.close()
+    return mine
+
+
+def _load(modules: Sequence[str]) -> None:
+    """Load what would be loaded later, when no file can be opened any more."""
+    for name in modules:
+        importlib.import_module(name)
+    for encoding in LATE_ENCODINGS:
+        codecs.lookup(encoding)
+    time.strptime("2020", "%Y")
+    time.localtime()
 
 
 def _context_or_error(network: Network) -> Any:
@@ -98,26 +131,22 @@ def _context_or_error(network: Network) -> Any:
         return error
 
 
-def _is_open_to_all(path: str) -> bool:
-    """Whether all users may enter each folder above a file."""
-    folder = os.path.dirname(os.path.realpath(path))
-    above = os.path.dirname(folder)
-    return bool(os.stat(folder).st_mode & stat.S_IXOTH) and (above == folder or _is_open_to_all(folder))
-
-
 class _Server:
     """Opens sessions for the parent, and ends those that it has closed.
 
     Args:
-        control: see run_child.
-        networks: see run_child.
+        control: see main.
+        networks: what sessions may be opened with.
         contexts: for each network its TLS context, or the error why there is none.
+        problems: of confinement.
     """
 
-    def __init__(self, control: socket.socket, networks: Sequence[Network], contexts: Sequence[Any]) -> None:
+    def __init__(self, control: socket.socket, networks: Sequence[Network], contexts: Sequence[Any],
+                 problems: Sequence[str]) -> None:
         self._control = control
         self._networks = networks
         self._contexts = contexts
+        self._problems = problems
         self._kept = [KeptConnections() for _ in contexts]
         self._sessions: Dict[int, ServedSession] = {}  # by file number
         self._poll = select.poll()
@@ -125,7 +154,7 @@ class _Server:
     def run(self) -> None:
         """Serve until the control socket ends."""
         states = [_error_values(context) if isinstance(context, MirrorsError) else None for context in self._contexts]
-        self._control.sendall(encoded({"ready": states}))
+        self._control.sendall(encoded({"ready": states, "problems": self._problems}))
         self._poll.register(self._control, select.POLLIN)
         while True:
             for number, event in self._poll.poll():

@@ -2,9 +2,7 @@
 import array
 import contextlib
 import os
-import signal
 import socket
-import sys
 import threading
 import time
 from typing import (
@@ -29,15 +27,15 @@ from ..net.connect import clean_address
 from ..net.fetch import FetchLimits, Session, Stream
 from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from ..sources.redirector import Timeouts
-from .confine import ResourceLimits
 from .gateway import Gateway, here
+from .process import ChildProcess, can_separate
 from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
 
 if TYPE_CHECKING:
     from ..net.certificate import ServedCertificate
     from ..net.reachability import Reachability
 
-READY_SECONDS = 5.0  # for the child to give up root, which takes a few milliseconds
+READY_SECONDS = 10.0  # for the child to start, which takes a tenth of a second, and to give up root
 GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps itself
 MAX_WORDS_CHARACTERS = 1000
 MAX_HEADERS = 200  # http.client reads 100 at most
@@ -52,23 +50,22 @@ def sandbox_error(what: str) -> UsageError:
 
 
 @contextlib.contextmanager
-def separated(networks: Sequence[Network], cpu_seconds: int) -> Iterator[Gateway]:
+def separated(networks: Sequence[Network], cpu_seconds: int, process: Optional[ChildProcess] = None) -> Iterator[Gateway]:
     """Use the network through a child without root while the block runs; without root this process does it itself.
-
-    Call this before any thread is started: the child is a copy of this process.
 
     Args:
         networks: of all sessions that will be opened.
         cpu_seconds: after which the child is killed.
+        process: was started before; default: a new one.
 
     Yields:
         The gateway. Its sessions raise UsageError "sandbox" if the child could not give up root, has died, does not answer or
         sends malformed answers.
     """
-    if os.geteuid() != 0 or not sys.platform.startswith("linux"):
+    if not can_separate():
         yield here()
         return
-    child = Child(list(dict.fromkeys(networks)), ResourceLimits(cpu_seconds))
+    child = Child(list(dict.fromkeys(networks)), cpu_seconds, process or ChildProcess(examines=True))
     try:
         yield child.gateway()
     finally:
@@ -80,19 +77,19 @@ class Child:
 
     Args:
         networks: each once.
-        limits: of the child.
+        cpu_seconds: after which it is killed.
+        process: the child, which waits for these two.
     """
 
-    def __init__(self, networks: Sequence[Network], limits: ResourceLimits) -> None:
+    def __init__(self, networks: Sequence[Network], cpu_seconds: int, process: ChildProcess) -> None:
         self._networks = networks
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = process
+        self._control = process.control
         self._states: Optional[Sequence[Optional[MirrorsError]]] = None
-        parent = os.getpid()
-        self._process = os.fork()
-        if self._process == 0:
-            from .child import run_child
-            run_child(theirs, networks, limits, parent)
-        theirs.close()
+        environment = {name: value for name, value in os.environ.items()
+                       if name.lower().endswith("_proxy") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+        with contextlib.suppress(OSError):  # it has died, as the first session will say
+            self._control.sendall(encoded({"networks": networks, "cpu_seconds": cpu_seconds, "environment": environment}))
 
     def gateway(self) -> Gateway:
         """Return the gateway that uses this child."""
@@ -100,9 +97,7 @@ class Child:
 
     def end(self) -> None:
         """Kill the child."""
-        self._control.close()
-        os.kill(self._process, signal.SIGKILL)  # if it has ended, it stays as a zombie until it is waited for
-        os.waitpid(self._process, 0)
+        self._process.end()
 
     def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Session:
         """Open a session; arguments as of ``fetch.HttpSessions.open``.
@@ -135,8 +130,9 @@ class Child:
         if self._states is None:
             self._control.settimeout(READY_SECONDS)
             try:
-                said = decoded(self._control.recv(MAX_CONTROL_BYTES))["ready"]
-                states = [None if words is None else _error_of(words) for words in said]
+                said = decoded(self._control.recv(MAX_CONTROL_BYTES))
+                states = [None if words is None else _error_of(words) for words in said["ready"]]
+                self.problems = tuple(clean_text(str(text)) for text in said["problems"])
             except (OSError, WireError, KeyError, TypeError):
                 raise sandbox_error("could not give up root, or has died")
             if len(states) != len(self._networks):

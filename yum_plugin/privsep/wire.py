@@ -1,7 +1,9 @@
 """The messages between parent and child.
 
 The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object:
-    child -> parent, once: {"ready": [null or ERROR for each network]}    root is given up; ERROR: its TLS settings are unusable
+    parent -> child, once: {"networks": [..], "cpu_seconds": NUMBER, "environment": {..}}    what sessions may be opened with
+    child -> parent, once: {"ready": [null or ERROR for each network], "problems": [TEXT...]}
+        root is given up; ERROR: its TLS settings are unusable; problems: what could not be given up here
     parent -> child: {"network": INDEX, "seconds": NUMBER, "hosts": [NAME...]} with a socket: a session begins on it
 A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-endian), and so many bytes.
     parent -> child: REQUEST, the next one only after the answer to the last has ended

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 from ...errors import FetchError
 from ...model import REPOMD
 from ...net.tls import make_context
-from ...net.tls_chain import explain_tls, finished_chain, served_chain, store_of
+from ...net.tls_chain import explain_tls, finished_chain, served_chain
 from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.text import utc
@@ -55,7 +55,7 @@ def run(subject: Subject) -> List[Finding]:
         except OSError as failure:
             error = error or FetchError("unreachable", failure.strerror or str(failure), where=url)
     chain, unreadable = read_chain(served)
-    store = read_store(store_of(make_context(subject.others_network)))
+    store = read_store(make_context(subject.others_network).get_ca_certs(binary_form=True))
     if error is not None and chain:
         error = refined_error(error, chain, store, subject.now)
     findings = [judge_certificate(url, error, chain, subject.now)]
