@@ -205,3 +205,25 @@ def test_the_output_on_a_good_day_is_that_of_stock_dnf(lab, tmp_path):
         outputs.append([line for line in lines if not re.search("repository of the lab|GPG key|expiration check: 0:00:", line)])
     stock, ours = [[line for line in lines if not re.match(r" (Userid|Fingerprint|From) ", line)] for lines in outputs]
     assert ours == stock
+
+
+def test_another_roots_settings_run_nothing_on_this_host(lab, host, tmp_path):
+    """A guest's fragment names a command=, and the guest's links lead log and state out of its tree."""
+    good_mirrors(lab)
+    outside, evil = tmp_path / "outside", os.path.join(host.root, "tmp", "evil")
+    outside.mkdir()
+    os.makedirs(os.path.join(host.root, "etc/xcpng-mirrors.d"))
+    with open(os.path.join(host.root, "etc/xcpng-mirrors.d/99.conf"), "w") as stream:
+        stream.write("[main]\ncommand={}\n".format(evil))
+    with open(evil, "w") as stream:
+        stream.write("#!/bin/sh\ntouch {}/ran\n".format(outside))
+    os.chmod(evil, 0o755)
+    os.makedirs(os.path.join(host.root, "srv"))
+    os.symlink(str(outside), os.path.join(host.root, "srv/absolute"))
+    os.symlink("../../../../../../../../../.." + str(outside), os.path.join(host.root, "srv/relative"))
+    install_plugin(host, lab, log_file="/srv/absolute/x.log", state_dir="/srv/relative/../outside/state")
+    done = install(host)
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+    assert os.listdir(str(outside)) == []
+    kept = os.path.join(host.root, str(outside).lstrip("/"))
+    assert os.path.exists(kept + "/x.log") and os.path.exists(kept + "/state/xcp-ng-updates/accepted.json")

@@ -381,6 +381,31 @@ def test_a_cache_is_good_only_for_what_it_was_filled_for(filled, change):
     assert not filled.is_warm()
 
 
+def test_a_cache_is_not_used_without_asking_if_others_could_have_changed_the_state(filled):
+    assert filled.is_warm()
+    (filled.folder / "state").chmod(0o777)
+    assert not filled.is_warm()
+
+
+def test_an_engine_that_others_can_change_is_not_started(play):
+    play.write(says(result(one=RESOLVED)), mode=0o777)
+    answer = play.run()
+    assert answer["verdicts"]["one"]["status"] == "left" and not os.path.exists(play.pid)
+    assert "others than root can change {0}; chown root:root {0} && chmod go-w {0}".format(play.command) in (
+        answer["verdicts"]["one"]["text"])
+
+
+def test_where_a_conf_is_ignored_and_its_engine_with_it_the_conf_is_named(bridge, tmp_path, monkeypatch):
+    (tmp_path / "x.conf").write_text("[main]\n")
+    (tmp_path / "x.conf").chmod(0o666)
+    monkeypatch.setitem(bridge["DEFAULTS"], "command", str(tmp_path / "missing"))
+    made = bridge["BridgeSettings"](Parser(command="/bin/true", deadline="50"), str(tmp_path / "x.conf"))
+    assert (made.command, made.deadline) == (str(tmp_path / "missing"), 8.0)
+    verdicts, _ = bridge["Engine"](made.command, made.reason).ask(made.request("resolve", [{"id": "one"}]), LONG_SECONDS)
+    assert verdicts["one"]["text"].endswith("{0} is ignored: others than root can change {0}; chown root:root {0} && chmod go-w {0}".format(
+        tmp_path / "x.conf"))
+
+
 def test_ending_takes_no_time_when_all_is_well(play):
     play.write(says(result(one=RESOLVED)))
     started = time.monotonic()

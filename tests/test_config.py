@@ -464,3 +464,18 @@ def test_main_is_read_from_dnf_conf_or_else_from_yum_conf(tmp_path, files, proxy
     for name in files:
         (tmp_path / "etc" / name).write_text("[other]\nproxy=x\n[main]\nproxy={}\n".format(name), encoding="utf-8")
     assert main_options(str(tmp_path)).get("proxy") == proxy
+
+
+def test_no_link_of_another_root_leads_its_repo_files_and_variables_out_of_it(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "etc/yum.repos.d", root / "etc/yum/vars", outside):
+        folder.mkdir(parents=True)
+    (outside / "secret").write_text("[xcp-ng-x]\nbaseurl=https://a.test/\ngpgkey=file:///k\n")
+    for path in ("etc/yum.repos.d/x.repo", "etc/yum/vars/site", "etc/os-release", "etc/yum.conf"):
+        (root / path).symlink_to(outside / "secret")
+    assert read_repositories(str(root / "etc/yum.repos.d"), DEFAULTS, {}, root=str(root)) == ((), ())
+    assert host_variables(str(root))["site"] == "" and main_options(str(root)) == {}
+    (root / "real.repo").write_text((outside / "secret").read_text())
+    (root / "etc/yum.repos.d/y.repo").symlink_to("/real.repo")  # as a program in that root sees it
+    (found,), _ = read_repositories(str(root / "etc/yum.repos.d"), DEFAULTS, {}, root=str(root))
+    assert found.id == "xcp-ng-x"

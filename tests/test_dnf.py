@@ -385,6 +385,27 @@ def test_a_fragment_switches_the_plugin_off(lab, host, fragments):
     assert done.returncode == 0 and own_lines(done) == [] and not os.path.exists(state_path(host))
 
 
+@pytest.mark.parametrize("weak", ["50.conf", ""])
+def test_a_fragment_that_others_can_change_is_ignored_with_one_line_and_the_plugin_stays_on(weak, lab, host, fragments):
+    good_mirrors(lab)
+    fragments.write("50.conf", "command=/tmp/evil\nrepos=nothing\n")
+    path = os.path.join(fragments.path, weak).rstrip("/")
+    os.chmod(path, 0o777)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0") and os.path.exists(state_path(host, "xcp-ng-updates"))
+    (line,) = own_lines(done)
+    assert "configuration: " in line and line.endswith("chown root:root {0} && chmod go-w {0}".format(path))
+
+
+def test_a_state_that_others_can_change_is_ignored_with_one_line_and_the_plugin_stays_on(lab, host):
+    good_mirrors(lab)
+    os.makedirs(state_path(host))
+    os.chmod(state_path(host), 0o777)
+    done = host.dnf("-y", "install", "lab-agent")
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0") and os.listdir(state_path(host)) == []
+    (line,) = own_lines(done)
+    assert "state: " in line and line.endswith("chown root:root {0} && chmod go-w {0}".format(state_path(host)))
+
 
 def test_a_damaged_fragment_is_told_and_left_out(lab, host, fragments):
     good_mirrors(lab)

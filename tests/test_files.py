@@ -131,6 +131,17 @@ def test_a_key_that_others_can_change_is_not_trusted(tmp_path, mode):
     assert refusal.value.reference == "key-file" and "chown root:root" in refusal.value.hint
 
 
+def test_a_key_in_a_folder_that_others_can_change_is_not_trusted(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/key").write_bytes(b"key")
+    (tmp_path / "link").symlink_to("folder/key")
+    os.chmod(str(tmp_path / "folder"), 0o777)
+    for path in ("folder/key", "link"):
+        with pytest.raises(UsageError) as refusal:
+            read_trusted(str(tmp_path / path), 100)
+        assert refusal.value.hint.endswith("chmod go-w " + str(tmp_path / "folder"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_key_that_belongs_to_another_user_is_not_trusted(tmp_path):
     (tmp_path / "key").write_bytes(b"key")

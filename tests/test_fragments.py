@@ -135,6 +135,48 @@ def test_a_plugin_and_the_engine_read_the_same(case, fleet, plugin):
     assert plugin() == expected(fleet)
 
 
+# What others than root and this user could change is not used: where -> (what is weak, what then counts).
+WEAK = {
+    ".conf": ("x.conf", DEFAULTS._replace(deadline=5, state_dir="/srv/x")),
+    "a fragment": ("fragments/50.conf", DEFAULTS._replace(enough=2)),
+    "the folder of the fragments": ("fragments", DEFAULTS._replace(enough=2)),
+    "the state folder": ("root/srv/x", DEFAULTS._replace(enough=2, deadline=5)),
+    "a folder above the state folder": ("root/srv", DEFAULTS._replace(enough=2, deadline=5)),
+}
+
+
+@pytest.mark.parametrize("case", sorted(WEAK))
+def test_what_others_can_change_is_told_once_and_not_used_by_plugin_or_engine(case, fleet, plugin, tmp_path):
+    weak, settings = WEAK[case]
+    os.makedirs(str(tmp_path / "root/srv/x"))
+    fleet.write(fleet.conf, "[main]\nenabled=1\nenough=2\n")
+    fleet.fragment("50.conf", "[main]\ndeadline=5\nstate_dir=/srv/x\n")
+    assert fleet.read().settings == DEFAULTS._replace(enough=2, deadline=5, state_dir="/srv/x") and not fleet.read().warnings
+    os.chmod(str(tmp_path / weak), 0o777)
+    reading = fleet.read()
+    assert reading.settings == settings
+    (told,) = reading.warnings
+    path = str(tmp_path / weak)
+    assert "others than root can change" in told and told.count("chown root:root {0} && chmod go-w {0}".format(path)) == 1
+    made, wanted = plugin(), expected(fleet)
+    wanted["files"] = [path for path in wanted["files"] if os.path.basename(path) in [os.path.basename(used) for used in reading.files]]
+    assert made == wanted
+
+
+def test_a_conf_that_the_caller_names_may_belong_to_anybody(fleet, capsys):
+    fleet.write(fleet.conf, "[main]\nenough=2\n")
+    os.chmod(fleet.conf, 0o666)
+    assert fleet.config("--json") == 0 and '"files": [\n  "' + fleet.conf in capsys.readouterr().out
+
+
+def test_a_command_that_others_can_change_is_told_and_not_used(fleet, tmp_path):
+    (tmp_path / "evil").write_text("#!/bin/sh\n")
+    (tmp_path / "evil").chmod(0o777)
+    fleet.fragment("50.conf", "[main]\ncommand={}\n".format(tmp_path / "evil"))
+    settings, (told,), _, _ = fleet.read()
+    assert settings == DEFAULTS and "50.conf: line 2: command: others than root can change " + str(tmp_path / "evil") in told
+
+
 def test_a_folder_that_cannot_be_read_is_no_reason_to_fail(fleet, plugin):
     os.rmdir(fleet.folder)
     fleet.write(fleet.folder, "a file")

@@ -376,3 +376,28 @@ def test_store_rule_5_all_but_the_metalink_is_readable_by_its_owner_only(state):
     state.write_metalink(ID, b"<metalink/>")
     modes = {name: os.stat(state.path(ID, name)).st_mode & 0o777 for name in os.listdir(os.path.dirname(state.path(ID, "")))}
     assert modes == {"accepted.json": 0o600, "mirrors.json": 0o600, "pin.json": 0o600, "metalink.xml": 0o644}
+
+
+@pytest.mark.parametrize("weak", ["state", "state/" + ID])
+def test_store_rule_6_a_state_that_others_can_change_is_neither_read_nor_written_and_that_is_told_once(tmp_path, weak):
+    folder = str(tmp_path / "state")
+    State(folder).update(ID, MEMORY, snapshot(3))
+    os.chmod(str(tmp_path / weak), 0o777)
+    before = {name: os.stat(os.path.join(folder, ID, name)).st_mtime_ns for name in os.listdir(os.path.join(folder, ID))}
+    state = State(folder)
+    assert state.load(ID).accepted is None and state.load(ID).memory == Memory()
+    state.update(ID, MEMORY, snapshot(1))
+    with state.locked(0.0) as held:
+        assert held and State(folder).load(ID).accepted is None  # not in the folder that others can change
+    assert before == {name: os.stat(os.path.join(folder, ID, name)).st_mtime_ns for name in os.listdir(os.path.join(folder, ID))}
+    (told,) = state.problems
+    assert told.startswith("state: ") and "chown root:root {0} && chmod go-w {0}".format(tmp_path / weak) in told
+    assert os.stat(state.folder).st_mode & 0o777 == 0o700
+
+
+def test_store_rule_6_nothing_is_pinned_in_a_state_that_others_can_change(tmp_path):
+    os.makedirs(str(tmp_path / "state"))
+    os.chmod(str(tmp_path / "state"), 0o777)
+    with pytest.raises(UsageError) as refusal:
+        State(str(tmp_path / "state")).write_pin(ID, None)
+    assert refusal.value.reference == "state"

@@ -80,7 +80,7 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
     root = os.path.abspath(arguments.installroot)
     settings = read_config(arguments.config or "", root)
     folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
-    found = [read_repositories(folder, settings, host_variables(root), main_options(root))[0] for folder in folders]
+    found = [read_repositories(folder, settings, host_variables(root), main_options(root), root=root)[0] for folder in folders]
     repositories = [repository for some in found for repository in some if repository.path]  # those that are on the mirrors
     key_paths, network = ([inside(root, DEFAULT_KEY_PATH)], Network()) if not repositories else (
         list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)

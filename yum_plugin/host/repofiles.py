@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..errors import UsageError
 from ..model import Repository
 from ..util.files import listed
+from ..util.places import inside
 from .inifile import MAX_BYTES, parse_ini
 from .repository_options import repository_from_request
 from .settings import Settings, read_flag, split_words
@@ -30,6 +31,7 @@ def read_repositories(
     main: Optional[Mapping[str, str]] = None,
     ids: Sequence[str] = (),
     include_disabled: bool = False,
+    root: str = "/",
 ) -> Tuple[Tuple[Repository, ...], Tuple[str, ...]]:
     """Read the .repo files of a folder.
 
@@ -40,12 +42,13 @@ def read_repositories(
         main: [main] of dnf.conf or yum.conf, for network settings that a section does not have; see ``main_options``.
         ids: if given, only these repositories, enabled or not.
         include_disabled: include repositories with enabled=0.
+        root: the installroot; a file of a folder in it is read from inside it, whatever links it is.
 
     Returns:
         The repositories in the order of the files, and a warning for each file, line or repository that cannot be used.
     """
     found: List[Repository] = []
-    sections, _, warnings = _read_sections(reposdir)
+    sections, _, warnings = _read_sections(reposdir, root)
     for name, options in sections.items():
         ours = any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.repos)
         if not ours or (ids and name not in ids):
@@ -83,13 +86,13 @@ def replace_variables(text: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: variables.get((match.group(1) or match.group(2)).lower(), match.group()), text)
 
 
-def section_in(reposdir: str, name: str) -> Optional[Tuple[str, Mapping[str, str]]]:
+def section_in(reposdir: str, name: str, root: str = "/") -> Optional[Tuple[str, Mapping[str, str]]]:
     """Return the file and the options of a repository in a folder of .repo files; None if there is no such section."""
-    sections, home, _ = _read_sections(reposdir)
+    sections, home, _ = _read_sections(reposdir, root)
     return (home[name], sections[name]) if name in sections else None
 
 
-def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, str], List[str]]:
+def _read_sections(reposdir: str, root: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, str], List[str]]:
     """Return options and file of each section by its name, and warnings; if two files have a section, the first counts."""
     sections: Dict[str, Dict[str, str]] = {}
     home: Dict[str, str] = {}
@@ -97,7 +100,7 @@ def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, 
     for path in listed(reposdir, ".repo", MAX_FILES):
         if not os.access(path, os.R_OK):
             warnings.append("{}: cannot be read".format(path))
-        content = parse_ini(_read(path, MAX_BYTES + 1))
+        content = parse_ini(_read(path, MAX_BYTES + 1, root))
         warnings += ["{}: {}".format(path, problem) for problem in content.problems[:MAX_FILES]]
         for entry in content.entries:
             if home.setdefault(entry.section, path) == path:
@@ -107,10 +110,11 @@ def _read_sections(reposdir: str) -> Tuple[Dict[str, Dict[str, str]], Dict[str, 
     return sections, home, warnings
 
 
-def _read(path: str, most: int) -> bytes:
-    """Return the beginning of a file; nothing if it cannot be read."""
+def _read(path: str, most: int, root: str = "/") -> bytes:
+    """Return the beginning of a file; nothing if it cannot be read. If it lies below ``root``, no link leads out of that."""
     try:
-        with open(path, "rb") as stream:
+        below = path[len(root):] if root != "/" and path.startswith(os.path.join(root, "")) else ""
+        with open(inside(root, below) if below else path, "rb") as stream:
             return stream.read(most)
     except OSError:
         return b""
@@ -129,13 +133,13 @@ def host_variables(installroot: str = "/") -> Dict[str, str]:
     """
     machine = platform.machine().replace("amd64", "x86_64")
     variables = {"arch": machine, "basearch": "i386" if re.match("^i[3-6]86$", machine) else machine}
-    for line in _read(os.path.join(installroot, "etc/os-release"), MAX_BYTES).decode("utf-8", "replace").split("\n"):
+    for line in _read(os.path.join(installroot, "etc/os-release"), MAX_BYTES, installroot).decode("utf-8", "replace").split("\n"):
         key, _, value = line.partition("=")
         if key == "VERSION_ID":
             variables["releasever"] = value.strip().strip("\"'")
     for folder in _VARIABLE_FOLDERS:
-        for path in listed(os.path.join(installroot, folder), "", MAX_FILES):
-            first_line = _read(path, MAX_VARIABLE_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        for path in listed(inside(installroot, folder), "", MAX_FILES):
+            first_line = _read(path, MAX_VARIABLE_BYTES, installroot).decode("utf-8", "replace").partition("\n")[0]
             variables[os.path.basename(path).lower()] = first_line.strip()
     return variables
 
@@ -143,7 +147,7 @@ def host_variables(installroot: str = "/") -> Dict[str, str]:
 def main_options(installroot: str = "/") -> Dict[str, str]:
     """Return [main] of dnf.conf, or of yum.conf where there is no dnf.conf; empty if there is neither."""
     for name in _MAIN_FILES:
-        path = os.path.join(installroot, name)
+        path = inside(installroot, name)
         if os.path.exists(path):
             entries = parse_ini(_read(path, MAX_BYTES)).entries
             return {entry.key: entry.value for entry in entries if entry.section == "main"}

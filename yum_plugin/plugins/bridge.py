@@ -91,12 +91,13 @@ class BridgeSettings(object):
     """
 
     def __init__(self, parser, config="", root="/"):
-        is_weak = bool(config and places.weak_point(config))  # the engine reports it, and whatever else is not used here
+        weak = places.weak_point(config) if config else ""  # the engine reports it, and whatever else is not used here
         found = fragments()
-        get = reader(parser.__class__() if is_weak else parser, found)
+        get = reader(parser.__class__() if weak else parser, found)
         values = dict((key, get(key) or default) for key, default in DEFAULTS.items())
         self.config, self.root = config, root
-        self.files = ([] if is_weak else [config]) + found
+        self.files = ([] if weak else [config]) + found
+        self.reason = "{0} is ignored: {1}".format(config, changeable(weak)) if weak else ""
         self.command = values["command"]
         if places.weak_point(self.command) and os.path.exists(DEFAULTS["command"]):
             self.command = DEFAULTS["command"]  # else Engine refuses to start it, with the reason
@@ -115,6 +116,11 @@ class BridgeSettings(object):
     def request(self, action, repositories, **values):
         """Return a request to the engine."""
         return dict(values, action=action, config=self.config, installroot=self.root, repositories=repositories)
+
+
+def changeable(weak):
+    """Return why what has a weak point is not used, and the remedy."""
+    return "others than root can change {0}; {1}".format(weak, places.remedy(weak))
 
 
 def number(text, default):
@@ -250,10 +256,11 @@ class Engine(object):
 
     Args:
         command: path of xcpng-mirrors.
+        reason: why it may be another one than the .conf names; "" if it is not.
     """
 
-    def __init__(self, command):
-        self._command = command
+    def __init__(self, command, reason=""):
+        self._command, self._reason = command, reason
         self._seconds = self._ends_at = 0.0
         self._child = self._requests = self._stderr = None
         self._buffer = b""
@@ -281,7 +288,7 @@ class Engine(object):
             if served and clock() < self._ends_at:
                 self.close()
                 return self.ask(request, seconds, on_event)
-            last_line = "" if isinstance(error, BridgeError) else self._last_error_line()
+            last_line = "" if isinstance(error, BridgeError) else self._last_error_line() + (self._reason and "; " + self._reason)
             self.close()
             text = str(error) if isinstance(error, BridgeError) else "the engine {0} cannot be used: {1}{2}".format(
                 self._command, error, last_line)
@@ -295,7 +302,7 @@ class Engine(object):
     def _start(self):
         weak = places.weak_point(self._command)
         if weak:
-            raise EnvironmentError("others than root can change {0}; {1}".format(weak, places.remedy(weak)))
+            raise EnvironmentError(changeable(weak))
         self._stderr = tempfile.TemporaryFile()
         # A socket, not a pipe: the engine may die before it has read its request, and SIGPIPE would kill dnf.
         self._requests, theirs = socket.socketpair()

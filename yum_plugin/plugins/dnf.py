@@ -57,7 +57,7 @@ class XcpngMirrors(dnf.Plugin):
         paths = [os.path.join(folder, NAME + ".conf") for folder in self.base.conf.pluginconfpath]
         self.settings = bridge.BridgeSettings(
             parser, next((path for path in paths if os.path.isfile(path)), ""), self.base.conf.installroot)
-        self.engine = bridge.Engine(self.settings.command)
+        self.engine = bridge.Engine(self.settings.command, self.settings.reason)
         atexit.register(self.engine.finish)
         original = self.base.fill_sack
 

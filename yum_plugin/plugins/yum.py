@@ -136,7 +136,7 @@ def _engine(conduit, settings):
     """Return the one engine of this run."""
     base = conduit._base
     if getattr(base, "_xcpng_mirrors", None) is None:
-        base._xcpng_mirrors = bridge.Engine(settings.command)
+        base._xcpng_mirrors = bridge.Engine(settings.command, settings.reason)
         atexit.register(base._xcpng_mirrors.finish)
     return base._xcpng_mirrors
 

@@ -157,7 +157,7 @@ def _problem(error: MirrorsError, prefix: str = "") -> HostProblem:
 def _gpgcheck(checked: CheckedHost) -> FoundProblems:
     main, problems = main_options(checked.root), []
     for repository in checked.host.repositories:
-        found = next(filter(None, (section_in(folder, repository.id) for folder in checked.folders)), None)
+        found = next(filter(None, (section_in(folder, repository.id, checked.root) for folder in checked.folders)), None)
         path, options = found if found is not None else ("", {})
         for key in ("gpgcheck", "repo_gpgcheck"):
             if found is not None and not _flag(options.get(key, main.get(key, "0"))):

@@ -109,7 +109,8 @@ def _repositories(arguments: argparse.Namespace, root: str, settings: Settings) 
     found: Dict[str, Repository] = {}
     warnings: List[str] = []
     for folder in folders:
-        repositories, problems = read_repositories(folder, settings, host_variables(root), main_options(root), arguments.repo)
+        repositories, problems = read_repositories(folder, settings, host_variables(root), main_options(root), arguments.repo,
+                                                   root=root)
         warnings += problems
         for repository in repositories:
             found.setdefault(repository.id, repository)
