@@ -20,8 +20,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
-from .fetch import FetchLimits, HttpSessions, OpenSession, Session
 from .partial_file import disk_error, require_space
+from .session import FetchLimits, OpenSession, Session
 from .stall import HEDGE_SECONDS, RateRules, RateView, stop_reason
 from .transfer import EARLIER, Attempt, FileDownload, Item, Source, Transfer
 
@@ -94,7 +94,10 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         UsageError: the TLS settings cannot be used, or there is not enough free space for all.
     """
     require_space((item.target, item.size) for item in items)
-    open_ = open_session or HttpSessions().open
+    if open_session is None:
+        from .fetch import HttpSessions  # late: a process that keeps root has another one do this
+        open_session = HttpSessions().open
+    open_ = open_session
     workers = _Workers(lambda: open_(network, SESSION_SECONDS, trusted_hosts), events)
     return _Download(items, sources, rules, events, workers).run()
 

@@ -4,7 +4,7 @@ import threading
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..model import Network
-from .fetch import HttpSessions, OpenSession, Session
+from .session import OpenSession, Session
 
 Task = Callable[[Session], Any]
 
@@ -28,7 +28,10 @@ class TaskPool:
     """
 
     def __init__(self, open_session: Optional[OpenSession] = None) -> None:
-        self._open = open_session or HttpSessions().open
+        if open_session is None:
+            from .fetch import HttpSessions  # late: a process that keeps root has another one do this
+            open_session = HttpSessions().open
+        self._open = open_session
         self._results: "queue.Queue[TaskResult]" = queue.Queue()
         self._sessions: List[Session] = []
         self._lock = threading.Lock()

@@ -3,14 +3,13 @@
 No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
 to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
 """
-import abc
 import contextlib
 import http.client
 import http.cookiejar
 import socket
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 import requests
@@ -19,54 +18,12 @@ import urllib3
 from .. import __version__
 from ..errors import FetchError
 from ..model import Network
+from .session import FetchLimits, Response, Session, Stream, whole
 from .tls import causes_of, find_tls_problem, make_context, tls_error
 from .transport import Guard, GuardedAdapter, KeptConnections, proxies_for
 
 READ_BYTES = 64 * 1024
 USER_AGENT = "xcpng-mirrors/" + __version__
-
-
-class FetchLimits(NamedTuple):
-    """The limits of one request."""
-
-    max_bytes: int
-    connect_seconds: float = 3.0
-    read_seconds: float = 4.0  # between two arrivals of bytes; the session's deadline limits the whole
-
-
-class Response(NamedTuple):
-    """A complete response."""
-
-    status: int
-    headers: Dict[str, str]  # names in lower case; of a repeated one the last
-    links: Tuple[str, ...]  # all Link header lines
-    body: bytes
-    first_byte_seconds: float  # from the call to the end of the headers, connecting included
-    seconds: float
-
-
-class Stream(abc.ABC):
-    """A response whose body is still arriving; made by ``Session.open``, a context manager."""
-
-    status: int
-    headers: Dict[str, str]  # names in lower case; of a repeated one the last
-    links: Tuple[str, ...]  # all Link header lines
-    first_byte_seconds: float  # from the call to the end of the headers, connecting included
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    @abc.abstractmethod
-    def __exit__(self, *_: object) -> None:
-        """Release the response, read to its end or not."""
-
-    @abc.abstractmethod
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body as it arrives.
-
-        Raises:
-            FetchError: too-large, truncated, timed-out, unreachable, bad-answer.
-        """
 
 
 class _HttpStream(Stream):
@@ -128,68 +85,6 @@ class _RequestsSession(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return no target; requests calls this even when redirects are not followed, and parses what it returns."""
-
-
-class Session(abc.ABC):
-    """Requests to servers that end at a deadline whatever the servers do.
-
-    Use it as a context manager. ``abort`` may be called from any thread and ends a blocked call at once.
-    """
-
-    @property
-    @abc.abstractmethod
-    def certificate_expires(self) -> Optional[int]:
-        """End of validity of the server's certificate, seconds since 1970; None if none was seen."""
-
-    @property
-    @abc.abstractmethod
-    def address(self) -> str:
-        """The IP address that was connected to last; "" if there is none yet, or proxies hide it."""
-
-    @abc.abstractmethod
-    def __enter__(self) -> "Session":
-        """Start the time."""
-
-    @abc.abstractmethod
-    def __exit__(self, *_: object) -> None:
-        """End all connections."""
-
-    @abc.abstractmethod
-    def abort(self) -> None:
-        """End every running call with a FetchError; later ones fail at once."""
-
-    @abc.abstractmethod
-    def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
-             accept: Tuple[int, ...] = (200,)) -> Stream:
-        """Send a request and read the response's headers; arguments and errors as of ``get``."""
-
-    def get(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
-            accept: Tuple[int, ...] = (200,)) -> Response:
-        """Fetch a whole (small) response.
-
-        Args:
-            url: http or https.
-            limits: byte limit and time-outs.
-            headers: added to the request.
-            accept: the status codes that are not an error.
-
-        Returns:
-            The response; its status is one of ``accept``.
-
-        Raises:
-            FetchError: there is no such response; the reference says why.
-        """
-        started = time.monotonic()
-        return _whole(self.open(url, limits, headers, accept), started)
-
-
-def _whole(response: Stream, started: float) -> Response:
-    with response as stream:
-        body = b"".join(stream.chunks())
-    return Response(stream.status, stream.headers, stream.links, body, stream.first_byte_seconds, time.monotonic() - started)
-
-
-OpenSession = Callable[[Network, float, Tuple[str, ...]], Session]  # arguments as of ``HttpSessions.open``
 
 
 class HttpSessions:
@@ -272,7 +167,7 @@ class HttpSession(Session):
             accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Response:
         """See Session; more arguments as of ``open``."""
         started = time.monotonic()
-        return _whole(self.open(url, limits, headers, accept, method, target), started)
+        return whole(self.open(url, limits, headers, accept, method, target), started)
 
     def open(self, url: str, limits: FetchLimits, headers: Optional[Mapping[str, str]] = None,
              accept: Tuple[int, ...] = (200,), method: str = "GET", target: str = "") -> Stream:

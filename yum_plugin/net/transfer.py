@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
-from .fetch import FetchLimits, Session, Stream
 from .partial_file import PartialFile
+from .session import FetchLimits, Session, Stream
 from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
 from .writer_thread import WriterThread
 

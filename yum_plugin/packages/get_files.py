@@ -16,7 +16,7 @@ from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Rules, download
 from ..net.fanout import TaskPool
-from ..net.fetch import OpenSession, Session
+from ..net.session import OpenSession, Session
 from ..net.transfer import Attempt, Item, Source
 from ..privsep.gateway import Gateway
 from ..resolve.candidates import settled_list

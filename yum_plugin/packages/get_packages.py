@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..errors import FetchError
 from ..model import Repository
 from ..net.download import Rules, download
-from ..net.fetch import OpenSession
+from ..net.session import OpenSession
 from ..net.transfer import Item, Source
 from ..resolve.resolution import Resolution
 from ..trust.digest import DigestChecker

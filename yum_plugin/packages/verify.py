@@ -29,7 +29,7 @@ from typing import (
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..model import Repository
 from ..net.download import Events, Fetched, Rules, download
-from ..net.fetch import OpenSession
+from ..net.session import OpenSession
 from ..net.transfer import Attempt, Item, Source
 from ..resolve.download_plan import MAX_PACKAGE_BYTES
 from ..trust.hashing import new_hash, require_strong

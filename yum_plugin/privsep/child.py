@@ -21,7 +21,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Sequence
 
 from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
-from ..net.fetch import FetchLimits, HttpSession
+from ..net.fetch import HttpSession
+from ..net.session import FetchLimits
 from ..net.tls import make_context
 from ..net.transport import KeptConnections
 from ..sources.redirector import Timeouts, ask_digest

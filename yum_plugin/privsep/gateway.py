@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Callable, ContextManager, Dict, Iterator, Name
 
 from ..errors import FetchError
 from ..model import MirrorList, Network
-from ..net.fetch import HttpSessions, OpenSession, Session
-from ..net.tls_chain import explain_tls
+from ..net.session import OpenSession, Session
 from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_digest, ask_list_page, ask_selection
 from ..util.urls import host_of, port_of
 
@@ -43,6 +42,7 @@ class Gateway(NamedTuple):
 
 def here() -> Gateway:
     """Return the gateway that is this process itself."""
+    from ..net.fetch import HttpSessions  # late, as below: a process that keeps root has a child do this, and starts sooner
     return Gateway(HttpSessions().open, ask_list, ask_digest, explain, reachability, certificate)
 
 
@@ -63,6 +63,7 @@ def ask_list(client: Session, form: str, roots: Sequence[str], path: str, timeou
 
 def explain(client: Session, error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:
     """Refine the error of a fetch, as ``tls_chain.explain_tls`` does; ``client`` is the session that it happened in."""
+    from ..net.tls_chain import explain_tls
     return explain_tls(error, url, network, timeout_seconds)
 
 

@@ -24,7 +24,7 @@ from typing import (
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
 from ..net.connect import clean_address
-from ..net.fetch import FetchLimits, Session, Stream
+from ..net.session import FetchLimits, Session, Stream
 from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from ..sources.redirector import Timeouts
 from .gateway import Gateway, here

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import FetchError, TrustError
 from ..model import REPOMD, Mirror, Probe
-from ..net.fetch import Response, Session
+from ..net.session import Response, Session
 from ..sources.redirector import Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.metadata import ProvenRepomd, RepomdProver

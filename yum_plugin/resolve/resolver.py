@@ -17,7 +17,7 @@ from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
 from ..net.fanout import TaskPool, TaskResult, run_until
-from ..net.fetch import OpenSession, Session
+from ..net.session import OpenSession, Session
 from ..privsep.gateway import Gateway, here
 from ..sources.redirector import DIGEST, FORMS, PAGE, SELECTION, Timeouts, redirector_roots
 from ..state.memory import Remembered, known_list, quarantined

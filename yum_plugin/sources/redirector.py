@@ -7,7 +7,7 @@ from typing import Callable, NamedTuple, Sequence, Tuple, TypeVar
 
 from ..errors import FetchError, MirrorsError
 from ..model import MirrorList, Repository
-from ..net.fetch import FetchLimits, Session
+from ..net.session import FetchLimits, Session
 
 PAGE = "page"  # the complete list; first in FORMS, because lists are merged in that order
 SELECTION = "selection"

@@ -19,7 +19,7 @@ from ...host.repofiles import main_options, section_in
 from ...host.rpmdb import imported_keys
 from ...host.settings import CONFIG_FILES, read_flag, split_words
 from ...model import REPOMD, Network, Repository
-from ...net.fetch import FetchLimits
+from ...net.session import FetchLimits
 from ...net.tls import make_context
 from ...net.transport import proxies_for
 from ...pool.precheck import disk_space

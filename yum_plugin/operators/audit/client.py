@@ -5,7 +5,8 @@ from typing import Iterator, Mapping, Optional, Tuple
 
 from ...model import Network
 from ...net.connect import connect
-from ...net.fetch import HttpSession, Response
+from ...net.fetch import HttpSession
+from ...net.session import Response
 from ...net.tls import make_context
 from ...sources.redirector import Timeouts
 from ...util.urls import host_of, port_of

@@ -9,7 +9,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.fetch import HttpSession, Response
+from ...net.fetch import HttpSession
+from ...net.session import Response
 from ...trust.repomd import MAX_REPOMD_BYTES
 from .client import fetch, session, timeouts_of
 from .model import MIRROR, OK, PROBLEM, WARNING, Check, Cost, Finding, Subject

@@ -9,8 +9,8 @@ from ...cli.common.host_options import NOTES, Host
 from ...cli.common.mirrors_view import Display, MirrorsView, Row, ask_through, views_of
 from ...model import Mirror, Repository
 from ...net.fanout import TaskPool
-from ...net.fetch import Session
 from ...net.reachability import Reachability
+from ...net.session import Session
 from ...privsep.gateway import Gateway
 from ...resolve.outcome import observations_of
 from ...resolve.selection import rank_candidates

@@ -9,7 +9,8 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Repository, Snapshot
 from ...net.certificate import ServedCertificate
-from ...net.fetch import Session, status_error
+from ...net.fetch import status_error
+from ...net.session import Session
 from ...net.transport import proxies_for
 from ...privsep.gateway import Gateway
 from ...resolve.probe import sample_metadata

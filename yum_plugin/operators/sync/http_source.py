@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence
 from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
-from ...net.fetch import FetchLimits, HttpSession
+from ...net.fetch import HttpSession
 from ...net.partial_file import disk_error
+from ...net.session import FetchLimits
 from ...net.tls import make_context
 from ...net.transfer import Item, Source
 from ...trust.digest import DigestChecker
