@@ -23,7 +23,7 @@ from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Repository, Snapshot
 from yum_plugin.net.fetch import FetchLimits, Response, Session, Stream, status_error
 from yum_plugin.privsep.gateway import Gateway, ask_list
-from yum_plugin.resolve.refresh import refresh
+from yum_plugin.resolve.refresh import accept, refresh
 from yum_plugin.resolve.resolution import NO_CANDIDATES, Resolution, is_refusal
 from yum_plugin.resolve.resolver import ResolveOptions
 from yum_plugin.sources.redirector import ask_digest
@@ -150,6 +150,7 @@ class SimulatedMirror:
         self.scheme = "https"
         self.seconds = MIRROR_SECONDS  # a request
         self.version: Optional[int] = None  # that it serves; None: what is published
+        self.serves = ""  # the repository that it serves in the place of every other, signed by the same key; "": each its own
         self.country = ""
         # What the redirector says of it:
         self.listed = True
@@ -168,7 +169,7 @@ class SimulatedMirror:
         """What it serves of the repository that a path is in."""
         if version is None:
             version = self._simulator.version if self.version is None else self.version
-        return signed(path[len(RELEASE):].partition("/")[0], version, **form)
+        return signed(self.serves or path[len(RELEASE):].partition("/")[0], version, **form)
 
     def count(self, file: str) -> int:
         """How often a file was asked for, this time included."""
@@ -515,12 +516,14 @@ class Simulator:
         """Refresh one repository, and let the package manager load what was found."""
         outcome = self.refresh(repository, **options)
         if outcome.snapshot is not None:
-            self.accept(outcome.snapshot, outcome.repository.id)
+            accept([outcome.resolution], [outcome.repository.id], self.state, self.settings)
+            self.accepted[outcome.repository.id] = outcome.snapshot.sha256
         return outcome
 
     def accept(self, snapshot: Snapshot, repository_id: str = "xcp-ng-updates") -> None:
         """Raise the mark, as the engine does when the package manager has loaded metadata."""
-        self.state.update(repository_id, accepted=snapshot)
+        place = self.repository(repository_id[len("xcp-ng-"):]).place
+        self.state.update(repository_id, accepted=snapshot, place=place)
         self.accepted[repository_id] = snapshot.sha256
 
     def later(self, hours: float = 0.0, seconds: float = 0.0) -> None:

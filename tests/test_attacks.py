@@ -68,6 +68,20 @@ def test_fast_forward_metadata_from_the_future_never_becomes_the_high_water_mark
     assert install(host, "--refresh").returncode == 0
 
 
+def test_cross_repository_replay_of_testing_at_the_path_of_updates_is_not_installed_and_poisons_no_mark(lab, host):
+    """Signed by the same key, and newer than updates are."""
+    lab.add_mirror("evil", tree="testing")
+    good_mirrors(lab)
+    done = install(host)
+    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
+    said = own_lines(done)
+    assert len(said) == 2 and all("wrong-repository: " in line and lab.mirrors["evil"].url in line for line in said)
+    lab.set_order(["good1", "good2"])
+    shutil.rmtree(os.path.join(host.root, "var", "cache", "dnf"))
+    done = host.dnf("--refresh", "check-update")
+    assert done.returncode == 0 and own_lines(done) == [], "honest mirrors are no rollback"
+
+
 def test_indefinite_freeze_by_the_nearest_mirrors_is_seen_through_the_redirectors_digest(lab, host):
     for number in range(3):
         lab.add_mirror("frozen{}".format(number), fault="stale")

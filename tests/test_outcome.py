@@ -142,4 +142,4 @@ def test_a_refusal_is_a_decision_too_and_earlier_ones_stay():
 
 
 def test_a_rollback_on_request_is_noted():
-    assert judged((A, OLD), accepted=NEW, accept_rollback=True).memory.decisions[0].note == "accept-rollback"
+    assert judged((A, OLD), (B, OLD), accepted=NEW, accept_rollback=True).memory.decisions[0].note == "accept-rollback"

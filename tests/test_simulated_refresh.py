@@ -26,7 +26,7 @@ ID = "xcp-ng-updates"
 EXPIRE_HOURS = 6.0  # metadata_expire of yum; a mirror is due after 5.25 of them, for the simulator's chance is a half
 NOT_DUE, DUE = 4.0, 5.5  # hours
 RULED = ("resolve.resolver", "resolve.candidates", "resolve.outcome", "resolve.refresh", "resolve.selection",
-         "resolve.refresh_policy", "resolve.patience", "resolve.metadata_cache", "resolve.cache_age",
+         "resolve.refresh_policy", "resolve.patience", "resolve.metadata_cache", "resolve.cache_age", "trust.identity",
          "state.snapshot_pin", "state.store")
 
 
@@ -429,13 +429,13 @@ def test_a_look_at_the_redirector_alone_is_no_decision_and_keeps_the_records(set
 
 
 def test_mirrors_proven_for_an_old_snapshot_are_never_listed_for_a_new_one(settled):
-    """One mirror is asked, and has something new. m2 was proven too, but for what was before."""
+    """One mirror is asked, and has something new. m2 was proven too, but for what was before; the origin is the second voice."""
     settled.configure(probe_mirrors=1, enough=1)
     publish(settled, "m1", names=False)
     settled.later(hours=DUE)
     outcome = settled.refresh()
-    assert settled.asked == ["m1"] and (outcome.version, outcome.mirrors) == (NEWER, ["m1"])
-    assert settled.memory().usable == settled.urls("m1")
+    assert settled.asked == ["m1", "m2", "origin"] and (outcome.version, outcome.mirrors) == (NEWER, ["m1", "origin"])
+    assert not set(settled.memory().usable) & set(settled.urls("m2"))
 
 
 def test_mirrors_proven_for_the_same_snapshot_stay_behind_the_one_that_was_asked(settled):

@@ -118,6 +118,8 @@ class TrustError(MirrorsError):
         "key-revoked": "do not update; ask the XCP-ng team for the new key",
         "key-invalid": "reinstall the package that owns the key: xcp-ng-release",
         "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
+        "wrong-repository": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
+        "unconfirmed": "it is used once the redirector, the origin or a second mirror names it; see 'xcpng-mirrors mirrors'",
         "fast-forward": "check this host's clock: timedatectl",
         "pinned": "remove the pin: 'xcpng-mirrors precheck --unpin' on this host, 'xcpng-mirrors pool --disagree' on all hosts",
         "mix-and-match": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",

@@ -40,6 +40,7 @@ STATES: Dict[str, State] = {
     "middle": State("1.5", 4 * DAY, description="packages 1.5"),
     "new": State("2.0", 2 * DAY, description="packages 2.0: the current state"),
     "future": State("9.0", -30 * DAY, description="packages 9.0, stamps 30 days ahead, signed today (fast-forward)"),
+    "testing": State("9.9", 1 * DAY, description="packages 9.9: of another repository, newer than new"),
     "other-key-packages": State("2.0", 2 * DAY - 3600, OTHER, "packages 2.0 by another key, repodata one hour newer than new"),
     "unsigned-packages": State("2.0", 2 * DAY - 7200, UNSIGNED, "unsigned packages 2.0, repodata two hours newer than new"),
 }

@@ -1,5 +1,5 @@
 """The mirrors that a repository may be asked from: what the sources list, and what is remembered. Pure."""
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import Mirror, MirrorList, Repository
 from ..sources.collector import merge
@@ -76,6 +76,13 @@ def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence
     everyone = merge([MirrorList(tuple(ranked)), MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors
     origins, denied = rank_candidates(everyone[len(ranked):], (), rules.deny, (), allow_http=True)
     return Candidates(listed, tuple(ranked), tuple(origins), tuple(left_out + denied))
+
+
+def own_urls(repository: Repository, rules: ListRules) -> FrozenSet[str]:
+    """Return the bases that the admin has named, which need no second voice; https counts where http was typed."""
+    urls = [mirror.url for mirror in _own_mirrors(repository, rules.redirectors)]
+    urls += [url + repository.path for url in rules.fallbacks if repository.path]
+    return frozenset(urls + ["https:" + url[len("http:"):] for url in urls if url.startswith("http:")])
 
 
 def _own_mirrors(repository: Repository, redirectors: Sequence[str]) -> List[Mirror]:

@@ -122,6 +122,14 @@ def valid_sha256(cache: MetadataCache) -> str:
     return digest if words == [COOKIE_START, cache.key, digest] else ""
 
 
+def has_repomd(cache: MetadataCache, sha256: str) -> bool:
+    """Whether a cache holds the repomd.xml with a digest, whatever it was filled for."""
+    try:
+        return hashlib.sha256(read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)).hexdigest() == sha256
+    except OSError:
+        return False
+
+
 class Filled(NamedTuple):
     """The result of filling a cache."""
 
@@ -181,7 +189,9 @@ def _signed(resolution: Resolution, cache: MetadataCache) -> Tuple[bytes, bytes]
     raw = read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)
     if hashlib.sha256(raw).hexdigest() != snapshot.sha256:
         raise UsageError("state", "the cached repomd.xml has changed meanwhile", where=cache.path(REPOMD), hint="try again")
-    return raw, resolution.memory.signature.encode("latin-1") or read_capped(cache.path(SIGNATURE), MAX_SIGNATURE_BYTES)
+    memory = resolution.memory
+    is_its = memory.snapshot is None or memory.snapshot.sha256 == snapshot.sha256
+    return raw, (memory.signature if is_its else "").encode("latin-1") or read_capped(cache.path(SIGNATURE), MAX_SIGNATURE_BYTES)
 
 
 def _wanted(files: Sequence[RepomdFile], cache: MetadataCache) -> List[RepomdFile]:

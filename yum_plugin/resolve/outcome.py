@@ -1,5 +1,5 @@
 """What the findings about one repository amount to: a resolution. Pure."""
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
@@ -7,6 +7,17 @@ from ..model import Mirror, Probe, Repository, Snapshot
 from ..state.history import Observation
 from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
+from ..trust.identity import (
+    SINGLE_VOICE,
+    UNCONFIRMED,
+    WRONG_REPOSITORY,
+    Evidence,
+    Sifted,
+    is_confirmed,
+    others_in_run,
+    sift,
+    voices,
+)
 from ..util.urls import authority_of
 from .patience import remembered_seconds
 from .refresh_policy import RefreshPlan
@@ -41,7 +52,38 @@ class Findings:
         self.listed_now = False  # the redirector has sent a list in this run
         self.digest = ""  # that the redirector named, where it was asked for that alone
         self.digest_unknown = False  # it did not know that request
+        self.own: FrozenSet[str] = frozenset()  # base URLs that the admin has named
+        self.others: Mapping[str, str] = {}  # digest -> id of another repository: that the host knows, or this run has shown
         self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
+
+
+    @property
+    def offers(self) -> List[Offer]:
+        """What was proven so far, whoever's it is."""
+        return [Offer(probe.mirror, probe.snapshot) for probe in self.probes if probe.snapshot is not None]
+
+    def evidence(self, anew: bool = False) -> Evidence:
+        """Return what else speaks for a snapshot.
+
+        Args:
+            anew: whatever this host has believed until now does not count: the admin wants to leave it.
+        """
+        held = [self.accepted, self.memory.snapshot if self.memory.note != SINGLE_VOICE else None]
+        known = frozenset(snapshot.sha256 for snapshot in held if snapshot is not None and not anew)
+        return Evidence(self.candidates.listed.sha256, self.own, known, self.others)
+
+
+def compare(all_findings: Sequence[Findings], known: Mapping[str, Mapping[str, str]]) -> None:
+    """Let the findings about several repositories of one run know of each other.
+
+    Args:
+        all_findings: of the run so far.
+        known: what the host knows of others, by the repositories' ids.
+    """
+    names = {(each.repository.id, each.repository.place): each for each in all_findings}
+    found = {name: voices(each.offers, each.evidence()) for name, each in names.items()}
+    for name, each in names.items():
+        each.others = dict(known[name[0]], **others_in_run(found, name))
 
 
 def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
@@ -63,23 +105,65 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
 def _concluded(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
     if findings.plan.quorum == 0 and findings.error is None and findings.memory.snapshot is not None:
         return _kept(findings, findings.memory.snapshot, settings, now)
-    error, choice = findings.error, None
-    offers = [Offer(probe.mirror, probe.snapshot) for probe in findings.probes if probe.snapshot is not None]
-    if error is None and not offers:
-        error = _nobody(findings)
-    try:
-        if error is None:
-            choice = choose(offers, None if accept_rollback else findings.accepted)
-    except TrustError as refusal:
-        error = refusal
-    probes = [_with_lag(probe, choice) for probe in findings.probes]
-    made = Resolution(findings.repository, error=error, probes=tuple(probes), candidates=findings.candidates)
-    if choice is not None:
-        made = _chosen(findings, made, choice, settings, now)
+    judged = _judge(findings, accept_rollback)
+    made = Resolution(findings.repository, error=judged.error, probes=judged.probes, candidates=findings.candidates,
+                      stays=judged.stays)
+    if judged.choice is not None:
+        made = _chosen(findings, made, judged.choice, SINGLE_VOICE if judged.is_single else "", settings, now)
     decision = _decision(findings, made)._replace(at=int(now))
     if accept_rollback and made.snapshot is not None:
         decision = decision._replace(note="accept-rollback")
     return made._replace(memory=with_decision(_memory(findings, made, now), decision))
+
+
+class _Judgement(NamedTuple):
+    """What the answers of the mirrors amount to."""
+
+    probes: Tuple[Probe, ...]  # with what became of each
+    choice: Optional[Choice] = None
+    is_single: bool = False  # nobody else names what was chosen
+    error: Optional[MirrorsError] = None  # None exactly if there is a choice
+    stays: Optional[Snapshot] = None  # see ``Resolution``
+
+
+def _judge(findings: Findings, anew: bool) -> _Judgement:
+    """Choose the snapshot; ``anew``: as if this host had accepted nothing."""
+    accepted, evidence = None if anew else findings.accepted, findings.evidence(anew)
+    sifted = sift(findings.offers, evidence, accepted)
+    probes = [_judged(probe, sifted) for probe in findings.probes]
+    error, choice = findings.error, None
+    try:
+        if error is None and sifted.offers:
+            choice = choose(sifted.offers, accepted)
+    except TrustError as refusal:
+        error = refusal
+    if findings.error is None and choice is None and sifted.unconfirmed:
+        return _Judgement(_with_lag(probes, accepted), error=_unconfirmed(probes), stays=accepted)
+    is_single = choice is not None and not is_confirmed(choice.snapshot.sha256, findings.offers, evidence)
+    if choice is not None and is_single and anew:
+        what = "nobody else names what a single mirror offers"
+        error, choice = TrustError(UNCONFIRMED, what, where=choice.usable[0].url), None
+    if choice is None and error is None:
+        error = _nobody(findings, probes)
+    return _Judgement(_with_lag(probes, choice and choice.snapshot), choice, is_single, error)
+
+
+def _judged(probe: Probe, sifted: Sifted) -> Probe:
+    """Mark what is another repository's, or perhaps."""
+    if probe.snapshot is None:
+        return probe
+    if probe.snapshot.sha256 in sifted.refused:
+        return probe._replace(outcome=WRONG_REPOSITORY, detail=sifted.refused[probe.snapshot.sha256])
+    if probe.snapshot.sha256 in sifted.unconfirmed:
+        what = "revision {} is new, and neither the redirector, the origin nor a second mirror names it"
+        return probe._replace(outcome=UNCONFIRMED, detail=what.format(probe.snapshot.revision))
+    return probe
+
+
+def _unconfirmed(probes: Sequence[Probe]) -> TrustError:
+    """Word the error of a newer snapshot that only one host serves; what this host has accepted may stay in use."""
+    doubtful = next(probe for probe in probes if probe.outcome == UNCONFIRMED)
+    return TrustError(UNCONFIRMED, doubtful.detail, where=doubtful.mirror.url)
 
 
 def _with_redirector(findings: Findings, memory: Memory, now: float) -> Memory:
@@ -94,6 +178,8 @@ def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float
     """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided."""
     listed, proven = findings.candidates.listed, findings.plan.proven
     note = _note(findings, snapshot, [snapshot.sha256], settings, now)
+    if findings.memory.note == SINGLE_VOICE and findings.candidates.listed.sha256 != snapshot.sha256:
+        note = SINGLE_VOICE
     memory = findings.memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note)
     if listed.mirrors and listed.sha256 in ("", snapshot.sha256):  # else it is a list of who has what is to come
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
@@ -126,18 +212,19 @@ def _observation(probe: Probe, current: Optional[Snapshot], now: int) -> Observa
                        probe.bytes, probe.certificate_expires, probe.address, served.revision)
 
 
-def _with_lag(probe: Probe, choice: Optional[Choice]) -> Probe:
-    """Call a proven mirror stale that does not serve the current snapshot."""
-    if choice is None:
-        return probe
-    for mirror, behind in choice.stale:
-        if mirror == probe.mirror:
-            return probe._replace(outcome="stale", detail="{} behind".format(duration(max(0, behind))))
-    return probe
+def _with_lag(probes: Sequence[Probe], current: Optional[Snapshot]) -> Tuple[Probe, ...]:
+    """Call proven mirrors stale that do not serve the current snapshot."""
+    def with_lag(probe: Probe) -> Probe:
+        if current is None or probe.outcome != "ok" or probe.snapshot is None or probe.snapshot.sha256 == current.sha256:
+            return probe
+        behind = current.timestamp - probe.snapshot.timestamp
+        return probe._replace(outcome="stale", detail="{} behind".format(duration(max(0, behind))))
+
+    return tuple(map(with_lag, probes))
 
 
-def _chosen(findings: Findings, made: Resolution, choice: Choice, settings: Settings, now: float) -> Resolution:
-    """Add the chosen snapshot, and who serves it."""
+def _chosen(findings: Findings, made: Resolution, choice: Choice, note: str, settings: Settings, now: float) -> Resolution:
+    """Add the chosen snapshot, who serves it, and a note: the one that is given, or what it deserves."""
     in_turn = sorted(made.probes, key=lambda probe: findings.asked.index(probe.mirror))
     proven = [(probe.mirror, probe.seconds) for probe in in_turn if probe.outcome == "ok"]
     rejected = [Rejection(probe.mirror, probe.outcome, probe.detail) for probe in made.probes if probe.outcome != "ok"]
@@ -147,7 +234,7 @@ def _chosen(findings: Findings, made: Resolution, choice: Choice, settings: Sett
         asked = {mirror.url for mirror in findings.asked}
         mirrors += [mirror for mirror in findings.plan.proven if mirror.url not in asked]
         mirrors.sort(key=lambda mirror: mirror.source == "origin")
-    note = _note(findings, choice.snapshot, seen, settings, now)
+    note = note or _note(findings, choice.snapshot, seen, settings, now)
     return made._replace(snapshot=choice.snapshot, mirrors=tuple(mirrors), rejected=tuple(rejected), note=note,
                          warnings=_warnings(findings.repository, choice.snapshot, rejected, note, now))
 
@@ -158,7 +245,7 @@ def _warnings(repository: Repository, snapshot: Snapshot, rejected: Sequence[Rej
     lines = []
     distrusted = [rejection for rejection in rejected if rejection.reference in TrustError.REFERENCES]
     if distrusted:
-        first = distrusted[0]
+        first = min(distrusted, key=lambda rejection: rejection.reference not in (WRONG_REPOSITORY, UNCONFIRMED))
         more = " and {} more".format(len(distrusted) - 1) if len(distrusted) > 1 else ""
         what = "{}; refused{}, other mirrors are used".format(first.detail, more)
         hint = "see 'xcpng-mirrors mirrors --repo {}'".format(repository.id)
@@ -202,18 +289,22 @@ def _decision(findings: Findings, made: Resolution) -> Decision:
     return decision._replace(revision=made.snapshot.revision, used=used, note=made.note)
 
 
-def _nobody(findings: Findings) -> MirrorsError:
+def _nobody(findings: Findings, probes: Sequence[Probe]) -> MirrorsError:
     """Name why no mirror is proven: the first distrust if any mirror answered at all, else what kept them away."""
     asked = len(findings.asked)
     hint = "see 'xcpng-mirrors mirrors --repo {}'".format(findings.repository.id)
-    failures = [findings.errors[mirror.url] for mirror in findings.asked if mirror.url in findings.errors]
+    wrong = {probe.mirror.url: TrustError(WRONG_REPOSITORY, probe.detail, where=probe.mirror.url) for probe in probes
+             if probe.outcome == WRONG_REPOSITORY}
+    errors: Dict[str, MirrorsError] = dict(findings.errors, **wrong)
+    failures = [errors[mirror.url] for mirror in findings.asked if mirror.url in errors]
     if failures and all(error.reference in CLOCK_REFERENCES for error in failures):
         hint = "check this host's clock (timedatectl): every mirror looks wrong in time"
     distrusted = [error for error in failures if isinstance(error, TrustError)]
     if distrusted:
         first = distrusted[0]
-        return TrustError(first.reference, "none of {} mirrors offers metadata that the pinned key has signed: {}".format(
-            asked, first.what), where=first.where, hint=hint)
+        what = "none of {} mirrors offers metadata that the pinned key has signed{}: {}".format(
+            asked, " for this repository" if wrong else "", first.what)
+        return TrustError(first.reference, what, where=first.where, hint=hint)
     if not failures:
         return FetchError("timed-out" if asked else "unreachable",
                           "none of {} mirrors answered in time".format(asked) if asked else "no mirror is known", hint=hint)

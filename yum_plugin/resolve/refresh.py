@@ -5,7 +5,10 @@ What the engine and ``xcpng-mirrors refresh`` call. Rules, in order:
     2. All that decides is read in the beginning, and all that was decided is written in the end, under the same lock. After
        that the package manager's cache is filled, still under the lock: two engines never fill one cache.
     3. A snapshot pin that holds is taken in place of the newest snapshot. If mirrors lie, it is refused like any other.
-    4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata.
+    4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata; not for what a
+       single voice has offered on first contact (trust/identity.py), until a second one does.
+    5. Where the accepted snapshot stays in use for want of a second voice, the package manager goes on from its own cache of
+       it. Without one it is stopped: what its own addresses lead to might be the very snapshot that nobody else knows.
 """
 import contextlib
 import logging
@@ -21,8 +24,9 @@ from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
+from ..trust.identity import SINGLE_VOICE
 from .cache_age import renew
-from .metadata_cache import Filled, MetadataCache, fill, valid_sha256
+from .metadata_cache import Filled, MetadataCache, fill, has_repomd, valid_sha256
 from .outcome import observations_of
 from .resolution import Resolution
 from .resolver import Clock, MakeTasks, ResolveOptions, Resolver
@@ -68,6 +72,8 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
             now = clock.wall()
             done[resolution.repository.id] = _write(resolution, before[resolution.repository.id], state, options, now)
             state.observe(resolution.repository.id, observations_of(resolution, now))
+        for name in done:
+            done[name] = _with_what_stays(done[name], caches.get(name))
         fillable = [done[name] for name in caches if name in done and done[name].snapshot is not None]
         fillable = [item for item in fillable if not _is_renewed(item, caches[item.repository.id], int(clock.wall()))]
         for resolution in _fill_all(fillable, caches, settings, state, int(clock.wall()), gateway, on_file):
@@ -86,7 +92,7 @@ def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state:
     """
     with state.locked(settings.deadline) as is_locked:
         for resolution in resolutions if is_locked else ():
-            if resolution.snapshot is not None and resolution.repository.id in accepted:
+            if resolution.snapshot is not None and resolution.repository.id in accepted and resolution.note != SINGLE_VOICE:
                 state.update(resolution.repository.id, accepted=resolution.snapshot, place=resolution.repository.place)
 
 
@@ -108,7 +114,8 @@ def _just_written(repositories: Sequence[Repository], before: Dict[str, Remember
             if held is None and cache is not None and valid_sha256(cache) != memory.snapshot.sha256:
                 continue  # the other process has filled another cache, and repomd.xml itself is not remembered
             found[repository.id] = Resolution(repository, held.snapshot if held else memory.snapshot, memory=memory,
-                                              mirrors=tuple(map(Mirror, memory.usable)), local_folder=held.folder if held else "")
+                                              mirrors=tuple(map(Mirror, memory.usable)), note=memory.note,
+                                              local_folder=held.folder if held else "")
     return found
 
 
@@ -144,12 +151,25 @@ def _with_pin(resolution: Resolution, held: HeldSnapshot) -> Resolution:
     if held_back and memory.decisions:
         last = memory.decisions[-1]._replace(note="pinned")
         memory = memory._replace(decisions=memory.decisions[:-1] + (last,))
-    if isinstance(resolution.error, TrustError):
+    if isinstance(resolution.error, TrustError) and resolution.stays is None:
         return resolution._replace(memory=memory, unchanged=False)
     mirrors = resolution.mirrors if resolution.snapshot is not None else tuple(map(Mirror, memory.usable))
     warnings = resolution.warnings + tuple(filter(None, [held_back, str(resolution.error or "")]))
     return resolution._replace(snapshot=held.snapshot, error=None, mirrors=mirrors, warnings=warnings, memory=memory,
-                               local_folder=held.folder, unchanged=False)
+                               local_folder=held.folder, stays=None, unchanged=False)
+
+
+def _with_what_stays(resolution: Resolution, cache: Optional[MetadataCache]) -> Resolution:
+    """Put the accepted snapshot in the place of the error that nobody else names a newer one (rule 5)."""
+    accepted, error, memory = resolution.stays, resolution.error, resolution.memory
+    if accepted is None or error is None or cache is not None and not has_repomd(cache, accepted.sha256):
+        return resolution
+    asked = {probe.mirror.url for probe in resolution.probes}
+    is_resolved = memory.snapshot is not None and memory.snapshot.sha256 == accepted.sha256
+    mirrors = tuple(Mirror(url) for url in memory.usable if is_resolved and url not in asked)
+    what = "{}; revision {}, which this host has accepted, stays in use".format(error.what, accepted.revision)
+    warning = str(TrustError(error.reference, what, where=error.where))
+    return resolution._replace(snapshot=accepted, error=None, mirrors=mirrors, note=error.reference, warnings=(warning,))
 
 
 def _is_renewed(resolution: Resolution, cache: MetadataCache, now: int) -> bool:

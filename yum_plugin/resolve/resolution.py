@@ -26,12 +26,13 @@ class Resolution(NamedTuple):
     error: Optional[MirrorsError] = None
     mirrors: Tuple[Mirror, ...] = ()  # proven to serve exactly the snapshot, best first
     rejected: Tuple[Rejection, ...] = ()
-    note: str = ""  # "freeze", "propagating", "pinned", or nothing to note
+    note: str = ""  # "freeze", "propagating", "pinned", "single-voice", "unconfirmed", or nothing to note
     warnings: Tuple[str, ...] = ()  # for the admin, although the update goes on
     probes: Tuple[Probe, ...] = ()  # of all mirrors that answered or failed; empty if nobody was asked
     candidates: Candidates = NO_CANDIDATES
     memory: Memory = Memory()  # to be remembered
     local_folder: str = ""  # of a pinned snapshot: where its metadata lies on this disk
+    stays: Optional[Snapshot] = None  # what this host has accepted, beside the error "unconfirmed": it may stay in use
     unchanged: bool = False  # the redirector has named the digest of what the package manager's cache holds, and nothing is due
 
     def proven(self) -> Snapshot:

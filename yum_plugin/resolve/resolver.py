@@ -15,16 +15,17 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 from ..errors import FetchError, MirrorsError, UsageError
 from ..host.keyring import load_keys
 from ..host.settings import Settings
-from ..model import REPOMD, Mirror, MirrorList, Probe, Repository
+from ..model import REPOMD, Mirror, MirrorList, Probe, Repository, Snapshot
 from ..net.fanout import TaskPool, TaskResult, run_until
 from ..net.session import OpenSession, Session
 from ..privsep.gateway import Gateway, here
 from ..sources.redirector import DIGEST, FORMS, PAGE, SELECTION, Timeouts, redirector_roots
 from ..state.memory import Remembered, known_list, quarantined
+from ..trust.identity import owner_of
 from ..trust.metadata import RepomdProver
 from ..util.urls import host_of
-from .candidates import Candidates, ListRules, candidates, settled_list
-from .outcome import Findings, conclude
+from .candidates import Candidates, ListRules, candidates, own_urls, settled_list
+from .outcome import Findings, compare, conclude
 from .patience import patience_of
 from .probe import Known, ask_mirror
 from .refresh_policy import RefreshPlan, digest_suffices, plan_refresh
@@ -97,6 +98,7 @@ class Resolver:
         self._gateway = gateway or here()
         self._tasks = make_tasks(self._gateway.open)
         self._timeouts = Timeouts(settings.connect_timeout, settings.read_timeout)
+        self._findings: List[Findings] = []  # of all repositories of this run
 
     def run(self, repositories: Sequence[Repository]) -> List[Resolution]:
         """Find the proven mirrors of each repository.
@@ -108,7 +110,8 @@ class Resolver:
             A resolution for each, in the same order, after ``settings.deadline`` seconds at most.
         """
         started = self._clock.steady()
-        jobs = {item.id: _Job(self._findings(item), started) for item in repositories}
+        jobs = {item.id: _Job(self._begin(item), started) for item in repositories}
+        self._findings = [job.findings for job in jobs.values()]
         try:
             for job in jobs.values():
                 self._guarded(job, self._ask_lists)
@@ -121,12 +124,17 @@ class Resolver:
         finally:
             self._tasks.dismiss()
         now = self._clock.wall()
+        self._compare()
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
-    def _findings(self, repository: Repository) -> Findings:
+    def _compare(self) -> None:
+        compare(self._findings, {each.repository.id: self._remembered[each.repository.id].others for each in self._findings})
+
+    def _begin(self, repository: Repository) -> Findings:
         remembered = self._remembered[repository.id]
         findings = Findings(repository, remembered.memory, remembered.accepted, RefreshPlan(self._settings.enough))
         findings.jitter = self._clock.chance()
+        findings.own, findings.others = own_urls(repository, self._list_rules()), remembered.others
         return findings
 
     def _guarded(self, job: _Job, step: Callable[[_Job], object]) -> None:
@@ -222,13 +230,14 @@ class Resolver:
         findings, stagger = job.findings, patience_of(job.findings.memory, job.findings.answer_seconds).stagger_seconds
         rules = PollRules(self._settings.probe_mirrors, self._settings.enough, stagger_seconds=stagger)
         if self._options.accept_rollback:
-            return Poll(found.mirrors, found.origins, found.listed.sha256, rules)
+            return Poll(found.mirrors, found.origins, found.listed.sha256, rules, evidence=findings.evidence(anew=True))
         plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, found, rules.enough,
                                             self._clock.wall(), self._clock.chance)
         if plan.quorum == 0:
             log.info("%s: the last resolution still holds", job.repository.id)
             return Poll((), (), "", rules)
-        return Poll(found.mirrors, found.origins, found.listed.sha256, rules._replace(enough=plan.quorum), findings.accepted)
+        return Poll(found.mirrors, found.origins, found.listed.sha256, rules._replace(enough=plan.quorum), findings.accepted,
+                    findings.evidence())
 
     def _list_timeout(self, job: _Job) -> float:
         at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
@@ -241,6 +250,10 @@ class Resolver:
     def _ask_mirror(self, job: _Job, mirror: Mirror) -> None:
         prover, timeouts, network, explain = self._prover(job), self._timeouts, job.repository.network, self._gateway.explain
         known, is_sampled = _known(job.findings), job.repository.is_sampled
+        doubtful = job.poll.unconfirmed() if job.poll is not None and mirror.source == "origin" else None
+        if doubtful is not None:
+            # One small answer says whether the origin knows it; a sample is of no use.
+            known, is_sampled = Known(doubtful.sha256, doubtful.signature), False
 
         def task(session: Session) -> Probe:
             try:
@@ -299,8 +312,18 @@ class Resolver:
         log.info("%s: %s: %s %s", job.repository.id, mirror.url, answer.outcome, answer.detail)
         job.findings.probes.append(answer)
         if job.poll is not None:
-            job.poll.answered(mirror, answer.snapshot, answer.seconds, now)
+            job.poll.answered(mirror, self._own_snapshot(job, answer), answer.seconds, now)
         self._options.on_probe(job.repository, answer)
+
+
+    def _own_snapshot(self, job: _Job, answer: Probe) -> Optional[Snapshot]:
+        """Return the snapshot of an answer, unless it is another repository's."""
+        if answer.snapshot is None:
+            return None
+        self._compare()
+        evidence = job.findings.evidence(anew=self._options.accept_rollback)
+        other = owner_of(answer.snapshot.sha256, job.findings.offers, evidence)
+        return None if other else answer.snapshot
 
 
 def _known(findings: Findings) -> Known:

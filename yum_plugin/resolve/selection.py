@@ -17,18 +17,24 @@ Rules of asking, in order:
     5. If there is no good answer ``NO_ANSWER_SECONDS`` after the last round, or after the time of rule 1 if that is longer,
        another round is asked beside those that hang.
     6. The origin comes last: thousands of hosts must not all ask it.
+    7. A newest snapshot that needs a second voice (trust/identity.py) is not enough. As long as nobody contradicts, one more
+       mirror is asked. Where others have served something else, the origin is asked in place of more mirrors: it is the one
+       that knows, and one small answer is all that it costs. It gets ``ORIGIN_SECONDS``; what it does not know does not count
+       any more.
 """
 import math
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import Mirror, Snapshot
-from ..trust.freshness import is_rollback
+from ..trust.freshness import Offer, is_rollback
+from ..trust.identity import Evidence, is_confirmed
 from ..util.urls import authority_of, host_of
 from .patience import STAGGER
 
 HEDGE_SECONDS = 0.25
 MAX_HEDGE_SECONDS = 1.0
 NO_ANSWER_SECONDS = 1.0
+ORIGIN_SECONDS = 2.0  # for a second voice: TCP, TLS 1.2 and two files at 250 ms take 1.5
 MAX_EXTRA_ROUNDS = 2
 # Mirrors that are at most this much slower than the quickest count as equal: otherwise all hosts would use the quickest one.
 EQUAL_FACTOR, EQUAL_SECONDS = 2.0, 0.05
@@ -59,10 +65,13 @@ class Poll:
         named_sha256: the digest that the redirector names; "" if none.
         rules: settings.
         accepted: the high-water mark of this host, if it has one.
+        evidence: what else names a snapshot; by default only the digest does, and the origins.
     """
 
     def __init__(self, candidates: Sequence[Mirror], origins: Sequence[Mirror], named_sha256: str, rules: PollRules,
-                 accepted: Optional[Snapshot] = None) -> None:
+                 accepted: Optional[Snapshot] = None, evidence: Optional[Evidence] = None) -> None:
+        self._evidence = evidence or Evidence(named_sha256, frozenset(mirror.url for mirror in origins),
+                                              frozenset([accepted.sha256] if accepted else []))
         self._waiting = list(candidates)
         self._origins = list(origins)
         self._named = named_sha256
@@ -87,6 +96,24 @@ class Poll:
         self._pending.remove(mirror)
         if snapshot is not None and not is_rollback(snapshot, self._accepted):
             self._good.append(_Good(mirror, snapshot, seconds, now))
+            if self._is_origin(mirror):
+                self._good = [good for good in self._good
+                              if good.snapshot.age_key <= snapshot.age_key or self._is_confirmed(good.snapshot)]
+
+    def unconfirmed(self) -> Optional[Snapshot]:
+        """Return the newest snapshot if it needs a second voice (rule 7)."""
+        best = self._agreeing()[0].snapshot if self._good and not self._rules.everyone else None
+        return best if best is not None and not self._is_confirmed(best) else None
+
+    def _is_confirmed(self, snapshot: Snapshot) -> bool:
+        return is_confirmed(snapshot.sha256, [Offer(good.mirror, good.snapshot) for good in self._good], self._evidence)
+
+    def _is_contested(self) -> bool:
+        """Whether others have served something else than a snapshot that needs a second voice."""
+        return self.unconfirmed() is not None and len(self._agreeing()) < len(self._good)
+
+    def _is_origin(self, mirror: Mirror) -> bool:
+        return mirror.source == "origin" and mirror.url in self._evidence.own
 
     def to_ask(self, now: float) -> List[Mirror]:
         """Return the mirrors to ask now; they count as pending from here on."""
@@ -101,9 +128,9 @@ class Poll:
     def _take(self, wanted: int, now: float) -> List[Mirror]:
         """Take the next candidates; the origins only if none is left, none is pending, and the origins could help (rule 6)."""
         batch: List[Mirror] = []
-        if self._extra_rounds < MAX_EXTRA_ROUNDS:
+        if self._extra_rounds < MAX_EXTRA_ROUNDS and not (self._origins and self._is_contested()):
             batch, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
-        helpful = not self._good or not self._named_seen()
+        helpful = not self._good or not self._named_seen() or self.unconfirmed() is not None
         if not batch and helpful and (not self._pending or self._overdue(now)):
             batch, self._origins = self._origins, []
         return batch
@@ -120,17 +147,31 @@ class Poll:
             return self._enough if self._held_back() else self._rules.probe_mirrors
         late = not self._pending or now >= self._last_round + self._stagger_seconds()
         agreeing = len(self._agreeing())
+        if self._is_contested():
+            return self._wanted_of_contested(now)
+        enough = max(2, self._enough) if self.unconfirmed() is not None else self._enough
         if self._held_back() and late and not self._satisfied():
-            missing = self._enough - agreeing
+            missing = enough - agreeing
             return min(self._held_back(), missing) if missing > 0 else self._held_back()
-        if agreeing + len(self._pending) < self._enough:
-            return self._enough - agreeing
+        if agreeing + len(self._pending) < enough:
+            return enough - agreeing
         if not self._good:
             return self._rules.probe_mirrors if self._overdue(now) else 0
         if self._wants_extra_round() and (not self._pending or self._overdue(now)):
             self._extra_rounds += 1
             return self._rules.probe_mirrors
         return 0
+
+    def _wanted_of_contested(self, now: float) -> int:
+        """How many to ask where the newest is contested (rule 7): the origin, and a last round if there is none."""
+        if self._pending and not self._overdue(now):
+            return 0
+        if self._origins:
+            return len(self._origins)
+        if self._extra_rounds or any(self._is_origin(mirror) for mirror in self._pending):
+            return 0
+        self._extra_rounds += 1
+        return self._rules.probe_mirrors
 
     def _stagger_seconds(self) -> float:
         """How long those asked last are waited for (rule 1): as soon as one has answered, by what that took."""
@@ -149,7 +190,8 @@ class Poll:
 
     def _wants_extra_round(self) -> bool:
         is_alone = self._extra_rounds < 1 and len(self._agreeing()) < 2 <= self._rules.enough
-        return is_alone or (self._extra_rounds < MAX_EXTRA_ROUNDS and not self._named_seen())
+        is_needed = not self._named_seen() or self.unconfirmed() is not None
+        return is_alone or (self._extra_rounds < MAX_EXTRA_ROUNDS and is_needed)
 
     def done(self, now: float) -> bool:
         """Whether to stop asking; call ``to_ask`` first, because it may have more to ask."""
@@ -170,10 +212,11 @@ class Poll:
         return max(0.0, due - now)
 
     def _satisfied(self) -> bool:
-        return len(self._agreeing()) >= self._enough and self._named_seen()
+        return len(self._agreeing()) >= self._enough and self._named_seen() and self.unconfirmed() is None
 
     def _named_seen(self) -> bool:
-        return not self._named or any(good.snapshot.sha256 == self._named for good in self._good)
+        """Whether the named digest was served, or the origin itself has said what is the newest."""
+        return not self._named or any(good.snapshot.sha256 == self._named or self._is_origin(good.mirror) for good in self._good)
 
     def _agreeing(self) -> List[_Good]:
         if not self._good:
@@ -187,6 +230,8 @@ class Poll:
     def _hedge_end(self) -> float:
         first = self._agreeing()[0]
         begin = max(first.at, self._last_round or first.at)
+        if self.unconfirmed() is not None and any(self._is_origin(mirror) for mirror in self._pending):
+            return begin + ORIGIN_SECONDS
         return begin + min(MAX_HEDGE_SECONDS, max(HEDGE_SECONDS, first.seconds))
 
 

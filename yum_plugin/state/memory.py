@@ -2,6 +2,7 @@
 from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..model import Mirror, MirrorList, Probe, Snapshot
+from ..trust.identity import UNCONFIRMED
 from ..util.urls import authority_of
 
 QUARANTINE_SECONDS = 3600  # a failed mirror is left alone for an hour, doubling with each failure in a row ...
@@ -35,7 +36,7 @@ class Decision(NamedTuple):
     used: Tuple[str, ...] = ()  # authorities (host:port), best first
     rejected: Tuple[Tuple[str, str, str], ...] = ()  # authority, reference or "not-asked", reason in words
     more: int = 0  # rejected too, but not kept
-    note: str = ""  # "propagating", "freeze", "accept-rollback", "pinned"; of a pin: until when, "" if it was lifted
+    note: str = ""  # of a Resolution, or "accept-rollback"; of a pin: until when, "" if it was lifted
     error: str = ""  # reference and words, if nothing could be used
 
 
@@ -88,13 +89,14 @@ def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
 
     Args:
         previous: what was remembered before.
-        probe: what asking it gave; outcome "stale" counts as healthy, for it may catch up any minute.
+        probe: what asking it gave; outcome "stale" counts as healthy, for it may catch up any minute, and so does "unconfirmed",
+            for it may be the first one to have something new.
         now: seconds since 1970.
 
     Returns:
         The new record.
     """
-    if probe.outcome in ("ok", "stale"):
+    if probe.outcome in ("ok", "stale", UNCONFIRMED):
         return Record(probe.outcome, probe.detail, now, 0, 0, probe.seconds, probe.certificate_expires)
     failures = (previous.failures if previous else 0) + 1
     seconds = min(MAX_QUARANTINE_SECONDS, QUARANTINE_SECONDS * 2 ** min(failures - 1, 10))

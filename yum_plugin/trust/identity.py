@@ -107,6 +107,18 @@ def voices(offers: Sequence[Offer], evidence: Evidence) -> Dict[str, float]:
             for sha256 in digests}
 
 
+def others_in_run(voices_of: Mapping[Name, Mapping[str, float]], name: Name) -> Dict[str, str]:
+    """Return the digests that more voices say of another repository of the same run, each with such a repository's id.
+
+    Args:
+        voices_of: of each repository: what ``voices`` returns.
+        name: of the one that is judged.
+    """
+    mine = voices_of.get(name, {})
+    return {sha256: other[0] for other, found in voices_of.items() if not _is_same(other, name)
+            for sha256, count in found.items() if count > mine.get(sha256, 0.0)}
+
+
 def owner_of(sha256: str, offers: Sequence[Offer], evidence: Evidence) -> str:
     """Apply rule 2: return the id of the other repository, "" if it may be this one's."""
     return "" if is_named(sha256, offers, evidence) else evidence.others.get(sha256, "")

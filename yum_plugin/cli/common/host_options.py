@@ -23,6 +23,10 @@ NOTES = {  # the note of a Resolution or a Decision, in words
     "freeze": "freeze: nothing newer is offered, and this is older than max_age",
     "propagating": "propagating: the redirector names another revision, which no mirror was seen to serve yet",
     "pinned": "pinned: the revision that the pool agreed on was used; 'xcpng-mirrors precheck --unpin' removes the pin",
+    "single-voice": "single voice: one mirror alone offered it, and neither the redirector nor the origin named it; it is used "
+                    "because this host had nothing before, and does not become the high-water mark until a second one names it",
+    "unconfirmed": "unconfirmed: one mirror alone offered something newer, which nobody else names; what this host has accepted "
+                   "stayed in use",
     "accept-rollback": "--accept-rollback was given: an older revision than before was accepted, if it is older",
 }
 REPOSITORY_FOLDERS = ("/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d")  # dnf.conf(5): reposdir
