@@ -14,7 +14,7 @@ from yum_plugin.cli.common import host_checks
 from yum_plugin.cli.main import main
 
 pytestmark = pytest.mark.dnf
-NAMES = ["settings", "plugin", "keys", "gpgcheck", "space", "tls", "network", "mirrors"]
+NAMES = ["settings", "plugin", "keys", "gpgcheck", "space", "tls", "confinement", "network", "mirrors"]
 
 
 class Clinic(Admin):

@@ -303,7 +303,7 @@ def test_an_honest_child_is_understood():
     [head(status=None)], [head(headers=[])], [head(headers={str(number): "" for number in range(999)})], [head(links=5)],
     [head(first_byte_seconds="soon")], [head(first_byte_seconds=-1)], [head(first_byte_seconds=1e99)],
     [frame(wire.HEAD, raw=json.dumps(HEAD).replace("0.1", "NaN").encode())], [head(certificate_expires="later")],
-    [head(certificate_expires=float("inf"))], [head(address="m.test")], [head(address=5.5)], [frame(wire.HEAD, {"status": 200})], [head(), frame(wire.HEAD, HEAD)], [head()],
+    [head(certificate_expires=float("inf"))], [head(certificate_expires=10 ** 17)], [head(certificate_expires=-10 ** 17)], [head(status=200.0)], [head(address="m.test")], [head(address=5.5)], [frame(wire.HEAD, {"status": 200})], [head(), frame(wire.HEAD, HEAD)], [head()],
     [head(), frame(wire.VALUE, {})], [wire._FRAME.pack(wire.HEAD, 2 ** 31)], [head(), wire._FRAME.pack(wire.DATA, 2 ** 32 - 1)],
     [frame(wire.ERROR, raw=b"oh")], [frame(wire.ERROR, {})], [frame(wire.ERROR, dict(WORDS, reference="rollback"))],
     [frame(wire.ERROR, dict(WORDS, reference=["x"]))], [frame(wire.ERROR, dict(WORDS, family="trust"))],
@@ -324,7 +324,7 @@ def test_endless_data_from_a_child_stops_at_the_cap():
 def test_an_error_that_a_child_tells_of_is_raised_with_its_words_cut():
     with session_with(frame(wire.ERROR, dict(WORDS, what="w" * 99999))) as client, pytest.raises(FetchError) as error:
         client.get("http://mirror.test/", FetchLimits(1))
-    assert error.value.reference == "unreachable" and len(error.value.what) == parent.MAX_WORDS_CHARACTERS
+    assert error.value.reference == "unreachable" and len(error.value.what) == wire.MAX_WORDS_CHARACTERS
 
 
 REACHABLE = {"ipv4": "yes", "ipv6": "none", "rsync": ""}

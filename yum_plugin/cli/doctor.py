@@ -1,7 +1,7 @@
 """``xcpng-mirrors doctor``: look for problems on this host, and name the command that fixes each. Changes nothing.
 
-common/host_checks.py has the checks, in this order: settings, plugin, keys, gpgcheck, space, tls, network (name, proxy,
-clock), mirrors.
+common/host_checks.py has the checks, in this order: settings, plugin, keys, gpgcheck, space, tls, confinement, network
+(name, proxy, clock), mirrors.
 """
 import argparse
 import json

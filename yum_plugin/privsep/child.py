@@ -42,6 +42,7 @@ from .wire import (
     WireError,
     decoded,
     encoded,
+    error_values,
     receive,
     send,
     send_value,
@@ -154,7 +155,7 @@ class _Server:
 
     def run(self) -> None:
         """Serve until the control socket ends."""
-        states = [_error_values(context) if isinstance(context, MirrorsError) else None for context in self._contexts]
+        states = [error_values(context) if isinstance(context, MirrorsError) else None for context in self._contexts]
         self._control.sendall(encoded({"ready": states, "problems": self._problems}))
         self._poll.register(self._control, select.POLLIN)
         while True:
@@ -216,11 +217,11 @@ def _answer(served: ServedSession, request: Dict[str, Any]) -> None:
     try:
         _ANSWERS[request["do"]](served, request)
     except MirrorsError as error:
-        send_value(served.sock, ERROR, _error_values(error))
+        send_value(served.sock, ERROR, error_values(error))
     except OSError:
         raise
     except Exception as error:  # a fault of this program: the parent logs it
-        send_value(served.sock, ERROR, _error_values(MirrorsError("internal", "{}: {}".format(type(error).__name__, error))))
+        send_value(served.sock, ERROR, error_values(MirrorsError("internal", "{}: {}".format(type(error).__name__, error))))
 
 
 def _open(served: ServedSession, request: Dict[str, Any]) -> None:
@@ -267,9 +268,3 @@ def _certificate(served: ServedSession, request: Dict[str, Any]) -> None:
 _ANSWERS: Dict[str, Callable[[ServedSession, Dict[str, Any]], None]] = {
     "open": _open, "list": _list, "digest": _digest, "explain": _explain, "reachability": _reachability,
     "certificate": _certificate}
-
-
-def _error_values(error: MirrorsError) -> Dict[str, str]:
-    family = "fetch" if isinstance(error, FetchError) else "usage" if isinstance(error, UsageError) else "internal"
-    return {"family": family, "reference": error.reference, "what": error.what, "where": error.where, "hint": error.hint}
-

@@ -85,7 +85,7 @@ def _give_up_root(libc: ctypes.CDLL) -> List[str]:
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
     except OSError as error:
-        return ["this container allows no change of the user ({}): it stays root, without privileges".format(error.strerror)]
+        return ["no change of the user here ({}): it stays root, without privileges".format(error.strerror)]
     return problems
 
 

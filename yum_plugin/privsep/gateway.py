@@ -38,6 +38,7 @@ class Gateway(NamedTuple):
     explain: Explain
     reachability: TestReachability
     certificate: ReadCertificate
+    confinement: Callable[[], str] = lambda: "the requests are made in this process"  # how far who makes them is confined
 
 
 def here() -> Gateway:
@@ -46,7 +47,7 @@ def here() -> Gateway:
     return Gateway(HttpSessions().open, ask_list, ask_digest, explain, reachability, certificate)
 
 
-# Makes a gateway for some networks and at most some seconds of CPU; called before any thread is started, because it may fork.
+# Makes a gateway for some networks and at most some seconds of CPU.
 Separate = Callable[[Sequence[Network], int], ContextManager[Gateway]]
 
 

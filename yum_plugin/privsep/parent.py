@@ -1,6 +1,7 @@
 """The process that keeps root: a child without root does its network requests, and it checks each answer's form."""
 import array
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -13,23 +14,36 @@ from typing import (
     Dict,
     Iterator,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
     Tuple,
-    Type,
     cast,
 )
 
 from ..errors import FetchError, MirrorsError, UsageError
 from ..model import Mirror, MirrorList, Network
-from ..net.connect import clean_address
 from ..net.session import FetchLimits, Session, Stream
 from ..sources.collector import MAX_DROPPED, MAX_MIRRORS, clean_mirror, clean_sha256, clean_text
 from ..sources.redirector import Timeouts
 from .gateway import Gateway, here
 from .process import ChildProcess, can_separate
-from .wire import DATA, END, ERROR, HEAD, MAX_CONTROL_BYTES, REQUEST, VALUE, WireError, decoded, encoded, receive, send_value
+from .wire import (
+    DATA,
+    END,
+    ERROR,
+    HEAD,
+    MAX_CONTROL_BYTES,
+    REQUEST,
+    VALUE,
+    Head,
+    WireError,
+    decoded,
+    encoded,
+    error_of,
+    head_of,
+    receive,
+    send_value,
+)
 
 if TYPE_CHECKING:
     from ..net.certificate import ServedCertificate
@@ -37,11 +51,9 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 10.0  # for the child to start, which takes a tenth of a second, and to give up root
 GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps itself
-MAX_WORDS_CHARACTERS = 1000
-MAX_HEADERS = 200  # http.client reads 100 at most
-MAX_SECONDS = 1e6  # refuses NaN and Infinity too, which Python reads in JSON
+MAX_PROBLEMS = 10
 MALFORMED = "sends malformed answers"
-_FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
+log = logging.getLogger("xcpng-mirrors")
 
 
 def sandbox_error(what: str) -> UsageError:
@@ -86,6 +98,7 @@ class Child:
         self._process = process
         self._control = process.control
         self._states: Optional[Sequence[Optional[MirrorsError]]] = None
+        self._problems: Sequence[str] = ()
         environment = {name: value for name, value in os.environ.items()
                        if name.lower().endswith("_proxy") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
         with contextlib.suppress(OSError):  # it has died, as the first session will say
@@ -93,7 +106,7 @@ class Child:
 
     def gateway(self) -> Gateway:
         """Return the gateway that uses this child."""
-        return Gateway(self.open, _ask_list, _ask_digest, _explain, _reachability, _certificate)
+        return Gateway(self.open, _ask_list, _ask_digest, _explain, _reachability, _certificate, self._confinement)
 
     def end(self) -> None:
         """Kill the child."""
@@ -111,6 +124,11 @@ class Child:
             raise problem
         request = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
         return RemoteSession(lambda: self._new_socket(request), seconds)
+
+    def _confinement(self) -> str:
+        """See Gateway."""
+        self._ready()
+        return "; ".join(self._problems) or "complete"
 
     def _new_socket(self, request: bytes) -> socket.socket:
         """Let the child begin a session; return this end of its socket."""
@@ -131,13 +149,15 @@ class Child:
             self._control.settimeout(READY_SECONDS)
             try:
                 said = decoded(self._control.recv(MAX_CONTROL_BYTES))
-                states = [None if words is None else _error_of(words) for words in said["ready"]]
-                self.problems = tuple(clean_text(str(text)) for text in said["problems"])
+                states = [None if words is None else error_of(words) for words in said["ready"]]
+                self._problems = [clean_text(str(text)) for text in said["problems"][:MAX_PROBLEMS]]
             except (OSError, WireError, KeyError, TypeError):
                 raise sandbox_error("could not give up root, or has died")
             if len(states) != len(self._networks):
                 raise sandbox_error(MALFORMED)
             self._states = states
+            for text in self._problems:
+                log.warning("the process that talks to the mirrors: %s", text)
         return self._states
 
 
@@ -198,7 +218,10 @@ class RemoteSession(Session):
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """See Session."""
         self.ask(do="open", url=url, limits=list(limits), headers=dict(headers or {}), accept=accept)
-        head = _head_of(self.value(url, HEAD), accept)
+        try:
+            head = head_of(self.value(url, HEAD), accept)
+        except WireError:
+            raise sandbox_error(MALFORMED)
         self._certificate_expires = head.certificate_expires
         self._address = head.address
         return _RemoteStream(self, url, limits.max_bytes, head)
@@ -241,7 +264,7 @@ class RemoteSession(Session):
         try:
             self._set_timeout(sock)
             kind, payload = receive(answers)
-            error = _error_of(decoded(payload)) if kind == ERROR else None
+            error = error_of(decoded(payload)) if kind == ERROR else None
         except socket.timeout:
             raise self._ended(url, "gives no answer")
         except (OSError, ValueError, WireError) as problem:
@@ -268,17 +291,6 @@ class RemoteSession(Session):
         return FetchError("timed-out", "given up", where=url) if self._aborted else sandbox_error(what)
 
 
-class _Head(NamedTuple):
-    """The beginning of an answer."""
-
-    status: int
-    headers: Dict[str, str]
-    links: Tuple[str, ...]
-    first_byte_seconds: float
-    certificate_expires: Optional[int]
-    address: str
-
-
 class _RemoteStream(Stream):
     """A response that the child reads.
 
@@ -289,7 +301,7 @@ class _RemoteStream(Stream):
         head: the first frame of the answer.
     """
 
-    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: _Head) -> None:
+    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: Head) -> None:
         self._session = session
         self._url = url
         self._most = max_bytes
@@ -371,26 +383,3 @@ def _certificate(session: Session, url: str, network: Network, timeout_seconds: 
         return clean_certificate(said)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise sandbox_error(MALFORMED)
-
-
-def _head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> _Head:
-    """Check the beginning of an answer for its form."""
-    try:
-        headers = {str(name): str(value) for name, value in said["headers"].items()}
-        expires = said["certificate_expires"]
-        head = _Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
-                     None if expires is None else int(expires), clean_address(said["address"]))
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise sandbox_error(MALFORMED)
-    if head.status not in accept or not 0 <= head.first_byte_seconds < MAX_SECONDS or len(headers) > MAX_HEADERS:
-        raise sandbox_error(MALFORMED)
-    return head
-
-
-def _error_of(said: Mapping[str, Any]) -> MirrorsError:
-    """Return the error that the child sent; WireError if it is none of errors.py."""
-    family = _FAMILIES.get(str(said.get("family")))
-    texts = [said.get(name) for name in ("reference", "what", "where", "hint")]
-    if family is None or not all(isinstance(text, str) for text in texts) or texts[0] not in family.REFERENCES:
-        raise WireError("an error that is none")
-    return family(*(text[:MAX_WORDS_CHARACTERS] for text in texts if text is not None))

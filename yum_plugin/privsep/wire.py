@@ -17,12 +17,20 @@ A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-
 import json
 import socket
 import struct
-from typing import Any, BinaryIO, Dict, Tuple
+from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, Type
+
+from ..errors import FetchError, MirrorsError, UsageError
+from ..net.connect import clean_address
 
 REQUEST, HEAD, DATA, END, VALUE, ERROR = (b"R", b"H", b"D", b"E", b"V", b"X")
 MAX_VALUE_BYTES = 2 * 1024 * 1024  # of JSON: 256 mirrors with URLs of 2048 characters are a quarter of that
 MAX_DATA_BYTES = 64 * 1024  # net/fetch.py:READ_BYTES
 MAX_CONTROL_BYTES = 64 * 1024
+MAX_WORDS_CHARACTERS = 1000
+MAX_HEADERS = 200  # http.client reads 100 at most
+MAX_TIME = 253402300799  # the end of the year 9999: datetime has no later one
+MAX_SECONDS = 1e6  # refuses NaN and Infinity too, which Python reads in JSON
+_FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
 _FRAME = struct.Struct(">cI")
 
 
@@ -74,3 +82,44 @@ def decoded(payload: bytes) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise WireError("no JSON object")
     return value
+
+
+def error_values(error: MirrorsError) -> Dict[str, str]:
+    """Return an error as the content of a frame."""
+    family = "fetch" if isinstance(error, FetchError) else "usage" if isinstance(error, UsageError) else "internal"
+    return {"family": family, "reference": error.reference, "what": error.what, "where": error.where, "hint": error.hint}
+
+
+def error_of(said: Mapping[str, Any]) -> MirrorsError:
+    """Return the error that the other end sent; WireError if it is none of errors.py."""
+    family = _FAMILIES.get(str(said.get("family")))
+    texts = [said.get(name) for name in ("reference", "what", "where", "hint")]
+    if family is None or not all(isinstance(text, str) for text in texts) or texts[0] not in family.REFERENCES:
+        raise WireError("an error that is none")
+    return family(*(text[:MAX_WORDS_CHARACTERS] for text in texts if text is not None))
+
+
+class Head(NamedTuple):
+    """The beginning of an answer."""
+
+    status: int
+    headers: Dict[str, str]
+    links: Tuple[str, ...]
+    first_byte_seconds: float
+    certificate_expires: Optional[int]
+    address: str
+
+
+def head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> Head:
+    """Read the beginning of an answer; WireError if it cannot be one, or its status is none of those that are accepted."""
+    try:
+        headers = {str(name): str(value) for name, value in said["headers"].items()}
+        expires = said["certificate_expires"]
+        head = Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
+                     None if expires is None else int(expires), clean_address(said["address"]))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise WireError("a malformed head")
+    is_number = isinstance(head.status, int) and head.status in accept and 0 <= head.first_byte_seconds < MAX_SECONDS
+    if not is_number or abs(head.certificate_expires or 0) > MAX_TIME or len(headers) > MAX_HEADERS:
+        raise WireError("a malformed head")
+    return head

@@ -204,6 +204,14 @@ def _tls(checked: CheckedHost) -> FoundProblems:
     return "CA bundle: {}".format(", ".join(sorted(set(bundles)))), problems
 
 
+def _confinement(checked: CheckedHost) -> FoundProblems:
+    """Say what this host lacks to confine the process that talks to the mirrors; nothing of it makes an update wrong."""
+    try:
+        return checked.gateway.confinement(), []
+    except MirrorsError as error:
+        return "none", [_problem(error)]
+
+
 def _network(checked: CheckedHost) -> FoundProblems:
     """Ask the redirector with the network settings of the repositories, and compare its clock with this host's."""
     settings, details = checked.host.settings, []
@@ -287,5 +295,6 @@ def _mirrors(checked: CheckedHost) -> FoundProblems:
 
 CHECKS: Sequence[Tuple[str, Callable[[CheckedHost], FoundProblems]]] = (
     ("settings", _settings), ("plugin", _plugin), ("keys", _keys), ("gpgcheck", _gpgcheck), ("space", _space), ("tls", _tls),
+    ("confinement", _confinement),
     ("network", _network), ("mirrors", _mirrors),
 )
