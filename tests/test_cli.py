@@ -328,6 +328,11 @@ def test_a_rollback_is_refused_until_the_admin_says_that_it_is_none(admin):
         assert done.returncode == 4 and "rollback: " in done.stderr
     rows = admin.json("mirrors", *UPDATES)["repositories"][0]["mirrors"]
     assert {(row["state"], row["reference"]) for row in rows} == {("refused", "rollback")}
+    mark = admin.json("status", *UPDATES)["repositories"][0]["accepted"]["sha256"]
+    done = admin.run("refresh", "--accept-rollback", "--dry-run", *UPDATES)
+    assert done.returncode == 0 and re.search(
+        r"the high-water mark would be lowered from revision \d+ \(data of [0-9TZ:-]+, signed [0-9TZ:-]+\) to revision", done.stderr)
+    assert admin.json("status", *UPDATES)["repositories"][0]["accepted"]["sha256"] == mark, "nothing was changed"
     done = admin.run("refresh", "--accept-rollback", *UPDATES)
     assert done.returncode == 0 and "the high-water mark was lowered from revision " in done.stderr
     assert admin.run("refresh", *UPDATES).returncode == 0
@@ -393,6 +398,18 @@ def test_status_words_what_is_remembered_and_asks_nobody(admin):
                   r"usable:   127\.", r"resting:  127.* more: http-status: "):
         assert re.search(words, done.stdout)
     assert admin.lab.log.requests() == []
+
+
+def test_a_poisoned_mark_can_be_looked_at_by_name(admin):
+    """The host knows the same snapshot as base: two repositories are rarely the same."""
+    admin.lab.add_mirror("good")
+    admin.accept()
+    state = State(admin.path("state"))
+    state.update("xcp-ng-base", accepted=state.load("xcp-ng-updates").accepted, place="8/8.3/base/x86_64/")
+    [mark] = admin.json("status", *UPDATES)["repositories"][0]["marks"]
+    assert (mark["place"], mark["also_known_as"]) == ("8/8.3/updates/x86_64/", "xcp-ng-base") and mark["signed_at"] > mark["updated_at"]
+    assert "also known as xcp-ng-base" in admin.run("status", "--marks", *UPDATES).stdout
+    assert "mark:" not in admin.run("status", *UPDATES).stdout
 
 
 def test_status_1_before_anything_was_resolved(admin):

@@ -93,7 +93,7 @@ def test_the_page_describes_every_option_of_a_subcommand_and_none_that_it_lacks(
 
 
 def test_the_common_options_of_the_page_are_those_of_the_command():
-    assert options_in(sections()["COMMON OPTIONS"]) == options_of("status")[0] | GLOBAL_OPTIONS | {"--version"}
+    assert options_in(sections()["COMMON OPTIONS"]) == options_of("explain")[0] | GLOBAL_OPTIONS | {"--version"}
 
 
 def test_the_page_has_every_key_of_the_conf_with_its_default_and_unit():

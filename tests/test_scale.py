@@ -30,6 +30,13 @@ def test_ours_asks_mirrors_no_more_than_stock_and_the_first_design_did(outcomes)
     assert asked(outcomes[BEFORE]) > 5 * asked(outcomes[STOCK]), "else this simulation would not notice"
 
 
+def test_ours_asks_the_origin_for_no_more_than_stock_does_on_the_day_of_a_publication_either(outcomes):
+    """Where the first mirror that has something new is alone, the origin is the second voice."""
+    ours, stock = (row_of(outcomes[design]) for design in (OURS, STOCK))
+    for of in ("origin", "origin_bytes", "origin_worst_day", "origin_worst_bytes"):
+        assert 0 < getattr(ours, of) <= 1.1 * getattr(stock, of), of
+
+
 def test_ours_brings_an_update_sooner_than_stock(outcomes):
     for place in (len(outcomes[STOCK].delays) // 2, -1):
         assert outcomes[OURS].delays[place] < outcomes[STOCK].delays[place]

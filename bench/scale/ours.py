@@ -18,6 +18,7 @@ from yum_plugin.resolve.selection import Poll, PollRules, drawn_by_weight, order
 from yum_plugin.state.memory import Memory, judge_record, quarantined
 from yum_plugin.trust.freshness import Offer as Proven
 from yum_plugin.trust.freshness import choose
+from yum_plugin.trust.identity import Evidence, sift
 from yum_plugin.util.urls import authority_of
 
 from .count import METADATA, PACKAGE, PACKAGES, PACKAGES_BYTES, PRIMARY_BYTES, REPOMD_BYTES, SAMPLE_BYTES, SIGNATURE_BYTES, Count
@@ -33,10 +34,12 @@ DIGEST_BYTES = 75  # 64 digits and the name of the file
 LIST_RULES = ListRules(("mirrors.test",), ("https://origin.test/",), (), (), True)
 BASE = Repository("xcp-ng-base", (), "base/", (), ())
 UPDATES = Repository("xcp-ng-updates", (), "updates/", (), ())
-ALL_OF_IT, REPOMD_ONLY = 3, 1  # requests to a mirror: repomd.xml, its signature, a sample; one that serves what is known
+# Requests to a mirror: repomd.xml, its signature and, by the timer alone, a sample; one that serves what is known.
+WITH_SAMPLE, ALL_OF_IT, REPOMD_ONLY = 3, 2, 1
 DEAD_SECONDS = 1e6
 ORIGIN_SECONDS = 0.15
-SIZES = {ALL_OF_IT: REPOMD_BYTES + SIGNATURE_BYTES + SAMPLE_BYTES, REPOMD_ONLY: REPOMD_BYTES}
+SIZES = {WITH_SAMPLE: REPOMD_BYTES + SIGNATURE_BYTES + SAMPLE_BYTES, ALL_OF_IT: REPOMD_BYTES + SIGNATURE_BYTES,
+         REPOMD_ONLY: REPOMD_BYTES}
 
 
 def snapshot_of(version: int) -> Snapshot:
@@ -106,34 +109,45 @@ class Network:
         country = PLACES[self.world.sites[site].place].country
         return Mirror("https://m{}.test/{}".format(site, repository.path), "m{}".format(site), country, "list-page")
 
-    def answer(self, server: int, place: int, moment: int, updates: bool, known: Optional[Snapshot]) -> Answer:
-        """Ask a server; ``known``: what it need not prove."""
+    def answer(self, server: int, place: int, moment: int, updates: bool, known: Optional[Snapshot], full: int) -> Answer:
+        """Ask a server; ``known``: what it need not prove; ``full``: requests to one that has to."""
         if server == self.origin:
-            return Answer(ORIGIN_SECONDS, snapshot_of(self.world.published(moment) if updates else 0), ALL_OF_IT)
+            snapshot = snapshot_of(self.world.published(moment) if updates else 0)
+            return Answer(ORIGIN_SECONDS, snapshot, REPOMD_ONLY if known == snapshot else full)
         state = self.world.moments[moment]
         if not state.alive[server]:
             return Answer(DEAD_SECONDS, None, 1)
         if self.world.sites[server].fault == BROKEN_TLS:
             return Answer(self.world.seconds_of(place, server, 0), None, 1)
         snapshot = snapshot_of(state.serves[server] if updates else 0)
-        requests = REPOMD_ONLY if known == snapshot else ALL_OF_IT
+        requests = REPOMD_ONLY if known == snapshot else full
         return Answer(self.world.seconds_of(place, server, requests), snapshot, requests)
 
-    def ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot) -> Asked:
+    def ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot,
+            full: int) -> Asked:
         """Ask as many as are needed; what depends on nothing else is asked once for all hosts."""
         if self.with_policy:
-            return self._ask(place, moment, updates, found, plan, known)
-        key = place, moment, updates, found.mirrors[:2 * PROBE_MIRRORS], known
+            return self._ask(place, moment, updates, found, plan, known, full)
+        key = place, moment, updates, found.mirrors[:2 * PROBE_MIRRORS], known, full
         if key not in self._asked:
-            self._asked[key] = self._ask(place, moment, updates, found, plan, known)
+            self._asked[key] = self._ask(place, moment, updates, found, plan, known, full)
         return self._asked[key]
 
-    def _ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot) -> Asked:
-        poll = Poll(found.mirrors, found.origins, found.listed.sha256, PollRules(PROBE_MIRRORS, plan.quorum), known)
-        asked = _play(poll,
-                      lambda mirror: self.answer(self.number(mirror), place, moment, updates, known if plan.proven else None))
+    def _ask(self, place: int, moment: int, updates: bool, found: Candidates, plan: RefreshPlan, known: Snapshot,
+             full: int) -> Asked:
+        own = frozenset(mirror.url for mirror in found.origins)
+        evidence = Evidence(found.listed.sha256, own, frozenset([known.sha256]))
+        poll = Poll(found.mirrors, found.origins, found.listed.sha256, PollRules(PROBE_MIRRORS, plan.quorum), known, evidence)
+
+        def ask(mirror: Mirror) -> Answer:
+            doubtful = poll.unconfirmed() if mirror.source == "origin" else None
+            needless = doubtful or (known if plan.proven else None)
+            return self.answer(self.number(mirror), place, moment, updates, needless, full)
+
+        asked = _play(poll, ask)
         proven = [Proven(mirror, answer.snapshot) for mirror, answer, in_time in asked if in_time and answer.snapshot]
         answers = tuple((self.number(mirror), answer) for mirror, answer, _ in asked)
+        proven = sift(proven, evidence, known).offers
         if not proven:
             return Asked(answers, (), None)
         choice = choose(proven, None)
@@ -244,7 +258,8 @@ class OurHost:
         """Ask mirrors; say whether there is a resolution."""
         now, held = event.at, self._held[number]
         found = found._replace(mirrors=self._ordered(found.mirrors, self._memory[number], network, now))
-        came = network.ask(self._place, moment, number == 1, found, plan, held)
+        full = WITH_SAMPLE if event.what == TIMER or not network.with_policy else ALL_OF_IT
+        came = network.ask(self._place, moment, number == 1, found, plan, held, full)
         for server, answer in came.answers:
             self._count(now, moment, count, server, answer.requests, SIZES[answer.requests] if answer.snapshot else 0)
         self._remember(number, now, network, came, plan, found)
@@ -252,7 +267,8 @@ class OurHost:
             return False
         if came.snapshot != held and event.what != TIMER:
             server = network.number(came.best[0])
-            self._count(now, moment, count, server, 3, REPOMD_BYTES + SIGNATURE_BYTES + PRIMARY_BYTES)
+            more = (1, PRIMARY_BYTES) if network.with_policy else (3, REPOMD_BYTES + SIGNATURE_BYTES + PRIMARY_BYTES)
+            self._count(now, moment, count, server, *more)
             self._held[number] = came.snapshot
         return True
 

@@ -10,7 +10,9 @@ NEGLIGIBLE = 0.05  # of the average mirror's part: less is no part that a ratio 
 COLUMNS = (
     "mirrors", "design", "requests a mirror and day, mean", "median", "most", "KB a mirror and day, mean", "median", "most",
     "requests, got/weight", "packages, got/weight", "requests on a mirror's worst day", "in its worst hour",
-    "to all mirrors in the worst minute", "requests to the origin a day", "requests to the redirector a day", "MB of that",
+    "to all mirrors in the worst minute", "requests to the origin a day", "KB from it",
+    "requests to the origin on its worst day", "KB from it on its worst day", "GB of packages from it a day",
+    "requests to the redirector a day", "MB of that",
     "hours until half, 95 %, all know")
 
 
@@ -27,6 +29,10 @@ class Row(NamedTuple):
     peak: float  # requests to all mirrors in the worst minute
     worst_hour: float  # requests to any mirror
     origin: float  # requests a day
+    origin_bytes: float
+    origin_worst_day: float
+    origin_worst_bytes: float
+    origin_package_bytes: float  # a day
     redirector: float
     redirector_bytes: float
     hours: List[float]  # half, 95 %, all
@@ -42,7 +48,9 @@ def row_of(outcome: Outcome) -> Row:
     return Row(
         mirrors, outcome.design, sorted(requests[:mirrors]), max(map(worst_day, count.requests[METADATA][:mirrors])),
         sorted(sizes[:mirrors]), _ratios(outcome, METADATA), _ratios(outcome, PACKAGE),
-        max(count.minutes), worst_hour, requests[count.origin], requests[count.redirector],
+        max(count.minutes), worst_hour, requests[count.origin], sizes[count.origin],
+        worst_day(count.requests[METADATA][count.origin]), worst_day(count.bytes[METADATA][count.origin]),
+        sum(count.bytes[PACKAGE][count.origin]) / count.days, requests[count.redirector],
         sizes[count.redirector], [delays[len(delays) // 2], delays[int(len(delays) * 0.95)], delays[-1]])
 
 
@@ -75,7 +83,8 @@ def _cells(row: Row) -> List[str]:
     numbers += [size / 1e3 for size in (sum(row.sizes) / row.mirrors, median(row.sizes), row.sizes[-1])]
     cells = [str(row.mirrors), row.design] + ["{:,.0f}".format(number) for number in numbers]
     cells += ["{:.1f} - {:.1f}".format(*ratio) for ratio in (row.ratio, row.package_ratio)]
-    rest = (row.worst_day, row.worst_hour, row.peak, row.origin, row.redirector, row.redirector_bytes / 1e6)
+    rest = (row.worst_day, row.worst_hour, row.peak, row.origin, row.origin_bytes / 1e3, row.origin_worst_day,
+            row.origin_worst_bytes / 1e3, row.origin_package_bytes / 1e9, row.redirector, row.redirector_bytes / 1e6)
     return cells + ["{:,.0f}".format(number) for number in rest] + [", ".join(map(_hours, row.hours))]
 
 

@@ -11,7 +11,7 @@ from ..resolve.metalink_writer import render_metalink
 from ..resolve.refresh import refresh
 from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
 from ..resolve.resolution import Resolution
-from ..resolve.resolver import ResolveOptions
+from ..resolve.resolver import ResolveOptions, Resolver
 from ..state.store import METALINK, State
 from ..util.urls import authority_of
 from .common.console import Console, ago, printable, utc
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--if-needed", action="store_true", help="ask no mirror as long as the redirector names nothing newer "
                         "than the last result, and a mirror has answered in the last two days")
     parser.add_argument("--accept-rollback", action="store_true", help="accept that a repository went back to older metadata: "
-                        "lower this host's high-water mark to what the mirrors offer now (needs --repo)")
+                        "lower this host's high-water mark to what more than one voice offers now (needs --repo)")
+    parser.add_argument("--dry-run", action="store_true", help="with --accept-rollback: show what the mark would become, and "
+                        "change nothing; 'status --marks' shows the present ones")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.accept_rollback and not arguments.repo:
         raise UsageError("usage", "--accept-rollback needs --repo", hint="name the repository that went back")
+    if arguments.dry_run and not arguments.accept_rollback:
+        raise UsageError("usage", "--dry-run needs --accept-rollback")
     host = open_host(arguments)
     before = host.state.load_all(host.repositories)
     options = ResolveOptions(accept_rollback=arguments.accept_rollback)
@@ -42,9 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.if_needed:
         repositories = tuple(_with_last_result(item, host.state) for item in repositories)
     with host.gateway() as gateway:
-        found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
+        if arguments.dry_run:
+            found = Resolver(host.settings, before, options, gateway=gateway).run(repositories)
+        else:
+            found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
     for item in found:
-        if item.snapshot is not None and not item.local_folder:
+        if item.snapshot is not None and item.mirrors and not item.local_folder and not arguments.dry_run:
             metalink = render_metalink(item.snapshot, item.mirrors)
             host.state.write_metalink(item.repository.id, metalink)  # for clients that have no plugin of ours
     out = Console(sys.stdout)
@@ -57,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             if not (arguments.quiet or arguments.json):
                 out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
             if arguments.accept_rollback:
-                host.warn(item.repository.id, _mark(before[item.repository.id].accepted, item.snapshot))
+                host.warn(item.repository.id, _mark(before[item.repository.id].accepted, item.snapshot, arguments.dry_run))
     return max(_exit_code(item) for item in found)
 
 
@@ -73,12 +80,17 @@ def _line(repository_id: str, snapshot: Snapshot, mirrors: Sequence[Mirror]) -> 
         repository_id, snapshot.revision, ago(time.time() - snapshot.timestamp), hosts)
 
 
-def _mark(before: Optional[Snapshot], after: Snapshot) -> str:
-    """Return what --accept-rollback did to the high-water mark."""
+def _mark(before: Optional[Snapshot], after: Snapshot, is_dry_run: bool) -> str:
+    """Return what --accept-rollback did to the high-water mark, or would do."""
     if before is None or before.sha256 == after.sha256:
-        return "the high-water mark is revision {}".format(after.revision)
+        return "the high-water mark {} {}".format("would be" if is_dry_run else "is", _signed(after))
+    verb = "would be" if is_dry_run else "was"
     direction = "lowered" if after.age_key < before.age_key else "raised"
-    return "the high-water mark was {} from revision {} to {}".format(direction, before.revision, after.revision)
+    return "the high-water mark {} {} from {} to {}".format(verb, direction, _signed(before), _signed(after))
+
+
+def _signed(snapshot: Snapshot) -> str:
+    return "revision {} (data of {}, signed {})".format(snapshot.revision, utc(snapshot.timestamp), utc(snapshot.signed_at))
 
 
 def _exit_code(item: Resolution) -> int:
@@ -94,7 +106,7 @@ def _values(found: Sequence[Resolution], host: Host) -> Dict[str, Any]:
 
 
 def _repository_values(item: Resolution, host: Host, now: float) -> Dict[str, Any]:
-    has_metalink = item.snapshot is not None and not item.local_folder
+    has_metalink = item.snapshot is not None and item.mirrors and not item.local_folder
     metalink = host.state.path(item.repository.id, METALINK) if has_metalink else None
     return {"id": item.repository.id, "error": describe_error(item.error), "warnings": list(item.warnings),
             "current": snapshot_values(item.snapshot, now), "metalink": metalink,

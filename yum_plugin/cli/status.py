@@ -21,6 +21,7 @@ from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
 from ..state.store import State
 from ..trust.freshness import duration
+from ..trust.identity import others_of
 from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
@@ -37,11 +38,22 @@ class Status(NamedTuple):
     quarantined: Sequence[Tuple[str, Record]]  # Mirror.url and the reason
     problems: Sequence[str]
     pin: Optional[SnapshotPin] = None  # an active one
+    marks: Sequence["Mark"] = ()  # of every place, the present one first
+
+
+class Mark(NamedTuple):
+    """The high-water mark of a repository at one place."""
+
+    place: str
+    snapshot: Snapshot
+    other: str  # id of another repository that this host knows the same snapshot of; "": of none
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_host_arguments(parser)
+    parser.add_argument("--marks", action="store_true", help="show the high-water marks of each place, when they were signed, "
+                        "and whether they are known as another repository's; 'refresh --repo ID --accept-rollback' lowers one")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         out.line(json.dumps(_values(found, general, host, now), indent=1))
     elif not arguments.quiet:
-        lines = _host_lines(host) + [line for item in found for line in _lines(item, now)]
+        lines = _host_lines(host) + [line for item in found for line in _lines(item, now, arguments.marks)]
         out.lines(wrapped(lines, out.width))
     for problem in general:
         host.warn("state", problem)
@@ -80,7 +92,15 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     authorities = quarantined(memory, int(now))
     failed = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
     problems = _problems_of_memory(memory, authorities, now)
-    return Status(repository, remembered.accepted, memory, failed, problems, pin)
+    return Status(repository, remembered.accepted, memory, failed, problems, pin, _marks(repository, state))
+
+
+def _marks(repository: Repository, state: State) -> List[Mark]:
+    """Return the marks of a repository, that of its present place first."""
+    known = state.known()
+    marks = [Mark(place, mark, others_of(known, repository.id, place).get(mark.sha256, ""))
+             for place, mark in reversed(list(state.marks(repository.id).items()))]
+    return sorted(marks, key=lambda mark: mark.place != repository.place)
 
 
 def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) -> List[str]:
@@ -106,10 +126,15 @@ def _host_lines(host: Host) -> List[str]:
     return ["xcpng-mirrors {}, Python {}; {}".format(__version__, platform.python_version(), where)]
 
 
-def _lines(item: Status, now: float) -> List[str]:
+def _lines(item: Status, now: float, with_marks: bool) -> List[str]:
     memory = item.memory
     lines = ["", item.repository.id]
     lines.append("  accepted: " + (_words(item.accepted, now) if item.accepted else "nothing yet"))
+    for mark in item.marks if with_marks else ():
+        also = "; also known as {}: two repositories are rarely the same".format(mark.other) if mark.other else ""
+        lines.append("  mark:     {}: revision {}, data of {}, signed {}, {}{}".format(
+            mark.place or "of any place", mark.snapshot.revision, utc(mark.snapshot.timestamp), utc(mark.snapshot.signed_at),
+            mark.snapshot.sha256, also))
     if memory.snapshot is not None:
         note = " ({})".format(memory.note) if memory.note else ""
         lines.append("  resolved: {}: {}{}".format(ago(now - memory.resolved_at), _words(memory.snapshot, now), note))
@@ -140,6 +165,8 @@ def _repository_values(item: Status, now: float) -> Dict[str, Any]:
     return {
         "id": item.repository.id,
         "accepted": snapshot_values(item.accepted, now),
+        "marks": [dict(snapshot_values(mark.snapshot, now) or {}, place=mark.place, also_known_as=mark.other or None)
+                  for mark in item.marks],
         "resolved": snapshot_values(memory.snapshot, now),
         "resolved_at": utc(memory.resolved_at) if memory.snapshot else None,
         "note": memory.note,

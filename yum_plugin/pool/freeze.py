@@ -31,6 +31,7 @@ from ..state.store import MEMORY, State
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.freshness import is_rollback
+from ..trust.identity import WRONG_REPOSITORY
 from ..trust.metadata import RepomdProver
 from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
 from ..trust.repomd import parse_repomd, primary_file
@@ -213,6 +214,8 @@ def _serving(resolution: Resolution, agreed: Agreed) -> List[Probe]:
 def _agreed_snapshot(resolution: Resolution, found: Sequence[Probe], agreed: Agreed) -> Snapshot:
     newest = resolution.proven()
     for probe in found:
+        if probe.outcome == WRONG_REPOSITORY:  # a token is a voice for something new, and none for what is another's
+            raise TrustError(WRONG_REPOSITORY, probe.detail, where=probe.mirror.url, hint=AGREE_AGAIN)
         if probe.snapshot is not None:
             return probe.snapshot
     raise FetchError("unreachable", "no mirror serves the agreed revision {} any more; they serve revision {}".format(

@@ -136,7 +136,8 @@ def _write(resolution: Resolution, before: Remembered, state: State, options: Re
     try:
         state.update(name, memory, mark, lower_mark=True, place=resolution.repository.place)
         if mark is not None:
-            log.warning("%s: high-water mark set to revision %d on request", name, mark.revision)
+            log.warning("%s: high-water mark set to revision %d, %s, on request; it was %s", name, mark.revision, mark.sha256,
+                        "revision {}, {}".format(before.accepted.revision, before.accepted.sha256) if before.accepted else "none")
         if has_expired:
             remove_pin(state, name)
     except UsageError as error:
