@@ -36,7 +36,7 @@ def site(lab, tmp_path):
 @pytest.fixture
 def synced(site):
     """The site after a first sync of the old state; the new one is published."""
-    site.write("index.html", "welcome")
+    site.write("README.txt", "welcome")
     site.sync()
     site.publish("new")
     return site
@@ -46,12 +46,15 @@ def synced(site):
 
 
 def test_a_mirror_is_made_kept_and_cleaned_and_looks_like_its_source(site):
-    site.write("index.html", "welcome")
-    os.symlink("8", os.path.join(site.source, "current"))
-    assert set(site.outcomes(site.sync()).values()) == {"switched"}
+    site.write("README.txt", "welcome")
+    os.makedirs(os.path.join(site.source, "netinstall/8.3"))
+    os.symlink("8.3", os.path.join(site.source, "netinstall/latest"))
+    site.write("netinstall/8.3/.treeinfo", "[general]")
+    report = site.sync()
+    assert set(site.outcomes(report).values()) == {"switched"} and report.unsigned == ("README.txt", "netinstall/8.3/.treeinfo")
     assert site.same() and site.problems(stray_too=True) == []
     report = site.sync()
-    assert set(site.outcomes(report).values()) == {"unchanged"} and report.files == 0
+    assert set(site.outcomes(report).values()) == {"unchanged"} and report.files == 0 and report.unsigned == ()
     site.publish("new")
     report = site.sync()
     assert set(site.outcomes(report).values()) == {"switched"} and site.version() == "new" and site.problems() == []
@@ -73,11 +76,11 @@ def test_dnf_updates_from_the_synced_tree(synced, tmp_path):
 
 
 def test_files_get_plain_modes_and_the_times_of_the_source(site):
-    path = site.write("tool", "#!/bin/sh\n")
+    path = site.write("README", "read me\n")
     os.chmod(path, 0o6755)
     os.utime(path, (1000000000, 1000000000))
     site.sync()
-    status = os.stat(os.path.join(site.dest, "tool"))
+    status = os.stat(os.path.join(site.dest, "README"))
     assert stat.S_IMODE(status.st_mode) == 0o644 and status.st_mtime == 1000000000
     modes = {stat.S_IMODE(os.stat(place).st_mode) for place, _, _ in os.walk(site.dest)}
     assert modes == {0o755}
@@ -141,12 +144,12 @@ def test_who_wants_one_repository_does_not_let_the_daemon_list_them_all(synced):
 
 
 def test_what_is_excluded_is_neither_fetched_nor_deleted(site):
-    site.write("testing/x", "x")
+    site.write("testing/README", "x")
     site.sync(excludes=("isos",))
-    assert not os.path.exists(os.path.join(site.dest, "isos")) and os.path.exists(os.path.join(site.dest, "testing/x"))
+    assert not os.path.exists(os.path.join(site.dest, "isos")) and os.path.exists(os.path.join(site.dest, "testing/README"))
     shutil.rmtree(os.path.join(site.source, "testing"))
     assert site.sync(excludes=("isos", "testing")).deletions.paths == ()
-    assert site.sync(excludes=("isos",)).deletions.paths == ("testing/x",)
+    assert site.sync(excludes=("isos",)).deletions.paths == ("testing/README",)
 
 
 def test_a_part_of_a_repository_cannot_be_excluded(synced):
@@ -338,7 +341,7 @@ def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):
     child = os.fork()
     if child == 0:
         try:
-            site.sync(source=site.sync_source(bytes_per_second=1000000))
+            site.sync(source=site.sync_source(bytes_per_second=1000000), includes=("large",))
         finally:
             os._exit(0)
     stage = os.path.join(site.dest, WORK, "stage")
@@ -355,7 +358,7 @@ def test_a_killed_transfer_ends_its_rsync_and_goes_on_where_it_stopped(site):
     assert 500000 < os.path.getsize(part) < 3000000
     log = os.path.join(site.daemon.folder, "log")
     before = os.path.getsize(log)
-    site.sync()
+    site.sync(includes=("large",))
     assert site.same()
     with open(log) as stream:
         stream.seek(before)
@@ -375,24 +378,18 @@ def locked(site):
 
 
 @pytest.fixture
-def small_disk(synced, tmp_path):
-    """A function that moves DEST to a file system of its own with so many bytes of free space; skips where none can be mounted."""
-    mounted = []
+def small_disk(synced, tmp_path, disk):
+    """A function that moves DEST to a file system of its own with so many bytes of free space."""
+    first = synced.dest
 
     def move(free_bytes):
-        folder = str(tmp_path / "disk{}".format(len(mounted)))
-        os.mkdir(folder)
-        size = sum(-(-os.path.getsize(os.path.join(synced.folder, "dest", name)) // 4096) * 4096 for name in synced.names(
-            os.path.join(synced.folder, "dest"))) + free_bytes
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size={}".format(size), "tmpfs", folder], stderr=subprocess.DEVNULL).returncode:
-            pytest.skip("a file system of a test's own takes root, and a kernel that lets it mount one")
-        mounted.append(folder)
+        size = sum(-(-os.path.getsize(os.path.join(first, name)) // 4096) * 4096 for name in synced.names(first)) + free_bytes
+        folder = str(tmp_path / "disk{}".format(free_bytes))
+        disk(folder, size)
         synced.dest = os.path.join(folder, "dest")
-        shutil.copytree(os.path.join(synced.folder, "dest"), synced.dest, symlinks=True)
+        shutil.copytree(first, synced.dest, symlinks=True)
 
-    yield move
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
+    return move
 
 
 def test_a_disk_without_room_is_told_before_anything_is_fetched(synced, small_disk):
@@ -431,7 +428,7 @@ def test_a_file_that_may_not_grow_is_told_and_nothing_published(synced):
     with open(os.path.join(synced.source, "large"), "wb") as stream:
         stream.write(b"x" * 2000000)
     script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000000, 1000000)); from yum_plugin.cli.main import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", script] + synced.words(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, "-c", script] + synced.words("--include", "large"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     assert synced.problems() == [] and synced.version() == "old"
     synced.sync()
@@ -566,10 +563,10 @@ def test_a_source_that_is_another_one_does_not_cost_the_mirror(make, synced):
         shutil.rmtree(os.path.join(synced.source, "8"))
         shutil.rmtree(os.path.join(synced.source, "isos"))
         if make == "empty":
-            os.unlink(os.path.join(synced.source, "index.html"))
+            os.unlink(os.path.join(synced.source, "README.txt"))
     if make == "subtree":
         report = synced.sync()
-        assert "no longer has the repository" in report.deletions.refusal and report.deletions.paths == ()
+        assert set(synced.outcomes(report).values()) == {"gone", "switched"} and report.deletions.paths == ()
     else:
         with pytest.raises(FetchError) as refused:
             synced.sync()
@@ -582,34 +579,39 @@ def test_nothing_is_taken_of_a_mirror_of_something_else(synced):
         path = os.path.join(synced.source, folder, name)
         with open(path, "rb") as document, open(path + ".asc", "wb") as stream:
             stream.write(synced.lab.keys.sign(document.read(), OTHER))
-    synced.write("index.html", "another welcome")
+    synced.write("README.txt", "another welcome")
     synced.write("debian/pool/a.deb", "x")
     before = synced.names()
     report = synced.copy()
     assert set(synced.outcomes(report).values()) == {"unknown-key"} and [name for name, _ in synced.steps].count("files") == 0
-    assert synced.names() == before and open(os.path.join(synced.dest, "index.html")).read() == "welcome" and synced.problems() == []
+    assert synced.names() == before and open(os.path.join(synced.dest, "README.txt")).read() == "welcome" and synced.problems() == []
 
 
-def test_a_repository_that_has_gone_is_deleted_when_that_is_allowed(synced):
+def test_a_repository_that_has_gone_is_deleted_when_it_is_named(synced):
     synced.sync()
     synced.sync()
     shutil.rmtree(os.path.join(synced.source, FOLDERS[0]))
-    report = synced.sync()
-    assert FOLDERS[0] in report.deletions.refusal and os.path.exists(os.path.join(synced.dest, FOLDERS[0], "repodata/repomd.xml"))
-    assert len(synced.sync(deletion_limits=DeletionLimits(100)).deletions.paths) == 9
-    assert not os.path.exists(os.path.join(synced.dest, "8/8.3/base"))
+    for limits in (DeletionLimits(), DeletionLimits(100, delete_foreign=True), DeletionLimits(units=("8/8.3",))):
+        report = synced.sync(deletion_limits=limits)
+        assert synced.outcomes(report)[FOLDERS[0]] == "gone" and report.deletions.paths == ()
+    with pytest.raises(UsageError) as refused:
+        synced.sync(deletion_limits=DeletionLimits(units=(UPDATES,)))
+    assert "still has" in refused.value.what
+    report = synced.sync(deletion_limits=DeletionLimits(units=(FOLDERS[0],)))
+    assert synced.outcomes(report)[FOLDERS[0]] == "deleted" and len(report.deletions.paths) == 9
+    assert not os.path.exists(os.path.join(synced.dest, "8/8.3/base")) and FOLDERS[0] not in synced.outcomes(synced.sync())
 
 
 def test_a_listing_that_is_not_whole_deletes_nothing(site, monkeypatch):
-    site.write("gone", "x")
+    site.write("README", "x")
     site.sync()
-    os.unlink(os.path.join(site.source, "gone"))
+    os.unlink(os.path.join(site.source, "README"))
     source = site.sync_source()
     whole = source.catalogue
     monkeypatch.setattr(source, "catalogue", lambda excludes, named: whole(excludes, named)._replace(complete=False))
     report = site.sync(source=source)
     assert report.deletions.paths == () and report.deletions.postponed == 1 and not report.complete
-    assert site.sync().deletions.paths == ("gone",)
+    assert site.sync().deletions.paths == ("README",)
 
 
 # Hostile sources, strange destinations.
@@ -625,7 +627,7 @@ def test_what_a_hostile_source_names_touches_nothing_outside_and_is_told(site):
     os.mkfifo(os.path.join(site.source, "fifo"))
     if os.geteuid() == 0:
         os.mknod(os.path.join(site.source, "device"), stat.S_IFBLK | 0o666, os.makedev(7, 99))
-    report = site.sync()
+    report = site.sync(includes=("*",))
     left = {path for path, _ in report.left_out}
     assert {"new\nline", "esc\x1b[2J", "bad\udcff", "absolute", "out", "fifo"} <= left and "in" not in left
     assert not left & set(site.names()) and os.readlink(os.path.join(site.dest, "in")) == "8"
@@ -661,7 +663,7 @@ def test_a_file_where_the_source_has_a_folder_and_the_other_way_round(site):
     os.mkdir(site.dest)
     site.write("a", "mine", where=site.dest)
     site.write("b/mine", "mine", where=site.dest)
-    report = site.sync()
+    report = site.sync(includes=("a", "b"))
     assert [problem.reference for problem in report.problems] == ["in-the-way"] * 2 and site.problems() == []
     assert open(os.path.join(site.dest, "a")).read() == "mine" and os.path.exists(os.path.join(site.dest, "b/mine"))
 

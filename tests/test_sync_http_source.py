@@ -205,13 +205,13 @@ def test_a_module_that_does_not_exist_is_told_in_the_daemons_words(site):
 def test_a_terminal_shows_how_far_it_is_and_an_interrupt_leaves_nothing_of_it(site):
     with open(os.path.join(site.source, "large"), "wb") as stream:
         stream.write(b"x" * 4000000)
-    terminal = Terminal([sys.executable, "-m", "yum_plugin"] + site.words("--bwlimit", "1M"), columns=100)
+    terminal = Terminal([sys.executable, "-m", "yum_plugin"] + site.words("--bwlimit", "1M", "--include", "large"), columns=100)
     terminal.wait_for(r"listing rsync://127.0.0.1:\d+/repo/")
     terminal.wait_for(r" [1-9]\d?%  [\d.]+ [KM]B/s  rsync://127.0.0.1")
     terminal.child.send_signal(signal.SIGINT)
     assert terminal.end()[0] == 130 and "Traceback" not in terminal.text and "".join(terminal.screen()) == ""
     assert os.listdir(site.dest) == [WORK]
-    assert run(site, "-q").returncode == 0 and site.same()
+    assert run(site, "-q", "--include", "large").returncode == 0 and site.same()
 
 
 def test_the_log_says_what_was_switched_and_what_was_kept(site):

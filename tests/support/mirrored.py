@@ -11,8 +11,9 @@ from yum_plugin.host.keyring import load_keys
 from yum_plugin.operators.rsync import FILE, FOLDER, RsyncEntry, RsyncLimits, parse_address
 from yum_plugin.operators.sync.destination import open_destination
 from yum_plugin.operators.sync.file_cache import FileCache, cache_path
+from yum_plugin.operators.sync.identity import SecondVoice
+from yum_plugin.operators.sync.job import SyncJob, SyncOptions, TrustContext
 from yum_plugin.operators.sync.plan import filter_listing
-from yum_plugin.operators.sync.round import SyncJob, SyncOptions, TrustContext
 from yum_plugin.operators.sync.rsync_source import RsyncSource
 from yum_plugin.operators.sync.source import OnProgress, SourceLimits, SyncSource
 from yum_plugin.operators.sync.sync import Sync, SyncReport
@@ -74,6 +75,7 @@ class Mirrored:
         self.state = os.path.join(self.folder, "state")
         self.keys = load_keys([lab.key_file], [lab.key_fingerprint])
         self.steps: List[Tuple[str, str]] = []
+        self.second_voice: Optional[SecondVoice] = None
         self.publish("old")
         self.daemon = RsyncDaemon(os.path.join(self.folder, "daemon"), {"repo": self.source})
 
@@ -116,7 +118,7 @@ class Mirrored:
 
         destination = open_destination(self.dest)
         file_cache = FileCache(cache_path(self.state, destination.root))
-        trust = TrustContext(self.keys, int(time.time()))
+        trust = TrustContext(self.keys, int(time.time()), self.second_voice)
         return Sync(SyncJob(source or self.sync_source(), destination, file_cache, SyncOptions(**options), trust, OnProgress(on_progress))).run()
 
     def words(self, *more: str) -> List[str]:
@@ -124,7 +126,7 @@ class Mirrored:
         config = os.path.join(self.folder, "x.conf")
         if not os.path.exists(config):
             with open(config, "w") as stream:
-                stream.write("[main]\nlog_file={}/log\n".format(self.folder))
+                stream.write("[main]\nlog_file={}/log\nfallbacks=\n".format(self.folder))
         return ["sync", self.dest, "--from", self.url, "--key", self.lab.key_file, "--fingerprint", self.lab.key_fingerprint,
                 "--state-dir", self.state, "--config", config] + list(more)
 

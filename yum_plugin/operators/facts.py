@@ -17,6 +17,14 @@ RELEASES = ("8/8.2", "8/8.3")
 REPOSITORY_NAMES = ("base", "updates", "candidates", "testing", "ci", "incoming", "lab", "linstor")
 ARCHITECTURES = ("x86_64", "Source")
 EXAMPLE_FOLDER = HOST_REPOSITORIES[1].rstrip("/")  # in messages and --help
+# What the tree holds that nothing signs (docs.xcp-ng.org, "Mirrors", and "Installation" about PXE): regular expressions of whole
+# paths. netinstall/RELEASE/ has the content of an installation image; its packages and their metadata are signed.
+UNSIGNED_FILES = (
+    r"(?:[A-Za-z0-9._-]+/){0,3}README(?:\.txt|\.md)?",
+    r"netinstall/[A-Za-z0-9._-]+/(?:\.treeinfo|\.discinfo|EULA|LICENSES|RPM-GPG-KEY-[A-Za-z0-9-]+|install\.img)",
+    r"netinstall/[A-Za-z0-9._-]+/(?:boot|EFI)/(?:[A-Za-z0-9_-]+/){0,4}[A-Za-z0-9._+-]+",
+)
+LINKS = (r"(?:netinstall|isos)/latest",)  # as UNSIGNED_FILES
 IMAGE_FOLDERS = ("isos/8.3/", "isos/8.2/", "8/")  # those that may hold a signed SHA256SUMS
 
 # certbot renews 30 days before the end (https://eff-certbot.readthedocs.io): with less than 14 left it has failed for two weeks

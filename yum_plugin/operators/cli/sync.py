@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ...cli.common.console import Cell, Column, Console, printable, shortened, table, utc
 from ...cli.common.file_lines import exit_code
@@ -22,23 +22,24 @@ from ...host.log import open_log
 from ...model import Network
 from ...util.places import inside
 from ...util.text import size_words
-from ...util.urls import clean_base_url
+from ...util.urls import clean_base_url, host_of
 from ...verify.files import localized
 from ..facts import EXAMPLE_FOLDER, ORIGIN_RSYNC_URL
 from ..rsync import parse_address
 from ..sync.destination import open_destination
 from ..sync.file_cache import FileCache, cache_path
 from ..sync.http_source import HttpSource
+from ..sync.identity import SecondVoice
+from ..sync.job import SyncJob, SyncOptions, TrustContext
 from ..sync.plan import MAX_DELETE, DeletionLimits
-from ..sync.round import SyncJob, SyncOptions, TrustContext
 from ..sync.rsync_source import RsyncSource
 from ..sync.source import OnProgress, SourceLimits, SyncSource
-from ..sync.sync import KEPT, SWITCHED, WAITING, Sync, SyncReport, UnitResult
+from ..sync.sync import GONE, KEPT, SWITCHED, WAITING, Sync, SyncReport, UnitResult
 
 MAX_SHOWN = 10  # left out entries and deletions, without -v
 _RATE = re.compile(r"([0-9]{1,12})([KMG]?)\Z")
 _FACTORS = {"": 1, "K": 1024, "M": 1024 ** 2, "G": 1024 ** 3}
-_STYLES = {KEPT: "bad", SWITCHED: "good", WAITING: "warning"}
+_STYLES = {KEPT: "bad", GONE: "warning", SWITCHED: "good", WAITING: "warning"}
 _STEPS = {"list": "listing {}", "heads": "fetching {}", "metadata": "fetching metadata, {}",
           "files": "comparing files", "delete": "deleting {}", "switch": "publishing {}"}
 
@@ -60,13 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "default: all of the source, over https all that DEST has)".format(EXAMPLE_FOLDER))
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="neither fetch nor delete what "
                         "matches: a name anywhere, or with / a path from the root; * is any text (may be repeated)")
+    parser.add_argument("--include", action="append", default=[], metavar="PATTERN", help="take what matches, as for --exclude, "
+                        "also if nothing signed names it, or if its name is hidden or one that web servers run (may be repeated)")
     parser.add_argument("--unsigned", action="append", default=[], metavar="PATTERN",
                         help="accept this folder with a repository without a signature (may be repeated)")
     parser.add_argument("--bwlimit", default="", metavar="RATE", help="limit in bytes per second, also with K, M or G (1024)")
-    parser.add_argument("--max-delete", type=int, metavar="N", help="delete no more than N files, whole repositories too "
-                        "(default: {} files, and no whole repository)".format(MAX_DELETE))
+    parser.add_argument("--max-delete", type=int, metavar="N", help="delete no more than N files "
+                        "(default: {}, and at most half of those that nothing signs)".format(MAX_DELETE))
+    parser.add_argument("--delete-unit", action="append", default=[], metavar="FOLDER", help="delete this folder's repository or "
+                        "signed images, which the source no longer has; nothing else deletes a whole one (may be repeated)")
     parser.add_argument("--delete-foreign", action="store_true", help="also delete files that never came from the source")
     parser.add_argument("--accept-rollback", action="store_true", help="publish metadata that is older than DEST's")
+    parser.add_argument("--accept", action="append", default=[], metavar="FOLDER", help="publish what the source has in this "
+                        "folder, even if it looks like another repository (may be repeated)")
     parser.add_argument("--verify-all", action="store_true",
                         help="read every signed file again, even if it has not changed since it was proven")
     parser.add_argument("--dry-run", action="store_true", help="print what would be done; nothing in DEST is changed")
@@ -86,14 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
     source = _source(arguments)
     destination = open_destination(arguments.destination, make=not arguments.dry_run)
     file_cache = FileCache(cache_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
-    options = SyncOptions(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude),
-                          DeletionLimits(arguments.max_delete, arguments.delete_foreign), arguments.accept_rollback,
-                          arguments.dry_run, arguments.verify_all)
+    limits = DeletionLimits(arguments.max_delete, arguments.delete_foreign, _folders(arguments.delete_unit))
+    options = SyncOptions(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude), tuple(arguments.include),
+                          limits, arguments.accept_rollback, _folders(arguments.accept), arguments.dry_run, arguments.verify_all)
     if arguments.max_delete is not None and arguments.max_delete < 0:
         raise UsageError("usage", "--max-delete must be a number of files", where=str(arguments.max_delete))
     progress = _Progress(not arguments.quiet)
     try:
-        trust = TrustContext(keys, int(time.time()))
+        trust = TrustContext(keys, int(time.time()), _second_voice(settings.fallbacks, source, arguments.cacert))
         report = Sync(SyncJob(source, destination, file_cache, options, trust, progress.callbacks())).run()
     finally:
         progress.clear()
@@ -123,6 +130,18 @@ def _source(arguments: argparse.Namespace) -> SyncSource:
     except ValueError as error:
         raise UsageError("usage", "--from cannot be used: {}".format(error), where=arguments.source,
                          hint="e.g. --from {}".format(ORIGIN_RSYNC_URL)) from None
+
+
+def _folders(names: Sequence[str]) -> Tuple[str, ...]:
+    return tuple(name.strip("/") for name in names)
+
+
+def _second_voice(fallbacks: Sequence[str], source: SyncSource, cacert: str) -> Optional[SecondVoice]:
+    """Return who is asked beside the source: the origin, unless it is the source and cannot show by https that it is itself."""
+    for url in fallbacks:
+        if url.startswith("https:") or host_of(url) != host_of(source.url):
+            return SecondVoice(HttpSource(url, Network(ssl_ca_cert=cacert)))
+    return None
 
 
 def _rate(text: str) -> int:
@@ -159,6 +178,10 @@ def _note(report: SyncReport, root: str) -> None:
             log.warning("sync %s: %s kept: %s", root, result.unit.folder or "/", result.error)
         elif result.outcome == SWITCHED and result.head is not None:
             log.info("sync %s: %s switched to revision %d", root, result.unit.folder or "/", result.head.revision)
+        elif result.outcome == GONE:
+            log.warning("sync %s: %s kept: the source no longer has it", root, result.unit.folder or "/")
+    for path in report.unsigned:
+        log.info("sync %s: %s taken, nothing signs it", root, printable(path))
     log.info("sync %s: %d files fetched, %d deleted", root, report.files, len(report.deletions.paths))
 
 
@@ -166,7 +189,8 @@ def _code(report: SyncReport) -> int:
     code = exit_code([result.error for result in report.units] + list(report.problems))
     if code != EXIT_OK:
         return code
-    return EXIT_PROBLEM if report.left_out or report.deletions.refusal or not report.complete else EXIT_OK
+    gone = report.deletions.kept or any(result.outcome == GONE for result in report.units)
+    return EXIT_PROBLEM if report.left_out or gone or report.deletions.refusal or not report.complete else EXIT_OK
 
 
 def _lines(report: SyncReport, arguments: argparse.Namespace, out: Console) -> List[str]:
@@ -191,6 +215,11 @@ def _files(count: int) -> str:
     return "{} file{}".format(count, "" if count == 1 else "s")
 
 
+def _some(words: Sequence[str]) -> str:
+    rest = len(words) - MAX_SHOWN
+    return ", ".join(words[:MAX_SHOWN]) + (" and {} more".format(rest) if rest > 0 else "")
+
+
 def _row(result: UnitResult) -> List[Cell]:
     when = utc(result.head.timestamp)[:16].replace("T", " ") if result.head else ""
     fetched = "{}, {}".format(_files(result.files), size_words(result.bytes)) if result.files else ""
@@ -210,6 +239,10 @@ def _remarks(report: SyncReport) -> List[str]:
     if deletions.foreign:
         lines.append("{} here that never came from the source: kept; --delete-foreign deletes them".format(
             _files(deletions.foreign)))
+    if report.unsigned:
+        lines.append("taken though nothing signs them: {}".format(_some([printable(path) for path in report.unsigned])))
+    if report.earlier:
+        lines.append("not taken: {} of repositories whose metadata does not name them".format(_files(report.earlier)))
     if not report.atomic:
         lines.append("this file system cannot exchange two folders in one step: metadata was missing for a moment")
     return lines
@@ -220,6 +253,11 @@ def _complaints(report: SyncReport, verbose: int) -> List[str]:
     lines = ["{}: stays as it is: {}".format(printable(result.unit.folder or "/"), printable(str(result.error)))
              for result in report.units if result.error is not None]
     lines += [printable(str(problem)) for problem in report.problems]
+    lines += ["{0}: stays as it is: the source no longer has it; if it is to go: --delete-unit {0}".format(
+        printable(result.unit.folder or "/")) for result in report.units if result.outcome == GONE]
+    if report.deletions.kept:
+        lines.append("{} stay: proven once, and what signed them is gone; if they are to go: --delete-unit FOLDER".format(
+            _files(report.deletions.kept)))
     shown = report.left_out if verbose else report.left_out[:MAX_SHOWN]
     lines += ["left out: {}: {}".format(printable(path), reason) for path, reason in shown]
     if len(report.left_out) > len(shown):
@@ -239,6 +277,7 @@ def _values(report: SyncReport, arguments: argparse.Namespace, source: SyncSourc
         "fetched_files": report.files, "fetched_bytes": report.bytes, "deleted": list(deletions.paths),
         "deleted_later": deletions.later, "deletion_held": deletions.postponed, "foreign_files": deletions.foreign,
         "deletion_refused": deletions.refusal, "source_complete": report.complete,
+        "deletion_kept": deletions.kept, "not_taken": report.earlier, "unsigned": [printable(path) for path in report.unsigned],
         "left_out": [{"path": printable(path), "reason": reason} for path, reason in report.left_out],
         "problems": [describe_error(problem) for problem in report.problems], "recovered": report.recovered,
         "switched_at_once": report.atomic,

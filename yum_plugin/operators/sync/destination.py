@@ -5,7 +5,9 @@
     2. Nothing is ever written under its published name. Everything arrives in ``DEST/.xcpng-mirrors-sync/stage``, mode
        0700, and is renamed from there; the folder is gone after a good run, and used again after a bad one.
     3. Files get mode 0644 and folders 0755, whatever the source has.
-    4. The lock is a flock(2) on DEST itself, so that every process uses the same lock, whatever name it has for DEST.
+    4. The lock is a flock(2) on a file of our own, mode 0600 in the work folder: a lock on a folder that others can open, others
+       can hold. It is there while it is held, in DEST itself, so that every process uses the same, whatever name it has for DEST.
+    5. A work folder that belongs to another user is not used: its owner could change a file between its proof and its name.
 
 Paths are below DEST, with "/" between names and bytes that are no UTF-8 as surrogates, whatever this process's locale is.
 """
@@ -23,8 +25,8 @@ from ...net.partial_file import disk_error
 from ...util.files import sync_folder
 from .plan import WORK, is_inside
 
-FILE_MODE, FOLDER_MODE, WORK_MODE = 0o644, 0o755, 0o700
-STAGE, NEXT, LINKED, LIST = "stage", "next", "link", "wanted"  # in the work folder
+FILE_MODE, FOLDER_MODE, WORK_MODE, LOCK_MODE = 0o644, 0o755, 0o700, 0o600
+STAGE, NEXT, LINKED, LIST, LOCK = "stage", "next", "link", "wanted", "lock"  # in the work folder
 PARTS = ".xcpng-part"  # rsync's --partial-dir in each folder of the stage
 # DEST may be below the first ones, e.g. /var/lib/mirror, but nowhere in the second ones.
 _SYSTEM_FOLDERS = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
@@ -109,45 +111,92 @@ class Destination:
         return staged_path(self.stage, below)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[int]:
-        """Hold DEST's lock while the block runs.
+    def locked(self, make: bool = True) -> Iterator[int]:
+        """Hold DEST's lock while the block runs (rule 4).
+
+        Args:
+            make: the work folder and the lock if they are missing; otherwise there is nothing to lock then.
 
         Yields:
-            The descriptor: a child that inherits it holds the lock too.
+            The descriptor: a child that inherits it holds the lock too. -1 if there is nothing to lock.
 
         Raises:
             UsageError: another sync holds it, or this file system has no locks.
         """
-        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UsageError("busy", "another sync of DEST is running", where=self.root) from None
-            raise disk_error(error, self.root) from error
+        handle = self._lock() if make or os.path.lexists(os.path.join(self.work, LOCK)) else -1
         try:
             yield handle
         finally:
-            os.close(handle)
+            if handle >= 0:
+                if make:
+                    self._tidy(handle)
+                os.close(handle)
+
+    def _lock(self) -> int:
+        path = os.path.join(self.work, LOCK)
+        while True:
+            handle = -1
+            try:
+                self.make_work()
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, LOCK_MODE)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_lock(handle):
+                    return handle
+            except FileNotFoundError:
+                pass  # as below, a moment later
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES) and handle >= 0:
+                    os.close(handle)
+                    raise UsageError("busy", "another sync of DEST is running", where=self.root) from None
+                raise disk_error(error, self.work) from error
+            if handle >= 0:
+                os.close(handle)  # who held it has just removed it: it is nobody's lock any more
+
+    def _is_lock(self, handle: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(handle), os.lstat(os.path.join(self.work, LOCK)))
+        return False
+
+    def _tidy(self, handle: int) -> None:
+        """Remove the lock, held, and the work folder, if nothing else is there."""
+        with contextlib.suppress(OSError):  # something is there, or another process has just made it anew
+            if self._is_lock(handle) and set(os.listdir(self.work)) <= {LOCK, STAGE}:
+                if os.path.lexists(self.stage):
+                    os.rmdir(self.stage)
+                os.unlink(os.path.join(self.work, LOCK))
+                os.rmdir(self.work)
 
     def make_work(self) -> None:
-        """Make the work folder, or take over that of an interrupted run; a link or a file in its place is removed."""
-        if os.path.islink(self.work) or (os.path.lexists(self.work) and not os.path.isdir(self.work)):
-            os.unlink(self.work)
-        os.makedirs(self.stage, WORK_MODE, exist_ok=True)
+        """Make the work folder, or take over that of an interrupted run; whatever else is in its place is removed."""
+        try:
+            status = os.lstat(self.work)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                _remove(self.work)  # what others can write into, they could change after it was proven
+        except FileNotFoundError:
+            pass
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.work, WORK_MODE)
+        status = os.lstat(self.work)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise UsageError("in-the-way", "somebody else makes our work folder here", where=self.work)
         os.chmod(self.work, WORK_MODE)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.stage, WORK_MODE)
+
+    def clean_work(self) -> None:
+        """Remove what an interrupted run has left beside the stage."""
         for name in (NEXT, LINKED):
             _remove(os.path.join(self.work, name))
 
     def end_work(self, keep_files: bool) -> None:
-        """Remove the work folder.
+        """Remove what is in the work folder, but for the lock, with which it goes.
 
         Args:
             keep_files: keep it if it holds files that a later run can use.
         """
         if not (keep_files and any(names for _, _, names in os.walk(self.stage))):
-            _remove(self.work)
+            for name in set(os.listdir(self.work)) - {LOCK}:
+                _remove(os.path.join(self.work, name))
 
     def prune_stage(self, wanted: Set[str]) -> None:
         """Remove files of an earlier run that are no longer wanted; partial files stay."""

@@ -1,30 +1,37 @@
 """The decisions of a sync, made before anything is changed: what is taken, what belongs together, and what is deleted.
 
 What is never taken from a source:
-    1. names with control characters, with dot segments, absolute ones, too long ones, and those that are no UTF-8,
+    1. names with control and invisible characters, with dot segments, absolute ones, too long ones, and those that are no UTF-8,
     2. devices, FIFOs and sockets,
     3. links that lead out of the tree, and entries that are listed below a link or a file,
-    4. our own work folder, and those of rsync (``.~tmp~``).
+    4. our own work folder, and what rsync has under way (``.~tmp~``, ``.NAME.XXXXXX``).
+By which names, and unsigned, nothing is taken: ``admission.py``.
 What is deleted, only after everything else has succeeded:
     1. files that an earlier run has seen in the source, that the source no longer has, and that nothing signed names; a file that
        never came from the source only with ``delete_foreign``,
     2. nothing at all after an incomplete listing, or if anything of this run was refused or missing,
     3. nothing below a folder that was switched in this run: clients that have just read the old metadata still find its files,
-    4. at most ``max_delete`` files, and no whole repository unless ``max_delete`` was given.
+    4. of a unit only what its signed list at the source names no longer; without that list all of it stays, and so does what was
+       proven once and belongs to no unit now. A whole unit goes if it is named by ``units``, and no other way,
+    5. at most ``max_delete`` files of any kind, but for those of 4 that were named; and of the files that nobody vouches for at
+       most half, if they are more than FEW_FILES, unless ``max_delete`` was given.
 
 Pure.
 """
 import fnmatch
 import posixpath
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+import re
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..rsync import FILE, FOLDER, LINK, RsyncEntry
 
 WORK = ".xcpng-mirrors-sync"  # in DEST, while a sync is running
 RSYNC_WORK = ".~tmp~"  # rsync(1), --delay-updates
+_RSYNC_PART = re.compile(r"\..+\.[A-Za-z0-9]{6}\Z")  # rsync's name of a file under way (receiver.c:get_tmpname)
 MAX_NAME_BYTES = 255  # NAME_MAX of Linux
 MAX_PATH_BYTES = 3072  # PATH_MAX is 4096: this leaves room for the path of DEST
 MAX_DELETE = 1000  # files, without --max-delete
+FEW_FILES = 10  # as many that nobody vouches for may go at once
 REPODATA = "repodata"
 REPOMD_NAME = "repomd.xml"
 SUMS_NAME = "SHA256SUMS"
@@ -96,6 +103,7 @@ class Deletions(NamedTuple):
     postponed: int = 0  # files that are not deleted because something of this run failed
     foreign: int = 0  # files that never came from the source
     refusal: str = ""  # why nothing is deleted
+    kept: int = 0  # files that were proven once, and whose signed list is gone here and there
 
 
 def joined(folder: str, name: str) -> str:
@@ -141,7 +149,8 @@ def filter_listing(entries: Iterable[RsyncEntry], excludes: Sequence[str] = ()) 
     left_out: List[Tuple[str, str]] = []
     for entry in entries:
         names = entry.path.split("/")
-        if names[0] == WORK or RSYNC_WORK in names or (excludes and is_excluded(entry.path, excludes)):
+        if names[0] == WORK or RSYNC_WORK in names or _RSYNC_PART.match(names[-1]) or (
+                excludes and is_excluded(entry.path, excludes)):
             continue
         reason = _reason_against(entry, kinds)
         if reason:
@@ -161,6 +170,8 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
         return entry.unsafe
     if not entry.is_utf8:
         return "a name that is not UTF-8"
+    if not entry.path.isprintable():  # what is not seen, or turns the direction of writing
+        return "a control character in a name"
     # A character has at most four bytes of UTF-8, so most names need no closer look.
     if len(entry.path) > MAX_NAME_BYTES // 4 and _is_too_long(entry.path.encode("utf-8")):
         return "a name that is too long"
@@ -237,6 +248,7 @@ class DestinationFiles(NamedTuple):
 
     paths: Sequence[str]  # files and links
     ours: Set[str]  # those that an earlier run has seen in the source
+    proven: Set[str]  # those that are proven, or were once
 
 
 class RunOutcome(NamedTuple):
@@ -244,15 +256,21 @@ class RunOutcome(NamedTuple):
 
     expected: Set[str]  # paths that the source has, or that something signed names
     complete: bool  # the whole source was listed, and nothing was refused or missing
+    unit_of: Callable[[str], Optional[Unit]]  # of source and DEST
+    vouched: Set[Unit]  # whose signed list at the source is proven
+    unsigned: Set[Unit]  # of the source, accepted without a signature
     switched: Sequence[Unit] = ()  # in this run
-    units: Sequence[Unit] = ()  # of the source
 
 
 class DeletionLimits(NamedTuple):
     """Limits of what is deleted."""
 
-    max_delete: Optional[int] = None  # None: MAX_DELETE, and no whole repository
+    max_delete: Optional[int] = None  # None: MAX_DELETE, and at most half of what nobody vouches for
     delete_foreign: bool = False  # also files that were never the source's
+    units: Tuple[str, ...] = ()  # folders of units that may go as a whole
+
+
+_SIGNED, _UNSIGNED, _NAMED, _KEPT = "signed", "unsigned", "named", "kept"  # why a file may be deleted, or not
 
 
 def deletions(before: DestinationFiles, outcome: RunOutcome, limits: DeletionLimits) -> Deletions:
@@ -264,20 +282,42 @@ def deletions(before: DestinationFiles, outcome: RunOutcome, limits: DeletionLim
         limits: of what is deleted.
     """
     gone = [path for path in before.paths if path not in outcome.expected]
-    foreign = [path for path in gone if path not in before.ours]
-    mine = gone if limits.delete_foreign else [path for path in gone if path in before.ours]
+    standings = {path: _standing(path, before, outcome, limits) for path in gone}
+    foreign = set() if limits.delete_foreign else {
+        path for path, standing in standings.items() if path not in before.ours and standing != _NAMED}
+    mine = [path for path, standing in standings.items() if standing != _KEPT and path not in foreign]
     later = [path for path in mine if any(unit.covers(path) for unit in outcome.switched)]
     now = sorted(set(mine) - set(later), key=lambda path: (not find_units([path]), path))  # metadata before what it names
-    result = Deletions((), len(later), 0, 0 if limits.delete_foreign else len(foreign))
-    if not now:
-        return result
+    orphans = [path for path in gone if standings[path] == _KEPT and path not in foreign and outcome.unit_of(path) is None]
+    result = Deletions((), len(later), 0, len(foreign), kept=len(orphans))
     if not outcome.complete:
         return result._replace(postponed=len(now))
+    counted = [path for path in now if standings[path] != _NAMED]
+    refusal = _refusal(counted, [path for path in counted if standings[path] == _UNSIGNED], before, outcome, limits)
+    return result._replace(refusal=refusal) if refusal else result._replace(paths=tuple(now))
+
+
+def _standing(path: str, before: DestinationFiles, outcome: RunOutcome, limits: DeletionLimits) -> str:
+    """Rule 4."""
+    unit = outcome.unit_of(path)
+    if unit in outcome.vouched:
+        return _SIGNED
+    if unit is not None and unit not in outcome.unsigned:
+        return _NAMED if unit.folder in limits.units else _KEPT
+    if path in before.proven:
+        return _NAMED if any(is_inside(path, folder) for folder in limits.units) else _KEPT
+    return _UNSIGNED
+
+
+def _refusal(now: Sequence[str], unsigned: Sequence[str], before: DestinationFiles, outcome: RunOutcome,
+             limits: DeletionLimits) -> str:
+    """Rule 5: say why too much would be deleted; "" if it is not."""
     most = MAX_DELETE if limits.max_delete is None else limits.max_delete
     if len(now) > most:
-        return result._replace(refusal="{} files would be deleted, more than {}".format(len(now), most))
-    lost = [unit for unit in find_units(now) if unit.is_repository]
-    if lost and limits.max_delete is None:
-        what = "the source no longer has the repository {}".format(lost[0].folder or "/")
-        return result._replace(refusal=what + (" and {} more".format(len(lost) - 1) if lost[1:] else ""))
-    return result._replace(paths=tuple(now))
+        return "{} files would be deleted, more than {}".format(len(now), most)
+    if limits.max_delete is None and len(unsigned) > FEW_FILES:
+        every = sum(path in before.ours and path not in before.proven and outcome.unit_of(path) not in outcome.vouched
+                    for path in before.paths)
+        if 2 * len(unsigned) > every:
+            return "{} of the {} files that nothing signs would be deleted".format(len(unsigned), every)
+    return ""

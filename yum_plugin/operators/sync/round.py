@@ -4,67 +4,23 @@ Nothing that is published is changed here. If the source changes meanwhile, unit
 round, which finds in the stage what the first one has fetched.
 """
 import os
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Set
 
 from ...errors import FetchError, MirrorsError, TrustError, UsageError
-from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ...trust.checksum_file import MAX_SUMS_BYTES
-from ...trust.keys import PublicKey
-from ...trust.repomd import MAX_REPOMD_BYTES
-from ...util.files import read_capped
-from ..facts import EXAMPLE_FOLDER
-from .destination import Destination
-from .file_cache import FileCache
-from .plan import (
-    Catalogue,
-    DeletionLimits,
-    Demand,
-    ListedFile,
-    Unit,
-    UnitIndex,
-    Want,
-    find_units,
-    is_excluded,
-    is_inside,
-    matches,
-)
-from .signed_unit import Head, listed_demands, metadata_demands, package_demands, primary_of, prove_head, refuse_rollback
-from .source import OnProgress, SyncSource
+from .admission import is_earlier, reason_against_link, reason_against_name, reason_against_unsigned
+from .identity import Neighbours, refuse_other_content, refuse_other_place
+from .job import SyncJob
+from .plan import Catalogue, Demand, ListedFile, Unit, UnitIndex, Want, is_excluded, is_inside
+from .published import Published, read_list
+from .signed_unit import Head, listed_demands, metadata_demands, primary_of, prove_head, read_packages, refuse_rollback
 from .staging import Staging
+from .survey import Survey, survey
 
 UNSIGNED_HINT = "if its owner does not sign it, and you want it anyway: --unsigned FOLDER"
 EXCLUDE_HINT = "exclude whole repositories: clients cannot use a part of one"
-NOTHING_HINT = "see --from: it must be the root of a mirror, with the folders 8 and isos"
-
-
-class SyncOptions(NamedTuple):
-    """What the command line asks for."""
-
-    repos: Tuple[str, ...] = ()  # patterns of the folders of units; empty: the whole tree
-    unsigned: Tuple[str, ...] = ()  # patterns of the folders of units that are accepted without a signature
-    excludes: Tuple[str, ...] = ()  # patterns
-    deletion_limits: DeletionLimits = DeletionLimits()
-    accept_rollback: bool = False
-    dry_run: bool = False
-    verify_all: bool = False  # read every file that something signed names
-
-
-class TrustContext(NamedTuple):
-    """What signatures are verified against."""
-
-    keys: Sequence[PublicKey]
-    now: int  # seconds since 1970
-
-
-class SyncJob(NamedTuple):
-    """Everything that a sync needs."""
-
-    source: SyncSource
-    destination: Destination  # DEST
-    file_cache: FileCache  # of DEST
-    options: SyncOptions
-    trust: TrustContext
-    on_progress: OnProgress = OnProgress()
+NO_LIST_HINT = "wait until the source has it again, or use another source: --from URL"
+INCLUDE_HINT = "if you want it anyway: --include PATTERN"
+_NOT_FOUND = ("HTTP 404", "HTTP 410")  # RFC 9110, 15.5.5 and 15.5.11, as net/fetch.py words them
 
 
 class Round:
@@ -75,26 +31,38 @@ class Round:
         lock: DEST's.
 
     Attributes:
+        published: what DEST has.
         catalogue: of the source, in the scope; empty if it cannot be listed.
         units: in the scope.
         heads: of the units that are proven.
-        published: the proven heads of DEST.
         demands: of all proven units.
         errors: of the units that stay as they are.
+        gone: the units of DEST that the source does not have; they stay, too.
+        links: that are taken.
+        unsigned: the files that are taken though nothing signed names them.
+        earlier: those of repositories that are not taken, as nothing signed names them any longer.
+        left_out: path -> why it is not taken.
     """
 
     def __init__(self, job: SyncJob, lock: int) -> None:
         self._job = job
+        self.published = Published(job.destination, job.file_cache, job.trust)
         self.catalogue = Catalogue({}, {})
         self.units: List[Unit] = []
         self.heads: Dict[Unit, Head] = {}
-        self.published: Dict[Unit, Head] = {}
         self.demands: Dict[str, Demand] = {}
         self.errors: Dict[Unit, MirrorsError] = {}
+        self.gone: List[Unit] = []
+        self.links: Dict[str, str] = {}
+        self.unsigned: Set[str] = set()
+        self.earlier: List[str] = []
+        self.left_out: Dict[str, str] = {}
         self._staging = Staging(job.source, job.destination, job.file_cache, job.on_progress, lock, job.options.verify_all,
                                job.options.dry_run)
-        self._index = UnitIndex(())
+        self._survey = Survey(Catalogue({}, {}), set(), [], [], set(), UnitIndex(()))
         self._owners: Dict[str, Unit] = {}  # who demands a file
+        self._named: Set[str] = set()  # by proven lists of checksums, also where the source lacks it
+        self._believed: Set[Unit] = set()  # by identity.py
 
     def run(self) -> None:
         """Run the round.
@@ -105,7 +73,7 @@ class Round:
         """
         self._job.on_progress.step("list", self._job.source.url)
         self._list_source()
-        self._job.on_progress.step("heads", "{} signed lists".format(len(self.units)))
+        self._job.on_progress.step("heads", "{} signed lists".format(len(self._survey.units)))
         self._read_heads()
         if not self.heads:
             return  # nothing there is proven: it may be a mirror of anything, so nothing of it is taken
@@ -119,7 +87,7 @@ class Round:
 
     def is_changed(self, unit: Unit) -> bool:
         """Whether a proven unit differs from the published one."""
-        head, published = self.heads.get(unit), self.published.get(unit)
+        head, published = self.heads.get(unit), self.published.heads.get(unit)
         return head is not None and (published is None or (head.raw, head.signature) != (published.raw, published.signature))
 
     @property
@@ -132,18 +100,34 @@ class Round:
         """The wanted files that are in the stage and proven."""
         return self._staging.staged
 
+    @property
+    def expected(self) -> Set[str]:
+        """The paths that the source has, or that something signed names."""
+        lists = [path for unit in self._survey.units if unit not in self.gone for path in unit.heads]
+        return self._survey.paths.union(self.demands, self._named, lists)
+
+    @property
+    def vouched(self) -> Set[Unit]:
+        """The units whose owner says by signature what they have."""
+        return {unit for unit in self.heads if unit not in self.errors}
+
+    @property
+    def unsigned_units(self) -> Set[Unit]:
+        """The units that are accepted without a signature."""
+        return self._survey.unsigned
+
     def drop(self, paths: Iterable[str]) -> None:
         """Remove files from the stage."""
         self._staging.drop(paths)
 
     def unit_of(self, path: str) -> Optional[Unit]:
-        """Return the unit that a file belongs to."""
-        return self._index.unit_of(path)
+        """Return the unit that a file belongs to: the one that demands it, else the innermost that covers it."""
+        return self._owners.get(path) or self._survey.units_index.unit_of(path)
 
     def is_kept(self, path: str) -> bool:
         """Whether a file must stay as it is, because its unit does."""
         unit = self.unit_of(path)
-        return unit is not None and unit in self.errors
+        return unit is not None and (unit in self.errors or unit in self.gone)
 
     def in_scope(self, path: str) -> bool:
         """Whether a path of DEST is in the scope of this run."""
@@ -155,6 +139,8 @@ class Round:
 
     def record_unchanged(self) -> None:
         """Give the unchanged files of DEST the times of the source, and add them to the file cache."""
+        for unit, head in self.published.heads.items():
+            self._job.file_cache.learn_head(unit.head, head.sha256)
         heads = [path for unit in self.heads if not self.is_changed(unit) for path in unit.heads]
         for path in heads + [path for path in self.demands if path not in self.staged and not self.is_kept(path)]:
             status, listed = self._job.destination.find_file(path), self.catalogue.files.get(path)
@@ -167,28 +153,29 @@ class Round:
     # Listing the source.
 
     def _list_source(self) -> None:
-        listed = self._job.source.catalogue(self._job.options.excludes, self._job.options.repos)
-        if listed is None:
-            self.units = self._job.source.units(self._job.options.repos, find_units(self._job.file_cache.paths))
-            self._index = UnitIndex(self.units)
-            return
-        # A unit without a signature is left out where --unsigned allows that.
-        every = [unit for unit in find_units(listed.files)
-                 if unit.heads[1] in listed.files or not is_excluded(unit.folder, self._job.options.unsigned)]
-        wanted = self._job.options.repos
-        self.units = [unit for unit in every if not wanted or any(matches(unit.folder, pattern) for pattern in wanted)]
-        if wanted and not self.units:
-            raise UsageError("no-repository", "the source has no such repository", where=", ".join(wanted),
-                             hint="name its folder, e.g. --repo {}".format(EXAMPLE_FOLDER))
-        if not every:
-            raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", self._job.source.url,
-                             hint=NOTHING_HINT)
-        self._index = UnitIndex(every)
+        self._survey = survey(self._job.source, self.published.known, self._job.options.selection)
+        self.units = self._survey.units + self._survey.missing
+        listed = self._survey.catalogue
         self.catalogue = listed._replace(
             files={path: file for path, file in listed.files.items() if self.in_scope(path)},
-            links={path: target for path, target in listed.links.items() if self.in_scope(path)},
-            left_out=tuple((path, reason) for path, reason in listed.left_out if self.in_scope(path)))
-        self._job.destination.prune_stage(set(self.catalogue.files))
+            links={path: target for path, target in listed.links.items() if self.in_scope(path)})
+        self.left_out = {path: reason for path, reason in listed.left_out if self.in_scope(path)}
+        beheaded = set(map(self.unit_of, self._survey.paths)) if self._survey.missing else set()
+        for unit in self._survey.missing:
+            if unit in beheaded:
+                self.errors[unit] = TrustError("signature-missing", "the source has files of it, and not the list that is signed",
+                                               unit.head, NO_LIST_HINT)
+            else:
+                self.gone.append(unit)
+        self._refuse_units_that_are_not_gone()
+        if self._job.source.lists:
+            self._job.destination.prune_stage(set(self.catalogue.files))
+
+    def _refuse_units_that_are_not_gone(self) -> None:
+        for folder in self._job.options.deletion_limits.units:
+            if any(unit.folder == folder and unit not in self.gone for unit in self.units) and self._job.source.lists:
+                raise UsageError("usage", "--delete-unit: the source still has files of it", where=folder,
+                                 hint="--exclude {} neither fetches nor deletes it".format(folder))
 
     def _is_same(self, path: str) -> bool:
         """Whether DEST's file has size and time of the source's: rsync's own quick check."""
@@ -205,31 +192,25 @@ class Round:
 
     def _read_heads(self) -> None:
         """Fetch and prove the signed lists: always, for two versions may have the same size and time."""
-        heads = [path for unit in self.units for path in unit.heads if not self._is_absent(path)]
+        heads = [path for unit in self._survey.units for path in unit.heads if not self._is_absent(path)]
         for path in heads:
             self._job.destination.forget_staged(path)
         self._staging.fetch({path: self._want(path) for path in heads})
-        for unit in self.units:
-            self._try(unit, self._read_head)
+        for unit in self._survey.units:
+            if unit in self.published.known.ours and all(map(self._is_not_found, unit.heads)):
+                self.gone.append(unit)
+            else:
+                self._try(unit, self._read_head)
+        neighbours = self.published.neighbours(self.heads)
+        for unit in list(filter(self.is_changed, self.heads)):
+            self._try(unit, lambda unit: self._judge(unit, neighbours))
 
     def _is_absent(self, path: str) -> bool:
         return self._job.source.lists and path not in self.catalogue.files
 
-    def _prove_published(self, unit: Unit) -> Optional[Head]:
-        """Return the head that DEST has; None if there is none, or it cannot be proven."""
-        try:
-            raw, signature = (self._read_small(self._job.destination.path(path), path) for path in unit.heads)
-            return prove_head(unit, raw, signature, *self._job.trust)
-        except MirrorsError:
-            return None
-
-    def _read_small(self, path: str, below: str) -> bytes:
-        most = MAX_SIGNATURE_BYTES if below.endswith(".asc") else max(MAX_REPOMD_BYTES, MAX_SUMS_BYTES)
-        try:
-            return read_capped(path, most)
-        except OSError as error:
-            raise TrustError("signature-missing" if below.endswith(".asc") else "malformed",
-                             "it is missing or unusable: {}".format(error.strerror), where=below) from error
+    def _is_not_found(self, path: str) -> bool:
+        reason = self._staging.reasons.get(path)
+        return reason is not None and reason.reference == "http-status" and reason.what in _NOT_FOUND
 
     def _read_head(self, unit: Unit) -> None:
         for path in unit.heads:
@@ -238,19 +219,28 @@ class Round:
                 raise TrustError("signature-missing", "the source has no signature beside it", unit.head, UNSIGNED_HINT)
             if reason is not None:
                 raise reason
-        raw, signature = (self._read_small(self._job.destination.staged(path), path) for path in unit.heads)
+        raw, signature = (read_list(self._job.destination.staged(path), path) for path in unit.heads)
         try:
-            head = prove_head(unit, raw, signature, *self._job.trust)
+            self.heads[unit] = self._prove(unit, raw, signature)
         except TrustError as error:
             raise type(error)(error.reference, error.what, error.where or unit.head, error.hint) from error
-        published = self._prove_published(unit)
-        if published is not None:
-            self.published[unit] = published
-        if not self._job.options.accept_rollback:
-            refuse_rollback(unit, head, published)
-        self.heads[unit] = head
         if not self.is_changed(unit):
             self._staging.drop(unit.heads)
+
+    def _prove(self, unit: Unit, raw: bytes, signature: bytes) -> Head:
+        return prove_head(unit, raw, signature, self._job.trust.keys, self._job.trust.now)
+
+    def _judge(self, unit: Unit, neighbours: Neighbours) -> None:
+        """Refuse a list that is another place's, or older than the published one."""
+        head, voice = self.heads[unit], self._job.trust.second_voice
+        if unit.folder in self._job.options.accepted:
+            self._believed.add(unit)
+        else:
+            other = voice.ask(unit, self._prove) if voice and not neighbours.is_known_here(unit, head.sha256) else None
+            if refuse_other_place(unit, head, neighbours, other):
+                self._believed.add(unit)
+        if not self._job.options.accept_rollback:
+            refuse_rollback(unit, head, self.published.heads.get(unit))
 
     def _try(self, unit: Unit, act: Callable[[Unit], None]) -> None:
         """Do something for a unit; a failure is the error of this unit, and the others go on."""
@@ -269,10 +259,6 @@ class Round:
             found[unit] = metadata_demands(unit, self.heads[unit])
             wants.update((path, self._want(path, demand)) for path, demand in found[unit].items()
                          if not self._staging.has(path, demand))
-            if unit.is_repository and self.is_changed(unit):
-                inside = [path for path in self.catalogue.files if is_inside(path, unit.switched_folder)]
-                wants.update((path, self._want(path)) for path in inside
-                             if path not in found[unit] and path not in unit.heads and not self._is_same(path))
 
         for unit in list(self.heads):
             self._try(unit, read)
@@ -282,17 +268,43 @@ class Round:
     def _read_unit(self, unit: Unit, demands: Dict[str, Demand]) -> None:
         """Find out which files a unit names."""
         def read(unit: Unit) -> None:
-            if unit.is_repository:
-                path, file = primary_of(unit, self.heads[unit])
-                demands.update(package_demands(unit, file, self._staging.read_proven(path, demands[path])))
-            else:
-                demands.update((path, demand) for path, demand in listed_demands(unit, self.heads[unit]).items()
-                               if not self._is_absent(path) and not is_excluded(path, self._job.options.excludes))
-            self.demands.update(demands)
-            self._owners.update((path, unit) for path in demands)
+            names = self._read_packages(unit, demands) if unit.is_repository else self._read_sums(unit, demands)
+            if self.is_changed(unit) and unit not in self._believed:
+                refuse_other_content(unit, self.published.names(unit, self._staging), names)
+            self._demand(unit, demands)
 
         if unit in self.heads:
             self._try(unit, read)
+
+    def _read_packages(self, unit: Unit, demands: Dict[str, Demand]) -> Mapping[str, str]:
+        path, file = primary_of(unit, self.heads[unit])
+        packages = read_packages(unit, file, self._staging.read_proven(path, demands[path]))
+        demands.update((path, demand) for path, (_, demand) in packages.items())
+        for path in demands:
+            reason = reason_against_name(path, self._job.options.includes)
+            if reason:
+                raise TrustError("unsafe-path", "its metadata has {}".format(reason), path, INCLUDE_HINT)
+        return {path: name for path, (name, _) in packages.items()}
+
+    def _read_sums(self, unit: Unit, demands: Dict[str, Demand]) -> Mapping[str, str]:
+        listed = listed_demands(unit, self.heads[unit])
+        self._named.update(listed)
+        for path, demand in listed.items():
+            reason = reason_against_name(path, self._job.options.includes)
+            if reason:
+                self.left_out[path] = reason
+            elif not self._is_absent(path) and not is_excluded(path, self._job.options.excludes):
+                demands[path] = demand
+        return {path: path for path in listed}
+
+    def _demand(self, unit: Unit, demands: Mapping[str, Demand]) -> None:
+        """Note what a unit demands; two must not demand different bytes of one file."""
+        for path, demand in demands.items():
+            if self.demands.get(path, demand)[1:] != demand[1:]:
+                raise TrustError("mix-and-match", "another signed list names other bytes for this file", path)
+        for path, demand in demands.items():
+            self.demands.setdefault(path, demand)
+            self._owners.setdefault(path, unit)
 
     # Fetching files.
 
@@ -303,26 +315,39 @@ class Round:
             known = path in self._staging.staged or path in self._staging.reasons
             if not (known or self._staging.has(path, demand) or self._is_absent(path)):
                 wants[path] = self._want(path, demand)
-        for path in self.catalogue.files:
-            if self._is_plain(path):
-                if self._is_same(path):
-                    self._job.file_cache.learn(path, os.lstat(self._job.destination.path(path)))
-                else:
-                    wants[path] = self._want(path)
+        for path in sorted(filter(self._takes_unsigned, self.catalogue.files)):
+            if self._is_same(path):
+                self._job.file_cache.learn(path, os.lstat(self._job.destination.path(path)))
+            else:
+                self.unsigned.add(path)
+                wants[path] = self._want(path)
+        self.links = {path: target for path, target in self.catalogue.links.items() if self._takes_unsigned(path)}
         if self._job.options.dry_run:
             self._staging.wants.update(wants)
         else:
             self._staging.fetch(wants)
 
-    def _is_plain(self, path: str) -> bool:
-        """Whether nothing signed names a file of the source, and it may be taken as it is."""
+    def _takes_unsigned(self, path: str) -> bool:
+        """Whether a file or link that nothing signed names is taken; if not, it is noted why."""
         unit = self.unit_of(path)
-        if path in self.demands or path in self.staged:
+        if path in self.demands or self.is_kept(path) or (unit is not None and path in unit.heads and unit in self.heads):
             return False
-        if unit is None:
-            return True
-        return unit not in self.errors and path not in unit.heads and not (
-            self.is_changed(unit) and is_inside(path, unit.switched_folder) and unit.is_repository)
+        reason = self._reason_against(path, unit)
+        if path in self.published.proven_paths and self._is_same(path):
+            return False  # and nothing to say
+        if reason and unit is not None and is_earlier(path, unit):
+            self.earlier.append(path)
+        elif reason:
+            self.left_out[path] = reason
+        return not reason
+
+    def _reason_against(self, path: str, unit: Optional[Unit]) -> str:
+        if path in self.published.proven_paths:
+            return "what is here was proven once, and nothing signed names it any longer"
+        if unit in self._survey.unsigned:
+            return ""
+        reason_against = reason_against_link if path in self.catalogue.links else reason_against_unsigned
+        return reason_against(path, self._job.options.includes)
 
     def _find_incomplete(self) -> None:
         """Find the units with missing or wrong files."""

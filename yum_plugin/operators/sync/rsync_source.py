@@ -87,7 +87,7 @@ class RsyncSource(SyncSource):
 
     def _transfer(self, arguments: Sequence[str], total: int, on_progress: OnProgress, lock: int) -> None:
         bounds = self._bounds._replace(seconds=self._limits.seconds)
-        with run_rsync(arguments, bounds, self.url, keep_open=(lock,)) as run:
+        with run_rsync(arguments, bounds, self.url, keep_open=(lock,) if lock >= 0 else ()) as run:
             output, rest = run.output, b""
             for chunk in iter(lambda: os.read(output.fileno(), READ_BYTES), b""):
                 *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")

@@ -94,7 +94,7 @@ def primary_of(unit: Unit, head: Head) -> Tuple[str, RepomdFile]:
     return _place(unit, found.href), found
 
 
-def package_demands(unit: Unit, file: RepomdFile, primary: bytes) -> Dict[str, Demand]:
+def read_packages(unit: Unit, file: RepomdFile, primary: bytes) -> Dict[str, Tuple[str, Demand]]:
     """Rule 3 for the packages of a repository.
 
     Args:
@@ -102,10 +102,13 @@ def package_demands(unit: Unit, file: RepomdFile, primary: bytes) -> Dict[str, D
         file: of the primary metadata.
         primary: its content, proven, compressed or not.
 
+    Returns:
+        Path -> name of the package, and what is demanded.
+
     Raises:
         TrustError: it cannot be read.
     """
-    return {_place(unit, package.href): Demand(package.size, package.checksum_type, package.checksum)
+    return {_place(unit, package.href): (package.name, Demand(package.size, package.checksum_type, package.checksum))
             for package in read_primary(unpacked(primary, file.open_size or MAX_OPEN_BYTES))}
 
 

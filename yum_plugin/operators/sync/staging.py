@@ -149,12 +149,19 @@ class Staging:
         Raises:
             FetchError, TrustError: it has not arrived, or is not what is demanded.
         """
-        here = self.here(path)
         if path in self.reasons:
             raise self.reasons[path]
-        checker = DigestChecker(demand.kind, demand.digest, MAX_PRIMARY_BYTES)
-        try:
-            checker.update(read_capped(here, MAX_PRIMARY_BYTES))
-        except OSError as error:
-            raise FetchError("rsync-partial", "the source does not send it", where=path) from error
-        return checker.finish()
+        return _read(self.here(path), path, demand)
+
+    def read_published(self, path: str, demand: Demand) -> bytes:
+        """Read a metadata file of DEST, and prove it; raises as ``read_proven`` does."""
+        return _read(self._destination.path(path), path, demand)
+
+
+def _read(here: str, path: str, demand: Demand) -> bytes:
+    checker = DigestChecker(demand.kind, demand.digest, MAX_PRIMARY_BYTES)
+    try:
+        checker.update(read_capped(here, MAX_PRIMARY_BYTES))
+    except OSError as error:
+        raise FetchError("rsync-partial", "the source does not send it", where=path) from error
+    return checker.finish()

@@ -20,20 +20,23 @@ from ...errors import MirrorsError, UsageError
 from ...net.partial_file import disk_error
 from .destination import Destination
 from .exchange import flush, recover, switch_folder
+from .job import SyncJob
 from .plan import Deletions, DestinationFiles, RunOutcome, Unit, deletions, is_inside
-from .round import Round, SyncJob
+from .round import Round
 from .signed_unit import Head
 
-SWITCHED, UNCHANGED, KEPT, WAITING = "switched", "unchanged", "kept", "waiting"  # WAITING: a dry run would switch it
+# WAITING: a dry run would switch it; GONE: the source does not have it, and it stays; DELETED: as GONE, but for --delete-unit
+SWITCHED, UNCHANGED, KEPT, WAITING, GONE, DELETED = "switched", "unchanged", "kept", "waiting", "gone", "deleted"
 # A second round cannot fix these.
-_PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward"])
+_PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward",
+                        "wrong-repository"])
 
 
 class UnitResult(NamedTuple):
     """The outcome of one unit."""
 
     unit: Unit
-    outcome: str  # SWITCHED, UNCHANGED, KEPT or WAITING
+    outcome: str  # one of the constants above
     head: Optional[Head] = None  # what is published now; None if that is not proven
     error: Optional[MirrorsError] = None  # set if and only if KEPT
     files: int = 0  # that arrived for it
@@ -47,6 +50,8 @@ class SyncReport(NamedTuple):
     files: int  # that were fetched, or would be
     bytes: int
     left_out: Tuple[Tuple[str, str], ...]  # path, reason
+    earlier: int  # files of repositories that were not taken: of earlier revisions, or nobody's
+    unsigned: Tuple[str, ...]  # that were taken, or would be
     deletions: Deletions  # its paths were deleted, or would be
     problems: Tuple[MirrorsError, ...]  # that belong to no unit
     recovered: bool  # the interrupted publication of a killed run was completed
@@ -74,7 +79,7 @@ class Sync:
             FetchError: the source cannot be read, or is not a mirror; nothing is published.
             UsageError: DEST, its disk or this machine cannot do it; DEST is consistent.
         """
-        with self._job.destination.locked() as lock, self._stage():
+        with self._job.destination.locked(make=not self._job.options.dry_run) as lock, self._stage():
             try:
                 recovered = not self._job.options.dry_run and recover(self._job.destination.work, self._job.destination.root)
                 return self._run(lock)._replace(recovered=recovered)
@@ -106,6 +111,7 @@ class Sync:
     def _run(self, lock: int) -> SyncReport:
         self._job.on_progress.step("start", self._job.destination.root)
         self._job.destination.make_work()
+        self._job.destination.clean_work()
         found = self._look(lock)
         if any(error.reference not in _PERMANENT for error in found.errors.values()):
             found = self._look(lock)
@@ -145,7 +151,7 @@ class Sync:
                 self._job.on_progress.step("place", path)
                 with self._guarded(found, unit):
                     self._place(found, path)
-        for path, target in sorted(found.catalogue.links.items()):
+        for path, target in sorted(found.links.items()):
             self._link(found, path, target)
         for unit, paths in waiting.items():
             if unit not in found.errors:
@@ -172,10 +178,8 @@ class Sync:
         self._job.file_cache.learn(path, self._job.destination.place(path), found.wants[path].demand)
 
     def _link(self, found: Round, path: str, target: str) -> None:
-        status = self._job.destination.find(path)
-        if found.is_kept(path):
-            return
         with self._guarded(found, None):
+            status = self._job.destination.find(path)
             if status is None or not stat.S_ISLNK(status.st_mode) or self._job.destination.target(path) != target:
                 self._job.on_progress.step("place", path)
                 status = self._job.destination.place_link(path, target)
@@ -202,25 +206,25 @@ class Sync:
                 status = self._job.destination.find(path)
                 if status is not None:
                     self._job.file_cache.learn(path, status, found.wants[path].demand)
+        self._job.file_cache.learn_head(unit.head, found.heads[unit].sha256)
         self._switched.append(unit)
 
     # Deleting.
 
     def _delete(self, found: Round, ours: Set[str]) -> Deletions:
-        expected = set(found.catalogue.files) | set(found.catalogue.links) | set(found.demands)
-        expected.update(path for unit in found.units for path in unit.heads)
-        expected.update(path for path, _ in found.catalogue.left_out)
         complete = found.catalogue.complete and not found.errors and not self._problems
         here = {path for path, _ in self._job.destination.files()}
         for path in ours - here - found.staged:
             self._job.file_cache.forget(path)
-        before = DestinationFiles([path for path in here if found.in_scope(path)], ours)
-        decided = deletions(before, RunOutcome(expected, complete, self._switched), self._job.options.deletion_limits)
+        before = DestinationFiles([path for path in here if found.in_scope(path)], ours, found.published.proven_paths)
+        outcome = RunOutcome(found.expected, complete, found.unit_of, found.vouched, found.unsigned_units, self._switched)
+        decided = deletions(before, outcome, self._job.options.deletion_limits)
         if not self._job.options.dry_run:
             for path in decided.paths:
                 self._job.on_progress.step("delete", path)
                 self._job.destination.delete(path)
                 self._job.file_cache.forget(path)
+                self._job.file_cache.forget_head(path)
         return decided
 
     # Reporting.
@@ -233,12 +237,15 @@ class Sync:
             unit = found.unit_of(path)
             if unit is not None:
                 counts.setdefault(unit, []).append(size)
-        units = tuple(self._unit_result(found, unit, counts.get(unit, [])) for unit in found.units)
-        return SyncReport(units, len(sizes), sum(sizes.values()), found.catalogue.left_out, deleted, tuple(self._problems), False,
-                          self._atomic, found.catalogue.complete)
+        units = tuple(self._unit_result(found, unit, counts.get(unit, []), deleted) for unit in found.units)
+        unsigned = tuple(sorted(found.unsigned.intersection(arrived)))
+        return SyncReport(units, len(sizes), sum(sizes.values()), tuple(found.left_out.items()), len(found.earlier), unsigned,
+                          deleted, tuple(self._problems), False, self._atomic, found.catalogue.complete)
 
-    def _unit_result(self, found: Round, unit: Unit, sizes: List[int]) -> UnitResult:
+    def _unit_result(self, found: Round, unit: Unit, sizes: List[int], deleted: Deletions) -> UnitResult:
         if unit in found.errors:
-            return UnitResult(unit, KEPT, found.published.get(unit), found.errors[unit], len(sizes), sum(sizes))
+            return UnitResult(unit, KEPT, found.published.heads.get(unit), found.errors[unit], len(sizes), sum(sizes))
+        if unit in found.gone:
+            return UnitResult(unit, DELETED if unit.head in deleted.paths else GONE, found.published.heads.get(unit))
         outcome = SWITCHED if unit in self._switched else WAITING if found.is_changed(unit) else UNCHANGED
         return UnitResult(unit, outcome, found.heads.get(unit), None, len(sizes), sum(sizes))
