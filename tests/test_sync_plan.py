@@ -342,4 +342,4 @@ def test_what_looks_like_another_repository_is_not_believed_where_nobody_else_na
         return
     with pytest.raises(TrustError) as error:
         refuse_other_content(UPDATES, before, after)
-    assert error.value.reference == "wrong-repository" and "--accept " + UPDATES.folder in error.value.hint
+    assert error.value.reference == "unconfirmed" and "--accept " + UPDATES.folder in error.value.hint

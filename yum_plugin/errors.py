@@ -126,7 +126,6 @@ class TrustError(MirrorsError):
         "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",
         "not-covered": "the signature does not cover the whole file; do not install it",
         "unsigned": "do not install it",
-        "wrong-repository": "the mirror serves another repository's metadata at this place; see 'xcpng-mirrors mirrors'",
         "wrong-package": "the file is not the package that was asked for",
         "malformed": "the file is damaged or forged; do not use it",
         "unsupported": "the file uses a format that this program does not support",

@@ -208,7 +208,7 @@ def _lines(report: SyncReport, arguments: argparse.Namespace, out: Console) -> L
     lines += [shortened("  delete {}".format(printable(path)), out.width) for path in shown]
     if shown and deleted > len(shown):
         lines.append("  and {} more; see -v".format(deleted - len(shown)))
-    return lines + _remarks(report)
+    return lines + _remarks(report, arguments.verbose)
 
 
 def _files(count: int) -> str:
@@ -226,7 +226,7 @@ def _row(result: UnitResult) -> List[Cell]:
     return [Cell(result.unit.folder or "/"), Cell(result.outcome, _STYLES.get(result.outcome, "")), Cell(when), Cell(fetched)]
 
 
-def _remarks(report: SyncReport) -> List[str]:
+def _remarks(report: SyncReport, verbose: int) -> List[str]:
     deletions, lines = report.deletions, []
     if report.recovered:
         lines.append("an earlier sync was interrupted while it published; that was completed first")
@@ -242,7 +242,8 @@ def _remarks(report: SyncReport) -> List[str]:
     if report.unsigned:
         lines.append("taken though nothing signs them: {}".format(_some([printable(path) for path in report.unsigned])))
     if report.earlier:
-        lines.append("not taken: {} of repositories whose metadata does not name them".format(_files(report.earlier)))
+        lines.append("not taken: {} of repositories whose metadata does not name them".format(_files(len(report.earlier))))
+        lines += ["  " + printable(path) for path in report.earlier if verbose]
     if not report.atomic:
         lines.append("this file system cannot exchange two folders in one step: metadata was missing for a moment")
     return lines
@@ -277,7 +278,7 @@ def _values(report: SyncReport, arguments: argparse.Namespace, source: SyncSourc
         "fetched_files": report.files, "fetched_bytes": report.bytes, "deleted": list(deletions.paths),
         "deleted_later": deletions.later, "deletion_held": deletions.postponed, "foreign_files": deletions.foreign,
         "deletion_refused": deletions.refusal, "source_complete": report.complete,
-        "deletion_kept": deletions.kept, "not_taken": report.earlier, "unsigned": [printable(path) for path in report.unsigned],
+        "deletion_kept": deletions.kept, "not_taken": list(report.earlier), "unsigned": list(report.unsigned),
         "left_out": [{"path": printable(path), "reason": reason} for path, reason in report.left_out],
         "problems": [describe_error(problem) for problem in report.problems], "recovered": report.recovered,
         "switched_at_once": report.atomic,

@@ -5,7 +5,7 @@
        places that have the same content now may have the same again.
     3. A second voice with older content at this place: nobody is ahead of the origin, so it is another place's: wrong-repository.
     4. Where nothing else speaks for it, it is not believed if it looks like another repository: if more than half of the names of
-       the published packages are gone, or more than half of the files, and more than MAX_LOST_FILES.
+       the published packages are gone, or more than half of the files, and more than MAX_LOST_FILES: unconfirmed.
 What a place has for the first time is believed by 4, for there is nothing to lose.
 
 The second voice is the first of fallbacks= in the .conf, the origin, over https. It is asked for two small files of each place
@@ -87,20 +87,20 @@ def refuse_other_content(unit: Unit, before: Mapping[str, str], after: Mapping[s
         after: of those that the source offers.
 
     Raises:
-        TrustError: wrong-repository.
+        TrustError: unconfirmed.
     """
     names, lost_files = set(before.values()), len(set(before) - set(after))
     lost_names = len(names - set(after.values()))
     if 2 * lost_names > len(names):
         raise _error(unit, "{} of the {} names published here are not in it, and nobody else names it".format(
-            lost_names, len(names)))
+            lost_names, len(names)), "unconfirmed")
     if lost_files > MAX_LOST_FILES and 2 * lost_files > len(before):
         raise _error(unit, "{} of the {} files published here are not in it, and nobody else names it".format(
-            lost_files, len(before)))
+            lost_files, len(before)), "unconfirmed")
 
 
-def _error(unit: Unit, what: str) -> TrustError:
-    return TrustError("wrong-repository", what, unit.head, HINT.format(unit.folder or "/"))
+def _error(unit: Unit, what: str, reference: str = "wrong-repository") -> TrustError:
+    return TrustError(reference, what, unit.head, HINT.format(unit.folder or "/"))
 
 
 class SecondVoice:

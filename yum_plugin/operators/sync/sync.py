@@ -29,7 +29,7 @@ from .signed_unit import Head
 SWITCHED, UNCHANGED, KEPT, WAITING, GONE, DELETED = "switched", "unchanged", "kept", "waiting", "gone", "deleted"
 # A second round cannot fix these.
 _PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward",
-                        "wrong-repository"])
+                        "wrong-repository", "unconfirmed"])
 
 
 class UnitResult(NamedTuple):
@@ -50,7 +50,7 @@ class SyncReport(NamedTuple):
     files: int  # that were fetched, or would be
     bytes: int
     left_out: Tuple[Tuple[str, str], ...]  # path, reason
-    earlier: int  # files of repositories that were not taken: of earlier revisions, or nobody's
+    earlier: Tuple[str, ...]  # files of repositories that were not taken: of earlier revisions, or nobody's
     unsigned: Tuple[str, ...]  # that were taken, or would be
     deletions: Deletions  # its paths were deleted, or would be
     problems: Tuple[MirrorsError, ...]  # that belong to no unit
@@ -239,8 +239,9 @@ class Sync:
                 counts.setdefault(unit, []).append(size)
         units = tuple(self._unit_result(found, unit, counts.get(unit, []), deleted) for unit in found.units)
         unsigned = tuple(sorted(found.unsigned.intersection(arrived)))
-        return SyncReport(units, len(sizes), sum(sizes.values()), tuple(found.left_out.items()), len(found.earlier), unsigned,
-                          deleted, tuple(self._problems), False, self._atomic, found.catalogue.complete)
+        left_out, earlier = tuple(found.left_out.items()), tuple(found.earlier)
+        return SyncReport(units, len(sizes), sum(sizes.values()), left_out, earlier, unsigned, deleted, tuple(self._problems),
+                          False, self._atomic, found.catalogue.complete)
 
     def _unit_result(self, found: Round, unit: Unit, sizes: List[int], deleted: Deletions) -> UnitResult:
         if unit in found.errors:
