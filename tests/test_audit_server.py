@@ -216,6 +216,7 @@ def test_no_answer_to_a_hello_makes_the_parser_fail():
                 raw[dice.randrange(len(raw))] = dice.randrange(256)
         assert read_answer(bytes(raw), 0x0303) in ("", "offered", "refused")
     assert {read_answer(each, 0x0303) for each in (b"HTTP/1.1 400 Bad", b"\x15\x03\x01\x00\x02\x02\x46", b"SSH-2.0-x")} == {REFUSED}
+    assert {read_answer(b"\x16\x03\x01\x00" + bytes([size]) + b"\x02" * size, 0x0303) for size in range(4)} == {REFUSED}  # no message
     assert all(len(client_hello(version, "m.test", b"r" * 32)) < 512 for _, version in VERSIONS)
 
 

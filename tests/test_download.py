@@ -207,6 +207,7 @@ FAULTS = {
     "announces less": (with_headers(length=SIZE // 2, body=(BLOB[:SIZE // 2],)), "truncated", False, {}),
     "announces more": (with_headers(length=SIZE + 1, body=(BLOB, b"?")), "too-large", False, {}),
     "announces nonsense": (with_headers(("Content-Length", "many"), length=None), "bad-answer", False, {}),
+    "announces a superscript": (with_headers(("Content-Length", "\xb2"), length=None), "bad-answer", False, {}),
     "compresses": (with_headers(("Content-Encoding", "gzip")), "bad-answer", False, {}),
     "sends without end": (with_headers(length=None, body=(BLOB, BLOB)), "too-large", None, {}),
     "closes halfway": (half(), "truncated", True, {}),

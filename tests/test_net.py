@@ -75,6 +75,7 @@ def test_a_whole_answer_arrives_with_its_headers():
     (says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour"), "truncated"),
     (says(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nfour"), "bad-answer"),
     (says(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nfour"), "bad-answer"),
+    (says(b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nfour"), "bad-answer"),
     (says(CHUNKED + b"400\r\nfour"), "truncated"),
     (says(CHUNKED + b"what?\r\nfour\r\n"), ("bad-answer", "truncated")),
     (says_for_ever(b"HTTP/1.1 200 OK\r\n", b"X-Flood: yes\r\n" * 100), "bad-answer"),

@@ -198,9 +198,10 @@ def test_rpmlint_finds_nothing_that_is_not_explained(packages):
 
 def test_the_command_runs_from_the_root(root, python):
     assert root.command(python, "--version").stdout.startswith("xcpng-mirrors ")
-    done = root.command(python, "status", "--installroot", root.folder)
+    conf = root.path("etc/dnf/plugins/xcpng-mirrors.conf")
+    done = root.command(python, "status", "--config", str(conf), "--installroot", root.folder)
     assert (done.returncode, done.stderr.count("never resolved")) == (1, 1), done.stderr
-    assert "plugin enabled in {}".format(root.path("etc/dnf/plugins/xcpng-mirrors.conf")) in " ".join(done.stdout.split())
+    assert "plugin enabled in {}".format(conf) in " ".join(done.stdout.split())
 
 
 def test_every_module_of_ours_finds_its_libraries_and_all_their_bytecode_in_the_set(root, python):

@@ -22,7 +22,9 @@ def test_a_missing_final_slash_is_added():
     "https://user@host/", "https://user:password@host/", "https://host:0/", "https://host:65536/", "https://host:1e3/",
     "https://ho st/", "https://host/a\r\nLocation: x/", "https://host/\t/", "https://host/?a=b", "https://host/#f", "https://host/a?",
     "https://h\u00f6st/", "https://host/../up/", "https://host/a/%2e%2e/b/", "https://host/a/%252e%252e/b/", "https://host/a\\b/",
-    "https://..host/", "https://[::1/", "https://[zz]/", "https://host/" + "a" * 3000, "https://HTTPS///host/"])
+    "https://..host/", "https://[::1/", "https://[zz]/", "https://host/" + "a" * 3000, "https://HTTPS///host/",
+    "https://host:000001000000/", "https://host:00443/", "https://host:\xb2/", "https://host:/", "https://[::1]:/", "https://[::1]::80/",
+    "https://[::1]80/"])
 def test_a_text_that_is_no_base_url_is_refused(url):
     with pytest.raises(ValueError):
         clean_base_url(url)

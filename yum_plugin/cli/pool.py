@@ -25,6 +25,7 @@ from ..pool.members import (
 )
 from ..state.pool_token import MAX_HOURS, Token
 from ..trust.freshness import duration
+from ..util.text import whole_number
 from .common.console import Cell, Column, Console, printable, table, utc, wrapped
 from .common.host_options import SCHEMA, describe_error
 
@@ -57,9 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _hours(text: str) -> int:
-    if not (text.isdigit() and len(text) < 4 and 0 < int(text) <= MAX_HOURS):
+    hours = whole_number(text)
+    if not hours or hours > MAX_HOURS:
         raise argparse.ArgumentTypeError("use a whole number between 1 and {}".format(MAX_HOURS))
-    return int(text)
+    return hours
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from ..errors import TrustError
 from ..trust.keys import PublicKey, describe_key
+from ..util.text import whole_number
 
 RPM_SECONDS = 60  # rpm waits while another process has locked the database
 _BEGIN, _END = b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"-----END PGP PUBLIC KEY BLOCK-----"
@@ -44,9 +45,9 @@ def installed_packages(installroot: str) -> Optional[List[Installed]]:
     text = _ask(installroot, ["--queryformat", "%{NAME} %{EPOCHNUM} %{VERSION} %{RELEASE} %{ARCH}\\n"])
     if text is None:
         return None
-    lines = [line.split(" ") for line in text.decode("utf-8", "replace").splitlines()]
-    return [Installed(words[0], int(words[1]), *words[2:]) for words in lines
-            if len(words) == len(Installed._fields) and words[0] != "gpg-pubkey" and words[1].isdigit()]
+    lines = [line.split(" ") for line in text.decode("utf-8", "replace").split("\n")]
+    found = [(words, whole_number(words[1])) for words in lines if len(words) == len(Installed._fields)]
+    return [Installed(words[0], epoch, *words[2:]) for words, epoch in found if words[0] != "gpg-pubkey" and epoch is not None]
 
 
 def _ask(installroot: str, arguments: Sequence[str]) -> Optional[bytes]:

@@ -5,13 +5,13 @@ import socket
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
+from ..util.text import MAX_TIME
 from .connect import clean_address, connect
 from .fetch import translate
 from .tls_chain import time_of, unchecked_context
 
 MAX_NAMES = 20
 MAX_TEXT_CHARACTERS = 1000
-MAX_TIME = 253402300799  # the end of the year 9999 (RFC 5280 section 4.1.2.5)
 _DIGEST = re.compile("[0-9a-f]{64}\\Z")
 
 

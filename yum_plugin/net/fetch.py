@@ -18,6 +18,7 @@ import urllib3
 from .. import __version__
 from ..errors import FetchError
 from ..model import Network
+from ..util.text import whole_number
 from .session import FetchLimits, Response, Session, Stream, whole
 from .tls import causes_of, find_tls_problem, make_context, tls_error
 from .transport import Guard, GuardedAdapter, KeptConnections, proxies_for
@@ -69,11 +70,12 @@ class _HttpStream(Stream):
         length = self.headers.get("content-length")
         if length is None or "transfer-encoding" in self.headers:
             return None
-        if not (length.isdigit() and len(length) < 16):
+        expected = whole_number(length)
+        if expected is None:
             raise FetchError("bad-answer", "an invalid Content-Length", where=self._response.url)
-        if int(length) > self._limits.max_bytes:
+        if expected > self._limits.max_bytes:
             raise self._too_large()
-        return int(length)
+        return expected
 
     def _too_large(self) -> FetchError:
         return FetchError("too-large", "more than the {} bytes that are allowed".format(self._limits.max_bytes),

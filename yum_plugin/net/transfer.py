@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
+from ..util.text import whole_number
 from .partial_file import PartialFile
 from .session import FetchLimits, Session, Stream
 from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
@@ -16,7 +17,7 @@ from .writer_thread import WriterThread
 
 FIRST_BYTES = 1024 * 1024  # asked first of a mirror that has not sent a good file yet
 EARLIER = ""  # in place of a mirror's URL: the part that an earlier run left
-_CONTENT_RANGE = re.compile(r"^bytes (\d{1,15})-(\d{1,15})/(\d{1,15})$")  # RFC 9110 section 14.4, the length known
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})\Z")  # RFC 9110 section 14.4, the length known
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
 
 
@@ -206,9 +207,9 @@ class Transfer:
             self.file.restart()
         if stream.status == 416:
             raise FetchError("http-status", "HTTP 416")
-        length = stream.headers.get("content-length", "")
-        if self.file.item.size is None and length.isdigit():
-            self.file.total = start + int(length)
+        length = whole_number(stream.headers.get("content-length", ""))
+        if self.file.item.size is None and length is not None:
+            self.file.total = start + length
         if self.source.url not in self.file.origins:
             self.file.origins.append(self.source.url)
 
@@ -270,9 +271,9 @@ def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optiona
         expected_end = total if end is None else end
         if last != expected_end - 1:
             raise FetchError("bad-answer", "another part of the file than was asked for")
-    length = stream.headers.get("content-length", "")
-    if size is not None and expected_end is not None and length.isdigit() and "transfer-encoding" not in stream.headers:
-        _check_size(int(length), expected_end - start)
+    length = whole_number(stream.headers.get("content-length", ""))
+    if size is not None and expected_end is not None and length is not None and "transfer-encoding" not in stream.headers:
+        _check_size(length, expected_end - start)
     return start
 
 

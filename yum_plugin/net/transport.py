@@ -75,7 +75,10 @@ class Guard:
 def _certificate_end(sock: Any) -> Optional[int]:
     """Return when the server's certificate expires, seconds since 1970; None without TLS or verification."""
     certificate = sock.getpeercert() if hasattr(sock, "getpeercert") else None
-    return int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
+    try:
+        return int(ssl.cert_time_to_seconds(certificate["notAfter"])) if certificate else None
+    except (KeyError, ValueError):  # no date
+        return None
 
 
 def _shut(sock: socket.socket) -> None:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, Ty
 
 from ..errors import FetchError, MirrorsError, UsageError
 from ..net.connect import clean_address
+from ..util.text import MAX_TIME
 
 REQUEST, HEAD, DATA, END, VALUE, ERROR = (b"R", b"H", b"D", b"E", b"V", b"X")
 MAX_VALUE_BYTES = 2 * 1024 * 1024  # of JSON: 256 mirrors with URLs of 2048 characters are a quarter of that
@@ -28,7 +29,6 @@ MAX_DATA_BYTES = 64 * 1024  # net/fetch.py:READ_BYTES
 MAX_CONTROL_BYTES = 64 * 1024
 MAX_WORDS_CHARACTERS = 1000
 MAX_HEADERS = 200  # http.client reads 100 at most
-MAX_TIME = 253402300799  # the end of the year 9999: datetime has no later one
 MAX_SECONDS = 1e6  # refuses NaN and Infinity too, which Python reads in JSON
 _FAMILIES: Dict[str, Type[MirrorsError]] = {"fetch": FetchError, "usage": UsageError, "internal": MirrorsError}
 _FRAME = struct.Struct(">cI")

@@ -11,6 +11,7 @@ import stat
 from typing import Any, List, NamedTuple, Optional, Sequence
 
 from ..util.files import PRIVATE_MODE, read_capped, write_whole
+from ..util.text import MAX_TIME
 
 MAX_HISTORY_BYTES = 1024 * 1024  # some 6000 observations: a year of refreshes every six hours
 MAX_AGE_SECONDS = 400 * 86400  # what is older is not read
@@ -124,7 +125,7 @@ def _observation(line: bytes) -> Optional[Observation]:
     """Read a line; None if it is none of ours."""
     try:
         made = Observation(*json.loads(line.decode("ascii")))
-        if len(made.url) > MAX_URL_CHARACTERS:
+        if len(made.url) > MAX_URL_CHARACTERS or max(abs(made.at), abs(made.certificate_expires or 0)) > MAX_TIME:
             return None
         for place, (sample, value) in enumerate(zip(_SAMPLE, made)):
             if type(value) is not type(sample) and not (place > 3 and value is None):

@@ -1,8 +1,12 @@
 """Texts for people and programs: untrusted texts made printable, times in UTC, and sizes. Pure."""
+import re
 import time
 import unicodedata
+from typing import Optional
 
 MAX_TEXT_CHARACTERS = 300
+MAX_TIME = 253402300799  # the last second of the year 9999 (RFC 5280 section 4.1.2.5); later ones cannot be worded
+_NUMBER = re.compile(r"[0-9]{1,15}\Z")
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -10,6 +14,14 @@ def printable(text: str) -> str:
     """Make any text fit to be shown: one line, no control, formatting or combining characters, not long."""
     composed = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARACTERS])
     return "".join(letter if letter.isprintable() and not unicodedata.combining(letter) else "?" for letter in composed)
+
+
+def whole_number(text: str) -> Optional[int]:
+    """Return the number that a text is: 1 to 15 ASCII digits; None for anything else.
+
+    ``str.isdigit`` is true also for characters that ``int`` cannot read, such as a superscript: one byte of a header.
+    """
+    return int(text) if _NUMBER.match(text) else None
 
 
 def utc(seconds: float) -> str:

@@ -9,6 +9,7 @@ MAX_URL_CHARACTERS = 2048
 MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is "."; a path that is still encoded after that is refused
 _VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
 _HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
+_PORT = re.compile(r"^:[1-9][0-9]{0,4}\Z")  # without zeros before it: one server has one name
 _IPV6 = re.compile(r"^[0-9A-Fa-f:.]{2,45}\Z")
 _REPOSITORY_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}\Z")  # the characters that dnf/repo.py:repo_id_invalid allows
 
@@ -46,12 +47,12 @@ def _check_authority(netloc: str) -> None:
     """Raise ValueError unless ``netloc`` is HOST, HOST:PORT, [IPV6] or [IPV6]:PORT."""
     if "@" in netloc:
         raise ValueError("a user or password in the URL")
-    host, bracket, rest = netloc.partition("]") if netloc.startswith("[") else netloc.partition(":")
-    port = rest.lstrip(":") if bracket == "]" else rest
-    known = _IPV6.match(host[1:]) if bracket == "]" else _HOST.match(host)
+    end = netloc.find("]") + 1 if netloc.startswith("[") else (netloc + ":").find(":")
+    host, after = netloc[:end], netloc[end:]
+    known = _IPV6.match(host[1:-1]) if netloc.startswith("[") else _HOST.match(host)
     if not known or ".." in host:
         raise ValueError("no valid host name in the URL")
-    if port and not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+    if after and not (_PORT.match(after) and int(after[1:]) < 65536):
         raise ValueError("no valid port in the URL")
 
 

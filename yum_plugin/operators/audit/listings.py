@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from ...errors import FetchError
 from ...net.fetch import HttpSession
+from ...util.text import whole_number
 from ..rsync import RsyncEntry, RsyncLimits, listing, parse_address
 from .client import fetch, timeouts_of
 from .indexpage import MAX_PAGE_BYTES, IndexEntry, parse_index
@@ -147,8 +148,7 @@ def _headed(client: HttpSession, subject: Subject, paths: Sequence[str]) -> Iter
 
 def size_in(headers: Dict[str, str]) -> Optional[int]:
     """Return the size that an answer to HEAD gives; None if it gives none."""
-    text = headers.get("content-length", "")
-    return int(text) if text.isdigit() and len(text) < 16 else None
+    return whole_number(headers.get("content-length", ""))
 
 
 class ListingExtract(NamedTuple):

@@ -158,7 +158,9 @@ def read_answer(answer: bytes, version: int) -> str:
         return REFUSED
     size = struct.unpack("!H", answer[3:5])[0]
     message = answer[5:5 + size]
-    if len(message) < min(size, 4):
+    if size < 4:  # RFC 8446 section 5.1 forbids an empty one, and no server splits the head of a message
+        return REFUSED
+    if len(message) < 4:
         return ""
     if message[0] != _SERVER_HELLO:
         return REFUSED
