@@ -356,6 +356,8 @@ def tag_cases():
         yield "payload digest of algorithm %d" % algorithm, rpm(main_header(t5093=int32(algorithm))), "unsupported"
         yield "the same, signature over all", rpm(main_header(t5093=int32(algorithm)), signed=(1002,)), "unsupported"
     yield "the SHA-256 of another header", rpm(claims={"t273": string(sha256(b""))}), "payload-mismatch"
+    for claims in ({}, {"t273": None}):  # rpm: "Header SHA1 digest: BAD"
+        yield "the SHA-1 of another header, %s" % claims, rpm(claims=dict(claims, t269=string("0" * 40))), "payload-mismatch"
 
 
 # --- signatures ---
@@ -601,7 +603,7 @@ UNSIGNED = {
     "lead, unread": "name, architecture, operating system, minor version, reserved bytes",
     "SIGNATURE introduction": "the length of its data, which may take some of the zeros of the padding",
     "SIGNATURE index 268": "the tag's number, where a signature over header and payload remains",
-    "SIGNATURE index 269": "where a SHA-1 is that is not computed",
+    "SIGNATURE index 269": "the tag's number: without a SHA-1 the signatures alone decide",
     "SIGNATURE index 273": "the tag's number: without a SHA-256 the signatures alone decide",
     "SIGNATURE index 1000": "where the size of header and payload is",
     "SIGNATURE index 1004": "where an MD5 is that is not computed",
@@ -609,7 +611,6 @@ UNSIGNED = {
     "SIGNATURE index 1008": "where reserved space is",
     "SIGNATURE data 268": "the signature's unsigned subpackets and the form of its lengths",
     "SIGNATURE data 1002": "the same",
-    "SIGNATURE data 269": "SHA-1 of the header: it proves nothing",
     "SIGNATURE data 1000": "size of header and payload: it proves nothing",
     "SIGNATURE data 1004": "MD5 of header and payload: it proves nothing",
     "SIGNATURE data 1007": "size of the archive",

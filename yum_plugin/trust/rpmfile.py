@@ -7,7 +7,9 @@ A file is believed only if it obeys all of these rules:
        A tag holds one signature packet and not a byte more; each string of 278 is the base64 of one.
     3. The payload is covered: by a signature over header and payload, or by its SHA-256 (tag 5092, algorithm
        in tag 5093) in a header that is signed. MD5, SHA-1 and sizes prove nothing.
-    4. If the signature header states the SHA-256 of the main header (tag 273), it is correct.
+    4. If the signature header states the SHA-256 or the SHA-1 of the main header (tags 273, 269), it is correct: it proves
+       nothing, but rpm refuses the package otherwise. The MD5 of header and payload (1004), which rpm refuses too, is not
+       computed: it would double the cost, and the checksum in the metadata covers it.
     5. The signed header names the package; the names in the lead and of the file mean nothing.
 Where a signature covers the payload, the payload's SHA-256 is not computed as well: it would prove nothing more
 and cost as much again. A bad signature over the header is refused before the payload is read.
@@ -173,7 +175,7 @@ class RpmVerifier:
         for verifier in filter(None, (over_header, over_all)):
             verifier.update(header)
         proof = over_header.finish() if over_header else None
-        _check_header_digest(claims, header)
+        _check_header_digests(claims, header)
         main = rpmheader.read_header(header, rpmheader.MAIN)
         self._identity = _identify(main, is_source)
         self._cover = _choose_cover(main, over_all, proof)
@@ -197,13 +199,17 @@ def _read_signature(tag: int, value: bytes) -> Signature:
     return signatures[0]
 
 
-def _check_header_digest(claims: Header, header: bytes) -> None:
+def _check_header_digests(claims: Header, header: bytes) -> None:
     """Check rule 4."""
-    running = new_hash("sha256")
-    running.update(header)
-    digest = running.hexdigest().encode("ascii")
-    if claims.get(rpmheader.HEADER_SHA256, (digest,)) != (digest,):
-        raise TrustError("payload-mismatch", "the main header does not match its SHA-256 (tag 273)")
+    for tag, name in ((rpmheader.HEADER_SHA256, "sha256"), (rpmheader.HEADER_SHA1, "sha1")):
+        try:
+            running = new_hash(name)
+        except TrustError:
+            continue  # a host that computes no SHA-1, on which rpm does not either
+        running.update(header)
+        digest = running.hexdigest().encode("ascii")
+        if claims.get(tag, (digest,)) != (digest,):
+            raise TrustError("payload-mismatch", "the main header does not match its {} (tag {})".format(name, tag))
 
 
 def _identify(main: Header, is_source: bool) -> _Identity:
