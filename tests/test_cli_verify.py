@@ -479,6 +479,28 @@ def test_a_folder_of_packages_behind_a_link_is_no_stray(desk):
     assert desk.json(folder)[0] == 0
 
 
+@pytest.mark.parametrize("target", ["elsewhere", "pool"])
+def test_a_stray_behind_a_link_to_the_packages_is_told_wherever_that_leads(desk, target):
+    """A web server serves what is behind the link, as it serves the folder."""
+    folder = desk.repository()
+    target = desk.path("elsewhere") if target == "elsewhere" else folder + "/pool"
+    os.rename(folder + "/Packages", target)
+    os.symlink(target, folder + "/Packages")
+    assert desk.json(folder)[0] == 0
+    shutil.copy(inside(target, "lab-agent"), target + "/stray.rpm")
+    code, found = desk.json(folder)
+    assert code == 4 and found["stray.rpm"]["reference"] == "not-covered"
+
+
+def test_links_in_a_circle_end(desk):
+    folder = desk.repository()
+    os.rename(folder + "/Packages", folder + "/real")
+    os.symlink("real", folder + "/Packages")
+    os.symlink("..", folder + "/real/up")
+    code, found = desk.json(folder)
+    assert code == 4 and found["up"]["reference"] == "not-covered"
+
+
 def test_thousands_of_strays_are_counted(desk):
     folder = desk.repository()
     for number in range(150):

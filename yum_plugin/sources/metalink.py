@@ -3,7 +3,7 @@ from lxml import etree
 
 from ..errors import FetchError
 from ..model import MirrorList
-from ..util.safe_parsers import xml_parser
+from ..util.safe_parsers import parse_xml
 from .collector import Collector, clean_number
 
 _V3 = "{http://www.metalinker.org/}"
@@ -46,7 +46,7 @@ def _read_xml(body: bytes, path: str) -> "etree._Element":
     if b"<!DOCTYPE" in body or body.count(b"<") > 2 * _MAX_ELEMENTS:
         raise FetchError("bad-answer", "a DOCTYPE or too many elements in a metalink", where=path)
     try:
-        return etree.fromstring(body, xml_parser())
+        return parse_xml(body)
     except (etree.LxmlError, ValueError):
         raise FetchError("bad-answer", "the metalink is no well-formed XML", where=path) from None
 

@@ -9,7 +9,7 @@ from typing import Iterable, Iterator, NamedTuple, Optional, cast
 from lxml import etree
 
 from ..errors import TrustError
-from ..util.safe_parsers import xml_pull_parser
+from ..util.safe_parsers import with_short_tags, xml_pull_parser
 from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
@@ -57,7 +57,7 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
     parser = xml_pull_parser(_PACKAGE)
     tail, since, count = b"", 0, 0
     try:
-        for piece in pieces:
+        for piece in with_short_tags(pieces):
             if _DOCTYPE in tail + piece:  # the encoding is forced, so that none escapes this search
                 raise TrustError("malformed", "primary.xml with a DOCTYPE")
             tail = (tail + piece)[1 - len(_DOCTYPE):]
@@ -73,6 +73,8 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise TrustError("malformed", "primary.xml is no well-formed XML: {}".format(error.msg)) from error
+    except ValueError as error:
+        raise TrustError("malformed", "primary.xml with {}".format(error)) from error
     _check_root(root)
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Optional, Tuple
 
 from ..errors import TrustError
-from ..util.safe_parsers import xml_parser
+from ..util.safe_parsers import parse_xml
 from ..util.urls import safe_path
 from .hashing import STRONG_DIGESTS, require_strong
 
@@ -110,9 +110,11 @@ def _parse_xml(raw: bytes) -> "etree._Element":
     if b"<!DOCTYPE" in raw:
         raise TrustError("malformed", "repomd.xml with a DOCTYPE")
     try:
-        root = etree.fromstring(raw, xml_parser())
+        root = parse_xml(raw)
     except etree.XMLSyntaxError as error:
         raise TrustError("malformed", "repomd.xml is no well-formed XML: {}".format(error.msg)) from error
+    except ValueError as error:
+        raise TrustError("malformed", "repomd.xml with {}".format(error)) from error
     _check_shape(root)
     return root
 

@@ -3,7 +3,8 @@
     1. repodata/repomd.xml is signed by a pinned key.
     2. Every metadata file that it names has the size and the checksum that it says.
     3. Every package of the primary metadata exists and passes ``packages.verify.PackageChecker``, as a download must.
-    4. There is no other file: one that no signed metadata names is refused, because a client may be sent to it.
+    4. There is no other file: one that no signed metadata names is refused, because a client may be sent to it. That
+       holds behind a link, too, that leads to a folder of packages, inside the repository or out of it.
 """
 import os
 from typing import Iterator, List, Optional, Set
@@ -146,15 +147,25 @@ class RepositoryExaminer:
             yield _unexpected(self._folder, "no signed metadata names {} more files".format(len(unexpected) - MAX_UNEXPECTED))
 
     def _unexpected_paths(self) -> List[str]:
+        """Look through the folder, and through the folders behind links that signed paths pass: they are served alike."""
+        expected = {os.path.realpath(os.path.join(self._folder, path)) for path in self._expected}
         passed = {os.path.dirname(path) for path in self._expected}
-        found = []
-        for place, folders, names in os.walk(self._folder):
-            links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-            for name in sorted(names + links):
-                path = os.path.join(place, name)
-                below = os.path.relpath(path, self._folder)
-                if below not in self._expected and not any(each == below or each.startswith(below + "/") for each in passed):
-                    found.append(path)
+        found, seen, waiting = [], set(), [self._folder]
+        while waiting:
+            for place, folders, names in os.walk(waiting.pop()):
+                real = os.path.realpath(place)
+                if real in seen:
+                    folders.clear()
+                    continue
+                seen.add(real)
+                for path in [os.path.join(place, name) for name in sorted(folders + names)]:
+                    is_link = os.path.islink(path)
+                    below = os.path.relpath(path, self._folder)
+                    if is_link and os.path.isdir(path) and any((each + "/").startswith(below + "/") for each in passed):
+                        waiting.append(path)
+                    elif is_link or not os.path.isdir(path):
+                        if (os.path.realpath(path) if is_link else os.path.join(real, os.path.basename(path))) not in expected:
+                            found.append(path)
         return found
 
 
