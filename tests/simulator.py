@@ -21,7 +21,8 @@ from tests.support.virtual_time import VirtualClock, VirtualTasks
 from tests.support.world import DAY, DEFAULTS, NOW
 from yum_plugin.errors import FetchError
 from yum_plugin.model import REPOMD, Repository, Snapshot
-from yum_plugin.net.fetch import FetchLimits, Response, Session, Stream, status_error
+from yum_plugin.net.fetch import FetchLimits, Response, Session, Stream
+from yum_plugin.net.translate import status_error
 from yum_plugin.privsep.gateway import Gateway, ask_list
 from yum_plugin.resolve.refresh import accept, refresh
 from yum_plugin.resolve.resolution import NO_CANDIDATES, Resolution, is_refusal
@@ -496,7 +497,7 @@ class Simulator:
         def none(*_: object) -> Any:
             raise AssertionError("not simulated")
 
-        return Gateway(lambda network, seconds, hosts: SimulatedSession(self, seconds), ask_list, ask_digest,
+        return Gateway(lambda network, seconds: SimulatedSession(self, seconds), ask_list, ask_digest,
                        lambda client, error, url, network, seconds: error, none, none)
 
     def refresh_all(self, repositories: Sequence[Repository], **options: Any) -> List[Outcome]:

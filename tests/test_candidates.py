@@ -1,12 +1,13 @@
 """Who is asked: the redirector's list, what is remembered, the .repo file's own baseurls and the fallbacks."""
 import pytest
 
-from yum_plugin.model import Mirror, MirrorList, Repository
+from yum_plugin.model import Mirror, MirrorList, Network, Reach, Repository
 from yum_plugin.resolve.candidates import ListRules, candidates, settled_list
+from yum_plugin.resolve.download_plan import sources_of
 from yum_plugin.sources.redirector import PAGE, SELECTION
 from yum_plugin.state.memory import Memory, known_list
 
-from .support.world import mirror
+from .support.world import DEFAULTS, NOW, mirror
 
 PATH = "8/8.3/updates/x86_64/"
 RULES = ListRules(("mirrors.test", "mirrors.test:8080"), ("https://origin.test/",), (), (), True)
@@ -97,6 +98,39 @@ def test_a_listed_http_mirror_is_left_out_unless_require_https_is_off():
     assert candidates(STOCK, plain, [], RULES).mirrors == ()
     assert "https" in candidates(STOCK, plain, [], RULES).left_out[0][1]
     assert urls(candidates(STOCK, plain, [], RULES._replace(require_https=False)).mirrors) == ["http://a.test/" + PATH]
+
+
+LISTED_PLACES = [  # of a mirror or fallback in a list, the reason why it is left out, and whether http is what stops it
+    ("http://a.test/", "no https"), ("https://a.test:8443/", "port"), ("https://127.0.0.1/", "address"), ("https://[::1]/", "address"),
+    ("https://2130706433/", "address"), ("https://a.test/", "")]
+
+
+@pytest.mark.parametrize("root, reason", LISTED_PLACES)
+@pytest.mark.parametrize("source", ["list-page", "origin"])
+def test_the_fallbacks_of_a_list_are_no_better_than_its_mirrors(source, root, reason):
+    reach = Reach(hosts=("mirrors.test", "origin.test"))
+    stock = STOCK._replace(network=Network(reach=reach))
+    found = candidates(stock, MirrorList((Mirror(root + PATH, source=source),)), [], RULES)
+    asked = urls(found.mirrors + found.origins)
+    assert (root + PATH in asked) == (not reason) and "https://origin.test/" + PATH in asked
+    assert [(each.url, reason in words) for each, words in found.left_out] == [(root + PATH, True)] * bool(reason)
+    allowed = stock._replace(network=Network(reach=reach._replace(networks=("127.0.0.0/8", "::1/128"))))
+    widened = candidates(allowed, MirrorList((Mirror(root + PATH, source=source),)), [], RULES)
+    assert (root + PATH in urls(widened.mirrors + widened.origins)) == (root not in ("http://a.test/", "https://2130706433/"))
+
+
+def test_fallbacks_and_base_urls_of_the_admin_are_used_as_they_are_typed():
+    stock = repository("http://mirrors.test/" + PATH, "http://10.0.0.1:8080/" + PATH)._replace(network=Network(reach=Reach()))
+    rules = RULES._replace(fallbacks=("http://127.0.0.1:81/",))
+    assert urls(candidates(stock, MirrorList(()), [], rules).origins) == ["http://127.0.0.1:81/" + PATH, "http://10.0.0.1:8080/" + PATH]
+
+
+def test_the_fallbacks_of_a_remembered_list_are_sources_of_packages_only_if_it_may_name_them():
+    reach = Reach(hosts=("origin.test",))
+    memory = Memory(tuple(Mirror(root + PATH, source="origin") for root, _ in LISTED_PLACES), usable=("https://b.test/" + PATH,))
+    settings = DEFAULTS._replace(fallbacks=("https://origin.test/",))
+    sources = sources_of(STOCK._replace(network=Network(reach=reach)), memory, settings, NOW)
+    assert [source.url for source in sources] == [root + PATH for root in ("https://b.test/", "https://a.test/", "https://origin.test/")]
 
 
 def test_preferred_denied_and_resting_mirrors():

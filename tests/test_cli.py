@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.faults import faults_named
+from tests.lab.lab import ALLOWED
 from tests.support.command import COMMAND, ROOT, TABLE, TIME, UPDATES, everybody
 from tests.support.terminal import Terminal
 from tests.support.world import NOW
@@ -443,8 +444,8 @@ def test_an_installroot_has_its_own_repositories_and_state_and_the_settings_of_t
     (root / "etc" / "yum.repos.d").mkdir(parents=True)
     (root / "etc" / "dnf" / "plugins").mkdir(parents=True)
     lab.repo_file(str(root / "etc" / "yum.repos.d"))
-    text = "[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\n"
-    conf.write_text(text.format(lab.redirector.authority, lab.origin.url, lab.key_fingerprint))
+    text = "[main]\nallow_networks={}\nredirectors={}\nfallbacks={}\nfingerprints={}\n"
+    conf.write_text(text.format(ALLOWED, lab.redirector.authority, lab.origin.url, lab.key_fingerprint))
     (root / "etc" / "dnf" / "plugins" / "xcpng-mirrors.conf").write_text("[main]\nstate_dir=/elsewhere\n")
     done = subprocess.run(COMMAND + ["refresh", "--config", str(conf), "--installroot", str(root)], cwd=ROOT, stdout=subprocess.PIPE)
     assert done.returncode == 0 and done.stdout.count(b"best first") == 2

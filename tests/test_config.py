@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY_ROOT
 from yum_plugin.errors import UsageError
 from yum_plugin.host.inifile import MAX_BYTES, IniEntry, parse_ini
 from yum_plugin.host.repofiles import host_variables, main_options, read_repositories, replace_variables
-from yum_plugin.host.repository_options import repository_from_request, repository_path
+from yum_plugin.host.repository_options import reach_of, repository_from_request, repository_path
 from yum_plugin.host.settings import KEYS, MAX_VALUE_CHARACTERS, MAX_WARNINGS, Settings, read_settings
 from yum_plugin.model import Network, Repository
 from yum_plugin.plugins import bridge
@@ -23,7 +23,8 @@ KEY_FILE = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"
 BASE_URLS = ("http://mirrors.xcp-ng.org/8/8.3/updates/x86_64/", "http://updates.xcp-ng.org/8/8.3/updates/x86_64/")
 REQUEST = {"id": "xcp-ng-updates", "base_urls": list(BASE_URLS), "gpgkeys": ["file://" + KEY_FILE]}
 SECTION = "[xcp-ng-updates]\nbaseurl={}\ngpgkey=file://{}\n".format(" ".join(BASE_URLS), KEY_FILE)
-EXPECTED = Repository("xcp-ng-updates", BASE_URLS, "8/8.3/updates/x86_64/", (KEY_FILE,), (PIN,), Network())
+REACH = reach_of(BASE_URLS, DEFAULTS)
+EXPECTED = Repository("xcp-ng-updates", BASE_URLS, "8/8.3/updates/x86_64/", (KEY_FILE,), (PIN,), Network(reach=REACH))
 
 
 # The file that is installed
@@ -258,14 +259,24 @@ def test_a_plugins_request_becomes_a_repository():
     values = dict(
         REQUEST, proxy="http://p.example:3128", proxy_username="u", proxy_password="pä", username="me", password="secret",
         sslverify=False, sslcacert="/ca.pem", sslclientcert="/c.pem", sslclientkey="/k.pem", ip_resolve="IPv4",
+        proxy_auth_method="Any",
     )  # fmt: skip
-    network = Network("http://p.example:3128", "u", "pä", "me", "secret", False, "/ca.pem", "/c.pem", "/k.pem", 4)
+    network = Network("http://p.example:3128", "u", "pä", "any", "me", "secret", False, "/ca.pem", "/c.pem", "/k.pem", 4, REACH)
     assert repository_from_request(values, DEFAULTS) == EXPECTED._replace(network=network)
 
 
 def test_what_is_not_set_is_the_default():
     values = dict.fromkeys("proxy proxy_username username password sslverify sslcacert ip_resolve".split())
     assert repository_from_request(dict(REQUEST, **values), DEFAULTS) == EXPECTED == repository_from_request(REQUEST, DEFAULTS)
+
+
+def test_the_admin_has_named_what_base_urls_fallbacks_preferred_and_redirectors_name():
+    settings = DEFAULTS._replace(prefer=("DE", "Mirror.test", "peer.test:8080"), redirectors=("mirrors.xcp-ng.org", "[::1]:81"),
+                                 fallbacks=("https://origin.test:1/",), allow_networks=("10.0.0.0/8",))
+    reach = reach_of(["http://own.test/a/", "https://own.test/b/"], settings)
+    assert reach.own == ("http://own.test:80", "https://own.test:443") and reach.networks == ("10.0.0.0/8",)
+    assert reach.redirectors == ("mirrors.xcp-ng.org", "::1")
+    assert {"own.test", "origin.test", "mirrors.xcp-ng.org", "::1", "mirror.test", "peer.test"} <= set(reach.hosts)
 
 
 @pytest.mark.parametrize("given, proxy", [(None, None), ("", ""), ("_none_", ""), (" http://p:1 ", "http://p:1")])
@@ -280,7 +291,8 @@ def test_the_address_family_is_read_in_every_spelling(given, family):
 
 def test_unusable_baseurls_and_keys_from_the_network_are_left_out():
     values = dict(REQUEST, base_urls=["ftp://x/", BASE_URLS[1]], gpgkeys=["https://x/key", "file://localhost/a%20b"])
-    assert repository_from_request(values, DEFAULTS) == EXPECTED._replace(base_urls=BASE_URLS[1:], path="", key_paths=("/a b",))
+    assert repository_from_request(values, DEFAULTS) == EXPECTED._replace(
+        base_urls=BASE_URLS[1:], path="", key_paths=("/a b",), network=Network(reach=reach_of(BASE_URLS[1:], DEFAULTS)))
 
 
 DEEP = json.loads("[" * 900 + "]" * 900)
@@ -398,7 +410,8 @@ def test_a_disabled_section_that_is_not_for_us_is_not_worth_a_word(tmp_path):
 def test_network_settings_come_from_the_section_then_from_main(tmp_path):
     main = {"proxy": "http://main:1", "sslcacert": "/main.pem", "ip_resolve": "4", "baseurl": "http://never/"}
     (found,), _ = repositories(tmp_path, SECTION + "proxy=_none_\nsslverify=0\n", main=main)
-    assert found == EXPECTED._replace(network=Network(proxy="", ssl_verify=False, ssl_ca_cert="/main.pem", ip_resolve=4))
+    expected = EXPECTED.network._replace(proxy="", ssl_verify=False, ssl_ca_cert="/main.pem", ip_resolve=4)
+    assert found == EXPECTED._replace(network=expected)
 
 
 def test_lists_may_be_separated_by_commas_and_lines_and_hold_variables(tmp_path):

@@ -16,6 +16,7 @@ from yum_plugin.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE
 from yum_plugin.state.store import State
 
 from .conftest import REPOSITORY_ROOT
+from .lab.lab import ALLOWED
 from .lab.plugin import patient_command
 
 ID = "xcp-ng-updates"
@@ -41,7 +42,7 @@ class Host:
         self.state = State(self.root + "/var/lib/xcpng-mirrors")
 
     def configure(self, **more):
-        values = dict({"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url,
+        values = dict({"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url, "allow_networks": ALLOWED,
                        "fingerprints": self.lab.key_fingerprint}, **more)
         with open(self.config, "w") as stream:
             stream.write("[main]\n" + "".join("{}={}\n".format(*item) for item in values.items()))

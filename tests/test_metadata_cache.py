@@ -21,7 +21,7 @@ from tests.support.world import DEFAULTS, NOW
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import REPOMD, Mirror, Repository
-from yum_plugin.net.fetch import status_error
+from yum_plugin.net.translate import status_error
 from yum_plugin.resolve import metadata_cache
 from yum_plugin.resolve.cache_age import renew
 from yum_plugin.resolve.metadata_cache import DNF, YUM, MetadataCache, fill, read_cache, valid_sha256
@@ -127,7 +127,7 @@ class Host:
         resolution = Resolution(self.repository, proven, mirrors=(Mirror(URL), Mirror(OTHER_URL)), memory=memory,
                                 local_folder=local_folder)
         return fill(resolution, self.cache, self.beside, DEFAULTS._replace(timeout=30), now,
-                    lambda network, seconds, hosts: Session(self, seconds), lambda *event: self.events.append(event))
+                    lambda network, seconds: Session(self, seconds), lambda *event: self.events.append(event))
 
     def path(self, name=""):
         return os.path.join(self.cache.folder, name)

@@ -13,6 +13,7 @@ from tests.support.rawserver import (
     RawServer,
     addresses,
     authority,
+    challenges,
     drips,
     never_speaks,
     ok,
@@ -23,13 +24,16 @@ from tests.support.rawserver import (
 )
 from tests.support.waiting import AT_ONCE_SECONDS, LONG_SECONDS
 from yum_plugin.errors import FetchError, UsageError
-from yum_plugin.model import Network
+from yum_plugin.model import Network, Reach
 from yum_plugin.net import connect as connecting
 from yum_plugin.net.fanout import TaskPool
-from yum_plugin.net.fetch import FetchLimits, HttpSession, HttpSessions, translate
-from yum_plugin.net.tls import make_context
+from yum_plugin.net.fetch import FetchLimits, HttpSession, HttpSessions
+from yum_plugin.net.reach import place_of
+from yum_plugin.net.tls import make_context, make_contexts
 from yum_plugin.net.tls_chain import explain_tls
+from yum_plugin.net.translate import translate
 from yum_plugin.net.transport import proxies_for
+from yum_plugin.util.urls import host_of
 
 DIRECT = Network(proxy="")
 SMALL = FetchLimits(1000, LONG_SECONDS, LONG_SECONDS)
@@ -45,8 +49,8 @@ def no_proxies(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def fetch(url, network=DIRECT, limits=SMALL, seconds=LONG_SECONDS, trusted_hosts=(), **options):
-    with HttpSession(network, make_context(network), seconds, trusted_hosts) as client:
+def fetch(url, network=DIRECT, limits=SMALL, seconds=LONG_SECONDS, **options):
+    with HttpSession(network, make_contexts(network), seconds) as client:
         return client.get(url, limits, **options)
 
 
@@ -125,7 +129,7 @@ def test_no_cookie_is_kept():
             server.read_head(connection)
             connection.sendall(ok(b"x", "Set-Cookie: a=b"))
 
-    with RawServer(behave) as server, HttpSession(DIRECT, make_context(DIRECT), LONG_SECONDS) as client:
+    with RawServer(behave) as server, HttpSession(DIRECT, make_contexts(DIRECT), LONG_SECONDS) as client:
         for _ in range(2):
             client.get(server.url, SMALL)
     assert len(server.heads) == 2 and not any(b"cookie" in head.lower() for head in server.heads)
@@ -212,7 +216,7 @@ def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied,
     with RawServer(behave) as server:
         place = "127.0.0.1:{}".format(server.port)
         network = Network(proxy="http://" + place if proxied else "")
-        client = HttpSession(network, make_context(network), LONG_SECONDS)
+        client = HttpSession(network, make_contexts(network), LONG_SECONDS)
         outcome = []
 
         def ask():
@@ -232,7 +236,7 @@ def test_abort_from_another_thread_wakes_a_blocked_call_at_once(scheme, proxied,
 
 
 def test_after_an_abort_nothing_is_asked_any_more():
-    with RawServer(says(ok(b"x"))) as server, HttpSession(DIRECT, make_context(DIRECT), LONG_SECONDS) as client:
+    with RawServer(says(ok(b"x"))) as server, HttpSession(DIRECT, make_contexts(DIRECT), LONG_SECONDS) as client:
         client.abort()
         with pytest.raises(FetchError) as error:
             client.get(server.url, SMALL)
@@ -344,7 +348,7 @@ def test_sslverify_0_is_obeyed(lab):
 
 def test_the_end_of_a_certificate_is_seen(lab):
     network = DIRECT._replace(ssl_ca_cert=lab.ca_bundle)
-    with HttpSession(network, make_context(network), LONG_SECONDS) as client:
+    with HttpSession(network, make_contexts(network), LONG_SECONDS) as client:
         client.get(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", LARGE)
         assert 80 * 86400 < client.certificate_expires - time.time() < 91 * 86400
 
@@ -364,7 +368,7 @@ def test_a_client_certificate_is_shown_to_a_server_that_wants_one(tmp_path):
             leaf.cert_chain_pems[0].write_to_path(str(tmp_path / (name + ".pem")))
 
         def shown(name):
-            return network._replace(ssl_client_cert=str(tmp_path / (name + ".pem")), ssl_client_key=str(tmp_path / (name + ".key")))
+            return owned(network, server.url)._replace(ssl_client_cert=str(tmp_path / (name + ".pem")), ssl_client_key=str(tmp_path / (name + ".key")))
 
         assert fetch(server.url, shown("good")).body == b"x"
         assert refusal(server.url, shown("bad")).reference in ("tls-failed", "unreachable")
@@ -399,16 +403,31 @@ SECRET = Network(proxy="", username="user", password="secret")
 BASIC = b"authorization: basic " + base64.b64encode(b"user:secret").lower()
 
 
-@pytest.mark.parametrize("hosts, sent", [(("127.0.0.1",), True), ((), False), (("127.0.0.2", "0.0.1"), False), (("",), False)])
-def test_the_password_is_sent_to_the_hosts_of_the_repo_file_and_no_other(hosts, sent):
-    assert (BASIC in head_of("http://127.0.0.1:{}/", SECRET, trusted_hosts=hosts)) == sent
+def owned(network, *urls):
+    """A network whose .repo file has these base URLs."""
+    return network._replace(reach=Reach(own=tuple(map(place_of, urls)), hosts=tuple(map(host_of, urls))))
+
+
+@pytest.mark.parametrize("url, sent", [
+    ("http://127.0.0.1:{}/", True), ("http://127.0.0.1:{}/other/", True),
+    ("https://127.0.0.1:{}/", False), ("http://127.0.0.1:1/", False), ("http://127.0.0.1/", False), ("http://127.0.0.2:{}/", False),
+    ("http://0.0.1:{}/", False)])
+def test_the_password_is_sent_to_scheme_host_and_port_of_the_repo_file_and_nowhere_else(url, sent):
+    with RawServer(says(ok(b"x"))) as server:
+        network = owned(SECRET, url.format(server.port), "http://127.0.0.1:9/")
+        fetch(server.url, network)
+        assert (BASIC in server.heads[0].lower()) == sent
+
+
+def test_without_a_repo_file_the_password_is_sent_to_nobody():
+    assert BASIC not in head_of("http://127.0.0.1:{}/", SECRET)
 
 
 def test_the_password_is_not_sent_to_another_host_through_a_proxy():
     with RawServer(proxies) as proxy:
-        network = SECRET._replace(proxy=proxy.url)
-        fetch("http://own.test/", network, trusted_hosts=("own.test",))
-        fetch("http://other.test/", network, trusted_hosts=("own.test",))
+        network = owned(SECRET._replace(proxy=proxy.url), "http://own.test/")
+        fetch("http://own.test/", network)
+        fetch("http://other.test/", network)
     own, other = (head.lower() for head in proxy.heads)
     assert BASIC in own and b"authorization" not in other
 
@@ -417,12 +436,13 @@ def test_the_password_is_not_sent_to_another_host_through_a_proxy():
 
 
 def test_a_proxy_with_user_and_password_makes_a_tunnel_and_the_mirror_sees_neither(lab):
-    with RawServer(proxies) as proxy:
+    with RawServer(challenges('Basic realm="x"')) as proxy:
         network = Network(proxy=proxy.url, proxy_username="us er", proxy_password="p@ss:w/rd", ssl_ca_cert=lab.ca_bundle,
                           username="user", password="secret")
         answer = fetch(lab.add_mirror("m").url + "8/8.3/base/x86_64/repodata/repomd.xml", network, LARGE)
-    assert answer.status == 200 and len(proxy.heads) == 1
-    head = proxy.heads[0].decode()
+    assert answer.status == 200 and len(proxy.heads) == 2
+    assert b"authorization" not in proxy.heads[0].lower()
+    head = proxy.heads[1].decode()
     assert head.startswith("CONNECT {}:{} ".format(*authority(lab.mirrors["m"].url)))
     assert "roxy-Authorization: Basic " + base64.b64encode(b"us er:p@ss:w/rd").decode() in head.replace("proxy-a", "Proxy-A")
     assert base64.b64encode(b"user:secret").decode() not in head
@@ -435,6 +455,36 @@ def test_a_proxy_that_refuses_is_unreachable_and_the_password_is_not_in_the_mess
         network = Network(proxy=proxy.url, proxy_username="user", proxy_password="hidden")
         error = refusal("https://127.0.0.1:1/", network)
     assert error.reference == "unreachable" and "hidden" not in str(error)
+
+
+PROXY_BASIC = b"proxy-authorization: basic " + base64.b64encode(b"user:hidden").lower()
+
+
+@pytest.mark.parametrize("method, offers, sent", [
+    ("", [], False), ("any", [], False), ("", ["Basic realm=x"], True), ("any", ['Basic realm="a, Digest x"'], True),
+    ("", ["Negotiate", "NTLM", "Basic realm=x"], True),  # yum's libcurl knows no other
+    ("any", ["Negotiate", "NTLM", "Basic realm=x"], False), ("any", ['Digest realm="x", nonce="y", Basic realm=x'], False),
+    ("digest", ["Basic realm=x"], False), ("none", ["Basic realm=x"], False), ("", ['Digest realm="Basic"'], False),
+    ("basic", [], True), ("basic", ["Digest realm=x"], True),
+])
+@pytest.mark.parametrize("url", ["http://m.test/", "https://127.0.0.1:1/"])
+def test_the_password_of_a_proxy_is_sent_as_basic_only_where_it_is_asked_for_so(url, method, offers, sent):
+    with RawServer(challenges(*offers)) as proxy, HttpSession(DIRECT, make_contexts(DIRECT), LONG_SECONDS):
+        network = Network(proxy=proxy.url, proxy_username="user", proxy_password="hidden", proxy_auth_method=method)
+        try:
+            assert fetch(url, network).body == b"by the proxy" and sent
+        except FetchError as error:
+            assert "hidden" not in str(error) and (not sent or url.startswith("https:"))
+    assert [PROXY_BASIC in head.lower() for head in proxy.heads] == ([True] if method == "basic" else [False, True][:1 + sent])
+
+
+def test_a_proxy_is_asked_once_in_a_run_what_it_wants():
+    with RawServer(challenges("Basic realm=x")) as proxy:
+        network, sessions = Network(proxy=proxy.url, proxy_username="user", proxy_password="hidden"), HttpSessions()
+        for _ in range(2):
+            with sessions.open(network, LONG_SECONDS) as session:
+                assert session.get("http://m.test/", SMALL).body == b"by the proxy"
+    assert [PROXY_BASIC in head.lower() for head in proxy.heads] == [False, True, True]
 
 
 @pytest.mark.parametrize("environment, url, proxied", [
@@ -470,6 +520,71 @@ def test_a_proxy_of_the_environment_is_really_used_and_no_proxy_really_not(monke
         assert fetch(server.url, DIRECT).body == b"direct"
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert fetch(server.url, Network()).body == b"direct"
+
+
+# Where a list may lead: the table is in test_reach.py.
+
+
+@pytest.mark.parametrize("place, reference", [
+    ("127.0.0.1", "address-refused"), ("::1", "address-refused"), ("0.0.0.0", "address-refused"), ("169.254.169.254", "address-refused"),
+    ("::ffff:127.0.0.1", "address-refused"), ("fe80::1%lo", "address-refused"), ("224.0.0.1", "address-refused"),
+    ("10.0.0.1", "address-refused"), ("fd00::1", "address-refused"), ("64:ff9b::a00:1", "address-refused")])
+def test_no_packet_goes_where_the_name_of_a_list_must_not_lead(place, reference, monkeypatch):
+    tried = []
+    monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses((place, 80)))
+    monkeypatch.setattr(connecting._Race, "_start", lambda race, address: tried.append(address))
+    error = refusal("http://listed.test/", DIRECT._replace(reach=Reach()))
+    assert error.reference == reference and place in error.what and "allow_networks" in error.hint and tried == []
+
+
+def test_dns_rebinding_the_address_that_is_judged_is_the_one_that_is_connected_to(monkeypatch):
+    """The first answer is harmless and the second one is not: each is judged, and there is none between judging and connecting."""
+    with RawServer(says(ok(b"x"))) as server:
+        answers = [addresses(("192.0.2.1", 80)), addresses(("127.0.0.1", server.port))]
+        asked = []
+
+        def rebinding(*arguments, **options):
+            asked.append(arguments)
+            return answers.pop(0)(*arguments, **options)
+
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", rebinding)
+        monkeypatch.setattr(connecting._Race, "run", lambda race: (_ for _ in ()).throw(OSError(113, "no route")))
+        listed = DIRECT._replace(reach=Reach())
+        assert refusal("http://listed.test/", listed).reference == "unreachable" and len(asked) == 1
+        assert refusal("http://listed.test/", listed).reference == "address-refused" and len(asked) == 2
+    assert server.heads == []
+
+
+def test_of_several_addresses_of_a_listed_name_those_that_may_be_are_used(monkeypatch):
+    with RawServer(says(ok(b"x"))) as server:
+        monkeypatch.setattr(connecting.socket, "getaddrinfo", addresses(("127.0.0.9", server.port), ("127.0.0.1", server.port)))
+        assert fetch("http://listed.test/", DIRECT._replace(reach=Reach(networks=("127.0.0.1/32",)))).body == b"x"
+
+
+def test_a_client_certificate_is_shown_at_the_places_of_the_repo_file_only(tmp_path):
+    """The same server under the same certificate asks for one twice: as the repository's own, and as a mirror of a list."""
+    ca, shown = trustme.CA(), []
+    client, key = tmp_path / "client.pem", tmp_path / "client.key"
+    pair = ca.issue_cert("host.test")
+    pair.private_key_pem.write_to_path(str(key))
+    pair.cert_chain_pems[0].write_to_path(str(client))
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    ca.configure_trust(context)
+
+    def behave(connection, server):
+        server.read_head(connection)
+        shown.append(bool(connection.getpeercert()))
+        connection.sendall(ok(b"x"))
+
+    with RawServer(behave, tls=context) as server:
+        network = DIRECT._replace(ssl_ca_cert=str(tmp_path / "ca.pem"), ssl_client_cert=str(client), ssl_client_key=str(key))
+        for owner in (server.url, "https://127.0.0.1:1/", server.url.replace("https", "http")):
+            fetch(server.url, owned(network, owner))
+        fetch(server.url, network)
+    assert shown == [True, False, False, False]
 
 
 # Addresses.
@@ -544,7 +659,7 @@ def test_a_given_address_is_connected_to_past_resolver_and_proxy_and_keeps_the_n
     authority.issue_cert("mirror.test").configure_cert(context)
     network = Network(proxy="http://127.0.0.1:1/", ssl_ca_cert=str(tmp_path / "ca.pem"))
     with RawServer(says(ok(b"here")), address, context) as server:
-        with HttpSession(network, make_context(network), LONG_SECONDS, address=address) as client:
+        with HttpSession(network, make_contexts(network), LONG_SECONDS, address=address) as client:
             url = "https://mirror.test:{}/".format(server.port)
             assert client.get(url, SMALL).body == b"here"
     assert b"\r\nHost: mirror.test:" in server.heads[0]
@@ -556,7 +671,7 @@ def test_a_head_request_brings_the_headers_of_a_file_larger_than_the_cap_and_kee
             server.read_head(connection)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
 
-    with RawServer(behave) as server, HttpSession(Network(proxy=""), make_context(Network()), LONG_SECONDS) as client:
+    with RawServer(behave) as server, HttpSession(Network(proxy=""), make_contexts(Network()), LONG_SECONDS) as client:
         answers = [client.get(server.url, SMALL, method="HEAD") for _ in range(2)]
         assert [(answer.headers["content-length"], answer.body) for answer in answers] == [("1000000", b"")] * 2
         assert client.connections == 1

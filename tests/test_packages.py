@@ -337,7 +337,7 @@ def ask_engine(lab, folder, mode, *requests, **changes):
     """Send a request and return its events."""
     repository = lab_repository(lab)
     conf = folder / "xcpng-mirrors.conf"
-    conf.write_text("[main]\nredirectors={}\nfallbacks={}\nfingerprints={}\nstate_dir={}/state\nlog_file={}/log\n".format(
+    conf.write_text("[main]\nallow_networks=127.0.0.0/8\nredirectors={}\nfallbacks={}\nfingerprints={}\nstate_dir={}/state\nlog_file={}/log\n".format(
         lab.redirector.authority, lab.origin.url, lab.key_fingerprint, folder, folder))
     values = {"id": repository.id, "base_urls": list(repository.base_urls), "gpgkeys": ["file://" + lab.key_file], "proxy": "_none_",
               "sslcacert": lab.ca_bundle, "packages": [dict(request._asdict()) for request in requests]}

@@ -134,7 +134,7 @@ def test_the_child_has_no_privileges_and_no_files_is_limited_and_ends_with_its_p
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
                   "from yum_plugin.net.fetch import FetchLimits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
                   "with separated([network], 77) as gateway:\n"
-                  "    with gateway.open(network, 60.0, ()) as client: client.get({!r}, FetchLimits(1000, 60.0, 60.0))\n")
+                  "    with gateway.open(network, 60.0) as client: client.get({!r}, FetchLimits(1000, 60.0, 60.0))\n")
         started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)])
         try:
             assert server.asked.wait(LONG_SECONDS)
@@ -168,7 +168,7 @@ def test_without_root_no_child_is_started(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(parent, "ChildProcess", lambda **_: pytest.fail("nothing is to be started"))
     with separated([DIRECT], 1) as found:
-        with found.open(DIRECT, 1.0, ()) as client:
+        with found.open(DIRECT, 1.0) as client:
             assert type(client) is HttpSession
     assert found.ask_list is gateway.ask_list
 
@@ -426,7 +426,7 @@ def told_by(patch, ask="client.get('http://m.test/', FetchLimits(9))"):
         script = ("import sys; sys.path.insert(0, {!r})\nfrom yum_plugin.privsep import process\nprocess.BOOT = {!r}\n"
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
                   "from yum_plugin.net.fetch import FetchLimits\nnetwork = Network(proxy='')\n"
-                  "with separated([network], 60) as gateway, gateway.open(network, 60.0, ()) as client: {}\n")
+                  "with separated([network], 60) as gateway, gateway.open(network, 60.0) as client: {}\n")
         with subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), boot, ask)], stdin=subprocess.DEVNULL,
                               env=dict(os.environ, DBPASSWORD="of root"), stderr=subprocess.DEVNULL) as started:
             try:
@@ -469,7 +469,7 @@ def test_through_a_real_child_a_request_ends_as_it_does_without(behave, expected
                   "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
                   "from yum_plugin.errors import MirrorsError\nfrom yum_plugin.net.fetch import FetchLimits\nnetwork = Network(proxy='')\n"
                   "with separated([network], 60) as gateway:\n"
-                  "    with gateway.open(network, 60.0, ()) as client:\n"
+                  "    with gateway.open(network, 60.0) as client:\n"
                   "        try: answer = client.get({!r}, FetchLimits(1000, 60.0, {}))\n"
                   "        except MirrorsError as error: print(error.reference)\n"
                   "        else: print((answer.status, answer.links, answer.body))\n")
@@ -483,7 +483,7 @@ def test_a_real_child_looks_at_how_a_server_is_reached():
     script = ("import sys; sys.path.insert(0, {!r})\n"
               "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\nnetwork = Network(proxy='')\n"
               "with separated([network], 60) as gateway:\n"
-              "    with gateway.open(network, 60.0, ()) as client: print(gateway.reachability(client, {!r}, network, 60.0)[:2])\n")
+              "    with gateway.open(network, 60.0) as client: print(gateway.reachability(client, {!r}, network, 60.0)[:2])\n")
     with RawServer(stays_silent_after(b"")) as server:
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), server.url)], stdout=subprocess.PIPE,
                               universal_newlines=True, check=True)

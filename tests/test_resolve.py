@@ -10,6 +10,7 @@ from tests.support.faults_table import METADATA_FAULTS, TRUST_FAULTS
 from tests.support.waiting import AT_ONCE_SECONDS, LONG_SECONDS
 from tests.support.world import NOW, lab_repository, lab_settings
 from yum_plugin.errors import TrustError
+from yum_plugin.host.repository_options import reach_of
 from yum_plugin.model import Mirror
 from yum_plugin.resolve import patience, probe, resolver, selection
 from yum_plugin.resolve.refresh import refresh
@@ -309,14 +310,17 @@ def test_of_40_listed_mirrors_no_more_than_probe_mirrors_are_asked_and_the_origi
     assert len(asked - {"redirector"}) <= world.settings.probe_mirrors and "origin" not in world.lab.log.contacted()
 
 
-def test_requests_are_few_small_and_carry_nothing_of_the_host(world):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_requests_are_few_small_and_carry_nothing_of_the_host(scheme, world):
+    """The redirector is asked by https; its baseurl= has the password, and is another place if that is http."""
     world.mirrors(a="", b="", c="", d="", e="", f="")
-    world.one(username="user", password="secret")
+    base_urls = [url.replace("http:", scheme + ":") for url in world.lab.base_urls("updates")]
+    world.one(username="user", password="secret", reach=reach_of(base_urls, world.settings))
     log = world.lab.log
     assert log.wait(lambda: all(entry.ended for entry in log.requests()))
     for entry in log.requests():
         assert entry.headers["accept-encoding"] == "identity" and "cookie" not in entry.headers
-        assert ("authorization" in entry.headers) == (entry.server == "redirector"), "the .repo file names it, not the mirrors"
+        assert ("authorization" in entry.headers) == (entry.server == "redirector" and scheme == "https")
     assert sum(entry.bytes for entry in log.requests() if entry.server != "redirector") < 64 * 1024
     assert all(len(log.requests(name)) <= 3 for name in "abcdef")
 

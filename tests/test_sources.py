@@ -7,7 +7,8 @@ import pytest
 
 from yum_plugin.errors import FetchError
 from yum_plugin.model import Mirror, MirrorList
-from yum_plugin.net.fetch import Response, status_error
+from yum_plugin.net.fetch import Response
+from yum_plugin.net.translate import status_error
 from yum_plugin.sources import metalink, mirrorbits, plain
 from yum_plugin.sources.collector import MAX_DROPPED, MAX_MIRRORS, base_of, clean_country, clean_percent, merge
 from yum_plugin.sources.list_forms import parse_list

@@ -84,6 +84,7 @@ class FetchError(MirrorsError):
     REFERENCES = {
         "unreachable": "check the network, DNS and proxy of this host",
         "timed-out": "the mirror is slow or down; another one is used if there is one",
+        "address-refused": "if that server is meant: allow_networks= in the .conf",
         "tls-expired": "tell the mirror's owner to renew the certificate, and check this host's clock",
         "tls-hostname": "tell the mirror's owner: the certificate is for another name",
         "tls-untrusted": "check sslcacert= of the repository and this host's CA bundle",

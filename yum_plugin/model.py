@@ -4,19 +4,30 @@ from typing import NamedTuple, Optional, Tuple
 REPOMD = "repodata/repomd.xml"  # below the base of every repository (createrepo_c, yum, dnf)
 
 
+class Reach(NamedTuple):
+    """What the admin has named: where requests may go that a list asks for, and what they may show (net/reach.py)."""
+
+    own: Tuple[str, ...] = ()  # scheme://host:port of each baseurl=: credentials and the client certificate belong there
+    hosts: Tuple[str, ...] = ()  # of baseurl=, fallbacks=, prefer= and redirectors=, lower case
+    redirectors: Tuple[str, ...] = ()  # their hosts
+    networks: Tuple[str, ...] = ()  # of allow_networks=
+
+
 class Network(NamedTuple):
     """How a repository's servers are reached: the settings of its .repo section or of [main]."""
 
     proxy: Optional[str] = None  # URL; "" = none at all; None = what the environment says, as curl does
     proxy_username: str = ""
     proxy_password: str = ""
-    username: str = ""  # for the hosts of the .repo file's own baseurls only
+    proxy_auth_method: str = ""  # as of dnf.conf(5); "": any
+    username: str = ""  # for the .repo file's own baseurls only
     password: str = ""
     ssl_verify: bool = True
     ssl_ca_cert: str = ""  # path of a bundle; "" = the system's
     ssl_client_cert: str = ""
     ssl_client_key: str = ""
     ip_resolve: int = 0  # 4 or 6: that family only; 0: both
+    reach: Optional[Reach] = None  # None: every URL is one that the admin has typed; nobody gets credentials
 
 
 class Repository(NamedTuple):

@@ -21,6 +21,7 @@ from .wire import Request
 REDIRECTOR_ADDRESS = "127.0.0.2"
 ORIGIN_ADDRESS = "127.0.0.3"
 PLAIN_ADDRESS = "127.0.0.4"
+ALLOWED = "127.0.0.0/8 ::1/128"  # allow_networks= of the lab's hosts: its mirrors are listed by their addresses
 BASE = "/pub/xcp-ng/"
 MAX_CACHE_AGE_SECONDS = DAY // 2
 _REPOSITORY = """\

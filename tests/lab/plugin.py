@@ -3,7 +3,7 @@ import os
 import sys
 
 from .host import Host
-from .lab import Lab
+from .lab import ALLOWED, Lab
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAME = "xcpng-mirrors"
@@ -45,6 +45,7 @@ def install_plugin(host: Host, lab: Lab, command: str = "", **settings: object) 
         "command": command or command_path(),
         "redirectors": lab.redirector.authority,
         "fallbacks": lab.origin.url,
+        "allow_networks": ALLOWED,
         "fingerprints": lab.key_fingerprint,
     }
     values.update(settings)

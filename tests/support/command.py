@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from tests.conftest import REPOSITORY_ROOT
+from tests.lab.lab import ALLOWED
 from tests.support.waiting import LONG_SECONDS
 
 ROOT = str(REPOSITORY_ROOT)
@@ -25,7 +26,7 @@ class Admin:
         self.settings(connect_timeout=10, read_timeout=10, deadline=40)
 
     def settings(self, **more):
-        values = {"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url,
+        values = {"redirectors": self.lab.redirector.authority, "fallbacks": self.lab.origin.url, "allow_networks": ALLOWED,
                   "fingerprints": self.lab.key_fingerprint, "state_dir": self.path("state"), "log_file": self.path("log")}
         values.update(more)
         with open(self.path("x.conf"), "w") as stream:

@@ -154,6 +154,25 @@ def proxies(connection: Any, server: RawServer) -> None:
         back.join(5)
 
 
+def challenges(*offers: str) -> Callable[[Any, RawServer], None]:
+    """A forward proxy that asks for a password before it does anything, and then takes any.
+
+    Args:
+        offers: the values of Proxy-Authenticate.
+    """
+    lines = "".join("Proxy-Authenticate: {}\r\n".format(offer) for offer in offers)
+    refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n{}Content-Length: 4\r\n\r\nwho?".format(lines).encode()
+
+    def behave(connection: Any, server: RawServer) -> None:
+        first = connection.recv(65536, socket.MSG_PEEK).lower()
+        if b"proxy-authorization" in first:
+            proxies(connection, server)
+        else:
+            server.read_head(connection)
+            connection.sendall(refusal)
+    return behave
+
+
 def _pump(source: Any, target: Any) -> None:
     try:
         for piece in iter(lambda: source.recv(65536), b""):

@@ -51,9 +51,9 @@ class VirtualTasks(TaskPool):
         self._started = 0
         self.waits = 0
 
-    def start(self, key: Any, task: Task, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> None:
+    def start(self, key: Any, task: Task, network: Network, seconds: float) -> None:
         """See TaskPool."""
-        session = self._open(network, seconds, trusted_hosts)
+        session = self._open(network, seconds)
         try:
             with session:
                 result = TaskResult(key, task(session))

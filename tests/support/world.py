@@ -2,8 +2,9 @@
 import tempfile
 from typing import Any, List, Mapping
 
-from tests.lab.lab import Lab
+from tests.lab.lab import ALLOWED, Lab
 from tests.lab.repositories import repository_path
+from yum_plugin.host.repository_options import reach_of
 from yum_plugin.host.settings import LoadedSettings, read_settings
 from yum_plugin.model import Mirror, Network, Repository, Snapshot
 
@@ -43,6 +44,7 @@ def lab_settings(lab: Lab, folder: Any, **changes: Any) -> Any:
     reading = read_values({
         "redirectors": lab.redirector.authority,
         "fallbacks": lab.origin.url,
+        "allow_networks": ALLOWED,
         "fingerprints": lab.key_fingerprint,
         "state_dir": "{}/state".format(folder),
         "log_file": "{}/log".format(folder),
@@ -55,5 +57,6 @@ def lab_repository(lab: Lab, name: str = "updates", **network: Any) -> Repositor
     """A repository as the lab's .repo file has it."""
     network.setdefault("ssl_ca_cert", lab.ca_bundle)
     network.setdefault("proxy", "")
+    network.setdefault("reach", reach_of(lab.base_urls(name), lab_settings(lab, lab.folder)))
     return Repository("xcp-ng-" + name, tuple(lab.base_urls(name)), repository_path(name), (lab.key_file,),
                       (lab.key_fingerprint,), Network(**network))

@@ -89,20 +89,22 @@ def _about(story: Story, mirror: str) -> Story:
 def _lines(story: Story, mirror: str, host: Host, now: float) -> List[str]:
     lines = [story.repository.id]
     for url in _urls(story, mirror) if mirror else []:
-        lines += ["  now: {}: {}".format(authority_of(url), words) for words in _standing(story.memory, url, host, now)]
+        lines += ["  now: {}: {}".format(authority_of(url), words) for words in _standing(story, url, host, now)]
     for decision in story.decisions:
         lines += _decision_lines(decision, mirror, now)
     nothing = "  no remembered decision is about it" if mirror else "  there is no decision yet; run 'xcpng-mirrors refresh'"
     return lines + ([] if story.decisions else [nothing])
 
 
-def _standing(memory: Memory, url: str, host: Host, now: float) -> List[str]:
+def _standing(story: Story, url: str, host: Host, now: float) -> List[str]:
     """Return the present state of a mirror, by the last list, the current settings and its last answer."""
+    memory = story.memory
     listed = [each for each in memory.mirrors if each.url == url]
     words = ["on the last list, number {}".format(each.rank) if each.rank else "on the last list" for each in listed]
     words = words or ["not on the last list"]
-    settings = host.settings
-    words += [reason for _, reason in rank_candidates(listed, (), settings.deny, (), not settings.require_https)[1]]
+    settings, reach = host.settings, story.repository.network.reach
+    reasons = rank_candidates(listed, (), settings.deny, (), not settings.require_https, reach=reach)[1]
+    words += [reason for _, reason in reasons]
     record = memory.records.get(url)
     if record is not None:
         detail = ": ".join(part for part in (record.outcome, record.detail) if part)

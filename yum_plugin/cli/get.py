@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from ..errors import UsageError
 from ..host.keyring import DEFAULT_KEY_PATH
 from ..host.repofiles import host_variables, main_options, read_repositories
+from ..host.repository_options import reach_of
 from ..host.settings import Settings
 from ..model import Mirror, Network, Repository
 from ..net.download import Rules
@@ -82,8 +83,10 @@ def _paths(arguments: argparse.Namespace, on_progress: Any) -> List[FetchedFile]
     folders = arguments.reposdir or [inside(root, folder) for folder in REPOSITORY_FOLDERS]
     found = [read_repositories(folder, settings, host_variables(root), main_options(root), root=root)[0] for folder in folders]
     repositories = [repository for some in found for repository in some if repository.path]  # those that are on the mirrors
-    key_paths, network = ([inside(root, DEFAULT_KEY_PATH)], Network()) if not repositories else (
-        list(dict.fromkeys(path for each in repositories for path in each.key_paths)), repositories[0].network)
+    key_paths, network = [inside(root, DEFAULT_KEY_PATH)], Network(reach=reach_of((), settings))
+    if repositories:
+        key_paths = list(dict.fromkeys(path for each in repositories for path in each.key_paths))
+        network = repositories[0].network
     known = _known_roots(repositories, State(arguments.state_dir or inside(root, settings.state_dir)))
     keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints, key_paths)
     with separated([network], DOWNLOAD_CPU_SECONDS) as gateway:

@@ -20,7 +20,8 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 _MAIN_FILES = ("etc/dnf/dnf.conf", "etc/yum.conf")
 _VARIABLE_FOLDERS = ("etc/yum/vars", "etc/dnf/vars")  # the last one with a variable counts, as in libdnf's VARS_DIRS
 _INHERITED = (
-    "proxy proxy_username proxy_password username password sslverify sslcacert sslclientcert sslclientkey ip_resolve".split()
+    "proxy proxy_username proxy_password proxy_auth_method username password "
+    "sslverify sslcacert sslclientcert sslclientkey ip_resolve".split()
 )
 
 

@@ -3,7 +3,8 @@ from typing import Any, List, Mapping, Sequence, Tuple
 from urllib.parse import unquote, urlsplit
 
 from ..errors import UsageError
-from ..model import Network, Repository
+from ..model import Network, Reach, Repository
+from ..net.reach import place_of
 from ..util.urls import authority_of, clean_base_url, host_of, safe_repository_id
 from .settings import Settings, bounded_text, read_flag, read_path
 
@@ -16,8 +17,8 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
     """Check the options of one repository.
 
     Args:
-        values: a dictionary with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, username, password,
-            sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, with variables
+        values: a dictionary with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, proxy_auth_method, username,
+            password, sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, with variables
             replaced; base_urls and gpgkeys are lists of texts; sslverify and ip_resolve may also be true/false and 4/6.
             A missing value or null means "not set"; ``proxy`` "" or "_none_" means "no proxy, even if the environment
             names one".
@@ -40,7 +41,7 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
             path=repository_path(base_urls, settings.redirectors),
             key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
             fingerprints=settings.fingerprints,
-            network=_network(values),
+            network=_network(values)._replace(reach=reach_of(base_urls, settings)),
         )
     except ValueError as problem:
         where = name if isinstance(name, str) else ""
@@ -61,6 +62,16 @@ def repository_path(base_urls: Sequence[str], redirectors: Sequence[str]) -> str
         if host_of(url) in redirectors or authority_of(url) in redirectors:
             return urlsplit(url).path.lstrip("/")
     return ""
+
+
+def reach_of(base_urls: Sequence[str], settings: Settings) -> Reach:
+    """Return what the admin has named: the places of some base URLs, and the hosts of the .conf."""
+    named = [host_of(url) for url in tuple(base_urls) + settings.fallbacks]
+    redirectors = [host_of("http://" + name) for name in settings.redirectors]
+    preferred = [name.lower() for name in settings.prefer]  # countries are harmless here
+    preferred += [name.rpartition(":")[0].strip("[]") for name in preferred]
+    hosts = dict.fromkeys(filter(None, named + redirectors + preferred))
+    return Reach(tuple(dict.fromkeys(map(place_of, base_urls))), tuple(hosts), tuple(redirectors), settings.allow_networks)
 
 
 def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
@@ -96,6 +107,7 @@ def _network(values: Mapping[str, Any]) -> Network:
         proxy=None if values.get("proxy") is None else "" if proxy == "_none_" else proxy,
         proxy_username=_text(values, "proxy_username"),
         proxy_password=_text(values, "proxy_password"),
+        proxy_auth_method=_text(values, "proxy_auth_method").lower(),
         username=_text(values, "username"),
         password=_text(values, "password"),
         ssl_verify=read_flag(_text(values, "sslverify") or "1"),

@@ -8,6 +8,7 @@ One table, KEYS, says what a .conf may hold; etc/xcpng-mirrors.conf explains the
     3. A file that others than root and this user could change is not read, unless the caller names it (--config); a
        command= or state_dir= that they could change is not used (``util/places.py``, rule 2).
 """
+import ipaddress
 import os
 import re
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
     deadline: float
     refresh_after: float
     require_https: bool
+    allow_networks: Tuple[str, ...]  # CIDR: addresses that a mirror list may name as the admin may
     prefer: Tuple[str, ...]  # hosts or countries
     deny: Tuple[str, ...]
     max_age: int  # in the .conf as days; 0: never too old
@@ -102,6 +104,7 @@ KEYS = (
     Key("deadline", "seconds", "8", 1, 300, "seconds"),
     Key("refresh_after", "seconds", "900", 0, 86400, "seconds"),
     Key("require_https", "flag", "1", unit="0 or 1"),
+    Key("allow_networks", "networks", "", 0, 64, "networks, e.g. 10.0.0.0/8"),
     Key("prefer", "words", "", 0, 64, "hosts or country codes"),
     Key("deny", "words", "", 0, 256, "hosts or country codes"),
     Key("max_age", "days", "180", 0, 36500, "days"),
@@ -149,6 +152,13 @@ def _host(text: str) -> str:
     return authority_of(clean_base_url("http://" + text))
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError("not a network such as 10.0.0.0/8") from None
+
+
 def _fingerprint(text: str) -> str:
     digits = text.upper()
     if not _FINGERPRINT.match(digits):
@@ -188,6 +198,7 @@ _READERS: Dict[str, Callable[[str, Key], Any]] = {
     "words": lambda text, key: _list(text, key, _word),
     "hosts": lambda text, key: _list(text, key, _host),
     "urls": lambda text, key: _list(text, key, clean_base_url),
+    "networks": lambda text, key: _list(text, key, _network),
     "fingerprints": lambda text, key: _list(text, key, _fingerprint),
 }
 

@@ -5,10 +5,12 @@ import socket
 from typing import Any, Mapping, NamedTuple, Tuple
 
 from ..errors import FetchError
+from ..model import Network
 from ..util.text import MAX_TIME
-from .connect import clean_address, connect
-from .fetch import translate
+from ..util.urls import host_of
+from .connect import clean_address, connect_to
 from .tls_chain import time_of, unchecked_context
+from .translate import translate
 
 MAX_NAMES = 20
 MAX_TEXT_CHARACTERS = 1000
@@ -28,24 +30,22 @@ class ServedCertificate(NamedTuple):
     address: str  # of the server that answered
 
 
-def served_certificate(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> ServedCertificate:
+def served_certificate(url: str, network: Network, timeout_seconds: float) -> ServedCertificate:
     """Make a TLS handshake without verification, and read the certificate.
 
     Args:
-        host: a name or an address, IPv6 without brackets.
-        port: of TLS.
+        url: of the server.
+        network: for ip_resolve, and for where a list may lead.
         timeout_seconds: for connecting, and for each step of the handshake.
-        ip_resolve: 4 or 6 for that family only, 0 for both.
 
     Raises:
         FetchError: there is no connection, no TLS, or no certificate that can be read.
     """
-    url = "https://{}:{}/".format("[{}]".format(host) if ":" in host else host, port)
     try:
-        with connect(host, port, timeout_seconds, ip_resolve) as sock:
+        with connect_to(url, network, timeout_seconds) as sock:
             sock.settimeout(timeout_seconds)
             address = str(sock.getpeername()[0])
-            with unchecked_context().wrap_socket(sock, server_hostname=host) as secure:
+            with unchecked_context().wrap_socket(sock, server_hostname=host_of(url)) as secure:
                 der, protocol = secure.getpeercert(binary_form=True), secure.version()
     except socket.timeout:
         raise FetchError("timed-out", "no TLS handshake in time", where=url)

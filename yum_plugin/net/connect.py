@@ -3,13 +3,18 @@
 A host with broken IPv6 must not wait for a time-out at each mirror. So the next address is tried shortly after the previous
 one, whose attempt goes on (Happy Eyeballs, RFC 8305 section 5).
 """
+import contextlib
 import errno
 import ipaddress
 import os
 import selectors
 import socket
 import time
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
+
+from ..model import Network
+from ..util.urls import host_of, port_of
+from .reach import PRIVATE, address_refusal, kind_of
 
 ATTEMPT_DELAY_SECONDS = 0.25  # RFC 8305 section 8: recommended Connection Attempt Delay
 MAX_ADDRESSES = 8  # of one host; with the delay above the last one is tried after 2 s
@@ -17,7 +22,12 @@ MAX_ADDRESSES = 8  # of one host; with the delay above the last one is tried aft
 _Address = Tuple[Any, Any, int, str, Any]
 
 
-def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -> socket.socket:
+class AddressRefused(OSError):
+    """No address of a name may be connected to; the text says why."""
+
+
+def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0,
+            refuse: Callable[[str], str] = lambda address: "") -> socket.socket:
     """Open a TCP connection.
 
     Args:
@@ -25,16 +35,21 @@ def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -
         port: the port.
         timeout_seconds: for all attempts together, without the name resolution (the system's resolver has its own).
         ip_resolve: 4 or 6 for that family only, 0 for both.
+        refuse: says of an address that the name has why it must not be connected to; "" if it may.
 
     Returns:
         A connected, blocking socket.
 
     Raises:
         OSError: no address could be reached (``socket.timeout`` if none answered in time,
-            ``socket.gaierror`` if the name is unknown).
+            ``socket.gaierror`` if the name is unknown, ``AddressRefused``).
     """
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(ip_resolve, socket.AF_UNSPEC)
-    addresses = _interleave(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    reasons = [refuse(str(address[4][0])) for address in found]
+    addresses = _interleave([address for address, reason in zip(found, reasons) if not reason])
+    if not addresses:
+        raise AddressRefused(next(filter(None, reasons), "the name has no address"))
     race = _Race(addresses, time.monotonic() + timeout_seconds)
     try:
         winner = race.run()
@@ -42,6 +57,25 @@ def connect(host: str, port: int, timeout_seconds: float, ip_resolve: int = 0) -
         race.close_losers()
     winner.setblocking(True)
     return winner
+
+
+def connect_to(url: str, network: Network, timeout_seconds: float, ip_resolve: int = 0) -> socket.socket:
+    """Open a TCP connection to the server of a URL, if that may be asked; else as ``connect``."""
+    return connect(host_of(url), port_of(url), timeout_seconds, ip_resolve or network.ip_resolve, refusal_of(url, network))
+
+
+def refusal_of(url: str, network: Network) -> Callable[[str], str]:
+    """Return the judge of the addresses that the server of a URL may have."""
+    return lambda address: address_refusal(url, address, network, lambda: _is_redirector_private(network))
+
+
+def _is_redirector_private(network: Network) -> bool:
+    """Whether a redirector of the admin is on a private network: it may list mirrors that are there as well."""
+    for host in network.reach.redirectors if network.reach is not None else ():
+        with contextlib.suppress(OSError):  # a redirector that has no address is on no network
+            if any(kind_of(str(address[4][0])) == PRIVATE for address in socket.getaddrinfo(host, 80, 0, socket.SOCK_STREAM)):
+                return True
+    return False
 
 
 def clean_address(text: object) -> str:

@@ -74,7 +74,7 @@ class Events(NamedTuple):
 
 
 def download(items: Sequence[Item], sources: Sequence[Source], network: Network, rules: Rules = Rules(),
-             events: Events = Events(), trusted_hosts: Tuple[str, ...] = (),
+             events: Events = Events(),
              open_session: Optional[OpenSession] = None) -> List[Fetched]:
     """Fetch files from proven mirrors; they are verified before they get their names.
 
@@ -84,7 +84,6 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         network: how they are reached.
         rules: limits.
         events: callbacks.
-        trusted_hosts: see ``fetch.HttpSession``.
         open_session: makes the sessions; None: this process does.
 
     Returns:
@@ -98,7 +97,7 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         from .fetch import HttpSessions  # late: a process that keeps root has another one do this
         open_session = HttpSessions().open
     open_ = open_session
-    workers = _Workers(lambda: open_(network, SESSION_SECONDS, trusted_hosts), events)
+    workers = _Workers(lambda: open_(network, SESSION_SECONDS), events)
     return _Download(items, sources, rules, events, workers).run()
 
 

@@ -1,7 +1,7 @@
 """Requests to many mirrors at once, each in its own thread with a session that can be ended from outside."""
 import queue
 import threading
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional
 
 from ..model import Network
 from .session import OpenSession, Session
@@ -36,19 +36,18 @@ class TaskPool:
         self._sessions: List[Session] = []
         self._lock = threading.Lock()
 
-    def start(self, key: Any, task: Task, network: Network, seconds: float,
-              trusted_hosts: Tuple[str, ...] = ()) -> None:
+    def start(self, key: Any, task: Task, network: Network, seconds: float) -> None:
         """Begin a task.
 
         Args:
             key: comes back with the result.
             task: called in a new thread with a session; what it returns is the result's value.
-            network, seconds, trusted_hosts: see ``fetch.HttpSession``.
+            network, seconds: see ``fetch.HttpSession``.
 
         Raises:
             UsageError: the TLS settings of ``network`` cannot be used.
         """
-        session = self._open(network, seconds, trusted_hosts)
+        session = self._open(network, seconds)
         with self._lock:
             self._sessions.append(session)
         threading.Thread(target=self._run, args=(key, task, session), daemon=True).start()

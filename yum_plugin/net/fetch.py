@@ -1,30 +1,34 @@
 """HTTP requests: ``Session.get`` returns a response within a byte limit and a deadline, or raises FetchError.
 
-No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent
-to a host that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081).
+No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent to a place that the .repo
+file does not name (requests CVE-2018-18074, CVE-2024-47081), no server asked that a list may not name (reach.py).
 """
 import contextlib
 import http.client
 import http.cookiejar
-import socket
 import threading
 import time
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, cast
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 
 from .. import __version__
 from ..errors import FetchError
 from ..model import Network
 from ..util.text import whole_number
+from .connect import refusal_of
+from .reach import is_own, name_refusal
 from .session import FetchLimits, Response, Session, Stream, whole
-from .tls import causes_of, find_tls_problem, make_context, tls_error
-from .transport import Guard, GuardedAdapter, KeptConnections, proxies_for
+from .tls import TlsContexts, make_contexts
+from .translate import status_error, translate
+from .transport import HTTP_PROXY_AUTHENTICATION, Guard, GuardedAdapter, KeptConnections, proxies_for
 
 READ_BYTES = 64 * 1024
 USER_AGENT = "xcpng-mirrors/" + __version__
+
+
+_OWN = "own:"  # no scheme of a URL: the .repo file's own places
 
 
 class _HttpStream(Stream):
@@ -83,29 +87,41 @@ class _HttpStream(Stream):
 
 
 class _RequestsSession(requests.Session):
-    """A session that ignores redirects."""
+    """A session that ignores redirects.
+
+    Args:
+        is_own: whether a URL is at a place that gets the client certificate.
+    """
+
+    def __init__(self, is_own: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._is_own = is_own
+
+    def get_adapter(self, url: str) -> Any:
+        """Called by requests: the transport with the client certificate is for the .repo file's own places."""
+        return super().get_adapter(_OWN if self._is_own(url) else url)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return no target; requests calls this even when redirects are not followed, and parses what it returns."""
 
 
 class HttpSessions:
-    """Opens the sessions of this process, with one TLS context for each network's settings: loading a CA bundle takes 20 ms."""
+    """Opens the sessions of this process, with TLS contexts made once for each network: loading a CA bundle takes 20 ms."""
 
     def __init__(self) -> None:
-        self._contexts: Dict[Network, Any] = {}
+        self._contexts: Dict[Network, TlsContexts] = {}
         self._kept: Dict[Network, KeptConnections] = {}
 
-    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> "HttpSession":
+    def open(self, network: Network, seconds: float) -> "HttpSession":
         """Open a session; arguments as of HttpSession.
 
         Raises:
             UsageError: the TLS settings of ``network`` cannot be used.
         """
         if network not in self._contexts:
-            self._contexts[network] = make_context(network)
+            self._contexts[network] = make_contexts(network)
             self._kept[network] = KeptConnections()
-        return HttpSession(network, self._contexts[network], seconds, trusted_hosts, kept=self._kept[network])
+        return HttpSession(network, self._contexts[network], seconds, kept=self._kept[network])
 
 
 class HttpSession(Session):
@@ -113,28 +129,27 @@ class HttpSession(Session):
 
     Args:
         network: proxy, TLS and credential settings.
-        context: from ``tls.make_context(network)``; shared among sessions.
+        contexts: from ``tls.make_contexts(network)``; shared among sessions.
         seconds: after which every call fails with timed-out.
-        trusted_hosts: host names that may receive ``network.username``.
         address: numeric address of the server, used without name resolution and without proxy; "": resolve the name.
         kept: idle connections of earlier sessions with the same settings.
     """
 
-    def __init__(self, network: Network, context: Any, seconds: float, trusted_hosts: Tuple[str, ...] = (),
+    def __init__(self, network: Network, contexts: TlsContexts, seconds: float,
                  address: str = "", kept: Optional[KeptConnections] = None) -> None:
         self._network = network._replace(proxy="") if address else network
-        self._trusted_hosts = trusted_hosts
         self._guard = Guard()
         self._proxied = False
         self._ends_at = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._guard.abort)
         self._timer.daemon = True
-        self._session = _RequestsSession()
+        self._session = _RequestsSession(lambda url: is_own(network, url))
         self._session.trust_env = False
         self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self._adapter = GuardedAdapter(self._guard, context, network.ip_resolve, address, kept)
-        self._session.mount("https://", self._adapter)
-        self._session.mount("http://", self._adapter)
+        own, others = (GuardedAdapter(self._guard, context, network, address, kept) for context in contexts)
+        for prefix, adapter in ((_OWN, own), ("https://", others), ("http://", others)):
+            self._session.mount(prefix, adapter)
+        self._adapters = (own, others)
 
     def __enter__(self) -> "HttpSession":
         self._timer.start()
@@ -142,7 +157,8 @@ class HttpSession(Session):
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        self._adapter.keep_connections()
+        for adapter in self._adapters:
+            adapter.keep_connections()
         self._session.close()
         self._guard.release()
 
@@ -183,19 +199,44 @@ class HttpSession(Session):
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
+        proxies = self._route(url)
         with self.translated(url):
-            proxies = proxies_for(self._network, url)
-            self._proxied = bool(proxies)
             request = self._session.prepare_request(requests.Request(method, url, wanted, auth=self._credentials(url)))
             if target:
                 request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
-            response = self._session.send(
-                request, stream=True, allow_redirects=False, timeout=(limits.connect_seconds, limits.read_seconds),
-                proxies=proxies)
+            response = self._send(request, limits, proxies)
         if response.status_code not in accept:
             response.close()
             raise status_error(response.status_code, response.url)
         return _HttpStream(response, self, limits, started)
+
+    def _route(self, url: str) -> Dict[str, str]:
+        """Return the proxies for a URL; raise FetchError address-refused if a list may not lead there (net/reach.py)."""
+        proxies = proxies_for(self._network, url)
+        self._proxied = bool(proxies)
+        self._guard.refuse = (lambda address: "") if proxies else refusal_of(url, self._network)
+        refused = name_refusal(url, self._network.reach, self._network.ssl_verify, self._proxied)
+        if refused:
+            raise FetchError("address-refused", refused, where=url)
+        return proxies
+
+    def _send(self, request: requests.PreparedRequest, limits: FetchLimits, proxies: Dict[str, str]) -> requests.Response:
+        """Send a request; once more with the password of the proxy if that asks for it."""
+        adapter = cast(GuardedAdapter, self._session.get_adapter(str(request.url)))
+        while True:
+            self._guard.challenges = ()
+            try:
+                response = self._session.send(request, stream=True, allow_redirects=False, proxies=proxies,
+                                              timeout=(limits.connect_seconds, limits.read_seconds))
+            except requests.exceptions.RequestException:
+                if not any(adapter.accept_challenge(proxy, self._guard.challenges) for proxy in proxies.values()):
+                    raise
+                continue
+            challenges = response.raw.headers.getlist("Proxy-Authenticate")
+            if response.status_code != HTTP_PROXY_AUTHENTICATION or not any(
+                    adapter.accept_challenge(proxy, challenges) for proxy in proxies.values()):
+                return response
+            response.close()
 
     @contextlib.contextmanager
     def translated(self, url: str) -> Iterator[None]:
@@ -215,52 +256,6 @@ class HttpSession(Session):
             raise FetchError("timed-out", spent, where=url)
 
     def _credentials(self, url: str) -> Optional[Tuple[str, str]]:
-        host = urllib3.util.parse_url(url).host or ""
-        if self._network.username and host.strip("[]").lower() in self._trusted_hosts:
+        if self._network.username and is_own(self._network, url):
             return (self._network.username, self._network.password)
         return None
-
-
-def status_error(status: int, url: str) -> FetchError:
-    """Make the error for a status that is not accepted."""
-    if 300 <= status < 400:
-        return FetchError("redirect-refused", "it redirects (HTTP {})".format(status), where=url)
-    return FetchError("http-status", "HTTP {}".format(status), where=url)
-
-
-def translate(error: Exception, url: str) -> FetchError:
-    """Turn an exception of requests, urllib3, ssl or the socket into a FetchError.
-
-    Args:
-        error: any exception of a request.
-        url: what was asked.
-
-    Returns:
-        The FetchError to raise.
-    """
-    problem = find_tls_problem(error)
-    if problem is not None:
-        return tls_error(problem, url)
-    if _has_cause(error, urllib3.exceptions.NewConnectionError):  # before the time-outs: in urllib3 1.26 it is a subclass of one
-        return FetchError("unreachable", _shortest_cause(error), where=url)
-    if _has_cause(error, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, socket.timeout):
-        return FetchError("timed-out", "no answer in time", where=url)
-    if _has_cause(error, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead):
-        return FetchError("truncated", "the connection was closed in the middle", where=url)
-    if _has_cause(error, http.client.HTTPException) and not _has_cause(error, http.client.RemoteDisconnected):
-        return FetchError("bad-answer", "what came is no HTTP", where=url)
-    if isinstance(error, requests.exceptions.ConnectionError):
-        return FetchError("unreachable", _shortest_cause(error), where=url)
-    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-        return FetchError("bad-answer", "an address that cannot be used", where=url)
-    return FetchError("bad-answer", _shortest_cause(error), where=url)
-
-
-def _has_cause(error: BaseException, *kinds: Any) -> bool:
-    return any(isinstance(cause, kinds) for cause in causes_of(error))
-
-
-def _shortest_cause(error: BaseException) -> str:
-    """Return the words of the innermost system error, else the exception's name."""
-    words = [cause.strerror for cause in causes_of(error) if isinstance(cause, OSError) and cause.strerror]
-    return words[-1] if words else type(error).__name__

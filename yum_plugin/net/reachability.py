@@ -4,8 +4,8 @@ import socket
 from typing import NamedTuple
 
 from ..model import Network
-from ..util.urls import host_of, port_of
-from .connect import connect
+from ..util.urls import host_of
+from .connect import connect, connect_to, refusal_of
 from .transport import proxies_for
 
 RSYNC_PORT = 873  # IANA's for rsync; the daemon begins with "@RSYNCD: " and its version, see rsync's csprotocol.txt
@@ -32,19 +32,18 @@ def reachability_of(url: str, network: Network, timeout_seconds: float, rsync_po
     """
     if proxies_for(network, url):
         return Reachability()
-    host, port = host_of(url), port_of(url)
-    return Reachability(_answers(host, port, timeout_seconds, 4), _answers(host, port, timeout_seconds, 6),
-                        _greets(host, rsync_port, timeout_seconds))
+    return Reachability(_answers(url, network, timeout_seconds, 4), _answers(url, network, timeout_seconds, 6),
+                        _greets(url, network, rsync_port, timeout_seconds))
 
 
-def _answers(host: str, port: int, timeout_seconds: float, version: int) -> str:
+def _answers(url: str, network: Network, timeout_seconds: float, version: int) -> str:
     try:
-        if ipaddress.ip_address(host).version != version:
+        if ipaddress.ip_address(host_of(url)).version != version:
             return "none"
     except ValueError:
         pass  # a name
     try:
-        connect(host, port, timeout_seconds, version).close()
+        connect_to(url, network, timeout_seconds, version).close()
     except socket.gaierror:
         return "none"
     except OSError:
@@ -52,9 +51,11 @@ def _answers(host: str, port: int, timeout_seconds: float, version: int) -> str:
     return "yes"
 
 
-def _greets(host: str, port: int, timeout_seconds: float) -> str:
+def _greets(url: str, network: Network, port: int, timeout_seconds: float) -> str:
+    # rsync proves no name: its address is judged as that of plain http
+    refuse = refusal_of("http:" + url.partition(":")[2], network)
     try:
-        with connect(host, port, timeout_seconds) as sock:
+        with connect(host_of(url), port, timeout_seconds, network.ip_resolve, refuse) as sock:
             sock.settimeout(timeout_seconds)
             greeting = b""
             while len(greeting) < len(RSYNC_GREETING):

@@ -109,4 +109,4 @@ def whole(response: Stream, started: float) -> Response:
     return Response(stream.status, stream.headers, stream.links, body, stream.first_byte_seconds, time.monotonic() - started)
 
 
-OpenSession = Callable[[Network, float, Tuple[str, ...]], Session]  # arguments as of ``HttpSessions.open``
+OpenSession = Callable[[Network, float], Session]  # arguments as of ``HttpSessions.open``

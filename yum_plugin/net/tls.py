@@ -38,6 +38,20 @@ class TlsProblem(NamedTuple):
     detail: str
 
 
+class TlsContexts(NamedTuple):
+    """The contexts of one repository's network settings."""
+
+    own: ssl.SSLContext  # for the .repo file's own baseurls: shows the client certificate
+    others: ssl.SSLContext  # shows none, whoever asks for one
+
+
+def make_contexts(network: Network) -> TlsContexts:
+    """Build both contexts; errors as of ``make_context``."""
+    own = make_context(network)
+    bare = network._replace(ssl_client_cert="", ssl_client_key="")
+    return TlsContexts(own, make_context(bare) if network.ssl_client_cert else own)
+
+
 def make_context(network: Network) -> ssl.SSLContext:
     """Build the client context for one repository's network settings.
 

@@ -12,8 +12,8 @@ from typing import Any, List, Optional
 
 from ..errors import FetchError
 from ..model import Network
-from ..util.urls import host_of, port_of
-from .connect import connect
+from ..util.urls import host_of
+from .connect import connect_to
 from .transport import proxies_for
 
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
@@ -194,7 +194,7 @@ def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: 
     if error.reference != "tls-untrusted" or proxies_for(network, url):
         return error
     try:
-        with connect(host_of(url), port_of(url), timeout_seconds, network.ip_resolve) as sock:
+        with connect_to(url, network, timeout_seconds) as sock:
             chain = served_chain(sock, host_of(url), timeout_seconds)
     except OSError:
         return error

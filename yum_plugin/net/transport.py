@@ -1,13 +1,16 @@
 """The transport below requests: sockets that can be ended from outside, our TLS context, and the proxies that curl would use."""
 import contextlib
+import http.client
+import io
 import os
 import queue
+import re
 import socket
 import ssl
 import threading
 import time
 import urllib.request
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import urllib3
@@ -20,6 +23,10 @@ from urllib3.util.connection import is_connection_dropped
 from ..model import Network
 from .connect import clean_address, connect
 
+HTTP_PROXY_AUTHENTICATION = 407
+_SCHEME = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s*(?:,|$)|\s+[^\s=,])")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRONGER = {"digest", "negotiate", "ntlm"}  # than Basic; neither of them is spoken here
 MAX_IDLE_SECONDS = 3.0  # nginx closes an idle connection after 75 s, Apache after 5: younger ones are used only
 
 
@@ -36,6 +43,8 @@ class Guard:
         self.connections = 0
         self.certificate_expires: Optional[int] = None
         self.address = ""  # of the last server or proxy that was connected to
+        self.refuse: Callable[[str], str] = lambda address: ""  # see ``connect``; for the next request
+        self.challenges: Sequence[str] = ()  # of the proxy that has refused to connect
 
     def watch(self, sock: socket.socket) -> None:
         """Remember a connection; end it at once if the session is already aborted."""
@@ -95,6 +104,7 @@ class KeptConnections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: Dict[Any, List[Tuple[Any, float]]] = {}  # with the time when it became idle
+        self.basic_proxies: Set[str] = set()  # that have asked for a password as Basic
 
     def put(self, key: Any, connection: Any) -> None:
         """Keep an idle connection."""
@@ -119,12 +129,12 @@ class GuardedAdapter(HTTPAdapter):
     Args:
         guard: watches the sockets.
         context: the TLS context; requests' own bundle is never loaded.
-        ip_resolve: 4, 6 or 0 for both families.
+        network: for ip_resolve and proxy_auth_method.
         address: numeric address of the server; "": resolve the name. The names in TLS and HTTP stay those of the URL.
         kept: connections of earlier sessions with the same settings.
     """
 
-    def __init__(self, guard: Guard, context: ssl.SSLContext, ip_resolve: int, address: str = "",
+    def __init__(self, guard: Guard, context: ssl.SSLContext, network: Network, address: str = "",
                  kept: Optional[KeptConnections] = None) -> None:
         self._context = context
         self._guard = guard
@@ -132,7 +142,9 @@ class GuardedAdapter(HTTPAdapter):
         if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
             # 1.26 (Python 3.6) gives OpenSSL no name if the host is an address; it compares names itself if OpenSSL does not
             context.check_hostname = False
-        self._pools = _pool_classes(guard, ip_resolve, address, kept)
+        self._auth_method = network.proxy_auth_method
+        self._basic_proxies = kept.basic_proxies if kept is not None else set()
+        self._pools = _pool_classes(guard, network.ip_resolve, address, kept)
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -156,6 +168,21 @@ class GuardedAdapter(HTTPAdapter):
         manager = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager
+
+    def proxy_headers(self, proxy: str) -> Dict[str, str]:
+        """Called by requests: the password is sent where the proxy has asked for it, or the admin wants it so."""
+        return super().proxy_headers(proxy) if self._sends_basic(proxy) else {}
+
+    def _sends_basic(self, proxy: str) -> bool:
+        return self._auth_method == "basic" or proxy in self._basic_proxies
+
+    def accept_challenge(self, proxy: str, challenges: Sequence[str]) -> bool:
+        """Send the password from now on if the proxy asks for it as Basic; return whether that is new."""
+        if not urlsplit(proxy).username or self._sends_basic(proxy) or not is_basic_wanted(challenges, self._auth_method):
+            return False
+        self._basic_proxies.add(proxy)
+        self.proxy_manager.pop(proxy, None)
+        return True
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Called by requests to load certifi's bundle: our context has its own."""
@@ -181,7 +208,7 @@ def _connection_classes(guard: Guard, ip_resolve: int, address: str) -> Tuple[An
         if guard.aborted:
             raise urllib3.exceptions.NewConnectionError(connection, "given up")
         host = address or getattr(connection, "_dns_host", connection.host).strip("[]")
-        sock = connect(host, connection.port, connection.timeout, ip_resolve)
+        sock = connect(host, connection.port, connection.timeout, ip_resolve, guard.refuse)
         sock.settimeout(connection.timeout)
         guard.watch(sock)
         return sock
@@ -194,11 +221,31 @@ def _connection_classes(guard: Guard, ip_resolve: int, address: str) -> Tuple[An
         def _new_conn(self) -> Any:
             return _translated_socket(self, open_socket)
 
+        def _tunnel(self) -> None:
+            self.response_class = _tunnel_response(guard)
+            try:
+                super()._tunnel()
+            finally:
+                del self.response_class
+
         def connect(self) -> None:
             super().connect()
             guard.certificate_expires = _certificate_end(self.sock)
 
     return Plain, Secure
+
+
+def _tunnel_response(guard: Guard) -> Any:
+    """Make the class that reads a proxy's answer to CONNECT: http.client's own throws away what the proxy asks for."""
+    class TunnelResponse(http.client.HTTPResponse):
+        def _read_status(self) -> Any:
+            status = super()._read_status()  # type: ignore[misc]
+            if status[1] == HTTP_PROXY_AUTHENTICATION:
+                guard.challenges = http.client.parse_headers(self.fp).get_all("Proxy-Authenticate", ())
+                self.fp = io.BufferedReader(io.BytesIO(b"\r\n"))  # Python 3.12 reads the headers itself
+            return status
+
+    return TunnelResponse
 
 
 def _pool_class(guard: Guard, kept: Optional[KeptConnections]) -> Any:
@@ -269,6 +316,22 @@ def _is_exempt(url: str) -> bool:
     whole = [name for name in names
              if not any(place.endswith(name) and not place.endswith("." + name.lstrip(".")) for place in places)]
     return bool(should_bypass_proxies(url, no_proxy=",".join(whole)))
+
+
+def is_basic_wanted(challenges: Sequence[str], method: str) -> bool:
+    """Whether a proxy's challenges are to be answered by a password in the clear (Basic), as the package manager would.
+
+    dnf has proxy_auth_method=any unless it is set: libcurl first asks without a password, and then takes the strongest method
+    that the proxy offers (CURLAUTH_ANY). yum has no such setting, and sends Basic in any case.
+
+    Args:
+        challenges: the values of Proxy-Authenticate (RFC 9110 section 11.7.1).
+        method: proxy_auth_method; "": there is no such setting.
+    """
+    offered = {name.lower() for line in challenges for name in _SCHEME.findall(_QUOTED.sub("", line))}
+    if method not in ("", "any", "basic") or "basic" not in offered:
+        return False
+    return method != "any" or not offered & _STRONGER
 
 
 def _with_credentials(network: Network) -> str:

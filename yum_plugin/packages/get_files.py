@@ -19,7 +19,7 @@ from ..net.fanout import TaskPool
 from ..net.session import OpenSession, Session
 from ..net.transfer import Attempt, Item, Source
 from ..privsep.gateway import Gateway
-from ..resolve.candidates import settled_list
+from ..resolve.candidates import listed_fallbacks, settled_list
 from ..resolve.selection import rank_candidates
 from ..sources.redirector import PAGE, SELECTION, Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
@@ -80,7 +80,7 @@ class _FetchedSums(NamedTuple):
 
 
 def fetch_files(requests: Sequence[FileRequest], sources: Sequence[Source], network: Network, rules: Rules,
-                on_progress: OnProgress = lambda name, received, total, mirror: None, hosts: Tuple[str, ...] = (),
+                on_progress: OnProgress = lambda name, received, total, mirror: None,
                 open_session: Optional[OpenSession] = None) -> List[FetchedFile]:
     """Fetch and prove each file that is not already at its target and good.
 
@@ -90,7 +90,6 @@ def fetch_files(requests: Sequence[FileRequest], sources: Sequence[Source], netw
         network: how they are reached.
         rules: limits of each download.
         on_progress: called while a file arrives.
-        hosts: see ``fetch.HttpSession``.
         open_session: see ``download``.
 
     Returns:
@@ -104,7 +103,7 @@ def fetch_files(requests: Sequence[FileRequest], sources: Sequence[Source], netw
     events = Events(
         progress=lambda place, received, total, mirror: on_progress(requests[todo[place]].name, received, total, mirror))
     items = [requests[number].item for number in todo]
-    for fetched in download(items, sources, network, rules, events, hosts, open_session) if items else []:
+    for fetched in download(items, sources, network, rules, events, open_session) if items else []:
         request = requests[todo[fetched.number]]
         result = FetchedFile(request.name, error=fetched.error) if fetched.error else request.describe(fetched.verdict)
         done[todo[fetched.number]] = result._replace(target=request.item.target, attempts=fetched.attempts)
@@ -249,8 +248,10 @@ def list_mirrors(path: str, site: FetchSite) -> Tuple[List[Mirror], List[Mirror]
     finally:
         task_pool.dismiss()
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
-    ranked, _ = rank_candidates(mirrors, settings.prefer, settings.deny, (), not settings.require_https, random.random)
-    urls = list(settings.fallbacks) + [mirror.url for mirror in listed.mirrors if mirror.source == "origin"]
+    reach, require_https = site.network.reach, settings.require_https
+    ranked, _ = rank_candidates(mirrors, settings.prefer, settings.deny, (), not require_https, random.random, reach)
+    fallbacks, _ = listed_fallbacks(listed, settings.deny, require_https, reach)
+    urls = list(settings.fallbacks) + [mirror.url for mirror in fallbacks]
     origins = [Mirror(url, source="origin") for url in dict.fromkeys(urls) if url not in {mirror.url for mirror in ranked}]
     return ranked, rank_candidates(origins, (), settings.deny, (), allow_http=True)[0]
 

@@ -6,7 +6,7 @@
 """
 import os
 import tempfile
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ..errors import FetchError
 from ..model import Repository
@@ -20,7 +20,6 @@ from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, r
 from ..trust.repomd import RepomdFile, parse_repomd, primary_file
 from ..trust.rpmfile import RpmVerdict
 from ..trust.unpack import unpacked
-from ..util.urls import host_of
 from .get_files import FetchedFile, FetchSite, FileRequest, OnProgress, fetch_files
 from .verify import PackageChecker, request_for
 
@@ -36,11 +35,6 @@ class ResolvedRepository(NamedTuple):
     def repository(self) -> Repository:
         """The repository itself."""
         return self.resolution.repository
-
-    @property
-    def hosts(self) -> Tuple[str, ...]:
-        """The hosts that may receive its credentials."""
-        return tuple(host_of(url) for url in self.repository.base_urls)
 
 
 class _Match(NamedTuple):
@@ -79,7 +73,7 @@ def get_packages(words: Sequence[str], arches: Sequence[str], repositories: Sequ
         mine = {word: match.package for word, match in matches.items() if match.resolved is resolved}
         by_target = {_target(folder, package): (word, package) for word, package in mine.items()}
         requests = [_file_request(word, package, target, site) for target, (word, package) in by_target.items()]
-        fetched = fetch_files(requests, resolved.sources, resolved.repository.network, rules, on_progress, resolved.hosts,
+        fetched = fetch_files(requests, resolved.sources, resolved.repository.network, rules, on_progress,
                               resolved.open_session)
         by_path = {result.target: result for result in fetched}
         results.update((word, by_path[_target(folder, package)]._replace(name=word)) for word, package in mine.items())
@@ -124,7 +118,7 @@ def read_packages(resolved: ResolvedRepository, rules: Rules) -> List[PrimaryPac
     with tempfile.TemporaryDirectory() as folder:
         item = Item(file.href, os.path.join(folder, "primary"), lambda: primary_checker(file), file.size)
         bounds = rules._replace(max_bytes=MAX_PRIMARY_BYTES)
-        fetched = download([item], resolved.sources, resolved.repository.network, bounds, trusted_hosts=resolved.hosts,
+        fetched = download([item], resolved.sources, resolved.repository.network, bounds,
                            open_session=resolved.open_session)[0]
     if fetched.error is not None:
         raise fetched.error

@@ -35,7 +35,7 @@ from ..resolve.download_plan import MAX_PACKAGE_BYTES
 from ..trust.hashing import new_hash, require_strong
 from ..trust.keys import PublicKey
 from ..trust.rpmfile import RpmVerdict, RpmVerifier, require_identity
-from ..util.urls import host_of, safe_path
+from ..util.urls import safe_path
 from .quarantine import quarantine_file
 
 if TYPE_CHECKING:  # it imports lxml, which an engine that only verifies packages does not need
@@ -234,11 +234,10 @@ def fetch_packages(job: PackageJob, events: PackageEvents = PackageEvents()) -> 
         progress=lambda place, received, total, mirror: events.progress(todo[place][0], received),
         done=done,
         wrong=lambda place, path, mirrors, error: _quarantine(job, todo[place][1], path, mirrors, error))
-    hosts = tuple(host_of(url) for url in job.repository.base_urls)
     try:
         if todo:
             items = [_item(job, request) for _, request in todo]
-            download(items, job.sources, job.repository.network, job.rules, download_events, hosts, job.open_session)
+            download(items, job.sources, job.repository.network, job.rules, download_events, job.open_session)
     except UsageError as error:  # there is no space for all of them, or the TLS settings are unusable
         for place in range(len(todo)):
             done(Fetched(place, error=error))

@@ -211,9 +211,10 @@ def describe(repo, proxy, installs=False):
     """
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
-    return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, base_urls=list(repo.baseurl),
-                gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify), installs=installs,
-                metadata_expire=repo.metadata_expire)
+    return dict(((name, getattr(repo, name)) for name in same), proxy=proxy,
+                proxy_auth_method=getattr(repo, "proxy_auth_method", ""),  # yum has none: libcurl sends Basic then
+                base_urls=list(repo.baseurl), gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify),
+                installs=installs, metadata_expire=repo.metadata_expire)
 
 
 def describe_package(package, location, size):

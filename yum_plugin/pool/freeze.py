@@ -36,7 +36,6 @@ from ..trust.metadata import RepomdProver
 from ..trust.primary import MAX_OPEN_BYTES, MAX_PRIMARY_BYTES, PrimaryPackage, read_primary
 from ..trust.repomd import parse_repomd, primary_file
 from ..trust.unpack import unpacked
-from ..util.urls import host_of
 
 MAX_FILE_BYTES = 256 * 1024 * 1024  # of one file of metadata
 MAX_BYTES = 512 * 1024 * 1024  # of all metadata of a repository, as far as repomd.xml gives its sizes
@@ -145,11 +144,10 @@ class SnapshotPinner:
                     if source.url not in serving]
         prover = RepomdProver(load_keys(repository.key_paths, repository.fingerprints), self._now)
         rules = rules_of(self._settings)._replace(max_bytes=MAX_FILE_BYTES)
-        hosts = tuple(host_of(url) for url in repository.base_urls)
         folder = self._folder(repository.id, snapshot)
         requests = [_file_request(item) for item in _items(snapshot, prover, folder)]
         # without progress: it mostly takes a second, and the pool's table counts the hosts
-        for result in fetch_files(requests, sources, repository.network, rules, hosts=hosts, open_session=self._gateway.open):
+        for result in fetch_files(requests, sources, repository.network, rules, open_session=self._gateway.open):
             if result.error is not None:
                 raise result.error
 

@@ -23,7 +23,7 @@ from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
 from ..net.fetch import HttpSession
 from ..net.session import FetchLimits
-from ..net.tls import make_context
+from ..net.tls import make_contexts
 from ..net.transport import KeptConnections
 from ..sources.redirector import Timeouts, ask_digest
 from .confine import ResourceLimits, confine
@@ -43,6 +43,7 @@ from .wire import (
     decoded,
     encoded,
     error_values,
+    network_of,
     receive,
     send,
     send_value,
@@ -92,7 +93,7 @@ def _serve(control: socket.socket, names: socket.socket, parent: int) -> None:
     except WireError:
         return  # the parent has ended, and needed no network
     os.environ.update(hello["environment"])
-    networks = [Network(*values) for values in hello["networks"]]
+    networks = [network_of(values) for values in hello["networks"]]
     contexts = [_context_or_error(network) for network in networks]
     problems = decoded(names.recv(MAX_CONTROL_BYTES))["problems"]
     problems += confine(NETWORK, ResourceLimits(hello["cpu_seconds"]), parent)
@@ -128,7 +129,7 @@ def _load(modules: Sequence[str]) -> None:
 def _context_or_error(network: Network) -> Any:
     """Load the TLS files of a network while this is root: a client's key may be readable by root only."""
     try:
-        return make_context(network)
+        return make_contexts(network)
     except UsageError as error:
         return error
 
@@ -176,7 +177,7 @@ class _Server:
             numbers.frombytes(content[:size])
         request = decoded(data)
         network, sock = int(request["network"]), socket.socket(fileno=numbers[0])
-        http = HttpSession(self._networks[network], self._contexts[network], float(request["seconds"]), tuple(request["hosts"]),
+        http = HttpSession(self._networks[network], self._contexts[network], float(request["seconds"]),
                            kept=self._kept[network])
         served = ServedSession(sock, http, self._networks[network], threading.Event())
         self._sessions[sock.fileno()] = served

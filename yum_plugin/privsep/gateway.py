@@ -10,7 +10,6 @@ from ..errors import FetchError
 from ..model import MirrorList, Network
 from ..net.session import OpenSession, Session
 from ..sources.redirector import PAGE, SELECTION, Timeouts, ask_digest, ask_list_page, ask_selection
-from ..util.urls import host_of, port_of
 
 if TYPE_CHECKING:  # for reports only: updates start sooner without them
     from ..net.certificate import ServedCertificate
@@ -77,4 +76,4 @@ def reachability(client: Session, url: str, network: Network, timeout_seconds: f
 def certificate(client: Session, url: str, network: Network, timeout_seconds: float) -> "ServedCertificate":
     """Read the certificate of an https server, as ``served_certificate`` does; ``client`` is a session opened for it."""
     from ..net.certificate import served_certificate
-    return served_certificate(host_of(url), port_of(url), timeout_seconds, network.ip_resolve)
+    return served_certificate(url, network, timeout_seconds)

@@ -112,7 +112,7 @@ class Child:
         """Kill the child."""
         self._process.end()
 
-    def open(self, network: Network, seconds: float, trusted_hosts: Tuple[str, ...] = ()) -> Session:
+    def open(self, network: Network, seconds: float) -> Session:
         """Open a session; arguments as of ``fetch.HttpSessions.open``.
 
         Raises:
@@ -122,7 +122,7 @@ class Child:
         problem = self._ready()[number]
         if problem is not None:
             raise problem
-        request = encoded({"network": number, "seconds": seconds, "hosts": trusted_hosts})
+        request = encoded({"network": number, "seconds": seconds})
         return RemoteSession(lambda: self._new_socket(request), seconds)
 
     def _confinement(self) -> str:

@@ -4,7 +4,7 @@ The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object
     parent -> child, once: {"networks": [..], "cpu_seconds": NUMBER, "environment": {..}}    what sessions may be opened with
     child -> parent, once: {"ready": [null or ERROR for each network], "problems": [TEXT...]}
         root is given up; ERROR: its TLS settings are unusable; problems: what could not be given up here
-    parent -> child: {"network": INDEX, "seconds": NUMBER, "hosts": [NAME...]} with a socket: a session begins on it
+    parent -> child: {"network": INDEX, "seconds": NUMBER} with a socket: a session begins on it
 A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-endian), and so many bytes.
     parent -> child: REQUEST, the next one only after the answer to the last has ended
         {"do": "open", "url": URL, "limits": [..], "headers": {..}, "accept": [..]}      -> HEAD DATA* END, or ERROR
@@ -17,9 +17,10 @@ A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-
 import json
 import socket
 import struct
-from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Tuple, Type
+from typing import Any, BinaryIO, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from ..errors import FetchError, MirrorsError, UsageError
+from ..model import Network, Reach
 from ..net.connect import clean_address
 from ..util.text import MAX_TIME
 
@@ -51,6 +52,12 @@ def send_value(sock: socket.socket, kind: bytes, value: Any) -> None:
 def encoded(value: Any) -> bytes:
     """Return a value as JSON."""
     return json.dumps(value).encode("ascii")
+
+
+def network_of(values: Sequence[Any]) -> Network:
+    """Return the network settings that were sent as JSON, which knows lists only."""
+    network = Network(*values)
+    return network._replace(reach=None if network.reach is None else Reach(*map(tuple, network.reach)))
 
 
 def receive(stream: BinaryIO) -> Tuple[bytes, bytes]:

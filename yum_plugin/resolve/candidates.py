@@ -1,7 +1,7 @@
 """The mirrors that a repository may be asked from: what the sources list, and what is remembered. Pure."""
 from typing import Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..model import Mirror, MirrorList, Repository
+from ..model import Mirror, MirrorList, Reach, Repository
 from ..sources.collector import merge
 from ..sources.redirector import FORMS, PAGE
 from ..util.urls import authority_of, host_of
@@ -63,19 +63,28 @@ def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence
         chance: see ``rank_candidates``.
 
     Returns:
-        The candidates. An admin's own http baseurl is used even with require_https: the admin typed it on purpose.
+        The candidates. The admin's own baseurl and fallbacks= are used as they are typed, also with require_https; what a
+        list names, its fallbacks included, obeys the settings and net/reach.py.
     """
-    own = _own_mirrors(repository, rules.redirectors)
+    own, reach = _own_mirrors(repository, rules.redirectors), repository.network.reach
     if not repository.path:
         ranked, left_out = rank_candidates(own, rules.prefer, rules.deny, quarantined, allow_http=True)
         return Candidates(listed, tuple(ranked), (), tuple(left_out))
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
-    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, quarantined, not rules.require_https, chance)
+    ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, quarantined, not rules.require_https, chance, reach)
     fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
-    fallbacks += [mirror for mirror in listed.mirrors if mirror.source == "origin"]
+    listed_origins, refused = listed_fallbacks(listed, rules.deny, rules.require_https, reach)
+    fallbacks += listed_origins
     everyone = merge([MirrorList(tuple(ranked)), MirrorList(tuple(fallbacks)), MirrorList(tuple(own))]).mirrors
     origins, denied = rank_candidates(everyone[len(ranked):], (), rules.deny, (), allow_http=True)
-    return Candidates(listed, tuple(ranked), tuple(origins), tuple(left_out + denied))
+    return Candidates(listed, tuple(ranked), tuple(origins), tuple(left_out + refused + denied))
+
+
+def listed_fallbacks(listed: MirrorList, deny: Sequence[str], require_https: bool,
+                     reach: Optional[Reach]) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
+    """Return the fallbacks that a list names and that may be asked, and those left out with the reason in words."""
+    origins = [mirror for mirror in listed.mirrors if mirror.source == "origin"]
+    return rank_candidates(origins, (), deny, (), not require_https, reach=reach)
 
 
 def own_urls(repository: Repository, rules: ListRules) -> FrozenSet[str]:

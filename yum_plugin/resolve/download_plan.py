@@ -2,11 +2,12 @@
 from typing import List
 
 from ..host.settings import Settings
-from ..model import Repository
+from ..model import MirrorList, Repository
 from ..net.download import Rules
 from ..net.transfer import Source
 from ..state.memory import Memory, quarantined
 from ..util.urls import authority_of
+from .candidates import listed_fallbacks
 
 MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # what rpm's 32-bit size tags can express
 STOCK_TIMEOUT_SECONDS = 30.0  # dnf.conf(5), for timeout=0
@@ -34,7 +35,8 @@ def sources_of(repository: Repository, memory: Memory, settings: Settings, now: 
     if not memory.usable:
         return []
     failed = set(quarantined(memory, now))
-    origins = {mirror.url for mirror in memory.mirrors if mirror.source == "origin"}
+    listed, _ = listed_fallbacks(MirrorList(memory.mirrors), settings.deny, settings.require_https, repository.network.reach)
+    origins = {mirror.url for mirror in listed}
     origins.update(url + repository.path for url in settings.fallbacks if repository.path)
     mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
                for url in memory.usable if url not in origins]

@@ -34,7 +34,6 @@ from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.repomd import MAX_REPOMD_BYTES, RepomdFile, parse_repomd
 from ..util.files import read_capped, sync_folder, write_whole
-from ..util.urls import host_of
 from .download_plan import rules_of, sources_of
 from .resolution import Resolution
 
@@ -275,11 +274,10 @@ def _bring(resolution: Resolution, files: Sequence[RepomdFile], targets: Sequenc
             on_file(missing[result.number].href, size, size)
 
     events = Events(lambda number, received, total, mirror: on_file(missing[number].href, received, total), done)
-    hosts = tuple(host_of(url) for url in repository.base_urls)
     sources = [Source(mirror.url, last_resort=mirror.source == "origin") for mirror in resolution.mirrors]
     sources += [source for source in sources_of(repository, resolution.memory, settings, now)
                 if source.url not in {mirror.url for mirror in resolution.mirrors}]
-    fetched = download(items, sources, repository.network, rules, events, hosts, open_session)
+    fetched = download(items, sources, repository.network, rules, events, open_session)
     attempts = tuple(attempt for result in fetched for attempt in result.attempts)
     for result in fetched:
         if result.error is not None:

@@ -23,7 +23,6 @@ from ..sources.redirector import DIGEST, FORMS, PAGE, SELECTION, Timeouts, redir
 from ..state.memory import Remembered, known_list, quarantined
 from ..trust.identity import owner_of
 from ..trust.metadata import RepomdProver
-from ..util.urls import host_of
 from .candidates import Candidates, ListRules, candidates, own_urls, settled_list
 from .outcome import Findings, compare, conclude
 from .patience import patience_of
@@ -173,9 +172,8 @@ class Resolver:
             job.started = job.asked_at[form]
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
-        hosts = tuple(host_of(url) for url in job.repository.base_urls)
         seconds = self._settings.connect_timeout + self._settings.read_timeout
-        self._tasks.start((job.repository.id, subject), task, job.repository.network, seconds, hosts)
+        self._tasks.start((job.repository.id, subject), task, job.repository.network, seconds)
 
     def _prover(self, job: _Job) -> RepomdProver:
         if job.prover is None:

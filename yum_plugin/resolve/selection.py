@@ -25,7 +25,8 @@ Rules of asking, in order:
 import math
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..model import Mirror, Snapshot
+from ..model import Mirror, Reach, Snapshot
+from ..net.reach import name_refusal
 from ..trust.freshness import Offer, is_rollback
 from ..trust.identity import Evidence, is_confirmed
 from ..util.urls import authority_of, host_of
@@ -237,7 +238,8 @@ class Poll:
 
 def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequence[str],
                     quarantined: Sequence[str], allow_http: bool,
-                    chance: Optional[Callable[[], float]] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
+                    chance: Optional[Callable[[], float]] = None,
+                    reach: Optional[Reach] = None) -> Tuple[List[Mirror], List[Tuple[Mirror, str]]]:
     """Order the mirrors of a list for asking: drawn by the redirector's weights, those without a weight behind in its order.
 
     Each host draws as mirrorbits would for it (mirrorbits http/selection.go), so that the hosts of one region spread their
@@ -250,13 +252,14 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
         quarantined: authorities (host:port) that failed lately: asked after all others.
         allow_http: whether plain http mirrors are used.
         chance: gives numbers from 0 to below 1; None: nothing is drawn.
+        reach: what the admin has named, for mirrors that a list names; None: these are the admin's own.
 
     Returns:
         The candidates in order, and those left out with the reason in words.
     """
     candidates, left_out = [], []
     for mirror in mirrors:
-        reason = _why_not(mirror, deny, allow_http)
+        reason = _why_not(mirror, deny, allow_http, reach)
         if reason:
             left_out.append((mirror, reason))
         else:
@@ -277,14 +280,14 @@ def drawn_by_weight(mirrors: Sequence[Mirror], chance: Callable[[], float]) -> L
     return weighted + [mirror for mirror in mirrors if not mirror.weight]
 
 
-def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool) -> str:
+def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool, reach: Optional[Reach]) -> str:
     if _matches(mirror, deny):
         return "denied by the .conf"
     if mirror.excluded:
         return "excluded by the redirector: {}".format(mirror.excluded)
     if not allow_http and not mirror.url.startswith("https://"):
         return "no https, and require_https is on"
-    return ""
+    return name_refusal(mirror.url, reach)
 
 
 def _matches(mirror: Mirror, patterns: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 MAX_URL_CHARACTERS = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is "."; a path that is still encoded after that is refused
 _VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
 _HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
@@ -122,4 +123,4 @@ def authority_of(url: str) -> str:
 def port_of(url: str) -> int:
     """Return the port of an http or https URL, the scheme's own if none is written."""
     parts = urlsplit(url)
-    return parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return parts.port or DEFAULT_PORTS[parts.scheme]

@@ -245,7 +245,7 @@ def _drift(url: str, repository: Repository, checked: CheckedHost, problems: Lis
     """Ask a server, and compare its Date (RFC 9110, 6.6.1) with this host's clock."""
     settings = checked.host.settings
     limits = FetchLimits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
-    with checked.gateway.open(repository.network, settings.deadline, ()) as client:
+    with checked.gateway.open(repository.network, settings.deadline) as client:
         with client.open(url, limits, accept=tuple(range(200, 500))) as stream:
             date = email.utils.parsedate_tz(stream.headers.get("date", ""))
     if date is None:
@@ -262,7 +262,7 @@ def _unreachable(error: FetchError, repository: Repository, root: str, checked: 
     proxies = list(proxies_for(repository.network, root).values())
     first = proxies[0] if proxies else root
     host, seconds = host_of(first), checked.host.settings.connect_timeout
-    with checked.gateway.open(DIRECT, 4 * seconds, ()) as client:
+    with checked.gateway.open(DIRECT, 4 * seconds) as client:
         found = checked.gateway.reachability(client, first, DIRECT, seconds)
     if found.ipv4 == found.ipv6 == "none":
         return HostProblem("the name {} cannot be resolved".format(host),

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from ...errors import FetchError
 from ...model import REPOMD
 from ...net.fetch import HttpSession
-from ...net.tls import make_context
+from ...net.tls import make_contexts
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
 from .client import fetch
@@ -58,7 +58,7 @@ def _try(subject: Subject, address: str) -> AddressResult:
     if not has_route(address, port_of(subject.url)):
         return AddressResult(address, problem="this machine has no route to it", has_route=False)
     subject.budget.connect()
-    context = make_context(subject.network)
+    context = make_contexts(subject.network)
     try:
         with HttpSession(subject.network, context, subject.budget.seconds_left, address=address) as client:
             answer = fetch(client, subject, subject.url + subject.repositories[-1] + REPOMD, MAX_REPOMD_BYTES)

@@ -163,7 +163,8 @@ def _asked_repository(view: MirrorsView, memory: Memory) -> RepositoryReport:
 def _remembered(repository: Repository, memory: Memory, host: Host, observations: Sequence[Observation]) -> List[SiteFinding]:
     settings = host.settings
     left_out = {mirror.url: reason for mirror, reason in
-                rank_candidates(memory.mirrors, (), settings.deny, (), not settings.require_https)[1]}
+                rank_candidates(memory.mirrors, (), settings.deny, (), not settings.require_https,
+                                reach=repository.network.reach)[1]}
     mirrors = {mirror.url: mirror for mirror in memory.mirrors}
     for url in memory.records:
         if url not in mirrors and _is_clean(url):

@@ -9,8 +9,8 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Repository, Snapshot
 from ...net.certificate import ServedCertificate
-from ...net.fetch import status_error
 from ...net.session import Session
+from ...net.translate import status_error
 from ...net.transport import proxies_for
 from ...privsep.gateway import Gateway
 from ...resolve.probe import sample_metadata
@@ -66,7 +66,7 @@ def inspect_mirror(repository: Repository, mirror: Mirror, prover: RepomdProver,
         UsageError: the repository's TLS settings cannot be used; sandbox.
     """
     network = repository.network
-    with gateway.open(network, 4 * (timeouts.connect_seconds + timeouts.read_seconds), ()) as client:
+    with gateway.open(network, 4 * (timeouts.connect_seconds + timeouts.read_seconds)) as client:
         repomd, content = _inspect_file(client, mirror.url + REPOMD, MAX_REPOMD_BYTES, timeouts, wall)
         signature, signed = FileInspection(mirror.url + REPOMD + ".asc", wall()), b""
         if repomd.status is not None:  # do not wait again for a server that did not answer
@@ -130,7 +130,7 @@ def certificate_of(url: str, repository: Repository, timeout_seconds: float,
     if not url.startswith("https:") or proxies_for(network, url):
         return None, None
     try:
-        with gateway.open(network, 4 * timeout_seconds, ()) as client:
+        with gateway.open(network, 4 * timeout_seconds) as client:
             return gateway.certificate(client, url, network, timeout_seconds), None
     except FetchError as error:
         return None, error

@@ -15,7 +15,7 @@ from ...net.download import Events, Rules, download
 from ...net.fetch import HttpSession
 from ...net.partial_file import disk_error
 from ...net.session import FetchLimits
-from ...net.tls import make_context
+from ...net.tls import make_contexts
 from ...net.transfer import Item, Source
 from ...trust.digest import DigestChecker
 from ...trust.repomd import MAX_REPOMD_BYTES
@@ -61,7 +61,7 @@ class HttpSource(SyncSource):
         return found
 
     def _client(self, seconds: float) -> HttpSession:
-        return HttpSession(self._network, make_context(self._network), seconds)
+        return HttpSession(self._network, make_contexts(self._network), seconds)
 
     def _ask(self, client: HttpSession, folder: str) -> Unit:
         """Find out whether a folder is a repository or has a list of checksums."""
