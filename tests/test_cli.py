@@ -413,6 +413,13 @@ def test_a_poisoned_mark_can_be_looked_at_by_name(admin):
     assert "mark:" not in admin.run("status", *UPDATES).stdout
 
 
+def test_a_mirror_that_serves_another_repository_is_shown_as_refused(admin):
+    admin.lab.add_mirror("evil", tree="testing")
+    admin.lab.add_mirror("good")
+    rows = {row["name"]: row for row in admin.json("mirrors", *UPDATES)["repositories"][0]["mirrors"]}
+    assert (rows["evil"]["state"], rows["evil"]["reference"], rows["good"]["state"]) == ("refused", "wrong-repository", "ok")
+
+
 def test_status_1_before_anything_was_resolved(admin):
     done = admin.run("status", *UPDATES)
     assert done.returncode == 1 and "xcp-ng-updates: never resolved; run" in done.stderr

@@ -79,7 +79,7 @@ def test_identity_rule_5_on_first_contact_a_single_voice_is_used_unless_somethin
 @pytest.mark.parametrize("name, place, owner", [
     ("xcp-ng-testing", TESTING, "xcp-ng-testing"),
     ("xcp-ng-testing", "", "xcp-ng-testing"),
-    (ID, "8/8.2/updates/x86_64/", ID),
+    (ID, "8/8.2/updates/x86_64/", ID + " of 8/8.2/updates/x86_64/"),
     (ID, UPDATES, ""),
     (ID, "", ""),
     ("my-updates", UPDATES, ""),

@@ -3,9 +3,12 @@ import random
 
 import pytest
 
+from yum_plugin.trust.identity import SINGLE_VOICE, UNCONFIRMED
+
 from .simulator import FAULTS, PUBLISHED, Simulator, signed
 
 ID = "xcp-ng-updates"
+of_updates = {signed("updates", version).sha256 for version in range(PUBLISHED - 3, PUBLISHED + 40)}
 HISTORIES, STEPS = 24, 50
 MIRRORS = 5
 # Another repository's metadata is signed by the same key: nothing but its age tells it apart. What is of the future today
@@ -16,7 +19,7 @@ OF_THE_SIGNATURE = {"bad-signature", "asc-of-another", "no-asc", "other-key", "w
 MIRROR = {
     "fault": FAULTS_DRAWN, "version": [None, None, None, PUBLISHED - 2, PUBLISHED, PUBLISHED + 1],
     "seconds": [0.001, 0.02, 0.2, 0.9], "excluded": ["", "", "", "Down"], "listed": [True, True, False], "weight": [0, 1, 90],
-    "scheme": ["https", "https", "http"],
+    "scheme": ["https", "https", "http"], "serves": ["", "testing"],
 }
 REDIRECTOR = {
     "fault": ["", "", "", "refused", "mute", "http-503", "captive"],
@@ -46,6 +49,8 @@ def change(what, sim, draw):
     elif what == "good again":
         sim.redirector.fault = sim.origin.fault = ""
         sim.change(fault="", excluded="", listed=True)
+    elif attribute == "serves":
+        sim.change("m1", serves=value)  # no other: two of them would confirm each other
     else:
         sim.change(*([draw(sorted(sim.mirrors))] if what == "one mirror" else []), **{attribute: value})
 
@@ -58,10 +63,14 @@ def refresh(how, sim):
 
 
 def serves(sim, name, version, known):
-    """Whether a server that was asked has the version; it need not prove what the host knows."""
+    """Whether a server that was asked has the version; it need not prove what the host knows, nor the origin what a mirror has."""
     server = sim.origin if name == "origin" else sim.mirrors[name]
     published = sim.version if server.version is None else server.version
-    if known and sim.files_asked(name) == ["repomd.xml"] and server.fault in OF_THE_SIGNATURE:
+    if server.serves:
+        return False
+    if name == "origin" and server.fault == "half-synced" and "primary" not in sim.files_asked(name):
+        return version == published  # as a second voice it needs no sample
+    if (known or name == "origin") and sim.files_asked(name) == ["repomd.xml"] and server.fault in OF_THE_SIGNATURE:
         return version == published
     return version in {"": [published], "mid-sync": [published, PUBLISHED - 1], "stale": [PUBLISHED - 1]}.get(server.fault, [])
 
@@ -80,8 +89,17 @@ def test_what_is_handed_over_is_proven_current_and_not_below_the_mark_whatever_h
         assert all(sim.files_asked(name).count("repomd.xml") <= 2 for name in sim.asked)
         if how != "update":
             assert sim.state.load(ID).accepted == mark, "a refresh alone raises no mark"
+        marked = sim.state.load(ID).accepted
+        assert marked is None or marked.sha256 in of_updates, "the mark is never another repository's"
         if outcome.error:
             assert outcome.error != "internal" and outcome.mirrors == [] and outcome.snapshot is None
+            continue
+        if outcome.snapshot.sha256 not in of_updates:
+            assert outcome.note == SINGLE_VOICE and mark is None and outcome.mirrors == ["m1"], "only on first contact"
+            usable, version = set(), None
+            continue
+        if outcome.note == UNCONFIRMED:
+            assert outcome.snapshot.sha256 == mark.sha256 and len(outcome.warnings) == 1
             continue
         assert mark is None or outcome.snapshot.age_key >= mark.age_key
         kept = usable if version == outcome.version else set()

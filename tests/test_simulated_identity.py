@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from yum_plugin.cli.common.host_options import NOTES
 from yum_plugin.model import REPOMD
 from yum_plugin.resolve.metadata_cache import YUM, MetadataCache
 from yum_plugin.resolve.refresh import accept, refresh
@@ -303,6 +304,7 @@ def test_a_single_voice_on_first_contact_is_used_told_and_not_marked(alone):
     outcome = alone.update()
     assert (outcome.error, outcome.version, outcome.mirrors, outcome.warnings) == ("", NEW, ["only"], [])
     assert outcome.note == SINGLE_VOICE == alone.memory().decisions[-1].note and mark(alone) is None
+    assert {SINGLE_VOICE, UNCONFIRMED} <= set(NOTES), "explain has words for it"
 
 
 def test_it_is_marked_as_soon_as_a_second_one_says_the_same(alone):

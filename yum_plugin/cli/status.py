@@ -46,7 +46,7 @@ class Mark(NamedTuple):
 
     place: str
     snapshot: Snapshot
-    other: str  # id of another repository that this host knows the same snapshot of; "": of none
+    other: str  # another repository that this host knows the same snapshot of, in words; "": none
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,7 @@ class Findings:
         self.digest = ""  # that the redirector named, where it was asked for that alone
         self.digest_unknown = False  # it did not know that request
         self.own: FrozenSet[str] = frozenset()  # base URLs that the admin has named
-        self.others: Mapping[str, str] = {}  # digest -> id of another repository: that the host knows, or this run has shown
+        self.others: Mapping[str, str] = {}  # digest -> another repository, that the host knows or this run has shown
         self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
 
 

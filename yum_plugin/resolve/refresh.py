@@ -92,7 +92,8 @@ def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state:
     """
     with state.locked(settings.deadline) as is_locked:
         for resolution in resolutions if is_locked else ():
-            if resolution.snapshot is not None and resolution.repository.id in accepted and resolution.note != SINGLE_VOICE:
+            is_confirmed = resolution.note != SINGLE_VOICE or resolution.local_folder
+            if resolution.snapshot is not None and resolution.repository.id in accepted and is_confirmed:
                 state.update(resolution.repository.id, accepted=resolution.snapshot, place=resolution.repository.place)
 
 

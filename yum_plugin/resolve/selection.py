@@ -208,7 +208,7 @@ class Poll:
             return self._no_answer_seconds()  # only an answer changes anything now
         last_round = self._last_round or now
         due = self._hedge_end() if self._good else last_round + self._no_answer_seconds()
-        if self._held_back():
+        if self._held_back() and not self._is_contested():
             due = min(due, last_round + self._stagger_seconds())
         return max(0.0, due - now)
 

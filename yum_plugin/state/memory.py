@@ -81,7 +81,7 @@ class Remembered(NamedTuple):
     memory: Memory = Memory()
     accepted: Optional[Snapshot] = None  # the high-water mark: the newest metadata that the package manager has accepted
     pin: Optional[SnapshotPin] = None  # whether it still holds or not
-    others: Mapping[str, str] = {}  # digest -> id of another repository that this host knows it of; see trust/identity.py
+    others: Mapping[str, str] = {}  # digest -> another repository, in words; see trust/identity.py
 
 
 def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:

@@ -29,7 +29,7 @@ class Evidence(NamedTuple):
     named: str = ""  # the digest that the redirector names; "" if none
     own: FrozenSet[str] = frozenset()  # base URLs of the origin and of the admin's own
     known: FrozenSet[str] = frozenset()  # digests of what this host has accepted at this place
-    others: Mapping[str, str] = {}  # digest -> id of another repository that it is known to be of
+    others: Mapping[str, str] = {}  # digest -> another repository that it is known to be of, in words
 
 
 class Sifted(NamedTuple):
@@ -41,9 +41,14 @@ class Sifted(NamedTuple):
 
 
 def others_of(known: Known, repository_id: str, place: str) -> Dict[str, str]:
-    """Return the digests that are known of other repositories, each with such a repository's id."""
+    """Return the digests that are known of other repositories, each with such a repository's name in words."""
     here = (repository_id, place)
-    return {sha256: name[0] for name, digests in known.items() if not _is_same(name, here) for sha256 in digests}
+    return {sha256: _words(name, here) for name, digests in known.items() if not _is_same(name, here) for sha256 in digests}
+
+
+def _words(name: Name, here: Name) -> str:
+    """Return the id of another repository; of the same id elsewhere the place as well."""
+    return name[0] if name[0] != here[0] else "{} of {}".format(*name)
 
 
 def other_owner(sha256: str, repository_id: str, place: str, known: Known) -> str:
@@ -55,8 +60,8 @@ def other_owner(sha256: str, repository_id: str, place: str, known: Known) -> st
         known: ``State.known()``.
 
     Returns:
-        The id of the other repository; "" if none is known, or if this host knows the digest as this repository's, too:
-        two repositories may be the same bytes, e.g. both empty.
+        The other repository in words; "" if none is known, or if this host knows the digest as this repository's, too: two
+        repositories may be the same bytes, e.g. both empty.
     """
     here = (repository_id, place)
     if any(sha256 in digests for name, digests in known.items() if _is_same(name, here)):
@@ -108,19 +113,19 @@ def voices(offers: Sequence[Offer], evidence: Evidence) -> Dict[str, float]:
 
 
 def others_in_run(voices_of: Mapping[Name, Mapping[str, float]], name: Name) -> Dict[str, str]:
-    """Return the digests that more voices say of another repository of the same run, each with such a repository's id.
+    """Return the digests that more voices say of another repository of the same run, each with such a repository's name.
 
     Args:
         voices_of: of each repository: what ``voices`` returns.
         name: of the one that is judged.
     """
     mine = voices_of.get(name, {})
-    return {sha256: other[0] for other, found in voices_of.items() if not _is_same(other, name)
+    return {sha256: _words(other, name) for other, found in voices_of.items() if not _is_same(other, name)
             for sha256, count in found.items() if count > mine.get(sha256, 0.0)}
 
 
 def owner_of(sha256: str, offers: Sequence[Offer], evidence: Evidence) -> str:
-    """Apply rule 2: return the id of the other repository, "" if it may be this one's."""
+    """Apply rule 2: return the other repository in words, "" if it may be this one's."""
     return "" if is_named(sha256, offers, evidence) else evidence.others.get(sha256, "")
 
 

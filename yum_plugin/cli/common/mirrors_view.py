@@ -79,15 +79,16 @@ class MirrorsView:
         return rows
 
     def _row(self, mirror: Mirror) -> Row:
-        probe = self.probes.get(mirror.url)
+        judged = {probe.mirror.url: probe for probe in self.resolution.probes} if self.resolution is not None else {}
+        probe = judged.get(mirror.url) or self.probes.get(mirror.url)
         if probe is None:
             return self._row_without_answer(mirror)
-        if probe.snapshot is None:
+        if probe.snapshot is None or probe.outcome in TrustError.REFERENCES:
             state = "refused" if probe.outcome in TrustError.REFERENCES else "failed"
             return Row(mirror, state, probe.outcome, probe.detail)
         state, reference, lag = "ok", "", None
         if self.current is not None and probe.snapshot.sha256 != self.current.sha256:
-            rolled_back = self.error is not None
+            rolled_back = self.error is not None and self.error.reference == "rollback"
             state, reference = ("refused", "rollback") if rolled_back else ("stale", "")
             lag = max(0, self.current.timestamp - probe.snapshot.timestamp)
         detail = "revision {}".format(probe.snapshot.revision) if lag is not None else ""
