@@ -164,6 +164,14 @@ def test_the_command_syncs_and_says_what_it_did(site):
     assert (run(site, "-q").stdout, site.same()) == ("", True)
 
 
+def test_the_command_stops_where_others_can_change_what_it_remembers_as_proven(site, tmp_path):
+    (tmp_path / "weak").mkdir()
+    (tmp_path / "weak").chmod(0o777)
+    done = run(site, "--state-dir", str(tmp_path / "weak"))
+    assert done.returncode == 2 and "state: " in done.stderr and "chmod go-w {}".format(tmp_path / "weak") in done.stderr
+    assert os.listdir(str(tmp_path / "weak")) == []
+
+
 def test_the_command_over_https(site):
     done = run(site, "--from", site.mirror.url, "--cacert", site.lab.ca_bundle, "--repo", UPDATES, "--bwlimit", "50M")
     assert done.returncode == 0 and "switched" in done.stdout, done.stderr

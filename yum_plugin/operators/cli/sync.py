@@ -20,6 +20,7 @@ from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ...host.log import open_log
 from ...model import Network
+from ...state.store import State
 from ...util.places import inside
 from ...util.text import size_words
 from ...util.urls import clean_base_url, host_of
@@ -92,7 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints)
     source = _source(arguments)
     destination = open_destination(arguments.destination, make=not arguments.dry_run)
-    file_cache = FileCache(cache_path(arguments.state_dir or inside(root, settings.state_dir), destination.root))
+    state = State(arguments.state_dir or inside(root, settings.state_dir))
+    if state.weakness is not None:  # what was proven once is remembered there, so there is no going on without it
+        raise state.weakness
+    file_cache = FileCache(cache_path(state.folder, destination.root))
     limits = DeletionLimits(arguments.max_delete, arguments.delete_foreign, _folders(arguments.delete_unit))
     options = SyncOptions(tuple(arguments.repo), tuple(arguments.unsigned), tuple(arguments.exclude), tuple(arguments.include),
                           limits, arguments.accept_rollback, _folders(arguments.accept), arguments.dry_run, arguments.verify_all)
