@@ -1,5 +1,6 @@
 """Detached signatures: every rule is broken once, by a signature that is good in everything else."""
 import base64
+import itertools
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ from tests.support.craft import (
 )
 from yum_plugin.errors import TrustError
 from yum_plugin.trust import hashing, packets
-from yum_plugin.trust.armor import MAX_FILE_BYTES, dearmor
+from yum_plugin.trust.armor import MAX_FILE_BYTES, read_blocks
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.openpgp import DetachedVerifier, Verdict, Verifier, verify_detached
 from yum_plugin.trust.packets import read_signatures
@@ -70,6 +71,17 @@ def good(**changes):
 def ids(key=KEY):
     return created() + issuer_fingerprint(key)
 
+
+def shifted(body, at, value):
+    return body[:at] + value + body[at + len(value) :]
+
+
+def rsa_numbers(change):
+    """An encoder of one number that ``change`` is applied to."""
+    return lambda numbers: change(numbers[0])
+
+
+HTML = b"<!DOCTYPE html><html><body>Please log in to the hotel's network</body></html>"
 
 # --- good ones ---
 
@@ -102,7 +114,15 @@ GOOD = {
     "subpacket length of two octets": good(hashed=ids() + subpacket(20, b"n" * 300)),
     "subpacket length of two octets that no packet may have": good(hashed=ids() + subpacket(20, b"n" * 9000, octets=2)),
     "unknown subpackets, not critical": good(hashed=ids() + subpacket(100, b"?") + subpacket(20, b"note")),
-    "64 subpackets": good(hashed=ids() + subpacket(101) * 61),
+    "1024 subpackets": good(hashed=ids() + subpacket(101) * 1022),
+    "two creation times, of which the first counts": good(hashed=ids() + created(MADE + 1)),
+    "a creation time of five octets": good(hashed=subpacket(2, u32(MADE) + b"x") + issuer(KEY)),
+    "two expirations, of which the first counts": good(hashed=ids() + subpacket(3, u32(0)) + subpacket(3, u32(1))),
+    "an issuer id of seven octets beside the right fingerprint": good(unhashed=subpacket(16, bytes.fromhex(KEY.key_id)[1:])),
+    "issuer ids of both": good(unhashed=issuer(KEY) + issuer(OTHER)),
+    "issuer fingerprint of another beside the right id": good(hashed=ids(OTHER)),
+    "issuer id of another beside the right fingerprint": good(unhashed=issuer(OTHER)),
+    "the wildcard key id beside the right fingerprint": good(unhashed=subpacket(16, bytes(8))),
     "another creation time, not signed": good(unhashed=issuer(KEY) + created(BORN)),
     "an expiration, not signed": good(unhashed=issuer(KEY) + subpacket(3, u32(1))),
     "never expires": good(hashed=ids() + subpacket(3, u32(0))),
@@ -110,8 +130,44 @@ GOOD = {
     "made the second the key was": good(hashed=created(BORN) + issuer(KEY)),
     "made by a clock 24 h fast": good(hashed=created(NOW + DAY) + issuer(KEY)),
     "RSA by its old sign-only number": good(algorithm=3),
-    "four signatures": good() * 4,
+    "V3": v3_signature(KEY),
+    "V3, armored": armor(v3_signature(KEY)),
+    "64 signatures": good() * 64,
     "two signatures, of two digests": good() + good(digest="sha512"),
+    "number that fills its octets in name only": good(numbers=rsa_numbers(lambda number: mpi(number, (number.bit_length() + 7) // 8 * 8))),
+    "number with leading zero bits, as Go writes it": good(
+        numbers=rsa_numbers(lambda number: u16(number.bit_length() + 8) + b"\0" + mpi(number)[2:])
+    ),
+    "number of a bit less than its octets": good(numbers=rsa_numbers(lambda number: mpi(number, (number.bit_length() - 1) // 8 * 8 + 1))),
+    "marker before": new_packet(10, b"PGP") + good(),
+    "user id after": good() + new_packet(13, b"me"),
+    "a key before": new_packet(6, OTHER.body) + good(),
+    "padding after": good() + new_packet(21, bytes(8)),
+    "tag 0 after": good() + new_packet(0, b""),
+    "a byte after": good() + b"\n",
+    "zeros after": good() + bytes(8),
+    "text after": good() + b"junk",
+    "half of another after": good() + good()[:100],
+    "byte order mark before armor": b"\xef\xbb\xbf" + armor(good()),
+    "armor: wrong CRC24": armor(good(), crc=b"abc"),
+    "armor: CRC24 that is no base64": armor(good()).replace(b"\n=", b"\n=!")[:-1],
+    "armor: CRC24 twice": armor(good()).replace(b"\n-----END", b"\n=AAAA\n-----END"),
+    "armor: an empty comment": armor(good(), headers="Comment:\n"),
+    "armor: two blocks": armor(good()) * 2,
+    "armor: blank lines and text before": b"\n\nDear reader,\n\n" + armor(good()),
+    "armor: text before that begins like a packet": "\u00a9 2026 - signed\n".encode() + armor(good()),
+    "armor: text after": armor(good()) + b"hello\n",
+    "armor: inside a page": HTML + b"\n" + armor(good()),
+    "armor: a key's label": armor(good(), label="PUBLIC KEY BLOCK"),
+    "armor: a message's label": armor(good(), label="MESSAGE"),
+    "armor: another label at the end": armor(good()).replace(b"END PGP SIGNATURE", b"END PGP MESSAGE"),
+    "armor: no end": armor(good()).split(b"-----END")[0],
+    "armor: no blank line after a header": armor(good(), headers="Version: 1\n").replace(b"\n\n", b"\n", 1),
+    "armor: blank line in the body": armor(good()).replace(b"\n=", b"\n\n="),
+    "armor: padding missing": armor(good(), crc=False).replace(b"=", b""),
+    "armor: one endless line": armor(good(), width=10000),
+    "armor: NUL bytes": armor(good()).replace(b"\n", b"\0\n"),
+    "armor: indented": armor(good()).replace(b"\n", b"\n  "),
 }
 
 
@@ -158,6 +214,62 @@ def test_a_key_need_not_fill_its_octets():
         assert verify_detached(document, packet, [pinned(key)], NOW).fingerprint == key.fingerprint
 
 
+# What does not count beside a good signature, and does not refuse it either: reference -> name -> signatures
+IGNORED = {
+    "unknown-key": {
+        "by another key": signature(OTHER),
+        "of another file by another key": signature(OTHER, document=b"other"),
+        "no issuer": good(hashed=created(), unhashed=b""),
+    },
+    "weak-digest": {
+        "SHA-1": good(digest="sha1"), "MD5": good(digest="md5"), "SHA-1 of another file": good(document=b"other", digest="sha1"),
+        "V3 with MD5": v3_signature(KEY, digest="md5"),
+    },
+    "wrong-signature-type": {"of text": good(kind=1), "of a key": good(kind=0x13), "of another file": good(kind=2, document=b"other")},
+    "signature-expired": {"expired": good(hashed=ids() + subpacket(3, u32(1)))},
+    "signature-from-future": {"from the future": good(hashed=created(0xFFFFFFFF) + issuer(KEY))},
+    "signature-invalid": {"older than its key": good(hashed=created(BORN - 1) + issuer(KEY))},
+    "unsupported": {
+        "V6": good(version=6), "V5": good(version=5), "an unknown digest": good(digest_id=99), "post-quantum": good(algorithm=30),
+        "a critical subpacket": good(hashed=ids() + subpacket(100, critical=True)),
+        "V6 that names the pinned key": new_packet(2, b"\6" + signature_body(KEY)[1:]),
+    },
+    "malformed": {
+        "in the pinned key's name by an unsigned subpacket, cut": new_packet(2, signature_body(KEY, hashed=created())[:-9]),
+        "an area of 65535 octets": new_packet(2, shifted(signature_body(KEY), 4, b"\xff\xff")),
+        "a number too few": good(algorithm=17),
+        "no date": good(hashed=issuer_fingerprint(KEY)),
+        "bytes after its number": good(tail=b"\0"),
+    },
+}  # fmt: skip
+IGNORED_CASES = [(reference, name) for reference in sorted(IGNORED) for name in sorted(IGNORED[reference])]
+
+
+@pytest.mark.parametrize("reference, name", IGNORED_CASES)
+def test_openpgp_rule_1_one_good_signature_is_enough_and_what_does_not_count_is_told(reference, name):
+    other = IGNORED[reference][name]
+    for made in (other + good(), good() + other, armor(other) + armor(good()), armor(good()) + b"text\n" + armor(other)):
+        verdict = verify_detached(DOCUMENT, made, [PINNED], NOW)
+        assert verdict._replace(ignored=()) == Verdict(MADE, KEY.fingerprint, "sha256")
+        assert [told.partition(": ")[0] for told in verdict.ignored] == [reference]
+        assert refusal(made, DOCUMENT + b"!") == "signature-invalid"
+    assert refusal(other) == reference
+
+
+def test_openpgp_rule_1_the_order_of_good_bad_and_other_signatures_never_matters():
+    parts = [good(), good(digest="sha1"), signature(OTHER), good(version=6)]
+    for order in itertools.permutations(parts):
+        assert verify_detached(DOCUMENT, b"".join(order), [PINNED], NOW).signed_at == MADE
+    for order in itertools.permutations([*parts[:2], good(document=b"other"), signature(OTHER)]):
+        assert refusal(b"".join(order)) == "signature-invalid"
+
+
+def test_a_change_of_keys_old_and_new_signature_are_good_for_a_host_with_either_key():
+    """Stock dnf takes such a repomd.xml.asc; every host was stopped that asked for all signatures to be by its own keys."""
+    for keys in ([PINNED], [pinned(OTHER)], [PINNED, pinned(OTHER)]):
+        assert verify_detached(DOCUMENT, good() + signature(OTHER), keys, NOW)
+
+
 def test_two_pinned_keys_overlap_and_each_may_sign():
     both = [PINNED, pinned(OTHER)]
     assert verify_detached(DOCUMENT, signature(OTHER), both, NOW).fingerprint == OTHER.fingerprint
@@ -176,13 +288,6 @@ def test_a_file_in_pieces_is_the_file_as_a_whole():
 
 # --- bad ones: reference -> name -> signature file ---
 
-HTML = b"<!DOCTYPE html><html><body>Please log in to the hotel's network</body></html>"
-
-
-def shifted(body, at, value):
-    return body[:at] + value + body[at + len(value) :]
-
-
 def in_two_parts(body):
     return b"\xc2\xe8" + body[:256] + length(len(body) - 256) + body[256:]
 
@@ -192,11 +297,6 @@ def two_octets_too_long():
     rest = len(signature_body(KEY)) + len(subpacket(101, bytes(8000))) - 8000
     body = signature_body(KEY, hashed=ids() + subpacket(101, bytes(8384 - rest)))
     return b"\xc2\xe0\x00" + body
-
-
-def rsa_numbers(change):
-    """An encoder of one number that ``change`` is applied to."""
-    return lambda numbers: change(numbers[0])
 
 
 def armored_line(line):
@@ -209,11 +309,17 @@ BAD = {
         "white space": b" \n\n",
         "a page of HTML": HTML,
         "text": b"not found\n",
-        "armor around nothing": armored_line(b"=twTO"),
+        "only a marker": new_packet(10, b"PGP"),
+        "header without bit 7": bytes([good()[0] & 0x7F]) + good()[1:],
+        "armor: four dashes": armor(good()).replace(b"-----BEGIN", b"----BEGIN"),
+        "armor: Macintosh line ends before it": b"hello\r" + armor(good()).replace(b"\n", b"\r"),
+        "armor: a key": armor(new_packet(6, KEY.body), label="PUBLIC KEY BLOCK"),
+        "compressed, of a kind that is none": new_packet(61, b"\0" + good()),
     },
     "signature-invalid": {
         "of another file": good(document=b"other"),
         "by another key in the pinned one's name": signature(OTHER, hashed=ids(), unhashed=issuer(KEY)),
+        "by another key, the pinned one in an unsigned part": signature(OTHER, unhashed=issuer(KEY)),
         "left 16 bits wrong": good(left16=b"\0\0"),
         "number is zero": good(numbers=lambda _: mpi(0)),
         "number is one": good(numbers=lambda _: mpi(1)),
@@ -226,7 +332,11 @@ BAD = {
         "type 0x01 in fact, 0x00 in name": shifted(good(kind=1), 4, b"\0"),
         "first of two": good(document=b"other") + good(),
         "second of two": good() + good(document=b"other"),
+        "between others": signature(OTHER) + good() + good(document=b"other") + good(digest="sha1"),
         "last of four": good() * 3 + good(left16=b"\0\0"),
+        "in the second block": armor(good()) + armor(good(document=b"other")),
+        "an expired one of another file": good() + good(document=b"other", hashed=ids() + subpacket(3, u32(1))),
+        "a flawed one of another file": good() + good(document=b"other", hashed=ids() + subpacket(100, critical=True)),
     },
     "wrong-signature-type": {
         "type 0x{:02x}".format(kind): good(kind=kind)
@@ -237,24 +347,25 @@ BAD = {
         "SHA-1": good(digest="sha1"),
         "SHA-224": good(digest="sha224"),
         "RIPEMD-160": good(digest_id=3),
-        "SHA-1 beside SHA-256": good() + good(digest="sha1"),
+        "SHA-1 beside another key's": good(digest="sha1") + signature(OTHER),
     },
     "unknown-key": {
         "by another key": signature(OTHER),
-        "by another key, after a good one": good() + signature(OTHER),
         "no issuer": good(hashed=created(), unhashed=b""),
         "issuer id of another, hashed": good(hashed=created() + issuer(OTHER), unhashed=b""),
         "issuer id of another, unhashed": good(hashed=created(), unhashed=issuer(OTHER)),
-        "issuer fingerprint of another, unhashed": good(unhashed=issuer_fingerprint(OTHER)),
-        "issuer fingerprint of another, hashed": good(hashed=ids(OTHER)),
-        "issuer ids of both": good(unhashed=issuer(KEY) + issuer(OTHER)),
-        "the wildcard key id": good(unhashed=subpacket(16, bytes(8))),
-        "a key id as short as gpg shows it": good(unhashed=subpacket(16, bytes(4) + bytes.fromhex(KEY.key_id[8:]))),
+        "issuer fingerprint of another": good(hashed=ids(OTHER), unhashed=b""),
+        "the wildcard key id": good(hashed=created(), unhashed=subpacket(16, bytes(8))),
+        "a key id as short as gpg shows it": good(hashed=created(), unhashed=subpacket(16, bytes(4) + bytes.fromhex(KEY.key_id[8:]))),
+        "issuer id of seven octets": good(hashed=created(), unhashed=subpacket(16, bytes.fromhex(KEY.key_id)[1:])),
+        "issuer fingerprint cut": good(hashed=created() + subpacket(33, b"\4" + bytes.fromhex(KEY.fingerprint)[1:]), unhashed=b""),
+        "issuer fingerprint of V5": good(hashed=created() + subpacket(33, b"\5" + bytes.fromhex(KEY.fingerprint)), unhashed=b""),
+        "issuer fingerprint empty": good(hashed=created() + subpacket(33), unhashed=b""),
+        "another key's beside what cannot be read": good(version=6) + signature(OTHER),
     },
     "signature-from-future": {
         "a second more than 24 h": good(hashed=created(NOW + DAY + 1) + issuer(KEY)),
         "the year 2106": good(hashed=created(0xFFFFFFFF) + issuer(KEY)),
-        "after a good one": good() + good(hashed=created(NOW + DAY + 1) + issuer(KEY)),
     },
     "signature-expired": {
         "now": good(hashed=ids() + subpacket(3, u32(NOW - MADE))),
@@ -262,7 +373,6 @@ BAD = {
         "critically": good(hashed=ids() + subpacket(3, u32(1), critical=True)),
     },
     "unsupported": {
-        "V3": v3_signature(KEY),
         "V2": good(version=2),
         "V5": good(version=5),
         "V6": good(version=6),
@@ -278,56 +388,37 @@ BAD = {
         "critical notation": good(hashed=ids() + subpacket(20, b"note", critical=True)),
         "critically for another recipient": good(hashed=ids() + subpacket(35, b"\4" + bytes(20), critical=True)),
         "critical subpacket of type 0": good(hashed=ids() + subpacket(0, critical=True)),
+        "1025 subpackets": good(hashed=ids() + subpacket(101) * 1023),
+        "1025 subpackets, unhashed": good(unhashed=issuer(KEY) + subpacket(101) * 1024),
+        "65 signatures": good() * 65,
     },
     "malformed": {
         "no creation time": good(hashed=issuer_fingerprint(KEY)),
         "creation time only unhashed": good(hashed=issuer_fingerprint(KEY), unhashed=created()),
-        "two creation times": good(hashed=ids() + created()),
-        "two different creation times": good(hashed=ids() + created(MADE + 1)),
         "creation time of three octets": good(hashed=subpacket(2, b"abc") + issuer(KEY)),
-        "creation time of five octets": good(hashed=subpacket(2, b"abcde") + issuer(KEY)),
-        "two expirations": good(hashed=ids() + subpacket(3, u32(0)) * 2),
-        "expiration of one octet": good(hashed=ids() + subpacket(3, b"\0")),
-        "issuer id of seven octets": good(unhashed=subpacket(16, bytes.fromhex(KEY.key_id)[1:])),
-        "issuer fingerprint cut": good(hashed=created() + subpacket(33, b"\4" + bytes.fromhex(KEY.fingerprint)[1:])),
-        "issuer fingerprint of V5": good(hashed=created() + subpacket(33, b"\5" + bytes.fromhex(KEY.fingerprint))),
-        "issuer fingerprint empty": good(hashed=created() + subpacket(33)),
-        "65 subpackets": good(hashed=ids() + subpacket(101) * 62),
-        "65 subpackets, unhashed": good(unhashed=issuer(KEY) + subpacket(101) * 62),
         "subpacket without type": good(hashed=ids() + b"\0"),
         "subpacket beyond its area": good(hashed=ids() + b"\5\x65abc"),
         "subpacket of 4 GiB": good(hashed=ids() + b"\xff\xff\xff\xff\xff\x65"),
         "subpacket length cut": good(hashed=ids() + b"\xff\0\0"),
         "hashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 4, b"\xff\xff")),
-        "hashed area one octet too long": new_packet(2, shifted(signature_body(KEY), 4, u16(len(ids()) + 1))),
-        "hashed area one octet too short": new_packet(2, shifted(signature_body(KEY), 4, u16(len(ids()) - 1))),
         "unhashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 6 + len(ids()), b"\xff\xff")),
         "bytes after the number": good(tail=b"\0"),
         "a second number": good(numbers=lambda numbers: encode_numbers(numbers * 2)),
         "no number": good(numbers=lambda _: b""),
         "number cut": new_packet(2, signature_body(KEY)[:-1]),
-        "number says a bit more": good(numbers=rsa_numbers(lambda number: mpi(number, number.bit_length() + 1))),
-        "number says a bit less": good(numbers=rsa_numbers(lambda number: mpi(number, number.bit_length() - 1))),
-        "number with leading zeros": good(
-            numbers=rsa_numbers(lambda number: u16(number.bit_length() + 8) + b"\0" + mpi(number)[2:])
-        ),
         "number too large": good(numbers=lambda _: mpi(1 << 16384)),
         "number of 65535 bits": good(numbers=lambda _: b"\xff\xff"),
         "DSA with one number": good(algorithm=17),
-        "five signatures": good() * 5,
-        "a byte after": good() + b"\n",
-        "zeros after": good() + bytes(8),
-        "text after": good() + b"junk",
         "cut in the middle": good()[:100],
         "cut by a byte": good()[:-1],
         "only a header": good()[:1],
         "header of two octets cut": b"\xc2\xc1",
+        "bytes before": b"\x80" + good(),
         "partial length": b"\xc2\xe9" + signature_body(KEY),
         "partial length, properly ended": in_two_parts(signature_body(KEY)),
         "indeterminate length": b"\x8b" + signature_body(KEY),
         "indeterminate length, taken for eight octets": b"\x8b" + bytes(6) + u16(len(signature_body(KEY))) + signature_body(KEY),
         "partial length, taken for two octets": two_octets_too_long(),
-        "header without bit 7": good() + bytes([good()[0] & 0x7F]) + good()[1:],
         "length of 4 GiB": b"\xc2\xff\xff\xff\xff\xff" + signature_body(KEY),
         "length a byte too long": b"\xc2" + length(len(signature_body(KEY)) + 1) + signature_body(KEY),
         "length a byte too short": b"\xc2" + length(len(signature_body(KEY)) - 1) + signature_body(KEY),
@@ -335,41 +426,19 @@ BAD = {
         "huge HTML": HTML + b" " * MAX_FILE_BYTES,
         "one-pass packet before": new_packet(4, bytes(13)) + good(),
         "literal data before": new_packet(11, b"b\0\0\0\0\0" + DOCUMENT) + good(),
+        "literal data after": good() + new_packet(11, b"b\0\0\0\0\0" + DOCUMENT),
         "compressed": new_packet(8, b"\0" + good()),
-        "marker before": new_packet(10, b"PGP") + good(),
-        "user id after": good() + new_packet(13, b"me"),
-        "a key after": good() + new_packet(6, OTHER.body),
-        "padding after": good() + new_packet(21, bytes(8)),
-        "tag 0 after": good() + new_packet(0, b""),
-        "byte order mark before armor": b"\xef\xbb\xbf" + armor(good()),
-        "armor: wrong CRC24": armor(good(), crc=b"abc"),
-        "armor: CRC24 that is no base64": armor(good()).replace(b"\n=", b"\n=!")[:-1],
-        "armor: CRC24 twice": armor(good()).replace(b"\n-----END", b"\n=AAAA\n-----END"),
-        "armor: two blocks": armor(good()) * 2,
-        "armor: a block in a block": armored_line(armor(good())),
-        "armor: text before": b"hello\n" + armor(good()),
-        "armor: text after": armor(good()) + b"hello\n",
-        "armor: inside a page": HTML + b"\n" + armor(good()),
-        "armor: a key's": armor(good(), label="PUBLIC KEY BLOCK"),
-        "armor: a message's": armor(good(), label="MESSAGE"),
-        "armor: another label at the end": armor(good()).replace(b"END PGP SIGNATURE", b"END PGP MESSAGE"),
-        "armor: four dashes": armor(good()).replace(b"-----BEGIN", b"----BEGIN").replace(b"-----END", b"-----BEGIN PGP -----END"),
-        "armor: no end": armor(good()).split(b"-----END")[0],
+        "armor around nothing": armored_line(b"=twTO"),
+        "armor: a block in a block": armored_line(armor(good(), crc=False).replace(b"-----BEGIN", b"").replace(b"-----END", b"")),
         "armor: begin only": b"-----BEGIN PGP SIGNATURE-----",
         "armor: begin and end only": b"-----BEGIN PGP SIGNATURE-----\n-----END PGP SIGNATURE-----",
-        "armor: no blank line": armor(good()).replace(b"\n\n", b"\n", 1),
         "armor: header that is none": armor(good(), headers="Version\n"),
-        "armor: blank line in the body": armor(good()).replace(b"\n=", b"\n\n="),
         "armor: not base64": armor(good()).replace(b"A", b"*"),
         "armor: base64 of URLs": armored_line(base64.urlsafe_b64encode(b"\xff\xfe\xfd")),
-        "armor: padding missing": armored_line(b"wsA"),
+        "armor: a quantum too short": armored_line(b"wsAAA"),
         "armor: padding in the middle": armored_line(b"wsA=\nwsA="),
-        "armor: one endless line": armor(good(), width=10000),
-        "armor: 77 characters a line": armor(good(), width=77),
-        "armor: NUL bytes": armor(good()).replace(b"\n", b"\0\n"),
         "armor: Macintosh line ends": armor(good()).replace(b"\n", b"\r"),
         "armor: of text": armor(b"hello"),
-        "a signed message": b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n" + DOCUMENT + armor(good(kind=1)),
     },
 }  # fmt: skip
 CASES = [(reference, name) for reference in sorted(BAD) for name in sorted(BAD[reference])]
@@ -445,9 +514,11 @@ def test_without_a_pinned_key_nothing_is_proven():
 
 
 def test_without_a_signature_nothing_is_proven():
-    with pytest.raises(TrustError) as refused:
-        Verifier([], [PINNED], NOW)
-    assert refused.value.reference == "signature-missing"
+    for verifier in (Verifier([], [PINNED], NOW), Verifier([], [], NOW)):
+        assert verifier.is_empty and not verifier.may_count and verifier.hopeless().reference == "signature-missing"
+        with pytest.raises(TrustError) as refused:
+            verifier.finish()
+        assert refused.value.reference == "signature-missing"
 
 
 def test_a_date_is_only_spoken_of_once_it_is_proven():
@@ -456,35 +527,55 @@ def test_a_date_is_only_spoken_of_once_it_is_proven():
     assert refusal(good(document=b"other", hashed=ids() + subpacket(3, u32(1)))) == "signature-invalid"
 
 
-@pytest.mark.parametrize("bound", [False, True])
-def test_cve_2021_3521_a_subkey_appended_to_the_key_file_signs_nothing(bound):
-    subkey = rsa_key("subkey")
-    key = load_pinned_key(key_packets(KEY, subkey_packets(KEY, subkey, bound)), [KEY.fingerprint])
-    assert refusal(signature(subkey), keys=[key]) == "unknown-key"
-    assert refusal(signature(subkey, hashed=ids(), unhashed=issuer(KEY)), keys=[key]) == "signature-invalid"
+# --- subkeys ---
+
+SUBKEY = rsa_key("subkey")
+
+
+def with_subkey(**changes):
+    return load_pinned_key(key_packets(KEY, subkey_packets(KEY, SUBKEY, **changes)), [KEY.fingerprint])
+
+
+def test_openpgp_rule_3_a_signing_subkey_that_is_bound_both_ways_signs_for_its_primary_key():
+    for made in (signature(SUBKEY), armor(signature(SUBKEY, digest="sha512")), v3_signature(SUBKEY), good() + signature(SUBKEY)):
+        assert verify_detached(DOCUMENT, made, [with_subkey()], NOW).fingerprint == KEY.fingerprint
+        assert refusal(made, DOCUMENT + b"!", [with_subkey()]) == "signature-invalid"
+    assert refusal(good() + signature(SUBKEY, document=b"other"), keys=[with_subkey()]) == "signature-invalid"
+
+
+@pytest.mark.parametrize("change", [{"bound": False}, {"back": b""}, {"back": OTHER}, {"by": OTHER}, {"flags": b"\x0c"}, {"digest": "md5"}],
+                         ids=["not bound", "no signature in return", "in return by another", "bound by another", "for encryption", "MD5"])
+def test_cve_2021_3521_a_subkey_that_is_not_bound_both_ways_never_signs(change):
+    key = with_subkey(**change)
+    assert refusal(signature(SUBKEY), keys=[key]) == "unknown-key"
+    assert refusal(signature(SUBKEY, hashed=ids(), unhashed=issuer(KEY)), keys=[key]) == "signature-invalid"
     assert verify_detached(DOCUMENT, good(), [key], NOW)
+    assert verify_detached(DOCUMENT, signature(SUBKEY, document=b"other") + good(), [key], NOW)  # somebody else's
+
+
+def test_a_subkey_that_is_revoked_or_expired_or_whose_primary_key_is_signs_nothing_any_more():
+    revoked = signature(KEY, document=KEY.framed + SUBKEY.framed, kind=0x28)
+    key = load_pinned_key(key_packets(KEY, subkey_packets(KEY, SUBKEY), revoked), [KEY.fingerprint])
+    assert refusal(signature(SUBKEY), keys=[key]) == "key-revoked"
+    assert refusal(signature(SUBKEY), keys=[with_subkey(lifetime=DAY)]) == "key-expired"
+    assert refusal(signature(SUBKEY), keys=[with_subkey()._replace(revoked=True)]) == "key-revoked"
+    assert refusal(signature(SUBKEY), keys=[with_subkey()._replace(expires=NOW)]) == "key-expired"
+    assert verify_detached(DOCUMENT, good() + signature(SUBKEY), [key], NOW)
+
+
+def test_a_primary_key_that_only_certifies_signs_by_its_subkey_alone():
+    key = load_pinned_key(key_packets(KEY, subkey_packets(KEY, SUBKEY), flags=b"\1"), [KEY.fingerprint])
+    assert verify_detached(DOCUMENT, signature(SUBKEY), [key], NOW)
+    assert refusal(good(), keys=[key]) == "key-invalid"
 
 
 def test_a_revocation_in_the_key_file_ends_every_signature():
     key = load_pinned_key(key_packets(KEY).replace(KEY.body, KEY.body + revocation(KEY), 1), [KEY.fingerprint])
     assert refusal(good(), keys=[key]) == "key-revoked"
+    assert verify_detached(DOCUMENT, good() + signature(OTHER), [key, pinned(OTHER)], NOW).fingerprint == OTHER.fingerprint
 
 
-# --- V3: inside RPM files only ---
-
-
-def v3_refusal(signature_packet, document=DOCUMENT):
-    with pytest.raises(TrustError) as refused:
-        verifier = Verifier(read_signatures(signature_packet, allow_v3=True), [PINNED], NOW)
-        verifier.update(document)
-        verifier.finish()
-    return refused.value.reference
-
-
-def test_v3_is_proven_where_the_caller_allows_it():
-    verifier = Verifier(read_signatures(v3_signature(KEY), allow_v3=True), [PINNED], NOW)
-    verifier.update(DOCUMENT)
-    assert verifier.finish() == Verdict(MADE, KEY.fingerprint, "sha256")
+# --- V3 ---
 
 
 @pytest.mark.parametrize(
@@ -499,23 +590,24 @@ def test_v3_is_proven_where_the_caller_allows_it():
         (v3_signature(OTHER), "unknown-key"),
         (v3_signature(KEY, signed_octets=6), "malformed"),
         (v3_signature(KEY)[:20], "malformed"),
-        (v3_signature(KEY) + b"\0", "malformed"),
     ],
     ids=lambda value: value if isinstance(value, str) else "signature",  # its bytes differ from run to run
 )  # fmt: skip
 def test_v3_obeys_the_same_rules(bad, reference):
-    assert v3_refusal(bad) == reference
+    assert refusal(bad) == reference
 
 
 # --- whatever is changed is noticed ---
 
 
 def test_no_bit_of_a_signature_can_be_flipped():
-    """But in the type of the unhashed issuer id: as some other unhashed subpacket it says nothing."""
+    """But of what nobody signs and nothing depends on: the unhashed issuer ids, beside the hashed fingerprint, and how many
+    bits a number has within its octets."""
     whole, bare = good(), good(unhashed=b"")
-    type_octet = whole.index(issuer(KEY)) + 1
-    assert {bit // 8 for bit in range(8 * len(whole)) if _passes(_flip(whole, bit), DOCUMENT)} == {type_octet}
-    assert not any(_passes(_flip(bare, bit), DOCUMENT) for bit in range(8 * len(bare)))
+    unsigned = set(range(whole.index(issuer(KEY)), whole.index(issuer(KEY)) + len(issuer(KEY))))
+    length_octet = len(whole) - 257
+    assert {bit // 8 for bit in range(8 * len(whole)) if _passes(_flip(whole, bit), DOCUMENT)} - unsigned == {length_octet}
+    assert {bit // 8 for bit in range(8 * len(bare)) if _passes(_flip(bare, bit), DOCUMENT)} == {len(bare) - 257}
 
 
 def test_no_bit_of_the_document_can_be_flipped():
@@ -530,12 +622,17 @@ def test_no_character_of_the_armor_can_be_changed_into_another_signature():
         for octet in b"A/=\n -":
             changed = shifted(whole, at, bytes([octet]))
             if changed != whole and _passes(changed, DOCUMENT):
-                assert dearmor(changed) == good()  # white space only
+                assert meaning(changed) == meaning(whole)  # white space, the checksum, or what no_bit_of_a_signature says
 
 
 def test_no_signature_can_be_cut_anywhere():
     whole = good()
     assert not any(_passes(whole[:end], DOCUMENT) for end in range(len(whole)))
+
+
+def meaning(signature_file):
+    """All of a signature but who it says it is from: unsigned, and held against the pinned keys."""
+    return read_signatures(read_blocks(signature_file))[0]._replace(issuers=(), unhashed=())
 
 
 def _flip(data, bit):
@@ -669,7 +766,7 @@ def test_what_gpg_signs_is_proven(gpg, options):
     [
         (["--detach-sign", "--textmode"], "wrong-signature-type"),
         (["--detach-sign", "--digest-algo", "SHA1"], "weak-digest"),
-        (["--clear-sign"], "malformed"),
+        (["--clear-sign"], "wrong-signature-type"),
         (["--sign"], "malformed"),
         (["--sign", "--armor"], "malformed"),
         (["--detach-sign", "--sig-notation", "!a@example.org=b"], "unsupported"),

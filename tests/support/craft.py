@@ -199,12 +199,21 @@ def user_id_packets(
     return new_packet(13, user_id) + signature(by or key, document=document, kind=kind, digest=digest, hashed=hashed, **changes)
 
 
-def subkey_packets(primary, subkey, bound):
-    """A subkey, bound by the primary key or not."""
+def subkey_packets(primary, subkey, bound=True, back=None, by=None, flags=b"\x02", lifetime=None, made=BORN, digest="sha256"):
+    """A subkey, bound by the primary key or not.
+
+    Args:
+        back: who signs in return; b"": nobody.
+        by: who binds it in the primary key's name.
+    """
     packets = new_packet(14, subkey.body)
     if bound:
-        hashed = created(BORN) + subpacket(27, b"\x02")
-        packets += signature(primary, document=primary.framed + subkey.framed, kind=0x18, hashed=hashed)
+        both = primary.framed + subkey.framed
+        hashed = created(made) + (subpacket(27, flags) if flags is not None else b"")
+        hashed += subpacket(9, u32(lifetime)) if lifetime is not None else b""
+        if back != b"":
+            hashed += subpacket(32, signature_body(back or subkey, document=both, kind=0x19, digest=digest, hashed=created(made) + issuer(subkey)))
+        packets += signature(by or primary, document=both, kind=0x18, hashed=hashed, unhashed=issuer(primary), digest=digest)
     return packets
 
 

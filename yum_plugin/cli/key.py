@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError
-from ..host.keyring import KeyFile, RepositoryKeys, disagreements, look_at
+from ..host.keyring import KeyFile, RepositoryKeys, disagreements, look_at, outlook
 from ..host.rpmdb import imported_keys
 from ..trust.keys import PublicKey
 from .common.console import Console, utc, wrapped
@@ -30,13 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
     root = os.path.abspath(arguments.installroot)
     imported = imported_keys(root)
     problems = disagreements(found, fingerprints, imported, root)
+    notes = outlook(found, fingerprints)
     out = Console(sys.stdout)
     if arguments.json:
-        out.line(json.dumps(_values(found, imported, problems, host), indent=1))
+        out.line(json.dumps(_values(found, imported, problems, notes, host), indent=1))
     elif arguments.action == "show" and not arguments.quiet:
         out.lines(wrapped(_lines(found, fingerprints, imported), out.width))
     elif not (problems or arguments.quiet):
         out.line("key files, pinned fingerprints and rpm database agree")
+    if not (arguments.json or arguments.quiet):
+        out.lines(wrapped(["note: " + note for note in notes], out.width))
     for problem in problems:
         host.warn("key", str(problem))
     return EXIT_PROBLEM if problems and arguments.action == "check" else EXIT_OK
@@ -48,7 +51,8 @@ def _lines(found: Sequence[RepositoryKeys], fingerprints: Sequence[str], importe
         for file in item.files:
             mode = "" if file.mode is None else ", owner {}, mode {:04o}".format(file.owner, file.mode)
             state = file.error.reference if file.error else "good"
-            lines += ["", "{}: {}{}: {}".format(item.repository.id, file.path, mode, state)] + _key_lines(file.key)
+            lines += ["", "{}: {}{}: {}".format(item.repository.id, file.path, mode, state)]
+            lines += [line for key in file.keys for line in _key_lines(key, key.fingerprint in fingerprints)]
     lines.append("")
     if imported is None:
         return lines + ["rpm database: not known"]
@@ -59,21 +63,22 @@ def _lines(found: Sequence[RepositoryKeys], fingerprints: Sequence[str], importe
     return lines
 
 
-def _key_lines(key: Optional[PublicKey]) -> List[str]:
-    if key is None:
-        return []
+def _key_lines(key: PublicKey, pinned: bool) -> List[str]:
     expires = "never" if key.expires is None else utc(key.expires)
     revoked = ", revoked" if key.revoked else ""
-    return ["  {} {}".format(key.fingerprint, key.user_id),
-            "  {} of {} bits, created {}, expires {}{}".format(key.algorithm, key.bits, utc(key.created), expires, revoked)]
+    lines = ["  {} {}{}".format(key.fingerprint, key.user_id, "" if pinned else " (not pinned, so not trusted)"),
+             "  {} of {} bits, created {}, expires {}{}".format(key.algorithm, key.bits, utc(key.created), expires, revoked)]
+    return lines + ["  its signing subkey {}{}".format(subkey.fingerprint, ", revoked" if subkey.revoked else "")
+                    for subkey in key.subkeys]
 
 
 def _values(found: Sequence[RepositoryKeys], imported: Optional[Sequence[PublicKey]], problems: Sequence[MirrorsError],
-            host: Host) -> Dict[str, Any]:
+            notes: Sequence[str], host: Host) -> Dict[str, Any]:
     fingerprints = host.settings.fingerprints
     return {
         "schema": SCHEMA, "command": "key", "pinned": list(fingerprints), "agree": not problems,
         "problems": [describe_error(problem) for problem in problems], "warnings": list(host.warnings),
+        "notes": list(notes),
         "repositories": [{"id": item.repository.id, "key_files": [_file_values(file) for file in item.files]} for item in found],
         "imported": None if imported is None else [dict(_key_values(key),
                                                         pinned=key.fingerprint in fingerprints) for key in imported],
@@ -83,10 +88,11 @@ def _values(found: Sequence[RepositoryKeys], imported: Optional[Sequence[PublicK
 def _file_values(file: KeyFile) -> Dict[str, Any]:
     mode = None if file.mode is None else "{:04o}".format(file.mode)
     return {"path": file.path, "owner": file.owner or None, "mode": mode, "error": describe_error(file.error),
-            "key": _key_values(file.key) if file.key else None}
+            "key": _key_values(file.key) if file.key else None, "keys": [_key_values(key) for key in file.keys]}
 
 
 def _key_values(key: PublicKey) -> Dict[str, Any]:
     return {"fingerprint": key.fingerprint, "user_id": key.user_id, "algorithm": key.algorithm, "bits": key.bits,
             "created_at": utc(key.created), "expires_at": None if key.expires is None else utc(key.expires),
-            "revoked": key.revoked, "may_sign": key.may_sign}
+            "revoked": key.revoked, "may_sign": key.may_sign, "sha1_only": key.sha1_only,
+            "signing_subkeys": [subkey.fingerprint for subkey in key.subkeys if not subkey.revoked]}

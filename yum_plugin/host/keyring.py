@@ -2,19 +2,19 @@
 
 A key file is good if
     1. it belongs to root or to the user of this process, and nobody else can write to it (``files.read_trusted``),
-    2. it holds exactly one key, which is pinned, long enough and allowed to sign (``trust/keys.py``),
-    3. the key is neither revoked nor expired.
+    2. it holds a pinned key that is long enough and allowed to sign (``trust/keys.py``), whatever else is in it,
+    3. that key is neither revoked nor expired.
+What several files say about one key is put together: a revocation in any of them counts.
 """
-import contextlib
 import os
 import pwd
 import stat
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import MirrorsError, TrustError, UsageError
 from ..model import Repository
-from ..trust.armor import MAX_FILE_BYTES, PUBLIC_KEY, dearmor
-from ..trust.keys import PublicKey, describe_key, load_pinned_key
+from ..trust.keyfile import MAX_KEY_FILE_BYTES, KeyPackets, merge
+from ..trust.keys import PublicKey, describe_keys, load_pinned_keys, pinned_in
 from ..util.files import read_capped, read_trusted
 
 DEFAULT_KEY_PATH = "/etc/pki/rpm-gpg/RPM-GPG-KEY-xcpng"  # of the package xcp-ng-release
@@ -23,10 +23,15 @@ class KeyFile(NamedTuple):
     """An installed key file."""
 
     path: str
-    key: Optional[PublicKey] = None  # None: the file cannot be read
+    keys: Tuple[PublicKey, ...] = ()  # all in it, the pinned ones first; none: the file cannot be read
     owner: str = ""  # name, or number if it has none
     mode: Optional[int] = None  # permission bits
     error: Optional[MirrorsError] = None  # the first of the rules above that the file breaks
+
+    @property
+    def key(self) -> Optional[PublicKey]:
+        """The pinned key in it, or the first one."""
+        return self.keys[0] if self.keys else None
 
 
 class RepositoryKeys(NamedTuple):
@@ -50,29 +55,32 @@ def load_keys(paths: Sequence[str], fingerprints: Sequence[str]) -> List[PublicK
         UsageError: key-file: no file can be trusted.
         TrustError: no file holds a pinned key; the error is that of the first file.
     """
-    keys: List[PublicKey] = []
-    refusals: List[MirrorsError] = []
-    for path in paths:
-        try:
-            keys.append(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), fingerprints))
-        except TrustError as error:
-            refusals.append(TrustError(error.reference, error.what, ": ".join(filter(None, (path, error.where))), error.hint))
-        except UsageError as error:
-            refusals.append(error)
-    if keys:
-        return keys
+    found, refusals = _read_all(paths, fingerprints)
+    try:
+        if found:
+            return load_pinned_keys(found)
+    except TrustError as error:
+        raise TrustError(error.reference, error.what, "{}: {}".format(", ".join(paths), error.where), error.hint) from error
     raise refusals[0] if refusals else UsageError("key-file", "no key file is named")
 
 
 def pinned_packets(paths: Sequence[str], fingerprints: Sequence[str]) -> bytes:
-    """Return the OpenPGP packets of the key files that hold a pinned key; arguments as of ``load_keys``."""
-    found = []
+    """Return the pinned keys of these key files as a binary keyring; arguments as of ``load_keys``."""
+    return b"".join(key.encoded() for key in merge(_read_all(paths, fingerprints)[0]))
+
+
+def _read_all(paths: Sequence[str], fingerprints: Sequence[str]) -> Tuple[List[KeyPackets], List[MirrorsError]]:
+    """Return the pinned keys in all files, and why there are none in some."""
+    found: List[KeyPackets] = []
+    refusals: List[MirrorsError] = []
     for path in paths:
-        with contextlib.suppress(MirrorsError):
-            data = read_trusted(path, MAX_FILE_BYTES)
-            load_pinned_key(data, fingerprints)
-            found.append(dearmor(data, PUBLIC_KEY))
-    return b"".join(found)
+        try:
+            found += pinned_in(read_trusted(path, MAX_KEY_FILE_BYTES), fingerprints)
+        except TrustError as error:
+            refusals.append(TrustError(error.reference, error.what, ": ".join(filter(None, (path, error.where))), error.hint))
+        except UsageError as error:
+            refusals.append(error)
+    return found, refusals
 
 
 def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:
@@ -88,11 +96,12 @@ def look_at(path: str, fingerprints: Sequence[str], now: int) -> KeyFile:
         real = os.path.realpath(path)
         status = os.stat(real)
         found = found._replace(owner=_name_of(status.st_uid), mode=stat.S_IMODE(status.st_mode))
-        found = found._replace(key=describe_key(read_capped(real, MAX_FILE_BYTES)))
+        keys = describe_keys(read_capped(real, MAX_KEY_FILE_BYTES))
+        found = found._replace(keys=tuple(sorted(keys, key=lambda key: key.fingerprint not in fingerprints)))
     except (OSError, TrustError):
         pass  # the checks below report what is wrong
     try:
-        _refuse_dead(load_pinned_key(read_trusted(path, MAX_FILE_BYTES), fingerprints), now)
+        _refuse_dead(load_pinned_keys(pinned_in(read_trusted(path, MAX_KEY_FILE_BYTES), fingerprints)), now)
     except MirrorsError as error:
         return found._replace(error=type(error)(error.reference, error.what, error.where or path, error.hint))
     return found
@@ -105,12 +114,26 @@ def _name_of(uid: int) -> str:
         return str(uid)
 
 
-def _refuse_dead(key: PublicKey, now: int) -> None:
-    """Check rule 3."""
-    if key.revoked:
-        raise TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint)
-    if key.expires is not None and now >= key.expires:
-        raise TrustError("key-expired", "the key has expired", key.fingerprint)
+def _refuse_dead(keys: Sequence[PublicKey], now: int) -> None:
+    """Check rule 3: one pinned key that lives is enough, because the others are left over from a change of keys."""
+    errors = []
+    for key in keys:
+        if key.revoked:
+            errors.append(TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint))
+        elif key.expires is not None and now >= key.expires:
+            errors.append(TrustError("key-expired", "the key has expired", key.fingerprint))
+    if len(errors) == len(keys):
+        raise errors[0]
+
+
+def outlook(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str]) -> List[str]:
+    """Return what newer systems will refuse about the pinned keys, and what helps; no problem for this host."""
+    weak = {key.fingerprint: file.path for item in repositories for file in item.files for key in file.keys
+            if key.sha1_only and key.fingerprint in fingerprints}
+    return ["{} in {} has signed itself with SHA-1 only. The crypto policy of EL 10 refuses to import such a key into rpm. "
+            "What helps: a key file in which its owner has signed it with SHA-256, from an update of the package that owns it; "
+            "until then, on EL 10: update-crypto-policies --set DEFAULT:SHA1".format(fingerprint, path)
+            for fingerprint, path in sorted(weak.items())]
 
 
 def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str],
@@ -130,7 +153,7 @@ def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence
     problems = [file.error for item in repositories for file in item.files if file.error]
     problems += [UsageError("key-file", "gpgkey= names no key file", where=item.repository.id)
                  for item in repositories if not item.files]
-    paths = {file.key.fingerprint: file.path for item in repositories for file in item.files if file.key}
+    paths = {key.fingerprint: file.path for item in repositories for file in item.files for key in file.keys}
     root = "" if installroot == "/" else "--root {} ".format(installroot)
     known = {key.fingerprint for key in imported or ()}
     for fingerprint in fingerprints:

@@ -1,91 +1,68 @@
-"""ASCII armor of OpenPGP files (RFC 9580 section 6): strict, and linear in the size of the file.
+"""ASCII armor of OpenPGP files (RFC 9580 section 6): finds the packets, whatever stands around them, in linear time.
+
+Nothing is decided here: what the packets say is proven by signatures. So a wrong or missing CRC24 changes nothing (section
+6.1), nor do headers, empty lines, line ends, long lines, text around a block, or several blocks.
 
 Pure.
 """
 import binascii
-from functools import lru_cache
-from typing import List, Tuple
+from typing import List, Sequence
 
 from ..errors import TrustError
 
-MAX_FILE_BYTES = 64 * 1024  # a signature is 0.3 to 1 KiB, the installed key 2 KiB
-MAX_LINE_CHARACTERS = 76  # RFC 4880 section 6.3
-SIGNATURE = b"SIGNATURE"
-PUBLIC_KEY = b"PUBLIC KEY BLOCK"
-_CRC24_INIT = 0xB704CE  # RFC 9580 section 6.1.1
-_CRC24_GENERATOR = 0x1864CFB
+MAX_FILE_BYTES = 64 * 1024  # of a signature file; a signature has 0.1 to 1 KiB
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_DASHES, _BEGIN, _END = b"-----", b"-----BEGIN PGP ", b"-----END PGP "
 
 
-def dearmor(data: bytes, label: bytes = SIGNATURE) -> bytes:
-    """Return the packets in a file that is either binary or exactly one armored block.
+def read_blocks(data: bytes, max_bytes: int = MAX_FILE_BYTES) -> List[bytes]:
+    """Find the packets in a file that is binary or holds armored blocks.
 
     Args:
-        data: the whole file, at most 64 KiB.
-        label: what kind of block it must be, ``SIGNATURE`` or ``PUBLIC_KEY``.
+        data: the whole file.
+        max_bytes: its limit.
 
     Returns:
-        The bytes of the packets, not inspected. A wrong CRC24 is refused, a missing one is not (RFC 9580 section 6.1).
+        The bytes of the packets of each block, not inspected; at least one block.
 
     Raises:
-        TrustError: "signature-missing": the file holds no OpenPGP data (it is empty, or an HTML page);
-            "malformed": it is too large, or anything but one well-formed block.
+        TrustError: "signature-missing": the file holds no OpenPGP data (it is empty, or an HTML page); "malformed": no block
+            in it can be decoded, or it is larger than the limit of this program.
     """
-    if len(data) > MAX_FILE_BYTES:
-        raise TrustError("malformed", "larger than {} bytes".format(MAX_FILE_BYTES))
-    if data[:1] >= b"\x80":  # bit 7 is set in the first octet of every packet (RFC 9580 section 4.2)
-        return data
-    if b"-----BEGIN PGP " not in data:
+    if len(data) > max_bytes:
+        raise TrustError("malformed", "larger than {} bytes, the limit of this program".format(max_bytes))
+    if data.startswith(_BYTE_ORDER_MARK):
+        data = data[len(_BYTE_ORDER_MARK) :]
+    if data[:1] >= b"\x80" and not _has_begin_line(data):  # bit 7 is set in the first octet of a packet (section 4.2)
+        return [data]
+    lines = list(filter(None, [line.strip() for line in data.split(b"\n")]))
+    starts = [number for number, line in enumerate(lines) if line.startswith(_BEGIN)]
+    if not starts:
         raise TrustError("signature-missing", "neither an armored nor a binary OpenPGP file")
-    lines = [line.rstrip(b" \t\r") for line in data.strip().split(b"\n")]
-    if lines[0] != b"-----BEGIN PGP " + label + b"-----" or lines[-1] != b"-----END PGP " + label + b"-----":
-        raise TrustError("malformed", "not one armored {} and nothing else".format(label.decode("ascii").lower()))
-    if b"" not in lines:
-        raise TrustError("malformed", "armor without the blank line after its headers")
-    blank = lines.index(b"")
-    if not all(b": " in header for header in lines[1:blank]):
-        raise TrustError("malformed", "armor with a malformed header")
-    return _decode_body(lines[blank + 1 : -1])
+    blocks = [_decode(lines[start + 1 : end]) for start, end in zip(starts, starts[1:] + [len(lines)])]
+    found = [block for block in blocks if block]
+    if not found:
+        raise TrustError("malformed", "armor without any base64 in it")
+    return found
 
 
-def _decode_body(lines: List[bytes]) -> bytes:
-    """Decode the lines between the headers and the last line, and check their CRC24 if there is one."""
-    checksum = lines.pop() if lines and len(lines[-1]) == 5 and lines[-1].startswith(b"=") else b""
-    if not all(0 < len(line) <= MAX_LINE_CHARACTERS for line in lines):
-        raise TrustError("malformed", "armor with an empty or overlong line")
-    decoded = _decode_base64(b"".join(lines))
-    if checksum and int.from_bytes(_decode_base64(checksum[1:]), "big") != _crc24(decoded):
-        raise TrustError("malformed", "armor whose CRC24 does not match")
-    return decoded
+def _has_begin_line(data: bytes) -> bool:
+    """Tell armor after a text that begins with an octet above 127; a binary file has no such line but by chance."""
+    return b"\n" + _BEGIN in data and b"\n" + _END in data
 
 
-def _decode_base64(text: bytes) -> bytes:
-    """Decode canonical base64 only: Python's decoder skips unknown characters, so the result is encoded again and compared."""
+def _decode(lines: Sequence[bytes]) -> bytes:
+    """Decode the lines between the first line of a block and its checksum or last line; b"" if they are no base64.
+
+    Headers are what has a colon; the blank line after them may be missing.
+    """
+    end = next((number for number, line in enumerate(lines) if line.startswith(_DASHES) or _is_checksum(line)), len(lines))
     try:
-        decoded = binascii.a2b_base64(text)
-    except binascii.Error as error:
-        raise TrustError("malformed", "armor with broken base64") from error
-    if binascii.b2a_base64(decoded, newline=False) != text:
-        raise TrustError("malformed", "armor with something other than base64")
-    return decoded
+        # Python's decoder skips other characters, as gpg does; more padding than there should be is no error to it.
+        return binascii.a2b_base64(b"".join(line for line in lines[:end] if b":" not in line) + b"==")
+    except binascii.Error:
+        return b""
 
 
-def _crc24(data: bytes) -> int:
-    table = _crc24_table()
-    crc = _CRC24_INIT
-    for octet in data:
-        crc = ((crc << 8) & 0xFFFFFF) ^ table[(crc >> 16) ^ octet]
-    return crc
-
-
-@lru_cache(maxsize=1)
-def _crc24_table() -> Tuple[int, ...]:
-    return tuple(_shift_octet(octet) for octet in range(256))
-
-
-def _shift_octet(octet: int) -> int:
-    crc = octet << 16
-    for _ in range(8):
-        crc <<= 1
-        if crc & 0x1000000:
-            crc ^= _CRC24_GENERATOR
-    return crc
+def _is_checksum(line: bytes) -> bool:
+    return len(line) == 5 and line.startswith(b"=")

@@ -1,39 +1,59 @@
 """Whether a file is signed by a pinned key.
 
-A file is believed only if every signature beside it obeys all of these rules, checked in this order:
-    1. The signature file is at most 64 KiB, binary or one armored block, and holds 1 to 4 V4 signature packets
-       and not a byte more (``armor``, ``packets``). V3 signatures are read only inside RPM files.
-    2. It is of type 0x00, "binary document". A key's other signatures are no statements about a file.
-    3. Its digest is SHA-256, SHA-384 or SHA-512.
-    4. It names at least one issuer, and all issuers that it names are one pinned primary key. Subkeys sign nothing here.
-    5. That key is neither revoked nor expired, and has the signature's algorithm.
-    6. The digest over the file and the signature's own bytes starts with the 16 bits that the signature states,
-       and the signature's numbers verify it.
-    7. It was made between the key's creation and now + 24 h, before the key expired, and has not expired itself.
-Rules 1 to 5 are checked before the file is read, 6 and 7 after; 7 comes last, because a date means
-something only once it is proven who wrote it.
+    1. A file is believed if at least one of the signatures beside it counts, and none is bad. Their order never matters.
+    2. The signature file is at most 64 KiB, and has at most 64 signatures of version 3 or 4, binary or armored, whatever
+       stands beside them (``armor``, ``packets``). What cannot be read does not count.
+    3. Of those, the ones that matter name a pinned key as an issuer, by fingerprint or key id: a primary key, or a subkey
+       that is bound to one (``keys``, rule 5). The others are somebody else's, and do not count.
+    4. One of type 0x00, "binary document", with SHA-256, SHA-384 or SHA-512, is bad if the digest over the file and the
+       signature's own bytes does not start with the 16 bits that the signature states, or its numbers do not verify it by a
+       key that it names. Other types are no statements about a file, and other digests prove nothing: they do not count.
+    5. One that is not bad counts if it has no flaw (a critical subpacket that is not known, no signed date), and its key and
+       the primary key that vouches for that may sign, and are neither revoked nor expired,
+    6. and if it was made between the key's creation and now + 24 h, before the key expired, and has not expired itself.
+       This comes last, because a date means something only once it is proven who wrote it.
+What does not count is named in the verdict, and is the error if nothing counts.
 
 Pure.
 """
-from typing import NamedTuple, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import TrustError
-from .armor import dearmor
+from .armor import read_blocks
 from .hashing import new_hash, require_strong
-from .keys import PublicKey
-from .packets import Signature, names_only, read_signatures
+from .keys import PublicKey, Subkey
+from .packets import Signature, names, read_signatures
 from .publickey import verify_digest
 
 MAX_CLOCK_SKEW_SECONDS = 24 * 3600  # more than any time zone: a clock set to local time still works
 _BINARY_DOCUMENT = 0x00  # RFC 9580 section 5.2.1.1
+# Of several reasons the one that concerns the pinned key most is reported
+_MOST_TELLING_FIRST = ("signature-invalid", "key-revoked", "key-expired", "signature-expired", "signature-from-future",
+                       "key-invalid", "weak-digest", "wrong-signature-type", "unknown-key", "unsupported", "malformed",
+                       "signature-missing")
 
 
 class Verdict(NamedTuple):
     """A proof: this file is signed by this key."""
 
-    signed_at: int  # seconds since 1970; of the newest one, if several were made
+    signed_at: int  # seconds since 1970; of the newest signature that counts
     fingerprint: str  # of the pinned primary key, 40 upper-case hex digits
     digest: str  # "sha256", "sha384" or "sha512"
+    ignored: Tuple[str, ...] = ()  # why other signatures beside it did not count, for -v and the log
+
+
+class _Signer(NamedTuple):
+    """A key that may have made a signature, and the pinned primary key that vouches for it, often itself."""
+
+    key: Union[PublicKey, Subkey]
+    primary: PublicKey
+
+
+class _Claim(NamedTuple):
+    """A signature that names pinned keys, and must not be bad."""
+
+    signature: Signature
+    signers: Sequence[_Signer]
 
 
 class Verifier:
@@ -42,21 +62,45 @@ class Verifier:
     Call ``update`` with the document's bytes in order, then ``finish``: only its return value is a proof.
 
     Args:
-        signatures: as ``packets.read_signatures`` returns them; all must be good.
+        signatures: as ``packets.read_signatures`` returns them.
         keys: the pinned keys.
         now: seconds since 1970.
-
-    Raises:
-        TrustError: rules 2 to 5 of this module are broken: "signature-missing", "wrong-signature-type",
-            "weak-digest", "unsupported", "unknown-key", "key-revoked", "key-expired" or "signature-invalid".
     """
 
-    def __init__(self, signatures: Sequence[Signature], keys: Sequence[PublicKey], now: int) -> None:
-        if not signatures:
-            raise TrustError("signature-missing", "there is no signature")
+    def __init__(self, signatures: Sequence[Union[Signature, TrustError]], keys: Sequence[PublicKey], now: int) -> None:
         self._now = now
-        self._claims = [(signature, _claimed_key(signature, keys, now)) for signature in signatures]
-        self._hashes = {signature.digest: new_hash(signature.digest) for signature in signatures}
+        self._claims: List[_Claim] = []
+        self._ignored: List[TrustError] = []
+        signers = [_Signer(primary, primary) for primary in keys]
+        signers += [_Signer(subkey, primary) for primary in keys for subkey in primary.subkeys]
+        for signature in signatures:
+            try:
+                self._claims.append(_read_claim(signature, signers))
+            except TrustError as error:
+                self._ignored.append(error)
+        self._hashes = {claim.signature.digest: new_hash(claim.signature.digest) for claim in self._claims}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no signature at all."""
+        return not self._claims and not self._ignored
+
+    @property
+    def may_count(self) -> bool:
+        """Whether any of the signatures counts if it is not bad."""
+        return any(_obstacle(claim.signature, signer, self._now) is None for claim in self._claims for signer in claim.signers)
+
+    def hopeless(self) -> Optional[TrustError]:
+        """Return why none of the signatures can count, whatever the document is (rules 2 to 5); None if one may.
+
+        Its reference is "signature-missing", "wrong-signature-type", "weak-digest", "unsupported", "malformed",
+        "unknown-key", "key-revoked", "key-expired" or "key-invalid".
+        """
+        obstacles = [_early_obstacle(claim.signature, signer, self._now) for claim in self._claims for signer in claim.signers]
+        return self._most_telling([error for error in obstacles if error]) if all(obstacles) else None
+
+    def _most_telling(self, obstacles: Sequence[TrustError]) -> TrustError:
+        return most_telling([*obstacles, *self._ignored, TrustError("signature-missing", "there is no signature")])
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes of the document, any number of them."""
@@ -64,27 +108,59 @@ class Verifier:
             running.update(chunk)
 
     def finish(self) -> Verdict:
-        """Prove every signature over the bytes that ``update`` has taken.
+        """Prove the signatures over the bytes that ``update`` has taken.
 
         Returns:
             The verdict: the document is what the key's owner signed.
 
         Raises:
-            TrustError: rule 6 or 7 is broken: "signature-invalid", "signature-from-future",
-                "signature-expired", "key-expired" or "unsupported".
+            TrustError: "signature-invalid": one is bad; or why none counts.
         """
-        verdicts = [self._prove(signature, key) for signature, key in self._claims]
-        return max(verdicts, key=lambda verdict: verdict.signed_at)
+        result = self.prove()
+        if isinstance(result, TrustError):
+            raise result
+        return result
 
-    def _prove(self, signature: Signature, key: PublicKey) -> Verdict:
+    def prove(self) -> Union[Verdict, TrustError]:
+        """Do as ``finish``, but return why none counts; only a bad signature is raised."""
+        verdicts: List[Verdict] = []
+        obstacles: List[TrustError] = []
+        for signature, signers in self._claims:
+            try:
+                signer = self._maker(signature, signers)
+            except TrustError as error:
+                if error.reference != "unsupported":
+                    raise
+                obstacles.append(error)
+                continue
+            obstacle = _obstacle(signature, signer, self._now)
+            if obstacle is None:
+                verdicts.append(Verdict(signature.made, signer.primary.fingerprint, signature.digest))
+            else:
+                obstacles.append(obstacle)
+        if not verdicts:
+            return self._most_telling(obstacles)
+        newest = max(verdicts, key=lambda verdict: verdict.signed_at)
+        return newest._replace(ignored=tuple(told(error) for error in [*self._ignored, *obstacles]))
+
+    def _maker(self, signature: Signature, signers: Sequence[_Signer]) -> _Signer:
+        """Return the one who has made a signature over the document (rule 4)."""
         running = self._hashes[signature.digest].copy()
         running.update(signature.trailer)
         digest = running.digest()
         if digest[:2] != signature.left16:
-            raise TrustError("signature-invalid", "the signature was made over other bytes", key.fingerprint)
-        verify_digest(key.material, key.algorithm, signature.digest, digest, signature.numbers)
-        _check_dates(signature, key, self._now)
-        return Verdict(signature.made, key.fingerprint, signature.digest)
+            raise TrustError("signature-invalid", "the signature was made over other bytes", signers[0].primary.fingerprint)
+        problems: List[TrustError] = []
+        for signer in signers:
+            try:
+                if signer.key.algorithm != signature.algorithm:
+                    what = "a signature of {} by a key for {}".format(signature.algorithm, signer.key.algorithm)
+                    raise TrustError("signature-invalid", what, signer.primary.fingerprint)
+                verify_digest(signer.key.material, signature.algorithm, signature.digest, digest, signature.numbers)
+                return signer
+            except TrustError as error:
+                problems.append(error)
+        raise next((error for error in problems if error.reference == "unsupported"), problems[0])
 
 
 class DetachedVerifier(Verifier):
@@ -96,11 +172,14 @@ class DetachedVerifier(Verifier):
         now: seconds since 1970.
 
     Raises:
-        TrustError: rules 1 to 5 of this module are broken: as ``Verifier``, and "malformed".
+        TrustError: as ``hopeless`` returns it.
     """
 
     def __init__(self, signature: bytes, keys: Sequence[PublicKey], now: int) -> None:
-        super().__init__(read_signatures(dearmor(signature)), keys, now)
+        super().__init__(read_signatures(read_blocks(signature)), keys, now)
+        error = self.hopeless()
+        if error is not None:
+            raise error
 
 
 def verify_detached(document: bytes, signature: bytes, keys: Sequence[PublicKey], now: int) -> Verdict:
@@ -116,46 +195,67 @@ def verify_detached(document: bytes, signature: bytes, keys: Sequence[PublicKey]
         The verdict; nothing else proves a signature.
 
     Raises:
-        TrustError: the first rule of this module that is broken.
+        TrustError: as ``Verifier.finish``.
     """
     verifier = DetachedVerifier(signature, keys, now)
     verifier.update(document)
     return verifier.finish()
 
 
-def _claimed_key(signature: Signature, keys: Sequence[PublicKey], now: int) -> PublicKey:
-    """Return the pinned key that the signature names, after rules 2 to 5."""
+def most_telling(errors: Sequence[TrustError]) -> TrustError:
+    """Return the one of several errors that says most about the pinned key."""
+    return min(errors, key=lambda error: _MOST_TELLING_FIRST.index(error.reference))
+
+
+def told(error: TrustError) -> str:
+    """Return in words why a signature does not count."""
+    return "{}: {}{}".format(error.reference, error.what, " ({})".format(error.where) if error.where else "")
+
+
+def _read_claim(signature: Union[Signature, TrustError], signers: Sequence[_Signer]) -> _Claim:
+    """Check what of rules 2 to 4 does not depend on the document."""
+    if isinstance(signature, TrustError):
+        raise signature
+    named = [signer for signer in signers if names(signature, signer.key.fingerprint)]
+    if not named:
+        issuers = ", ".join(sorted(set(signature.issuers))) or "nobody"
+        raise TrustError("unknown-key", "the signature is by a key that is not pinned", issuers)
     if signature.kind != _BINARY_DOCUMENT:
         raise TrustError("wrong-signature-type", "a signature of type 0x{:02x} is not one over a file".format(signature.kind))
+    if not (signature.algorithm and signature.digest):
+        raise signature.flaw or TrustError("unsupported", "a signature of an unknown kind")
     require_strong(signature.digest)
-    key = _named_key(signature, keys)
-    if key.revoked:
-        raise TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint)
-    _check_key_expiry(key, now)
-    if key.algorithm != signature.algorithm:
-        raise TrustError("signature-invalid", "a {} signature by a key for {}".format(signature.algorithm, key.algorithm))
-    return key
+    return _Claim(signature, named)
 
 
-def _named_key(signature: Signature, keys: Sequence[PublicKey]) -> PublicKey:
-    for key in keys:
-        if names_only(signature, key.fingerprint):
-            return key
-    names = ", ".join(sorted(set(signature.issuers))) or "nobody"
-    raise TrustError("unknown-key", "the signature is by a key that is not pinned", names)
+def _early_obstacle(signature: Signature, signer: _Signer, now: int) -> Optional[TrustError]:
+    """Check rule 5."""
+    primary, key = signer.primary, signer.key
+    if signature.flaw is not None:
+        return signature.flaw
+    if primary.revoked or key.revoked:
+        return TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint)
+    if not key.may_sign:
+        return TrustError("key-invalid", "the key is not for signing", key.fingerprint)
+    return _expired_key(signer, now)
 
 
-def _check_key_expiry(key: PublicKey, moment: int) -> None:
-    if key.expires is not None and moment >= key.expires:
-        raise TrustError("key-expired", "the key has expired", key.fingerprint)
+def _expired_key(signer: _Signer, moment: int) -> Optional[TrustError]:
+    for key in (signer.primary, signer.key):
+        if key.expires is not None and moment >= key.expires:
+            return TrustError("key-expired", "the key has expired", key.fingerprint)
+    return None
 
 
-def _check_dates(signature: Signature, key: PublicKey, now: int) -> None:
-    """Check rule 7."""
-    if signature.made < key.created:
-        raise TrustError("signature-invalid", "the signature is dated before its key was made", key.fingerprint)
+def _obstacle(signature: Signature, signer: _Signer, now: int) -> Optional[TrustError]:
+    """Check rules 5 and 6."""
+    obstacle = _early_obstacle(signature, signer, now)
+    if obstacle is not None:
+        return obstacle
+    if signature.made < signer.key.created:
+        return TrustError("signature-invalid", "the signature is dated before its key was made", signer.key.fingerprint)
     if signature.made > now + MAX_CLOCK_SKEW_SECONDS:
-        raise TrustError("signature-from-future", "the signature was made more than 24 h in the future")
-    _check_key_expiry(key, signature.made)
+        return TrustError("signature-from-future", "the signature was made more than 24 h in the future")
     if signature.expires_after and now >= signature.made + signature.expires_after:
-        raise TrustError("signature-expired", "the signature has expired", key.fingerprint)
+        return TrustError("signature-expired", "the signature has expired", signer.key.fingerprint)
+    return _expired_key(signer, signature.made)

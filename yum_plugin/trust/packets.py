@@ -1,16 +1,17 @@
-"""OpenPGP packets (RFC 9580 sections 4 and 5.2): a strict reader that decides nothing about trust.
+"""OpenPGP packets (RFC 9580 sections 4 and 5.2): a reader that decides nothing about trust.
 
-Every length is checked against the bytes that are left before anything is taken, every byte must belong to a field,
-and the cost is linear in the size of the input. RFC 9580 replaces RFC 4880; only the latter describes V3 signatures.
+Every length is checked against the bytes that are left before anything is taken, and the cost is linear in the size of the
+input. A signature whose numbers can be found is read, whatever else is wrong with it: ``flaw`` says so, and whether it was
+made by a key is still proven. RFC 9580 replaces RFC 4880; only the latter describes V3 signatures.
 
 Pure.
 """
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import TrustError
 
-MAX_SIGNATURES = 4  # in one file
-MAX_SUBPACKETS = 64  # in one signature
+MAX_SIGNATURES = 64  # in one file; each may cost the proof of a key's numbers
+MAX_SUBPACKETS = 1024  # in one signature
 MAX_NUMBER_BITS = 16384  # of one multiprecision integer; the largest RSA key that OpenSSL verifies with
 
 # Packet types, RFC 9580 section 5
@@ -19,20 +20,27 @@ TAG_PUBLIC_KEY = 6
 TAG_USER_ID = 13
 TAG_PUBLIC_SUBKEY = 14
 TAG_USER_ATTRIBUTE = 17
+TAG_SECRET_KEY = 5
+# Session keys, one-pass signature, compressed, encrypted and literal data: a message, of which a signature is only a part
+_MESSAGE_TAGS = frozenset([1, 3, 4, 8, 9, 11, 18, 20])
 
 # Signature subpacket types, RFC 9580 section 5.2.3.7
 CREATION_TIME = 2
 SIGNATURE_EXPIRATION = 3
 KEY_EXPIRATION = 9
+REVOCATION_KEY = 12
 ISSUER_KEY_ID = 16
+PRIMARY_USER_ID = 25
 KEY_FLAGS = 27
+EMBEDDED_SIGNATURE = 32
 ISSUER_FINGERPRINT = 33
-# The types that may be marked critical. The six above are obeyed; the others (preferences, features, policy, signer)
-# do not change what a signature means here. A critical notation (20) or intended recipient (35) would, so these are
-# not among them.
+# The types that may be marked critical. The nine above are obeyed; the others (exportable, trust, revocable, preferences,
+# features, policy, signer, reason for a revocation) do not change what a signature means here. A critical notation (20) or
+# intended recipient (35) would, so these are not among them.
 _KNOWN_SUBPACKETS = frozenset(
-    [CREATION_TIME, SIGNATURE_EXPIRATION, KEY_EXPIRATION, ISSUER_KEY_ID, KEY_FLAGS, ISSUER_FINGERPRINT]
-    + [11, 21, 22, 23, 25, 26, 28, 30]
+    [CREATION_TIME, SIGNATURE_EXPIRATION, KEY_EXPIRATION, REVOCATION_KEY, ISSUER_KEY_ID, PRIMARY_USER_ID, KEY_FLAGS]
+    + [EMBEDDED_SIGNATURE, ISSUER_FINGERPRINT]
+    + [4, 5, 7, 11, 21, 22, 23, 26, 28, 29, 30]
 )
 _CRITICAL = 0x80  # a bit of the type octet, section 5.2.3.7
 
@@ -48,15 +56,17 @@ class Signature(NamedTuple):
     """One signature packet; nothing in it is proven."""
 
     kind: int  # signature type, RFC 9580 section 5.2.1
-    algorithm: str  # a value of ALGORITHMS
-    digest: str  # as hashlib names it
-    made: int  # seconds since 1970
+    algorithm: str  # a value of ALGORITHMS; "" if it is another one
+    digest: str  # as hashlib names it; "" if it is an unknown one
+    made: int  # seconds since 1970; 0 if it does not say
     expires_after: int  # seconds after ``made``; 0 = never
     issuers: Tuple[str, ...]  # key ids (16) and fingerprints (40 upper-case hex digits), hashed or not
     hashed: Tuple[Subpacket, ...]  # V3 has none
+    unhashed: Tuple[Subpacket, ...]
     trailer: bytes  # the signature's own bytes, hashed after the document; RFC 9580 section 5.2.4
     left16: bytes  # the first two octets that the digest must have
-    numbers: Tuple[int, ...]  # the multiprecision integers
+    numbers: Tuple[int, ...]  # the multiprecision integers; none of an unknown algorithm
+    flaw: Optional[TrustError]  # why it counts for nothing, even if its key has made it: "unsupported" or "malformed"
 
 
 class _PacketReader:
@@ -118,71 +128,85 @@ def _read_length(reader: _PacketReader, first_partial: int) -> int:
     return ((first - 192) << 8) + reader.number(1) + 192
 
 
-def read_signatures(data: bytes, allow_v3: bool = False) -> Tuple[Signature, ...]:
-    """Read a file of signature packets and nothing else.
+def read_signatures(blocks: Sequence[bytes]) -> Tuple[Union[Signature, TrustError], ...]:
+    """Read all signature packets of a file.
 
     Args:
-        data: the binary packets, as ``armor.dearmor`` returns them.
-        allow_v3: True only for signatures inside RPM files, because EL7's rpmsign makes V3 ones.
+        blocks: binary packets, as ``armor.read_blocks`` returns them.
 
     Returns:
-        At most ``MAX_SIGNATURES`` signatures in their order; none if ``data`` is empty.
-
-    Raises:
-        TrustError: "malformed" or "unsupported".
+        In their order, for each packet the signature or the reason why it cannot be read; also why the rest of a block
+        cannot be read, if it cannot. Packets of other types are left out. Of more than MAX_SIGNATURES none is read.
     """
-    signatures: List[Signature] = []
-    for tag, body in read_packets(data):
-        if tag != TAG_SIGNATURE:
-            raise TrustError("malformed", "a packet of type {} where only signatures belong".format(tag))
-        if len(signatures) == MAX_SIGNATURES:
-            raise TrustError("malformed", "more than {} signatures".format(MAX_SIGNATURES))
-        signatures.append(read_signature(body, allow_v3))
-    return tuple(signatures)
+    found: List[Union[Signature, TrustError]] = []
+    for block in blocks:
+        first = len(found)
+        try:
+            for tag, body in read_packets(block):
+                if tag in _MESSAGE_TAGS:
+                    del found[first:]  # they are about the message
+                    raise TrustError("malformed", "a message, and no signature beside a file")
+                if tag == TAG_SIGNATURE:
+                    found.append(_signature_or_error(body))
+                if len(found) > MAX_SIGNATURES:
+                    limit = "more than {} signatures, the limit of this program".format(MAX_SIGNATURES)
+                    return (TrustError("unsupported", limit),)
+        except TrustError as error:
+            found.append(error)
+    return tuple(found)
 
 
-def read_signature(body: bytes, allow_v3: bool = False) -> Signature:
-    """Read the body of one signature packet (RFC 9580 section 5.2).
+def _signature_or_error(body: bytes) -> Union[Signature, TrustError]:
+    try:
+        return read_signature(body)
+    except TrustError as error:
+        return error
+
+
+def read_signature(body: bytes) -> Signature:
+    """Read the body of one signature packet (RFC 9580 section 5.2, RFC 4880 section 5.2.2).
 
     Args:
         body: all of it.
-        allow_v3: see ``read_signatures``.
 
     Returns:
-        The signature.
+        The signature, perhaps with a flaw.
 
     Raises:
-        TrustError: "malformed", or "unsupported" for an unknown version, algorithm or digest.
+        TrustError: "unsupported": of another version than 3 or 4; "malformed": its parts cannot be told apart.
     """
-    version = body[:1]
-    if version == b"\x04":
+    if body[:1] == b"\x04":
         return _read_v4(body)
-    if version == b"\x03" and allow_v3:
+    if body[:1] == b"\x03":
         return _read_v3(body)
-    raise TrustError("unsupported", "a signature of version {}".format(version.hex() or "none"))
+    raise TrustError("unsupported", "a signature of version {}".format(body[0] if body else "none"))
 
 
 def _read_v4(body: bytes) -> Signature:
     """Read a signature of version 4 (RFC 9580 section 5.2.3)."""
     reader = _PacketReader(body)
     _, kind, algorithm, digest = reader.take(4)
-    hashed = _read_area(reader, MAX_SUBPACKETS)
+    hashed, hashed_flaw = _read_area(reader)
     signed_bytes = reader.position
-    unhashed = _read_area(reader, MAX_SUBPACKETS - len(hashed))
+    unhashed, unhashed_flaw = _read_area(reader)
+    left16 = reader.take(2)
+    numbers, flaw = _read_signature_numbers(reader, algorithm, digest)
     made = subpacket_number(hashed, CREATION_TIME)
     if made is None:
-        raise TrustError("malformed", "a signature without a signed creation time")
+        flaw = flaw or TrustError("malformed", "a signature without a signed creation time")
     return Signature(
         kind=kind,
-        algorithm=_known(ALGORITHMS, algorithm, "public-key algorithm"),
-        digest=_known(_DIGESTS, digest, "digest"),
-        made=made,
+        algorithm=ALGORITHMS.get(algorithm, ""),
+        digest=_DIGESTS.get(digest, ""),
+        made=made or 0,
         expires_after=subpacket_number(hashed, SIGNATURE_EXPIRATION) or 0,
         issuers=_issuers(hashed + unhashed),
         hashed=hashed,
+        unhashed=unhashed,
         trailer=body[:signed_bytes] + b"\x04\xff" + signed_bytes.to_bytes(4, "big"),
-        left16=reader.take(2),
-        numbers=_read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]]),
+        left16=left16,
+        numbers=numbers,
+        flaw=hashed_flaw or unhashed_flaw or flaw,
     )
 
 
@@ -195,101 +219,94 @@ def _read_v3(body: bytes) -> Signature:
     trailer = reader.take(5)
     issuer = reader.take(8)
     algorithm, digest = reader.take(2)
-    return Signature(
-        kind=trailer[0],
-        algorithm=_known(ALGORITHMS, algorithm, "public-key algorithm"),
-        digest=_known(_DIGESTS, digest, "digest"),
-        made=int.from_bytes(trailer[1:], "big"),
-        expires_after=0,
-        issuers=(issuer.hex().upper(),),
-        hashed=(),
-        trailer=trailer,
-        left16=reader.take(2),
-        numbers=_read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]]),
-    )
+    left16 = reader.take(2)
+    numbers, flaw = _read_signature_numbers(reader, algorithm, digest)
+    return Signature(trailer[0], ALGORITHMS.get(algorithm, ""), _DIGESTS.get(digest, ""), int.from_bytes(trailer[1:], "big"), 0,
+                     (issuer.hex().upper(),), (), (), trailer, left16, numbers, flaw)
 
 
-def _known(table: Mapping[int, str], number: int, what: str) -> str:
-    if number not in table:
-        raise TrustError("unsupported", "{} {}".format(what, number))
-    return table[number]
+def _read_signature_numbers(reader: _PacketReader, algorithm: int, digest: int) -> Tuple[Tuple[int, ...], Optional[TrustError]]:
+    if algorithm not in ALGORITHMS:
+        return (), TrustError("unsupported", "a signature of public-key algorithm {}".format(algorithm))
+    numbers = _read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]])
+    if digest not in _DIGESTS:
+        return numbers, TrustError("unsupported", "a signature with digest {}".format(digest))
+    return numbers, TrustError("malformed", "a signature with bytes after its last number") if reader.left else None
 
 
-def _read_area(reader: _PacketReader, most: int) -> Tuple[Subpacket, ...]:
-    """Read one subpacket area, which its subpackets must fill exactly (RFC 9580 section 5.2.3.7)."""
+def _read_area(reader: _PacketReader) -> Tuple[Tuple[Subpacket, ...], Optional[TrustError]]:
+    """Read one subpacket area (RFC 9580 section 5.2.3.7), and what is wrong with it."""
     area = _PacketReader(reader.take(reader.number(2)))
     subpackets: List[Subpacket] = []
-    while area.left:
-        if len(subpackets) == most:
-            raise TrustError("malformed", "more than {} subpackets in a signature".format(MAX_SUBPACKETS))
-        subpacket = _PacketReader(area.take(_read_length(area, first_partial=255)))
-        kind = subpacket.number(1)
-        if kind & _CRITICAL and kind & ~_CRITICAL not in _KNOWN_SUBPACKETS:
-            raise TrustError("unsupported", "a critical subpacket of unknown type {}".format(kind & ~_CRITICAL))
-        subpackets.append((kind & ~_CRITICAL, subpacket.take(subpacket.left)))
-    return tuple(subpackets)
+    flaw: Optional[TrustError] = None
+    try:
+        while area.left:
+            subpacket = _PacketReader(area.take(_read_length(area, first_partial=255)))
+            kind = subpacket.number(1)
+            if kind & _CRITICAL and kind & ~_CRITICAL not in _KNOWN_SUBPACKETS:
+                flaw = flaw or TrustError("unsupported", "a critical subpacket of unknown type {}".format(kind & ~_CRITICAL))
+            subpackets.append((kind & ~_CRITICAL, subpacket.take(subpacket.left)))
+            if len(subpackets) > MAX_SUBPACKETS:
+                raise TrustError("unsupported", "more than {} subpackets, the limit of this program".format(MAX_SUBPACKETS))
+    except TrustError as error:  # what was read before may name a key
+        flaw = error
+    return tuple(subpackets), flaw
+
+
+def subpacket_value(area: Sequence[Subpacket], kind: int) -> Optional[bytes]:
+    """Return the body of the first subpacket of this type, which counts as it does for gpg; None if there is none."""
+    return next((body for found, body in area if found == kind), None)
 
 
 def subpacket_number(area: Sequence[Subpacket], kind: int) -> Optional[int]:
-    """Return the four-octet number in the only subpacket of this type; None if there is no such subpacket.
-
-    Raises:
-        TrustError: "malformed": there are several, or the number is not four octets long.
-    """
-    bodies = [body for found, body in area if found == kind]
-    if len(bodies) > 1 or any(len(body) != 4 for body in bodies):
-        raise TrustError("malformed", "a repeated or misshapen subpacket of type {}".format(kind))
-    return int.from_bytes(bodies[0], "big") if bodies else None
+    """Return the four-octet number that the first subpacket of this type begins with; None if there is none."""
+    body = subpacket_value(area, kind)
+    return None if body is None or len(body) < 4 else int.from_bytes(body[:4], "big")
 
 
 def _issuers(subpackets: Sequence[Subpacket]) -> Tuple[str, ...]:
     """Return every key that the signature names as its issuer (RFC 9580 sections 5.2.3.12 and 5.2.3.35)."""
-    key_ids = [body for kind, body in subpackets if kind == ISSUER_KEY_ID]
-    fingerprints = [body for kind, body in subpackets if kind == ISSUER_FINGERPRINT]
-    if any(len(body) != 8 for body in key_ids) or any(len(body) != 21 or body[0] != 4 for body in fingerprints):
-        raise TrustError("malformed", "an issuer that is not a V4 key id or fingerprint")
-    return tuple(name.hex().upper() for name in key_ids + [body[1:] for body in fingerprints])
+    return tuple(body.hex().upper() if kind == ISSUER_KEY_ID else body[1:].hex().upper() for kind, body in subpackets
+                 if (kind == ISSUER_KEY_ID and len(body) == 8)
+                 or (kind == ISSUER_FINGERPRINT and len(body) == 21 and body[0] == 4))
 
 
-def names_only(signature: Signature, fingerprint: str) -> bool:
-    """Tell whether a signature names this key as its issuer, and no other key.
+def names(signature: Signature, fingerprint: str) -> bool:
+    """Tell whether a signature names this key as an issuer.
 
     Args:
         signature: as ``read_signature`` returns it.
         fingerprint: of a V4 key, 40 upper-case hex digits; its last 16 are the key id (RFC 9580 section 5.5.4.2).
     """
-    return bool(signature.issuers) and set(signature.issuers) <= {fingerprint, fingerprint[-16:]}
+    return fingerprint in signature.issuers or fingerprint[-16:] in signature.issuers
 
 
-def read_rsa_key(body: bytes) -> Tuple[int, int]:
-    """Read modulus and exponent of an RSA key (RFC 9580 section 5.5.5.1).
+def read_key_numbers(fields: bytes, count: int) -> Tuple[int, ...]:
+    """Read the multiprecision integers of a public key, which must fill its packet (RFC 9580 section 5.5.5).
 
     Args:
-        body: of a V4 public-key packet: version, creation time and algorithm come first (section 5.5.2.2).
-
-    Returns:
-        Modulus and exponent.
+        fields: of the packet, after version, creation time, algorithm and curve.
+        count: how many they are.
 
     Raises:
-        TrustError: "malformed": they do not fill the packet, or have another length than they state.
+        TrustError: "malformed".
     """
-    reader = _PacketReader(body)
-    reader.take(6)
-    modulus, exponent = _read_numbers(reader, 2)
-    return modulus, exponent
+    reader = _PacketReader(fields)
+    numbers = _read_numbers(reader, count)
+    if reader.left:
+        raise TrustError("malformed", "bytes after the last number")
+    return numbers
 
 
 def _read_numbers(reader: _PacketReader, count: int) -> Tuple[int, ...]:
-    """Read the multiprecision integers, which must fill the rest of the packet (RFC 9580 section 3.2)."""
+    """Read multiprecision integers (RFC 9580 section 3.2).
+
+    Go's x/crypto/openpgp writes leading zero bits, and says that they are there; gpg and rpm go by the octets, too.
+    """
     numbers: List[int] = []
     for _ in range(count):
         bits = reader.number(2)
         if bits > MAX_NUMBER_BITS:
             raise TrustError("malformed", "a number of more than {} bits".format(MAX_NUMBER_BITS))
-        number = reader.number((bits + 7) // 8)
-        if number.bit_length() != bits:
-            raise TrustError("malformed", "a number of another length than it states")
-        numbers.append(number)
-    if reader.left:
-        raise TrustError("malformed", "bytes after the last number")
+        numbers.append(reader.number((bits + 7) // 8))
     return tuple(numbers)

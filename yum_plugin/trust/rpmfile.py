@@ -2,11 +2,11 @@
 
 A file is believed only if it obeys all of these rules:
     1. Its structure is sound (``rpmheader``), with nothing but zeros between the headers.
-    2. It has a signature: over the main header (tags 267, 268; rpm 6's list, 278) or over main header and
-       payload (1002, 1005). Every signature in it is good by rules 2 to 7 of ``openpgp``; V3 signatures too.
-       A tag holds one signature packet and not a byte more; each string of 278 is the base64 of one.
-    3. The payload is covered: by a signature over header and payload, or by its SHA-256 (tag 5092, algorithm
-       in tag 5093) in a header that is signed. MD5, SHA-1 and sizes prove nothing.
+    2. It has signatures over the main header (tags 267, 268; rpm 6's list, 278) or over main header and payload (1002, 1005).
+       By the rules of ``openpgp`` at least one of all of them counts, and none is bad. A tag holds one signature
+       packet and not a byte more, and each string of 278 is the base64 of one; anything else in them does not count.
+    3. The payload is covered by signatures that count: by one over header and payload, or by its SHA-256 (tag 5092,
+       algorithm in tag 5093) in a header that one signs. MD5, SHA-1 and sizes prove nothing.
     4. If the signature header states the SHA-256 or the SHA-1 of the main header (tags 273, 269), it is correct: it proves
        nothing, but rpm refuses the package otherwise. The MD5 of header and payload (1004), which rpm refuses too, is not
        computed: it would double the cost, and the checksum in the metadata covers it.
@@ -14,7 +14,7 @@ A file is believed only if it obeys all of these rules:
 Where a signature covers the payload, the payload's SHA-256 is not computed as well: it would prove nothing more
 and cost as much again. A bad signature over the header is refused before the payload is read.
 
-Post-quantum and V6 signatures, which rpm 6 may put into 278, are "unsupported".
+Post-quantum and V6 signatures, which rpm 6 puts into 278 beside an older one in 268, are "unsupported", and do not count.
 
 Pure, except that ``verify_rpm`` reads the stream it is given.
 """
@@ -26,8 +26,8 @@ from ..errors import TrustError
 from . import rpmheader
 from .hashing import new_hash
 from .keys import PublicKey
-from .openpgp import Verdict, Verifier
-from .packets import Signature, read_signatures
+from .openpgp import Verdict, Verifier, most_telling, told
+from .packets import TAG_SIGNATURE, Signature, read_packets, read_signature
 from .rpmheader import Header
 
 READ_BYTES = 256 * 1024
@@ -47,6 +47,7 @@ class RpmVerdict(NamedTuple):
     signed_at: int  # seconds since 1970; of the newest of the signatures that cover the payload
     fingerprint: str  # of the pinned primary key, 40 upper-case hex digits
     coverage: str  # what covers the payload: BY_DIGEST or BY_SIGNATURE
+    ignored: Tuple[str, ...] = ()  # why signatures in it did not count, for -v and the log
 
     @property
     def nevra(self) -> str:
@@ -55,20 +56,34 @@ class RpmVerdict(NamedTuple):
 
 
 class _PayloadDigest:
-    """Proves a payload by its digest in a header that is already proven."""
+    """Proves a payload by its digest in a header that is already proven.
 
-    def __init__(self, expected: str, header: Verdict) -> None:
+    Args:
+        expected: the digest, 64 hex digits.
+        header: the proof of the header.
+        beside: verifier of signatures that do not count, but must not be bad.
+    """
+
+    def __init__(self, expected: str, header: Verdict, beside: Verifier) -> None:
         self._expected = expected
         self._header = header
+        self._beside = beside
         self._running = new_hash("sha256")
 
     def update(self, chunk: bytes) -> None:
         self._running.update(chunk)
+        self._beside.update(chunk)
 
     def finish(self) -> Verdict:
+        beside = self._beside.prove()
         if self._running.hexdigest() != self._expected:
             raise TrustError("payload-mismatch", "the payload is not the one that was signed")
-        return self._header
+        return self._header if self._beside.is_empty else _with_ignored(self._header, beside)
+
+
+def _with_ignored(verdict: Verdict, more: Union[Verdict, TrustError]) -> Verdict:
+    """Add the signatures that did not count elsewhere in the file."""
+    return verdict._replace(ignored=verdict.ignored + (more.ignored if isinstance(more, Verdict) else (told(more),)))
 
 
 _Identity = Tuple[str, Optional[int], str, str, str]
@@ -96,6 +111,7 @@ class RpmVerifier:
         self._awaited = next(self._reader)  # bytes that the reader wants next
         self._identity: _Identity = ("", None, "", "", "")
         self._cover: Optional[_Cover] = None  # takes the payload, once the headers are done
+        self._header_proof: Union[Verdict, TrustError, None] = None  # None: no signature is over the header alone
         self._refusal: Optional[TrustError] = None
 
     def update(self, chunk: bytes) -> None:
@@ -132,6 +148,7 @@ class RpmVerifier:
             signed_at=verdict.signed_at,
             fingerprint=verdict.fingerprint,
             coverage=BY_DIGEST if isinstance(self._cover, _PayloadDigest) else BY_SIGNATURE,
+            ignored=verdict.ignored,
         )
 
     def _prove(self) -> Verdict:
@@ -139,7 +156,10 @@ class RpmVerifier:
             if self._awaited == len(rpmheader.MAGIC):
                 rpmheader.check_magic(bytes(self._held))
             raise TrustError("malformed", "an RPM that ends before its payload begins")
-        return self._cover.finish()
+        verdict = self._cover.finish()
+        if self._header_proof is None or isinstance(self._cover, _PayloadDigest):
+            return verdict
+        return _with_ignored(verdict, self._header_proof)
 
     def _located(self, error: TrustError) -> TrustError:
         return TrustError(error.reference, error.what, ", ".join(filter(None, (self._where, error.where))))
@@ -167,36 +187,40 @@ class RpmVerifier:
         claims = rpmheader.read_header(introduction + body, rpmheader.SIGNATURE)
         over_header = self._verifier(claims, rpmheader.HEADER_SIGNATURES)
         over_all = self._verifier(claims, rpmheader.PAYLOAD_SIGNATURES)
-        if over_header is None and over_all is None:
+        if over_header.is_empty and over_all.is_empty:
             raise TrustError("unsigned", "an RPM without a signature")
+        hopeless = [error for error in (over_header.hopeless(), over_all.hopeless()) if error is not None]
+        if len(hopeless) == 2:
+            raise most_telling(hopeless)
         introduction = yield rpmheader.INTRODUCTION_BYTES
         body = yield rpmheader.body_bytes(introduction, rpmheader.MAIN)
         header = introduction + body
-        for verifier in filter(None, (over_header, over_all)):
+        for verifier in (over_header, over_all):
             verifier.update(header)
-        proof = over_header.finish() if over_header else None
+        proof = over_header.prove()
+        self._header_proof = None if over_header.is_empty else proof
         _check_header_digests(claims, header)
         main = rpmheader.read_header(header, rpmheader.MAIN)
         self._identity = _identify(main, is_source)
         self._cover = _choose_cover(main, over_all, proof)
         yield 0
 
-    def _verifier(self, claims: Header, tags: Sequence[int]) -> Optional[Verifier]:
-        """Return the verifier of the signatures in these tags; None if there are none."""
-        signatures = [_read_signature(tag, value) for tag in tags for value in claims.get(tag, ())]
-        return Verifier(signatures, self._keys, self._now) if signatures else None
+    def _verifier(self, claims: Header, tags: Sequence[int]) -> Verifier:
+        """Return the verifier of the signatures in these tags."""
+        return Verifier([_read_signature(tag, value) for tag in tags for value in claims.get(tag, ())], self._keys, self._now)
 
 
-def _read_signature(tag: int, value: bytes) -> Signature:
-    """Read a value of a tag, which must be exactly one signature."""
+def _read_signature(tag: int, value: bytes) -> Union[Signature, TrustError]:
+    """Read a value of a tag, which must be exactly one packet to count; rpm does not read more, either."""
     try:
-        packets = base64.b64decode(value, validate=True) if tag == rpmheader.SIGNATURE_LIST else value
-    except binascii.Error as error:
-        raise TrustError("malformed", "an RPM with a list of signatures that is not base64") from error
-    signatures = read_signatures(packets, allow_v3=True)
-    if len(signatures) != 1:
-        raise TrustError("malformed", "an RPM whose tag {} is not one signature".format(tag))
-    return signatures[0]
+        found = list(read_packets(base64.b64decode(value, validate=True) if tag == rpmheader.SIGNATURE_LIST else value))
+        if [tag for tag, _ in found] == [TAG_SIGNATURE]:
+            return read_signature(found[0][1])
+    except binascii.Error:
+        return TrustError("malformed", "a list of signatures that is not base64")
+    except TrustError as error:
+        return error
+    return TrustError("malformed", "a tag {} that is not one signature".format(tag))
 
 
 def _check_header_digests(claims: Header, header: bytes) -> None:
@@ -224,21 +248,26 @@ def _identify(main: Header, is_source: bool) -> _Identity:
     return name, epoch, version, release, "src" if is_source else arch
 
 
-def _choose_cover(main: Header, over_all: Optional[Verifier], proof: Optional[Verdict]) -> _Cover:
+def _choose_cover(main: Header, over_all: Verifier, proof: Union[Verdict, TrustError]) -> _Cover:
     """Return what will prove the payload (rule 3).
 
     Args:
         main: the main header.
-        over_all: the verifier of the signatures over header and payload; None if there are none.
-        proof: that the header is signed; None if no signature covers only the header.
+        over_all: the verifier of the signatures over header and payload.
+        proof: that the header is signed, or why no signature over the header alone counts.
     """
     if main.get(rpmheader.PAYLOAD_DIGEST_ALGORITHM, (_SHA256,)) != (_SHA256,):
         raise TrustError("unsupported", "an RPM whose payload digest is not SHA-256")
-    if over_all is not None:
+    hopeless = over_all.hopeless()
+    if over_all.may_count or (isinstance(proof, TrustError) and hopeless is None):
         return over_all
-    if proof is None or rpmheader.PAYLOAD_SHA256 not in main:
+    if isinstance(proof, TrustError):
+        raise most_telling([proof] if hopeless is None else [proof, hopeless])
+    if rpmheader.PAYLOAD_SHA256 not in main:
+        if hopeless is None:
+            return over_all
         raise TrustError("not-covered", "only the header is signed, and no digest of the payload is in it")
-    return _PayloadDigest(main[rpmheader.PAYLOAD_SHA256][0].decode("ascii"), proof)
+    return _PayloadDigest(main[rpmheader.PAYLOAD_SHA256][0].decode("ascii"), proof, over_all)
 
 
 def verify_rpm(

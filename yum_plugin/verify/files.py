@@ -1,11 +1,11 @@
 """Files on this disk: the kind of each, found out from its content, and whether a pinned key vouches for all of it.
 
 The first of these that exists vouches for a file:
-    1. the detached signature that the caller names,
+    1. the detached signature that the caller names: then nothing else counts, and what is in the file does not matter,
     2. an RPM's own signatures (``trust/rpmfile.py``),
     3. a detached signature beside it, FILE.asc or FILE.sig,
     4. a SHA256SUMS beside it that lists it, itself signed by SHA256SUMS.asc or .sig.
-A list of checksums or a repomd.xml needs 1 or 3, and is parsed only after that, from the very bytes that were hashed.
+Without 1, a list of checksums or a repomd.xml needs 3, and is parsed only after that, from the very bytes that were hashed.
 Every file is opened once, and hashed from that descriptor. Links are followed, because only the content counts; a FIFO
 or a device is not even opened. No network.
 """
@@ -109,11 +109,13 @@ class Examiner:
         except MirrorsError as problem:
             error = localized(problem)
         yield FileFinding(path, kind, proof.detail, proof.fingerprint, proof.signed_at or None, error)
-        if kind == CHECKSUMS and error is None:
+        if kind == CHECKSUMS and error is None and not signature:
             yield from self._listed_files(path)
 
     def _prove(self, kind: str, path: str, stream: BinaryIO, signature: str) -> Proof:
-        signature = signature or ("" if kind == RPM else signature_beside(path))
+        if signature:
+            return self._prove_detached(path, stream, signature)
+        signature = "" if kind == RPM else signature_beside(path)
         if kind == CHECKSUMS:
             return self._prove_sums(path, stream, signature).proof
         if kind == REPOMD:
