@@ -141,7 +141,7 @@ def test_of_several_good_lists_the_newest_counts(admin):
 
 
 @pytest.mark.parametrize("path, code, reference", [
-    ("isos/8.3/none.iso", 4, "not-covered"), ("none/at-all", 3, "http-status"), ("8/8.3/updates/x86_64/Packages/" + PACKAGE, 3, "http-status"),
+    ("isos/8.3/none.iso", 3, "unreachable"), ("none/at-all", 3, "http-status"), ("8/8.3/updates/x86_64/Packages/" + PACKAGE, 3, "http-status"),
 ])
 def test_what_no_signed_list_names_is_not_fetched(path, code, reference, admin):
     admin.lab.add_mirror("good")

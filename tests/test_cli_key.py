@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.keys import OTHER
 from tests.support.command import UPDATES, Admin
-from tests.support.craft import BORN, armor, key_packets, revocation, rsa_key
+from tests.support.craft import BORN, armor, direct, key_packets, revocation, rsa_key, subkey_packets
 from yum_plugin.cli.main import main
 from yum_plugin.host.rpmdb import read_imported
 
@@ -139,6 +139,40 @@ def test_show_describes_a_bad_key_too(keeper):
     assert "key-expired" in keeper.key("show")[1]
     assert json.loads(keeper.key("show", "--json")[1])["repositories"][0]["key_files"][0]["key"]["created_at"] == "2017-07-14T02:40:00Z"
     assert BORN == 1500000000
+
+
+def test_a_revocation_or_an_end_that_stands_behind_a_subkey_is_seen(keeper):
+    key, subkey = rsa_key("late"), rsa_key("subkey")
+    for late, reference in ((revocation(key), "key-revoked"), (direct(key, lifetime=1000), "key-expired")):
+        with open(keeper.key_file, "wb") as stream:
+            stream.write(key_packets(key, subkey_packets(key, subkey), late))
+        keeper.settings(fingerprints=key.fingerprint)
+        assert keeper.references()[1][0] == reference
+
+
+def test_several_keys_in_one_file_are_all_shown_and_the_pinned_one_is_found(keeper):
+    with open(keeper.key_file, "rb") as stream:
+        own = stream.read()
+    with open(keeper.key_file, "wb") as stream:
+        stream.write(b"\xef\xbb\xbfThe keys:\r\n" + armor(key_packets(rsa_key("first")), "PUBLIC KEY BLOCK") + own)
+    assert keeper.references() == (0, [])
+    out = keeper.key("show")[1]
+    assert rsa_key("first").fingerprint in out and "not pinned, so not trusted" in out and keeper.lab.key_fingerprint in out
+    file = json.loads(keeper.key("show", "--json")[1])["repositories"][0]["key_files"][0]
+    assert [key["fingerprint"] for key in file["keys"]] == [keeper.lab.key_fingerprint, rsa_key("first").fingerprint]
+    assert file["key"] == file["keys"][0]
+
+
+def test_what_el_10_will_refuse_about_a_key_with_sha1_only_is_noted_with_what_helps_and_is_no_problem(keeper):
+    assert json.loads(keeper.key("check", "--json")[1])["notes"] == []
+    crafted(keeper, "sha1")
+    keeper.host.import_key(keeper.key_file)
+    code, out, err = keeper.key("check")
+    assert (code, err) == (0, "") and out.startswith("key files, pinned fingerprints and rpm database agree\n")
+    note = " ".join(out.split())
+    assert rsa_key("sha1").fingerprint in note and "SHA-256" in note and "update-crypto-policies --set DEFAULT:SHA1" in note
+    crafted(keeper, "sha1", digest="sha256")
+    assert json.loads(keeper.key("check", "--json")[1])["notes"] == []
 
 
 def test_a_key_that_was_never_imported_is_told_with_the_command(lab, tmp_path, capsys, monkeypatch):

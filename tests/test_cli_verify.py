@@ -18,7 +18,7 @@ from tests.support.terminal import Terminal
 from yum_plugin.cli.main import main
 from yum_plugin.cli.verify import MANY
 
-FIELDS = {"file", "kind", "ok", "reference", "detail", "fingerprint", "signed_at"}
+FIELDS = {"file", "kind", "ok", "reference", "detail", "fingerprint", "signed_at", "ignored_signatures"}
 WITHOUT_NETWORK = "import sys; sys.modules.update(dict.fromkeys(('requests', 'urllib3', 'lxml'))); " \
                   "from yum_plugin.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -156,6 +156,44 @@ def test_a_named_signature_counts_and_not_the_one_beside_the_file(desk):
     assert desk.verify(path, "--signature", desk.path("none"))[0] == 3
 
 
+def test_verify_rule_1_a_named_signature_proves_exactly_that_whatever_the_file_is(desk):
+    """Also a package, an image or a list of checksums that is none: only the bytes count, and no file beside it."""
+    desk.iso()
+    files = [desk.rpm(), desk.path("SHA256SUMS"), desk.copy(repository_path("updates") + "repodata/repomd.xml"),
+             desk.write("list", b"0" * 64 + b"  no such file\n" + b"0" * 64 + b" rubbish\n"), desk.write("x.repo", b"[a]\nbaseurl=b\n"),
+             desk.write("s.asc", desk.lab.keys.sign(b"x")), desk.write("empty", b""), desk.write("lead", b"\xed\xab\xee\xdb\3\0")]
+    for path in files:
+        good = desk.write("good.sig", desk.lab.keys.sign(desk.read(path)))
+        code, lines = desk.verify(path, "--signature", good)
+        assert code == 0 and len(lines) == 1 and "by good.sig" in lines[0]
+        bad = desk.write("bad.sig", desk.lab.keys.sign(desk.read(path) + b"!"))
+        code, found = desk.json(path, "--signature", bad)
+        assert (code, [item["reference"] for item in found.values()]) == (4, ["signature-invalid"])
+        stranger = desk.write("other.sig", desk.lab.keys.sign(desk.read(path), OTHER))
+        assert desk.json(path, "--signature", stranger)[0] == 4
+        assert desk.json(path, "--signature", desk.path("none"))[0] == 3
+        assert desk.json(path, "--signature", path)[0] in (3, 4)
+
+
+def test_an_exit_code_of_4_is_a_contradiction_or_a_missing_proof_and_3_what_cannot_be_read(desk):
+    path = desk.write("x", b"some bytes")
+    key = rsa_key()
+    for made, expected in ((b"", 4), (signature(key, document=b"some bytes"), 4), (signature(key, version=6), 3), (b"\xc2", 4)):
+        assert desk.verify(path, "--signature", desk.write("sig", made))[0] == expected
+    assert desk.verify(desk.path("missing"), "--signature", desk.write("sig", b""))[0] == 3
+    assert desk.verify(desk.folder + "/none/x")[0] == 3
+
+
+def test_signatures_that_do_not_count_are_told_with_v(desk):
+    path = desk.write("x", b"some bytes")
+    both = desk.lab.keys.sign(b"some bytes") + desk.lab.keys.sign(b"some bytes", OTHER)
+    desk.write("x.asc", both)
+    assert len(desk.verify(path)[1]) == 1
+    code, lines = desk.verify(path, "-v")
+    assert code == 0 and len(lines) == 2 and lines[1].startswith("    a signature that does not count: unknown-key: ")
+    assert desk.json(path)[1]["x"]["ignored_signatures"][0].startswith("unknown-key: ")
+
+
 def test_a_link_to_a_good_file_is_followed(desk):
     os.symlink(desk.rpm(), desk.path("link"))
     assert desk.json(desk.path("link"))[1]["link"]["ok"]
@@ -273,7 +311,7 @@ def signature_alone(desk):
     (rpm_signed_by(UNSIGNED), "unsigned"), (page_called_rpm, "signature-missing"),
     (tampered_iso, "payload-mismatch"), (iso_without_sums, "signature-missing"), (iso_with_unsigned_sums, "signature-missing"),
     (iso_with_changed_sums, "signature-invalid"), (iso_with_sums_of_another_key, "unknown-key"),
-    (iso_that_is_not_listed, "not-covered"), (huge_signature, "malformed"),
+    (iso_that_is_not_listed, "not-covered"), (huge_signature, "unsupported"),
     (sums_signed_with_sha1, "weak-digest"), (sums_signed_in_the_future, "signature-from-future"),
     (sums_with_path("../../etc/passwd"), "malformed"), (sums_with_path("good"), "malformed"),
     (sums_without_end, "malformed"), (old_repomd_with_new_signature, "signature-invalid"),
@@ -284,7 +322,8 @@ def test_refused(make, reference, desk):
     path = make(desk)
     code, found = desk.json(path)
     item = found[os.path.basename(path)]
-    assert (code, item["ok"], item["reference"], item["fingerprint"]) == (4, False, reference, None), item
+    expected = 3 if reference == "unsupported" else 4  # what cannot be read contradicts nothing
+    assert (code, item["ok"], item["reference"], item["fingerprint"]) == (expected, False, reference, None), item
     assert item["detail"]
 
 

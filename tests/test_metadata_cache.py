@@ -27,6 +27,7 @@ from yum_plugin.resolve.cache_age import renew
 from yum_plugin.resolve.metadata_cache import DNF, YUM, MetadataCache, fill, read_cache, valid_sha256
 from yum_plugin.resolve.resolution import Resolution
 from yum_plugin.state.memory import Memory
+from yum_plugin.trust.keyfile import read_key_file
 from yum_plugin.trust.metadata import RepomdProver
 from yum_plugin.trust.repomd import MAX_FILES, parse_repomd
 
@@ -153,7 +154,7 @@ class Host:
                 self.prover.prove(raw, stream.read())
             if self.layout == DNF:
                 with open(self.path("pubring/pubring.gpg"), "rb") as stream:
-                    assert stream.read() == craft.key_packets(craft.rsa_key("pinned"))
+                    assert stream.read() == read_key_file(craft.key_packets(craft.rsa_key("pinned")))[0].encoded()
         except OSError:
             return NOTHING
         return next(each.version for each in known if each.repomd == raw)

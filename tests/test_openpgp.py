@@ -391,6 +391,8 @@ BAD = {
         "1025 subpackets": good(hashed=ids() + subpacket(101) * 1023),
         "1025 subpackets, unhashed": good(unhashed=issuer(KEY) + subpacket(101) * 1024),
         "65 signatures": good() * 65,
+        "too large": good() + good(hashed=ids() + subpacket(101, bytes(60000))) * 2,
+        "huge HTML": HTML + b" " * MAX_FILE_BYTES,
     },
     "malformed": {
         "no creation time": good(hashed=issuer_fingerprint(KEY)),
@@ -422,8 +424,6 @@ BAD = {
         "length of 4 GiB": b"\xc2\xff\xff\xff\xff\xff" + signature_body(KEY),
         "length a byte too long": b"\xc2" + length(len(signature_body(KEY)) + 1) + signature_body(KEY),
         "length a byte too short": b"\xc2" + length(len(signature_body(KEY)) - 1) + signature_body(KEY),
-        "too large": good() + good(hashed=ids() + subpacket(101, bytes(60000))) * 2,
-        "huge HTML": HTML + b" " * MAX_FILE_BYTES,
         "one-pass packet before": new_packet(4, bytes(13)) + good(),
         "literal data before": new_packet(11, b"b\0\0\0\0\0" + DOCUMENT) + good(),
         "literal data after": good() + new_packet(11, b"b\0\0\0\0\0" + DOCUMENT),

@@ -217,8 +217,24 @@ def subkey_packets(primary, subkey, bound=True, back=None, by=None, flags=b"\x02
     return packets
 
 
-def revocation(key, **changes):
-    return signature(key, document=key.framed, kind=0x20, **changes)
+def revocation(key, by=None, **changes):
+    """A revocation of a key, by itself or by somebody else."""
+    return signature(by or key, document=key.framed, kind=0x20, **changes)
+
+
+def direct(key=None, by=None, made=BORN, flags=None, lifetime=None, extra=b"", digest="sha256", **changes):
+    """A direct-key signature (0x1F), of the key named "pinned" if not said."""
+    key = key or rsa_key()
+    hashed = created(made)
+    hashed += subpacket(27, flags) if flags is not None else b""
+    hashed += subpacket(9, u32(lifetime)) if lifetime is not None else b""
+    changes.setdefault("unhashed", issuer(key))
+    return signature(by or key, document=key.framed, kind=0x1F, hashed=hashed + extra, digest=digest, **changes)
+
+
+def designated(key):
+    """A subpacket that lets another key revoke this one."""
+    return subpacket(12, b"\x80" + bytes([key.algorithm]) + bytes.fromhex(key.fingerprint))
 
 
 def key_packets(key, *following, **user_id):

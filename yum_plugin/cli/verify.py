@@ -1,6 +1,6 @@
 """``xcpng-mirrors verify``: check that files on this disk are what the owner of the pinned key has signed; no network.
 
-Exit code: 4 if anything was refused, else 3 if anything was missing, else 0.
+Exit code: 4 if anything was refused (a contradiction, or no proof), else 3 if anything was missing or could not be read, else 0.
 """
 import argparse
 import json
@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="an RPM, an ISO, a SHA256SUMS, a .repo file, a repomd.xml, or "
                         "the folder of a whole repository; its content tells which. Its signature is looked for beside it: "
                         "FILE.asc, FILE.sig, SHA256SUMS with its .asc")
-    parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE")
+    parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE: proves exactly that, "
+                        "whatever kind of file it is")
     parser.add_argument("--json", action="store_true", help="print one JSON list with an object for each file; times in UTC")
     parser.add_argument("--config", metavar="FILE", default="", help="the .conf, for fingerprints= (default: the host's)")
     add_key_arguments(parser)
@@ -52,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
                 findings.append(_values(finding))
             elif finding.error or not arguments.quiet:
                 out.line(line_of(finding, out.colour))
+                if arguments.verbose:
+                    out.lines(["    a signature that does not count: " + printable(told) for told in finding.ignored])
     finally:
         progress.clear()
     if arguments.json:
@@ -96,4 +99,5 @@ def _values(finding: FileFinding) -> Dict[str, Any]:
         "detail": "{}; {}".format(finding.problem, error.hint) if error else finding.detail,
         "fingerprint": finding.fingerprint or None,
         "signed_at": None if finding.signed_at is None else utc(finding.signed_at),
+        "ignored_signatures": list(finding.ignored),
     }

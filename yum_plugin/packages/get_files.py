@@ -178,8 +178,9 @@ def _get_from_folder(paths: Sequence[str], folder: str, site: FetchSite, rules: 
             else:
                 requests.append(_file_request(path, target, find_checksum(sums.sums, name), sums))
         except TrustError as error:
+            # What the signed list does not name does not exist as far as anybody can prove: missing, not refused
             hint = "see the names in {}/{}".format(os.path.dirname(path), SUMS_NAME)
-            results.append(FetchedFile(path, error=TrustError(error.reference, error.what, error.where, hint)))
+            results.append(FetchedFile(path, error=FetchError("unreachable", error.what, error.where, hint)))
     sources = [Source(mirror.url) for mirror in sorted(mirrors, key=lambda mirror: mirror.url not in servers)]
     sources += [Source(mirror.url, last_resort=True) for mirror in origins]
     results += fetch_files(requests, sources, site.network, rules, on_progress, open_session=site.gateway.open)

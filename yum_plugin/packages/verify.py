@@ -131,6 +131,8 @@ class PackageChecker:
         """Return the proof, or raise TrustError: the first rule of this module that is broken."""
         request = self._request
         verdict = self._verifier.finish()
+        for told in verdict.ignored:
+            log.debug("%s: a signature that does not count: %s", verdict.nevra, told)
         require_identity(verdict, request.name, request.epoch, request.version, request.release, request.arch)
         if request.size not in (None, self._size):
             raise TrustError("wrong-package", "it has {} bytes, {} in the signed metadata".format(self._size, request.size))

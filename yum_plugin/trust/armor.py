@@ -27,10 +27,10 @@ def read_blocks(data: bytes, max_bytes: int = MAX_FILE_BYTES) -> List[bytes]:
 
     Raises:
         TrustError: "signature-missing": the file holds no OpenPGP data (it is empty, or an HTML page); "malformed": no block
-            in it can be decoded, or it is larger than the limit of this program.
+            in it can be decoded; "unsupported": it is larger than the limit of this program.
     """
     if len(data) > max_bytes:
-        raise TrustError("malformed", "larger than {} bytes, the limit of this program".format(max_bytes))
+        raise TrustError("unsupported", "larger than {} bytes, the limit of this program".format(max_bytes))
     if data.startswith(_BYTE_ORDER_MARK):
         data = data[len(_BYTE_ORDER_MARK) :]
     if data[:1] >= b"\x80" and not _has_begin_line(data):  # bit 7 is set in the first octet of a packet (section 4.2)

@@ -31,9 +31,16 @@ class KeyPackets(NamedTuple):
 
     def encoded(self) -> bytes:
         """Return the packets as a binary keyring has them."""
-        whole = [(packets.TAG_PUBLIC_KEY, self.primary), *self.following]
-        return b"".join(bytes([0x80 | tag << 2 | 2]) + len(body).to_bytes(4, "big") + body if tag < 16
-                        else bytes([0xC0 | tag, 0xFF]) + len(body).to_bytes(4, "big") + body for tag, body in whole)
+        return b"".join(map(_encoded, [(packets.TAG_PUBLIC_KEY, self.primary), *self.following]))
+
+
+def _encoded(packet: Tuple[int, bytes]) -> bytes:
+    """Write a packet as gpg does: in the old format where that knows the tag (RFC 9580 section 4.2)."""
+    tag, body = packet
+    if tag >= 16:
+        return bytes([0xC0 | tag, 0xFF]) + len(body).to_bytes(4, "big") + body
+    form = 0 if len(body) < 0x100 else 1 if len(body) < 0x10000 else 2
+    return bytes([0x80 | tag << 2 | form]) + len(body).to_bytes(1 << form, "big") + body
 
 
 def framed(key: bytes) -> bytes:
@@ -81,7 +88,7 @@ def _read_block(block: bytes) -> List[KeyPackets]:
     try:
         for tag, body in packets.read_packets(block):
             if tag in (packets.TAG_PUBLIC_KEY, packets.TAG_SECRET_KEY):
-                readable = tag == packets.TAG_PUBLIC_KEY and 6 < len(body) < 0x10000 and body[0] == 4
+                readable = tag == packets.TAG_PUBLIC_KEY and 6 <= len(body) < 0x10000 and body[0] == 4
                 found.append((body if readable else b"", []))
             elif tag in _STATEMENT_TAGS and found:
                 found[-1][1].append((tag, body))

@@ -236,7 +236,8 @@ class _SelfStatements:
 
     def _take_on_user_id(self, signature: Signature, user_ids: Iterator[bytes]) -> None:
         for user_id in user_ids:
-            document = self._framed + b"\xb4" + len(user_id).to_bytes(4, "big") + user_id
+            prefix = b"\xb4" + len(user_id).to_bytes(4, "big") if signature.version == 4 else b""  # RFC 4880 section 5.2.4
+            document = self._framed + prefix + user_id
             if self._is_made(signature, document, signature.digest == "sha1"):
                 self._designate(signature)
                 if user_id not in self.users or signature.made >= self.users[user_id].made:
@@ -304,7 +305,7 @@ class _Places:
 
 
 def _is_v4_key(body: bytes) -> bool:
-    return body[:1] == b"\4" and len(body) > 6
+    return body[:1] == b"\4" and len(body) >= 6
 
 
 def _read_or_none(body: bytes) -> Optional[Signature]:

@@ -55,6 +55,7 @@ Subpacket = Tuple[int, bytes]  # type without the critical bit, body
 class Signature(NamedTuple):
     """One signature packet; nothing in it is proven."""
 
+    version: int  # 3 or 4
     kind: int  # signature type, RFC 9580 section 5.2.1
     algorithm: str  # a value of ALGORITHMS; "" if it is another one
     digest: str  # as hashlib names it; "" if it is an unknown one
@@ -195,6 +196,7 @@ def _read_v4(body: bytes) -> Signature:
     if made is None:
         flaw = flaw or TrustError("malformed", "a signature without a signed creation time")
     return Signature(
+        version=4,
         kind=kind,
         algorithm=ALGORITHMS.get(algorithm, ""),
         digest=_DIGESTS.get(digest, ""),
@@ -221,8 +223,9 @@ def _read_v3(body: bytes) -> Signature:
     algorithm, digest = reader.take(2)
     left16 = reader.take(2)
     numbers, flaw = _read_signature_numbers(reader, algorithm, digest)
-    return Signature(trailer[0], ALGORITHMS.get(algorithm, ""), _DIGESTS.get(digest, ""), int.from_bytes(trailer[1:], "big"), 0,
-                     (issuer.hex().upper(),), (), (), trailer, left16, numbers, flaw)
+    made = int.from_bytes(trailer[1:], "big")
+    return Signature(3, trailer[0], ALGORITHMS.get(algorithm, ""), _DIGESTS.get(digest, ""), made, 0, (issuer.hex().upper(),),
+                     (), (), trailer, left16, numbers, flaw)
 
 
 def _read_signature_numbers(reader: _PacketReader, algorithm: int, digest: int) -> Tuple[Tuple[int, ...], Optional[TrustError]]:

@@ -50,6 +50,7 @@ class FileFinding(NamedTuple):
     detail: str = ""  # a description, without what is wrong
     fingerprint: str = ""  # of the key that vouches for it
     signed_at: Optional[int] = None  # seconds since 1970
+    ignored: Tuple[str, ...] = ()  # why signatures beside the good one did not count
     error: Optional[MirrorsError] = None  # None: all of it is proven
 
     @property
@@ -64,6 +65,7 @@ class Proof(NamedTuple):
     detail: str
     fingerprint: str
     signed_at: int
+    ignored: Tuple[str, ...] = ()
 
 
 class _LocalSums(NamedTuple):
@@ -108,7 +110,7 @@ class Examiner:
                 proof = self._prove(kind, path, stream, signature)
         except MirrorsError as problem:
             error = localized(problem)
-        yield FileFinding(path, kind, proof.detail, proof.fingerprint, proof.signed_at or None, error)
+        yield FileFinding(path, kind, proof.detail, proof.fingerprint, proof.signed_at or None, proof.ignored, error)
         if kind == CHECKSUMS and error is None and not signature:
             yield from self._listed_files(path)
 
@@ -255,11 +257,11 @@ def rpm_proof(verdict: RpmVerdict) -> Proof:
     """Describe an RPM's verdict."""
     epoch = "{}:".format(verdict.epoch) if verdict.epoch else ""
     name = "{}-{}{}-{}.{}".format(verdict.name, epoch, verdict.version, verdict.release, verdict.arch)
-    return Proof(name, verdict.fingerprint, verdict.signed_at)
+    return Proof(name, verdict.fingerprint, verdict.signed_at, verdict.ignored)
 
 
 def _proof(detail: str, verdict: Verdict) -> Proof:
-    return Proof(detail, verdict.fingerprint, verdict.signed_at)
+    return Proof(detail, verdict.fingerprint, verdict.signed_at, verdict.ignored)
 
 
 def localized(error: MirrorsError, hints: Dict[str, str] = _HINTS) -> MirrorsError:
@@ -324,7 +326,7 @@ def read_small(path: str, max_bytes: int) -> bytes:
     with opened(path) as stream:
         data = _read(stream, max_bytes + 1)
     if len(data) > max_bytes:
-        raise TrustError("malformed", "larger than {} bytes".format(max_bytes), path)
+        raise TrustError("unsupported", "larger than {} bytes, the limit of this program".format(max_bytes), path)
     return data
 
 
