@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="an RPM, an ISO, a SHA256SUMS, a .repo file, a repomd.xml, or "
                         "the folder of a whole repository; its content tells which. Its signature is looked for beside it: "
                         "FILE.asc, FILE.sig, SHA256SUMS with its .asc")
-    parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE: proves exactly that, "
-                        "whatever kind of file it is")
+    parser.add_argument("--signature", metavar="SIG", default="", help="the detached signature of the one FILE: "
+                        "proves exactly that, whatever kind of file it is")
     parser.add_argument("--json", action="store_true", help="print one JSON list with an object for each file; times in UTC")
     parser.add_argument("--config", metavar="FILE", default="", help="the .conf, for fingerprints= (default: the host's)")
     add_key_arguments(parser)

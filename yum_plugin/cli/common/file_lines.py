@@ -9,7 +9,7 @@ _WORST_FIRST = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
 
 
 def exit_code(errors: Iterable[Optional[MirrorsError]]) -> int:
-    """Return 4 if anything was refused, else 3 if anything is missing or cannot be read, else 2 if anything failed here, else 0."""
+    """Return 4 if anything was refused, else 3 if anything is missing or unreadable, else 2 if anything failed here, else 0."""
     codes = {_code(error) for error in errors if error is not None}
     return next((code for code in _WORST_FIRST if code in codes), EXIT_OK)
 
