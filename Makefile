@@ -12,7 +12,7 @@ RPM_FLAGS ?=
 BENCH_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
 
-.PHONY: help venv tools lint test test-yum fuzz mutants demo bench scale stage rpm rpm-twice rpmlint release clean
+.PHONY: help venv tools lint test test-yum corpus-tools fuzz mutants demo bench scale stage rpm rpm-twice rpmlint release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile | expand -t 16
@@ -41,6 +41,10 @@ YUM ?= $(shell yum --version 2>/dev/null | grep -q '^3\.4\.' && command -v yum)
 test-yum: tools venv ## the yum tests on a real yum 3.4.3, if there is one; YUM=PATH names it
 	@if [ -x "$(YUM)" ]; then YUM="$(YUM)" $(VENV)/bin/python -m pytest tests/test_yum.py $(PYTEST_ARGS); \
 	else echo "test-yum: left out, there is no yum 3.4.3 here (YUM=PATH names one); make test uses a stand-in"; fi
+
+corpus-tools: venv ## programs of others that sign, for tests/test_signature_corpus.py, which leaves out what is missing
+	$(VENV)/bin/pip install -q -r requirements-corpus.txt
+	npm install --silent --no-audit --no-fund --prefix build/corpus openpgp
 
 fuzz: venv ## the random inputs only, more of them and new ones each time: FUZZ_EXAMPLES=1000 of each kind
 	HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest -m "fuzz or hypothesis" $(PYTEST_ARGS)

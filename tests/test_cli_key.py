@@ -106,7 +106,7 @@ def rubbish(keeper):
 
 def endless(keeper):
     with open(keeper.key_file, "ab") as stream:
-        stream.write(b"\n" * 100000)
+        stream.write(b"\n" * (1 << 20))
 
 
 def pipe(keeper):

@@ -606,8 +606,8 @@ def test_no_bit_of_a_signature_can_be_flipped():
     whole, bare = good(), good(unhashed=b"")
     unsigned = set(range(whole.index(issuer(KEY)), whole.index(issuer(KEY)) + len(issuer(KEY))))
     length_octet = len(whole) - 257
-    assert {bit // 8 for bit in range(8 * len(whole)) if _passes(_flip(whole, bit), DOCUMENT)} - unsigned == {length_octet}
-    assert {bit // 8 for bit in range(8 * len(bare)) if _passes(_flip(bare, bit), DOCUMENT)} == {len(bare) - 257}
+    assert {bit // 8 for bit in range(8 * len(whole)) if _passes(_flip(whole, bit), DOCUMENT)} <= unsigned | {length_octet}
+    assert {bit // 8 for bit in range(8 * len(bare)) if _passes(_flip(bare, bit), DOCUMENT)} <= {len(bare) - 257}
 
 
 def test_no_bit_of_the_document_can_be_flipped():

@@ -10,7 +10,7 @@ from ..errors import EXIT_OK, EXIT_PROBLEM, MirrorsError
 from ..host.keyring import KeyFile, RepositoryKeys, disagreements, look_at, outlook
 from ..host.rpmdb import imported_keys
 from ..trust.keys import PublicKey
-from .common.console import Console, utc, wrapped
+from .common.console import Console, printable, utc, wrapped
 from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host
 
 
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         out.lines(wrapped(_lines(found, fingerprints, imported), out.width))
     elif not (problems or arguments.quiet):
         out.line("key files, pinned fingerprints and rpm database agree")
-    if not (arguments.json or arguments.quiet):
-        out.lines(wrapped(["note: " + note for note in notes], out.width))
+    if not (arguments.json or arguments.quiet or problems):
+        out.lines(["note: " + printable(note) for note in notes])
     for problem in problems:
         host.warn("key", str(problem))
     return EXIT_PROBLEM if problems and arguments.action == "check" else EXIT_OK
