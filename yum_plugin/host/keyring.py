@@ -130,10 +130,11 @@ def outlook(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str])
     """Return what newer systems will refuse about the pinned keys, and what helps; no problem for this host."""
     weak = {key.fingerprint: file.path for item in repositories for file in item.files for key in file.keys
             if key.sha1_only and key.fingerprint in fingerprints}
-    return ["{} in {} has signed itself with SHA-1 only. The crypto policy of EL 10 refuses to import such a key into rpm. "
-            "What helps: a key file in which its owner has signed it with SHA-256, from an update of the package that owns it; "
-            "until then, on EL 10: update-crypto-policies --set DEFAULT:SHA1".format(fingerprint, path)
-            for fingerprint, path in sorted(weak.items())]
+    notes = ["{} ({}) has signed itself with SHA-1 only: the crypto policy of EL 10 refuses to import it into rpm".format(*item)
+             for item in sorted(weak.items())]
+    help_ = ("what helps: a key file in which its owner has signed it with SHA-256, from an update of the package that owns it; "
+             "until then, on EL 10: update-crypto-policies --set DEFAULT:SHA1")
+    return notes + [help_] if notes else []
 
 
 def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str],
