@@ -4,6 +4,7 @@ Nothing that they refuse is accepted, but for the classes that docs/signatures.m
 has a class, too. ``make fuzz`` gives it more examples.
 """
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -110,4 +111,4 @@ def test_nothing_is_proven_that_rpmkeys_refuses(rpmkeys, data):
     except TrustError as refused:
         assert found or explains(refused, text)
         return
-    assert not found or (signed and found <= NO_PROOF and "Payload SHA256 digest: BAD" not in text), (text, data)
+    assert not found or (signed and found <= NO_PROOF and not re.search(r"SHA(1|256) digest: BAD", text)), (text, data)
