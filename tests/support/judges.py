@@ -33,7 +33,7 @@ DIFFERENCES = {
     "one packet": r"malformed: a (tag|list)|malformed: bytes that are not an OpenPGP packet|unsupported: a signature of version",
 }
 # What we accept and they refuse
-OURS = {"unreadable beside", "another key beside", "unsigned digests", "form"}
+OURS = {"unreadable beside", "another type beside", "another key beside", "unsigned digests", "form"}
 
 
 def explains(error, judge=""):
@@ -89,7 +89,7 @@ class Gpgv(Folder):
         return "good" if "GOODSIG" in words else "none"
 
     def says_of_each(self, signature, document):
-        """What it says of each signature packet alone, as far as packets can be told apart."""
+        """What it says of each signature packet of type 0x00 alone, as far as packets can be told apart."""
         found = []
         for block in read_blocks(signature):
             packets = []
@@ -98,7 +98,8 @@ class Gpgv(Folder):
                     packets.append((tag, body))
             except Exception:  # the rest is no packet
                 pass
-            found += [self.says(new_packet(tag, body), document) for tag, body in packets if tag == TAG_SIGNATURE]
+            found += [self.says(new_packet(tag, body), document) for tag, body in packets
+                      if tag == TAG_SIGNATURE and body[1 if body[:1] == b"\4" else 2 :][:1] == b"\0"]
         return found
 
 
