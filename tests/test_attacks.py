@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from tests.lab.faults import served
 from tests.lab.plugin import install_plugin, state_path
 from tests.support.faults_table import good_mirrors, own_lines
 
@@ -164,6 +165,20 @@ def test_key_compromise_a_revoked_or_other_key_in_the_file_is_not_believed(lab, 
     install_plugin(host, lab, fingerprints="0" * 40)
     done = install(host)
     assert done.returncode == 1 and "key-mismatch: " in done.stderr and host.version("lab-agent") == ""
+
+
+def test_key_change_an_update_signed_by_the_old_and_the_new_key_is_installed_without_a_word(lab, host):
+    """As stock dnf does; a host was stopped by any signature that was not by its own key, on the publisher's best day."""
+    good_mirrors(lab)
+    inside = UPDATES + "repodata/repomd.xml"
+    own = lab.trees.file(inside + ".asc")
+    other = lab.trees.file(inside + ".asc", variant="other-key")
+    with open(other, "rb") as first, open(own, "rb") as second:
+        both = first.read() + second.read()
+    for mirror in [*lab.mirrors.values(), lab.origin]:
+        mirror.faults = served("updates/x86_64/repodata/repomd.xml.asc", both)
+    done = install(host)
+    assert done.returncode == 0 and host.version("lab-agent") == "2.0" and not own_lines(done), done.stderr
 
 
 def test_signed_to_unsigned_downgrade_by_every_mirror_is_refused(lab, host):

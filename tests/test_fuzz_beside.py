@@ -32,6 +32,7 @@ from yum_plugin.errors import TrustError
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.openpgp import verify_detached
 from yum_plugin.trust.rpmfile import verify_rpm
+from yum_plugin.trust.rpmheader import INTRODUCTION_BYTES, MAIN, SIGNATURE, body_bytes, read_header
 
 pytestmark = pytest.mark.fuzz
 
@@ -99,16 +100,31 @@ def test_nothing_is_proven_of_another_document(data):
 
 PACKAGES = [rpm(), rpm(signed=(268, 1002)), rpm(sign=v3_signature), rpm(key=SUBKEY), rpm(main_header(t5092=None, t5093=None), signed=(1002,)),
             rpm(claims={"t267": (7, len(signature(OTHER, document=main_header())), signature(OTHER, document=main_header()))})]  # fmt: skip
-# What nobody has signed and rpm computes all the same, or does not read beside a good signature
-NO_PROOF = {"no key", "unreadable", "digest"}
+# What nobody has signed and rpm computes all the same, what it does not read, a key that it does not find by the unsigned id; bad:
+# by its 16 bits, which rpm looks at before type and key
+NO_PROOF = {"no key", "unreadable", "digest", "bad"}
+
+
+def asked_of_gpgv(judge, data):
+    """What gpgv says of each signature of type 0x00 in a package that we have accepted, over header, or header and payload."""
+    start = 96 + INTRODUCTION_BYTES
+    size = body_bytes(data[96:start], SIGNATURE)
+    claims = read_header(data[96 : start + size], SIGNATURE)
+    main = data[start + size :]
+    header = main[: INTRODUCTION_BYTES + body_bytes(main[:INTRODUCTION_BYTES], MAIN)]
+    asked = [(tag, header) for tag in (267, 268)] + [(tag, main) for tag in (1005, 1002)]
+    return [answer for tag, document in asked for value in claims.get(tag, ()) for answer in judge.says_of_each(value, document)]
 
 
 @given(data=st.one_of(*[flips(seed) for seed in PACKAGES], *[mutations(seed) for seed in PACKAGES]))
-def test_nothing_is_proven_that_rpmkeys_refuses(rpmkeys, data):
-    found, signed, text = rpmkeys.says(data)
+def test_nothing_is_proven_that_rpmkeys_refuses(rpmkeys, gpgv, data):
+    found, _, text = rpmkeys.says(data)
     try:
         verify_rpm(io.BytesIO(data), [PINNED], NOW)
     except TrustError as refused:
         assert found or explains(refused, text)
         return
-    assert not found or (signed and found <= NO_PROOF and not re.search(r"SHA(1|256) digest: BAD", text)), (text, data)
+    if found:  # of its signatures one is good for gpgv, and none is bad
+        assert found <= NO_PROOF and not re.search(r"SHA(1|256) digest: BAD", text), (text, data)
+        asked = asked_of_gpgv(gpgv, data)
+        assert "good" in asked and "bad" not in asked, (asked, text, data)

@@ -211,6 +211,8 @@ PACKAGES = {
     "only the header": (rpm(PLAIN), {"error"}, "not-covered", ""),
     "another key's": (rpm(key=OTHER), {"no key"}, "unknown-key", ""),
     "another key's beside": (beside(signature(OTHER, document=main_header())), {"no key"}, "good", "another key beside"),
+    "another key's of another header beside": (beside(signature(OTHER, document=b"other")), {"bad"}, "good", "another key beside"),
+    "of text beside": (beside(signature(KEY, document=b"other", kind=1)), {"bad"}, "good", "another type beside"),
     "SHA-1 beside": (beside(signature(KEY, document=main_header(), digest="sha1")), set(), "good", ""),
     "V6 in the old tag, beside": (beside(signature(KEY, document=main_header(), version=6)), {"unreadable"}, "good", "unreadable beside"),
     "V6 in rpm 6's list": (
@@ -219,6 +221,7 @@ PACKAGES = {
     "two in one tag": (rpm(signed=(), claims={"t268": binary(signature(KEY, document=main_header()) * 2)}), {"unreadable"}, "malformed", ""),
     "a user id after it": (
         rpm(signed=(), claims={"t268": binary(signature(KEY, document=main_header()) + new_packet(13, b"me"))}), {"unreadable"}, "malformed", ""),
+    "another id beside the right fingerprint": (rpm(unhashed=issuer(OTHER)), {"no key"}, "good", "by fingerprint"),
     "bad beside": (beside(signature(KEY, document=b"other")), {"bad"}, "signature-invalid", ""),
     "another payload": (rpm(main_header(), PAYLOAD + b"!"), {"digest"}, "payload-mismatch", ""),
     "a wrong MD5": (rpm(claims={"t1004": binary(bytes(16))}), {"digest"}, "good", "unsigned digests"),
@@ -252,7 +255,8 @@ def test_a_package_is_judged_as_by_rpmkeys_or_the_difference_is_explained(name, 
     assert bool(reason) == (bool(theirs) != (expected != "good"))
     if reason:
         assert "| {} |".format(reason) in EXPLAINED
-        assert (reason in OURS and signed) if expected == "good" else explains(refused) == reason
+        assert reason in OURS if expected == "good" else explains(refused) == reason
+        assert expected != "good" or signed or reason == "by fingerprint"
 
 
 # --- tools of registries: `make corpus-tools` installs them ---

@@ -118,9 +118,11 @@ def _refuse_dead(keys: Sequence[PublicKey], now: int) -> None:
     """Check rule 3: one pinned key that lives is enough, because the others are left over from a change of keys."""
     errors = []
     for key in keys:
-        if key.revoked:
+        signers = ([key] if key.may_sign else []) + list(key.subkeys)
+        if key.revoked or all(signer.revoked for signer in signers):
             errors.append(TrustError("key-revoked", "the key was revoked by its owner", key.fingerprint))
-        elif key.expires is not None and now >= key.expires:
+        elif all(expires is not None and now >= expires for expires in [signer.expires for signer in signers]) or (
+                key.expires is not None and now >= key.expires):
             errors.append(TrustError("key-expired", "the key has expired", key.fingerprint))
     if len(errors) == len(keys):
         raise errors[0]

@@ -3,6 +3,7 @@
 Each function uses the session that it is given, and returns a value or raises one of our errors.
 """
 import hashlib
+import logging
 from typing import NamedTuple
 
 from ..errors import FetchError, TrustError
@@ -15,6 +16,7 @@ from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
 SAMPLE_BYTES = 4 * 1024
+log = logging.getLogger("xcpng-mirrors")
 
 
 class Known(NamedTuple):
@@ -97,9 +99,12 @@ def _fetch_signature(session: Session, mirror: Mirror, timeouts: Timeouts) -> by
 
 def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mirror) -> ProvenRepomd:
     try:
-        return prover.prove(repomd.body, signature)
+        proven = prover.prove(repomd.body, signature)
     except TrustError as error:
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
+    for told in proven.verdict.ignored:
+        log.info("%s: a signature of %s that does not count: %s", mirror.url, REPOMD, told)
+    return proven
 
 
 def sample_metadata(session: Session, mirror: Mirror, content: Repomd, timeouts: Timeouts) -> float:
