@@ -10,6 +10,7 @@ Of its parent's secrets it has only the passwords and keys for mirrors and proxi
 import array
 import codecs
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -122,6 +123,8 @@ def _load(modules: Sequence[str]) -> None:
         importlib.import_module(name)
     for encoding in LATE_ENCODINGS:
         codecs.lookup(encoding)
+    with contextlib.suppress(OSError):  # musl has none
+        ctypes.CDLL("libgcc_s.so.1")  # pthread_exit(3) of glibc loads it, by which an older Python ends each thread
     time.strptime("2020", "%Y")
     time.localtime()
 
