@@ -65,8 +65,11 @@ class Attacked(Mirrored):
         found = {}
         for name in [name for name in self.names() if not name.startswith(WORK)]:
             path = os.path.join(self.dest, name)
+            if os.path.islink(path):
+                found[name] = os.readlink(path)
+                continue
             with open(path, "rb") as stream:
-                found[name] = os.readlink(path) if os.path.islink(path) else stream.read()
+                found[name] = stream.read()
         return found
 
     def drop(self, *paths):
@@ -203,6 +206,26 @@ def test_what_a_web_server_runs_and_what_nobody_signs_does_not_get_in(lab, tmp_p
     assert not set(bad + unknown) & set(site.names()) and site.problems(stray_too=True) == []
     site.run(includes=(".well-known", "index.html", "x.txt"))
     assert set(bad + unknown) & set(site.names()) == {".well-known/acme-challenge/token", "index.html", "x.txt"}
+    site.close()
+
+
+def test_the_network_installers_tree_is_mirrored_whole_and_stays_so_without_its_signed_list(lab, tmp_path):
+    """As the origin has it: an installation image's content, of which only the packages and their metadata are signed."""
+    site = Attacked(lab, tmp_path, "rsync")
+    release = "netinstall/8.3"
+    shutil.copytree(os.path.join(lab.trees.path("middle"), BASE), os.path.join(site.source, release))
+    boot = [".treeinfo", "EULA", "LICENSES", "RPM-GPG-KEY-xcpng", "install.img", "boot/vmlinuz", "boot/alt/vmlinuz", "boot/xen.gz", "boot/isolinux/isolinux.cfg",
+            "boot/pxelinux/pxelinux.0", "EFI/xenserver/grubx64.efi", "EFI/xenserver/grub.cfg"]
+    for name in boot:
+        site.write("{}/{}".format(release, name), "good")
+    os.symlink("8.3", os.path.join(site.source, "netinstall/latest"))
+    code, values = site.command()
+    assert (code, len(values["unsigned"])) == (0, len(boot)) and site.same()
+    before = site.content()
+    site.drop(release + "/repodata/repomd.xml", release + "/repodata/repomd.xml.asc", release + "/.treeinfo")
+    site.forge(release + "/install.img", "EVIL")
+    site.forge(release + "/boot/xen", "EVIL")
+    assert site.outcomes(site.run())[release] == "signature-missing" and site.content() == before
     site.close()
 
 
