@@ -525,6 +525,12 @@ def test_in_a_container_that_allows_no_change_of_the_user_the_child_goes_on_with
 
 
 @needs_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_a_parent_that_may_kill_no_other_user_ends_its_child_by_the_end_of_the_socket():
+    assert answer_of("", shell=("setpriv", "--bounding-set", "-kill"))[0] == "hello"
+
+
+@needs_root
 @pytest.mark.skipif(not shutil.which("unshare") or subprocess.call(["unshare", "-Ur", "true"], stderr=subprocess.DEVNULL) != 0,
                     reason="no user namespace can be made here")
 def test_in_a_user_namespace_the_child_goes_on_and_says_so():
