@@ -244,6 +244,12 @@ def test_a_link_or_an_unsigned_file_never_takes_the_place_of_what_was_proven(lab
     site.close()
 
 
+def test_a_unit_that_has_gone_is_told_also_where_it_alone_is_synced(site):
+    nothing_of_the_images(site)
+    report = site.run(repos=("isos/8.3",))
+    assert site.outcomes(report) == {"isos/8.3": "gone"} and os.path.exists(os.path.join(site.dest, ISO)) and report.deletions.paths == ()
+
+
 def test_a_unit_that_has_gone_goes_from_here_by_its_name_only(site):
     nothing_of_the_images(site)
     assert site.command("--delete-unit", "isos")[1]["deleted"] == []
