@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.faults import served
 from tests.lab.plugin import install_plugin, state_path
-from tests.support.faults_table import good_mirrors, own_lines
+from tests.support.faults_table import good_mirrors, listed, own_lines
 
 pytestmark = pytest.mark.dnf
 
@@ -81,6 +81,25 @@ def test_cross_repository_replay_of_testing_at_the_path_of_updates_is_not_instal
     shutil.rmtree(os.path.join(host.root, "var", "cache", "dnf"))
     done = host.dnf("--refresh", "check-update")
     assert done.returncode == 0 and own_lines(done) == [], "honest mirrors are no rollback"
+
+
+def test_cross_repository_replay_while_all_others_are_silenced_leaves_dnf_with_what_was_accepted(lab, host):
+    """It goes on from its own cache; one line a repository names the mirror. Without that cache it stops."""
+    lab.add_mirror("evil")
+    good_mirrors(lab)
+    assert host.dnf("check-update").returncode == 0
+    lab.mirrors["evil"].state = "testing"
+    lab.redirector.list_page = lab.redirector.json = lab.redirector.digests = False
+    lab.redirector.mode = "redirect"
+    for server in [lab.origin] + [lab.mirrors[name] for name in ("good1", "good2")]:
+        server.server.refuse()
+    done = host.dnf("--refresh", "list", "lab-agent")
+    said = own_lines(done)
+    assert done.returncode == 0 and listed(done) == ["2.0"]
+    assert len(said) == 2 and all("unconfirmed: " in line and lab.mirrors["evil"].url in line for line in said)
+    shutil.rmtree(os.path.join(host.root, "var", "cache", "dnf"))
+    done = install(host)
+    assert done.returncode == 1 and "unconfirmed: " in done.stderr and host.version("lab-agent") == ""
 
 
 def test_indefinite_freeze_by_the_nearest_mirrors_is_seen_through_the_redirectors_digest(lab, host):

@@ -201,6 +201,8 @@ def expected_files():
     files["usr/share/licenses/xcpng-mirrors/LICENSE"] = "644"
     files["usr/share/bash-completion/completions/xcpng-mirrors"] = "644"
     files["usr/lib/systemd/system-preset/90-xcpng-mirrors.preset"] = "644"
+    files["usr/lib/systemd/system/xcpng-mirrors-.service.d/10-newer.conf"] = "644"
+    files["usr/lib/sysusers.d/xcpng-mirrors.conf"] = "644"
     files.update(("usr/lib/systemd/system/xcpng-mirrors-{}.{}".format(job, unit), "644") for job in ("refresh", "sync@")
                  for unit in ("service", "timer"))
     files.update(("usr/share/man/man8/{}xcpng-mirrors.8.gz".format(start), "644") for start in ("", "dnf-", "yum-"))

@@ -155,8 +155,8 @@ def test_the_value_of_an_option_is_a_file_a_folder_or_a_word(complete, words, of
 # Units
 
 
-UNITS = {"refresh": ("ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed", "MemoryMax=256M"),
-         "sync@": ("ExecStart=/usr/bin/xcpng-mirrors sync --quiet $OPTIONS %f", "MemoryMax=2G")}
+UNITS = {"refresh": ("ExecStart=/usr/bin/xcpng-mirrors refresh --quiet --if-needed", "MemoryLimit=256M"),
+         "sync@": ("ExecStart=/usr/bin/xcpng-mirrors sync --quiet $OPTIONS %f", "MemoryLimit=2G")}
 
 
 @pytest.mark.parametrize("job", UNITS)
@@ -170,11 +170,45 @@ def test_the_timer_is_off_by_preset_and_spreads_the_hosts(job):
 @pytest.mark.parametrize("job", UNITS)
 def test_the_service_is_sandboxed_and_starts_the_command(job):
     lines = (ETC / "xcpng-mirrors-{}.service".format(job)).read_text().splitlines()
-    assert {"NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes"} | set(UNITS[job]) <= set(lines)
+    assert {"NoNewPrivileges=yes", "ProtectSystem=full", "PrivateTmp=yes"} | set(UNITS[job]) <= set(lines)
+    assert "ProtectSystem=strict" in (ETC / "xcpng-mirrors-newer.conf").read_text().splitlines()
     written = {key.default for key in KEYS if key.name in ("state_dir", "log_file")}
-    [paths] = [line.partition("=")[2].replace("-/", "/").split() for line in lines if line.startswith("ReadWritePaths=")]
+    [paths] = [line.partition("=")[2].replace("-/", "/").split() for line in lines if line.startswith("ReadWriteDirectories=")]
     assert all(any(path.startswith(allowed) for allowed in paths) for path in written)
     assert job != "sync@" or paths[0] == "%f"
+
+
+# systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.resource-control(5) and systemd.timer(5) of systemd 219 as CentOS 7
+# has it, which knows RandomizedDelaySec, too.
+KNOWN_TO_219 = set("""
+    Description Documentation Wants After RequiresMountsFor WantedBy Type Environment ExecStart SuccessExitStatus TimeoutStartSec Nice
+    IOSchedulingClass ProtectSystem ReadWriteDirectories ProtectHome PrivateTmp PrivateDevices DevicePolicy NoNewPrivileges
+    CapabilityBoundingSet RestrictAddressFamilies SystemCallArchitectures MemoryLimit OnBootSec OnUnitActiveSec OnUnitInactiveSec
+    RandomizedDelaySec""".split())
+
+
+@pytest.mark.parametrize("job", UNITS)
+@pytest.mark.parametrize("unit", ["service", "timer"])
+def test_the_systemd_of_a_host_warns_of_no_line_that_it_does_not_know(job, unit):
+    lines = (ETC / "xcpng-mirrors-{}.{}".format(job, unit)).read_text().splitlines()
+    assert {line.partition("=")[0] for line in lines if "=" in line and not line.startswith("#")} <= KNOWN_TO_219
+
+
+@pytest.mark.parametrize("job", UNITS)
+def test_a_newer_systemd_finds_little_that_a_service_could_still_do(job, tmp_path):
+    if "--offline" not in run(["systemd-analyze", "--help"]).stdout if shutil.which("systemd-analyze") else True:
+        pytest.skip("no systemd-analyze that examines files")
+    units = tmp_path / "usr/lib/systemd/system"
+    (units / "xcpng-mirrors-.service.d").mkdir(parents=True)
+    for name in ("refresh", "sync@"):
+        shutil.copy(str(ETC / "xcpng-mirrors-{}.service".format(name)), str(units))
+    shutil.copy(str(ETC / "xcpng-mirrors-newer.conf"), str(units / "xcpng-mirrors-.service.d" / "10-newer.conf"))
+    command = tmp_path / "usr/bin/xcpng-mirrors"
+    command.parent.mkdir()
+    command.touch(0o755)
+    done = run(["systemd-analyze", "security", "--offline=true", "--root", str(tmp_path), "--threshold=29",
+                "xcpng-mirrors-{}.service".format(job.replace("@", "@srv-mirror"))])
+    assert done.returncode == 0 and "Overall exposure level" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("job", UNITS)

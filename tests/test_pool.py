@@ -12,6 +12,7 @@ from tests.lab.repositories import repository_path
 from yum_plugin.cli.main import main
 from yum_plugin.pool.members import Member, Pool, read_members
 from yum_plugin.state.pool_token import Agreed, Token
+from yum_plugin.state.store import State
 from yum_plugin.util.urls import host_of
 
 MISSING = "The requested plugin could not be found.\nname: xcpng-mirrors\n"
@@ -243,6 +244,22 @@ def test_the_token_lets_a_host_that_joins_take_the_same_from_a_mirror_that_lags(
     assert code == 0 and pins(late) == ["xcp-ng-base", "xcp-ng-updates"], answer["reasons"]
     assert [(item["current"]["revision"], item["newest"]["revision"], item["pin"]["sha256"]) for item in answer["repositories"]] == [
         (lab.trees.stamp("old"), lab.trees.stamp("new"), item["current"]["sha256"]) for item in answer["repositories"]]
+
+
+def test_a_token_does_not_pin_what_this_host_knows_as_another_repositorys(pool, capsys):
+    """It is a voice for something new, and none for what is another's."""
+    lab = pool.lab
+    lab.publish("old")
+    token = pool.json("--agree")[1]["agreed"]["token"]
+    lab.publish("new")
+    late = pool.add("hv3")
+    for number in range(2):
+        lab.add_mirror("lags{}".format(number), tree="old")
+    agreed = State(state_path(pool.hosts["hv1"].host)).load("xcp-ng-updates").memory.snapshot
+    State(state_path(late.host)).update("xcp-ng-testing", accepted=agreed, place="t/")
+    code, answer = precheck(late, capsys, "--pin", token)
+    assert code != 0 and pins(late) == [], answer["reasons"]
+    assert "wrong-repository" in {reason["reference"] for reason in answer["reasons"]}
 
 
 def test_one_host_that_cannot_leaves_none_pinned(pool):

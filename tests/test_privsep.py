@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import stat
@@ -25,8 +26,8 @@ from tests.support.waiting import LONG_SECONDS, ends
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import FetchLimits, HttpSession
-from yum_plugin.privsep import gateway, parent, seccomp, wire
-from yum_plugin.privsep.confine import PASSWD, user_in
+from yum_plugin.privsep import gateway, names, parent, seccomp, wire
+from yum_plugin.privsep.confine import NOBODY, PASSWD, user_in
 from yum_plugin.privsep.parent import RemoteSession, separated
 from yum_plugin.sources.redirector import PAGE, Timeouts
 
@@ -70,6 +71,11 @@ def status_of(process):
     """Return /proc/PID/status as a dictionary."""
     with open("/proc/{}/status".format(process)) as stream:
         return dict(line.rstrip("\n").split(":\t", 1) for line in stream if ":\t" in line)
+
+
+def read(path):
+    with open(path) as stream:
+        return stream.read()
 
 
 def limits_of(process):
@@ -135,16 +141,19 @@ def test_the_child_has_no_privileges_and_no_files_is_limited_and_ends_with_its_p
                   "from yum_plugin.net.fetch import FetchLimits\nstate = open({!r}, 'a')\nnetwork = Network(proxy='')\n"
                   "with separated([network], 77) as gateway:\n"
                   "    with gateway.open(network, 60.0) as client: client.get({!r}, FetchLimits(1000, 60.0, 60.0))\n")
-        started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)])
+        started = subprocess.Popen([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), str(secret), server.url)], env={"DBPASSWORD": "of root"})
         try:
             assert server.asked.wait(LONG_SECONDS)
             child = process_of(server._open[-1].getpeername(), (server.address, server.port))
             status, limits = status_of(child), limits_of(child)
             assert child != started.pid and status["PPid"] == str(started.pid)
             assert set(status["Uid"].split()) == {str(CHILD_USER)} and set(status["Gid"].split()) == {str(CHILD_GROUP)} and status["Groups"].split() == []
-            assert status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
-            assert (limits["Max cpu time"], limits["Max file size"], limits["Max open files"], limits["Max core file size"]) == (
-                "77", "0", "4096", "0")
+            assert status["NoNewPrivs"] == "1" and {int(status["Cap" + name], 16) for name in ("Eff", "Prm", "Inh", "Bnd", "Amb")} == {0}
+            assert status.get("Seccomp", "2") == "2" or platform.machine() not in seccomp._MACHINES
+            assert os.getsid(child) == child and os.readlink("/proc/{}/cwd".format(child)) == "/"
+            assert {word.partition("=")[0] for word in read("/proc/{}/environ".format(child)).split("\0")} <= {"", "LC_CTYPE"}
+            assert (limits["Max cpu time"], limits["Max file size"], limits["Max open files"], limits["Max core file size"],
+                    limits["Max processes"]) == ("77", "0", "4096", "0", "4096")
             assert 0 < int(limits["Max address space"]) < 3 * 1024 ** 3
             files = {os.readlink("/proc/{}/fd/{}".format(child, number)) for number in os.listdir("/proc/{}/fd".format(child))}
             assert {name for name in files if not name.startswith("socket:")} <= {os.devnull, "anon_inode:[eventpoll]"}
@@ -449,6 +458,152 @@ def test_a_taken_over_child_can_start_nothing_open_nothing_and_signal_nobody(pat
     assert "died" not in found and {name: number for name, number in found["tried"].items() if number != errno.EPERM} == {}
     assert (found["allowed"], found["clone3"], found["newer"]) == ([], errno.ENOSYS, errno.ENOSYS)
     assert "DBPASSWORD" not in found["environment"]
+
+
+STAYS = """import yum_plugin.privsep.child as child, os, time
+def stay(served):
+    hostile.tell({port}, [os.getpid(), NAMES])
+    while True:
+        time.sleep(60)
+start = child._start_names
+def start_names(control):
+    global NAMES
+    found = start(control)
+    NAMES = int(open("/proc/self/task/{{0}}/children".format(os.getpid())).read().split()[0])
+    return found
+child._start_names = start_names
+child.serve_session = stay
+child._Server._end = lambda self, number: time.sleep(1000)"""
+
+
+@needs_root
+@pytest.mark.skipif(not os.path.exists("/proc/self/task/{}/children".format(os.getpid())), reason="this kernel does not list the children of a process")
+def test_a_taken_over_child_that_stays_is_killed_with_its_parent_and_so_is_who_looks_up_names():
+    child, names = told_by(STAYS)
+    assert ends(child) and ends(names)
+
+
+@needs_root
+def test_a_child_whose_parent_ended_before_it_could_notice_does_not_go_on():
+    with pytest.raises(AssertionError, match="sandbox"):
+        answer_of("import os\nos.getppid = lambda: 1")
+
+
+def answer_of(patch, before="", shell=()):
+    """Let a child that this text changes make a request; return what came, and how far it was confined; an error is an AssertionError.
+
+    Args:
+        patch: see ``patched``.
+        before: code that the parent runs first.
+        shell: what starts the parent.
+    """
+    with RawServer(says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")) as server:
+        script = ("import sys; sys.path.insert(0, {!r})\n{}\nfrom yum_plugin.privsep import process\nprocess.BOOT = {!r}\n"
+                  "from yum_plugin.privsep.parent import separated\nfrom yum_plugin.model import Network\n"
+                  "from yum_plugin.net.fetch import FetchLimits\nnetwork = Network(proxy='')\n"
+                  "with separated([network], 60) as gateway:\n"
+                  "    with gateway.open(network, 60.0) as client: answer = client.get({!r}, FetchLimits(1000, 60.0, 60.0))\n"
+                  "    print(answer.body.decode(), gateway.confinement(), sep='|')\n")
+        words = script.format(str(REPOSITORY_ROOT), before, patched(patch), server.url)
+        done = subprocess.run(list(shell) + [sys.executable, "-c", words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().split("|")
+
+
+@needs_root
+def test_where_the_kernel_has_no_seccomp_the_child_goes_on_and_says_so():
+    body, confinement = answer_of("import yum_plugin.privsep.seccomp as seccomp\nseccomp.install = lambda role: False")
+    assert body == "hello" and "no filter for system calls (seccomp)" in confinement
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+@pytest.mark.parametrize("lacking", ["-setuid", "-setuid,-setgid,-setpcap,-kill"])
+def test_in_a_container_that_allows_no_change_of_the_user_the_child_goes_on_without_privileges_and_says_so(lacking):
+    body, confinement = answer_of("", shell=("setpriv", "--bounding-set", lacking))
+    assert body == "hello" and "no change of the user here" in confinement and "missing" not in confinement
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_a_parent_that_may_kill_no_other_user_ends_its_child_by_the_end_of_the_socket():
+    assert answer_of("", shell=("setpriv", "--bounding-set", "-kill"))[0] == "hello"
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("unshare") or subprocess.call(["unshare", "-Ur", "true"], stderr=subprocess.DEVNULL) != 0,
+                    reason="no user namespace can be made here")
+def test_in_a_user_namespace_the_child_goes_on_and_says_so():
+    body, confinement = answer_of("", shell=("unshare", "-Ur"))
+    assert body == "hello" and "no change of the user here" in confinement
+
+
+@needs_root
+def test_a_parent_that_was_started_with_its_childrens_ends_ignored_works():
+    assert answer_of("", shell=("sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"))[0] == "hello"
+
+
+def test_the_childs_user_is_the_packages_own_and_nobody_where_that_is_missing(tmp_path):
+    passwd = tmp_path / "passwd"
+    passwd.write_text("root:x:0:0::/:/bin/sh\nbroken\nxcpng-mirrors:x:971:970:Network:/:/sbin/nologin\n")
+    assert user_in(str(passwd)) == (971, 970, [])
+    for text in ("root:x:0:0::/:/bin/sh\n", "xcpng-mirrors:x:0:0::/:\n", "xcpng-mirrors:x:-1:0::/:\n", "xcpng-mirrors2:x:5:5::/:\n"):
+        passwd.write_text(text)
+        user, group, problems = user_in(str(passwd))
+        assert (user, group) == (NOBODY, NOBODY) and "nobody is used" in problems[0]
+
+
+# Host names.
+
+
+def found_for(said, family=0):
+    return names.found_in(said, 443, family)
+
+
+def test_addresses_keep_the_resolvers_order_and_get_the_port_that_was_asked_for():
+    assert found_for({"found": [[socket.AF_INET6, "fe80::1", 3], [socket.AF_INET, "192.0.2.1", 0]]}) == [
+        (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("fe80::1", 443, 0, 3)),
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("192.0.2.1", 443))]
+
+
+@pytest.mark.parametrize("said, family", [
+    ({}, 0), ({"found": []}, 0), ({"found": 5}, 0), ({"found": [[socket.AF_UNIX, "/run/x", 0]]}, 0), ({"found": [[socket.AF_INET, "m.test", 0]]}, 0),
+    ({"found": [[socket.AF_INET, "::1", 0]]}, 0), ({"found": [[socket.AF_INET6, "127.0.0.1", 0]]}, 0), ({"found": [[socket.AF_INET, "127.0.0.1"]]}, 0),
+    ({"found": [[socket.AF_INET6, "::1", -1]]}, 0), ({"found": [[socket.AF_INET6, "::1", "x"]]}, 0), ({"found": [[socket.AF_INET, "", 0]]}, 0),
+    ({"found": [[socket.AF_INET6, "::1", 0]]}, socket.AF_INET), ({"error": "x", "text": ""}, 0), ({"error": 10 ** 30}, 0),
+], ids=str)
+def test_what_is_no_address_is_not_believed_of_the_process_that_looks_up_names(said, family):
+    with pytest.raises(OSError, match="malformed"):
+        found_for(said, family)
+
+
+def test_a_name_that_is_unknown_is_told_as_the_resolver_tells_it():
+    with pytest.raises(socket.gaierror) as error:
+        found_for({"error": socket.EAI_NONAME, "text": "Name or service not known" * 99})
+    assert error.value.errno == socket.EAI_NONAME and len(error.value.strerror) == names.MAX_TEXT_CHARACTERS
+
+
+def test_everyone_who_waits_for_a_name_is_told_when_the_process_dies():
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client, told = names.NameClient(mine), []
+
+    def ask():
+        with pytest.raises(OSError, match="has died"):
+            client.getaddrinfo("m.test", 443)
+        told.append(1)
+
+    with mine:
+        client.start()
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        for _ in asking:
+            theirs.recv(1000)
+        theirs.close()
+        for thread in asking:
+            thread.join(LONG_SECONDS)
+        ask()
+    assert len(told) == 4
 
 
 # The child as it is, in a process of its own.

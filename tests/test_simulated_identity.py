@@ -104,7 +104,7 @@ def test_if_all_others_are_silent_what_was_accepted_stays_in_use_and_one_line_na
     memory = settled.memory()
     assert mark(settled).sha256 == signed("updates", NEW).sha256 == memory.snapshot.sha256
     assert (memory.resolved_at, memory.usable) == (before.resolved_at, before.usable), "nothing was proven, so the next run asks again"
-    assert memory.decisions[-1].error.startswith("unconfirmed: ")
+    assert memory.decisions[-1].error.startswith("unconfirmed: ") and memory.decisions[-1].note == UNCONFIRMED
 
 
 def test_an_honest_mirror_that_is_the_only_one_to_be_reached_is_believed_when_a_second_one_is_back(sim):

@@ -65,8 +65,11 @@ class Attacked(Mirrored):
         found = {}
         for name in [name for name in self.names() if not name.startswith(WORK)]:
             path = os.path.join(self.dest, name)
+            if os.path.islink(path):
+                found[name] = os.readlink(path)
+                continue
             with open(path, "rb") as stream:
-                found[name] = os.readlink(path) if os.path.islink(path) else stream.read()
+                found[name] = stream.read()
         return found
 
     def drop(self, *paths):
@@ -206,6 +209,26 @@ def test_what_a_web_server_runs_and_what_nobody_signs_does_not_get_in(lab, tmp_p
     site.close()
 
 
+def test_the_network_installers_tree_is_mirrored_whole_and_stays_so_without_its_signed_list(lab, tmp_path):
+    """As the origin has it: an installation image's content, of which only the packages and their metadata are signed."""
+    site = Attacked(lab, tmp_path, "rsync")
+    release = "netinstall/8.3"
+    shutil.copytree(os.path.join(lab.trees.path("middle"), BASE), os.path.join(site.source, release))
+    boot = [".treeinfo", "EULA", "LICENSES", "RPM-GPG-KEY-xcpng", "install.img", "boot/vmlinuz", "boot/alt/vmlinuz", "boot/xen.gz", "boot/isolinux/isolinux.cfg",
+            "boot/pxelinux/pxelinux.0", "EFI/xenserver/grubx64.efi", "EFI/xenserver/grub.cfg"]
+    for name in boot:
+        site.write("{}/{}".format(release, name), "good")
+    os.symlink("8.3", os.path.join(site.source, "netinstall/latest"))
+    code, values = site.command()
+    assert (code, len(values["unsigned"])) == (0, len(boot)) and site.same()
+    before = site.content()
+    site.drop(release + "/repodata/repomd.xml", release + "/repodata/repomd.xml.asc", release + "/.treeinfo")
+    site.forge(release + "/install.img", "EVIL")
+    site.forge(release + "/boot/xen", "EVIL")
+    assert site.outcomes(site.run())[release] == "signature-missing" and site.content() == before
+    site.close()
+
+
 def test_a_link_or_an_unsigned_file_never_takes_the_place_of_what_was_proven(lab, tmp_path):
     site = Attacked(lab, tmp_path, "rsync")
     site.run()
@@ -219,6 +242,12 @@ def test_a_link_or_an_unsigned_file_never_takes_the_place_of_what_was_proven(lab
     now = site.content()
     assert now.pop("README.txt") == b"mine" and now == before
     site.close()
+
+
+def test_a_unit_that_has_gone_is_told_also_where_it_alone_is_synced(site):
+    nothing_of_the_images(site)
+    report = site.run(repos=("isos/8.3",))
+    assert site.outcomes(report) == {"isos/8.3": "gone"} and os.path.exists(os.path.join(site.dest, ISO)) and report.deletions.paths == ()
 
 
 def test_a_unit_that_has_gone_goes_from_here_by_its_name_only(site):

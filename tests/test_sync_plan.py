@@ -7,7 +7,7 @@ import pytest
 
 from yum_plugin.errors import TrustError
 from yum_plugin.operators.rsync import RsyncEntry, parse_entry
-from yum_plugin.operators.sync.admission import reason_against_link, reason_against_name, reason_against_unsigned
+from yum_plugin.operators.sync.admission import is_earlier, reason_against_link, reason_against_name, reason_against_unsigned
 from yum_plugin.operators.sync.identity import Neighbours, refuse_other_content, refuse_other_place
 from yum_plugin.operators.sync.plan import (
     FEW_FILES,
@@ -244,6 +244,14 @@ def test_of_what_nobody_signs_only_the_documented_tree_is_taken(path, taken):
 @pytest.mark.parametrize("path, taken", [("netinstall/latest", True), ("isos/latest", True), ("8/8.3/updates", False), ("latest", False), ("netinstall/8.3/EFI/x", False)])
 def test_a_link_can_make_one_repository_another_so_only_the_documented_ones_are_taken(path, taken):
     assert (not reason_against_link(path)) == taken and not reason_against_link(path, [path])
+
+
+@pytest.mark.parametrize("path, unit, earlier", [
+    (BASE.folder + "/Packages/a-0.9.rpm", BASE, True), (BASE.folder + "/drpms/a.drpm", BASE, True), (BASE.folder + "/repodata/0-primary.xml.gz", BASE, True),
+    ("repodata/0-primary.xml.gz", Unit("", True), True), (BASE.folder + "/x.iso", BASE, False), ("isos/8.3/a.rpm", IMAGES, False), (BASE.folder + "/EULA", BASE, False),
+])
+def test_packages_and_metadata_of_earlier_revisions_are_no_reason_for_a_complaint(path, unit, earlier):
+    assert is_earlier(path, unit) == earlier
 
 
 def found_units(paths, known=(), proven=None, ours=None, **selection):

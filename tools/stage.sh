@@ -94,6 +94,8 @@ for unit in service timer; do
         put "etc/xcpng-mirrors-$job.$unit" "/usr/lib/systemd/system/xcpng-mirrors-$job.$unit"
     done
 done
+put etc/xcpng-mirrors-newer.conf /usr/lib/systemd/system/xcpng-mirrors-.service.d/10-newer.conf
+put etc/xcpng-mirrors.sysusers /usr/lib/sysusers.d/xcpng-mirrors.conf
 put etc/xcpng-mirrors.preset /usr/lib/systemd/system-preset/90-xcpng-mirrors.preset
 install -d "$root/usr/share/man/man8"
 for page in man/*.8; do

@@ -10,6 +10,7 @@ Of its parent's secrets it has only the passwords and keys for mirrors and proxi
 import array
 import codecs
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -53,7 +54,7 @@ STACK_BYTES = 512 * 1024  # of a thread; the default of 8 MiB would use up the a
 GC_THRESHOLD = 100000  # cli/main.py
 # What is otherwise loaded at its first use.
 LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "lxml.etree", "yum_plugin.sources.list_forms")
-LATE_ENCODINGS = ("ascii", "latin-1", "utf-8", "idna")
+LATE_ENCODINGS = ("ascii", "latin-1", "iso-8859-1", "utf-8", "idna", "punycode")
 CERTIFICATE_MODULES = ("cryptography.x509", "yum_plugin.net.certificate", "yum_plugin.net.reachability")
 
 
@@ -122,6 +123,8 @@ def _load(modules: Sequence[str]) -> None:
         importlib.import_module(name)
     for encoding in LATE_ENCODINGS:
         codecs.lookup(encoding)
+    with contextlib.suppress(OSError):  # musl has none
+        ctypes.CDLL("libgcc_s.so.1")  # pthread_exit(3) of glibc loads it, by which an older Python ends each thread
     time.strptime("2020", "%Y")
     time.localtime()
 

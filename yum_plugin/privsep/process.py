@@ -1,4 +1,5 @@
 """The process without root, as its parent sees it: started anew, with nothing of this process but a socket."""
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ BOOT = ("import json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
         "for name, version in (('chardet', '4.0.0'), ('charset_normalizer', '2.0.0')):\n"
         "    sys.modules[name] = type(sys)(name); sys.modules[name].__version__ = version\n"
         "from yum_plugin.privsep.child import main\nmain(*map(int, sys.argv[2:5]))\n")
+END_SECONDS = 5.0  # for the process to end
 KEPT_VARIABLES = ("LC_ALL", "LC_CTYPE", "LANG")  # how paths are encoded
 
 
@@ -40,8 +42,10 @@ class ChildProcess:
     def end(self) -> None:
         """Kill the process."""
         self.control.close()
-        self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(PermissionError):  # root without CAP_KILL; the end of the socket ends it, too
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
 
 
 def start_early() -> Optional[ChildProcess]:

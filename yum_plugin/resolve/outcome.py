@@ -111,6 +111,8 @@ def _concluded(findings: Findings, settings: Settings, now: float, accept_rollba
     if judged.choice is not None:
         made = _chosen(findings, made, judged.choice, SINGLE_VOICE if judged.is_single else "", settings, now)
     decision = _decision(findings, made)._replace(at=int(now))
+    if judged.stays is not None:
+        decision = decision._replace(note=UNCONFIRMED)
     if accept_rollback and made.snapshot is not None:
         decision = decision._replace(note="accept-rollback")
     return made._replace(memory=with_decision(_memory(findings, made, now), decision))

@@ -1,7 +1,7 @@
 """``xcpng-mirrors sync``: keep a mirror on this disk in sync. Whatever happens, it stays consistent for its readers.
 
 Exit code: 4 if anything was refused, else 3 if anything could not be fetched, else 2 if DEST or its disk cannot do it, else 1 if
-something of the source was left out or would be deleted only with --max-delete, else 0.
+something of the source was left out, is no longer there, or would be deleted only with --max-delete, else 0.
 """
 import argparse
 import json

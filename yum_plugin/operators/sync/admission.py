@@ -13,7 +13,7 @@ import re
 from typing import Sequence
 
 from ..facts import LINKS, UNSIGNED_FILES
-from .plan import REPODATA, Unit, is_excluded, is_inside
+from .plan import REPODATA, Unit, is_excluded, is_inside, joined
 
 DOT_NAMES = frozenset([".treeinfo", ".discinfo"])  # the installer reads them
 # Handlers that Apache, nginx with FastCGI, lighttpd, IIS and servlet containers are commonly set up with, server-side includes,
@@ -61,5 +61,4 @@ def reason_against_link(path: str, includes: Sequence[str] = ()) -> str:
 
 def is_earlier(path: str, unit: Unit) -> bool:
     """Whether an unsigned file may be one of the repository's earlier revisions: mirrors keep those for a while."""
-    return unit.is_repository and (path.endswith((".rpm", ".drpm")) or is_inside(path, "{}/{}".format(
-        unit.folder, REPODATA) if unit.folder else REPODATA))
+    return unit.is_repository and (path.endswith((".rpm", ".drpm")) or is_inside(path, joined(unit.folder, REPODATA)))

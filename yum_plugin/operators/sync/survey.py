@@ -77,7 +77,7 @@ def survey(source: SyncSource, known: KnownUnits, selection: Selection) -> Surve
     if selection.repos and not units and not missing:
         raise UsageError("no-repository", "the source has no such repository", where=", ".join(selection.repos),
                          hint="name its folder, e.g. --repo {}".format(EXAMPLE_FOLDER))
-    if not signed:
+    if not signed and not (selection.repos and missing):
         raise FetchError("bad-answer", "neither a repository nor a list of checksums is there", source.url, hint=NOTHING_HINT)
     return Survey(listed, paths, units, missing, unsigned, UnitIndex({*every, *known.every}))
 
