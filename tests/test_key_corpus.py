@@ -21,6 +21,7 @@ from tests.support.craft import (
     signature,
     subkey_packets,
     subpacket,
+    u16,
     u32,
     user_id_packets,
     v3_signature,
@@ -60,6 +61,16 @@ SAME = {
     "revoked behind a user id": BARE + user() + revocation(KEY),
     **{"revoked for reason %d" % reason: BARE + because(reason) + user() for reason in (0, 1, 2, 3)},
     "revoked, then signed again": BARE + because(1) + user(made=MADE + DAY),
+    "revoked with wrong 16 bits": BARE + revocation(KEY, left16=b"\0\0") + user(),
+    "revoked with bytes after": BARE + revocation(KEY, tail=b"\0") + user(),
+    "revoked twice dated": BARE + revocation(KEY, hashed=created() + created(BORN) + issuer(KEY)) + user(),
+    "direct: ends, wrong 16 bits": BARE + direct(lifetime=50 * DAY, left16=b"\0\0") + user(),
+    "self-signature with bytes after": BARE + user(lifetime=50 * DAY, tail=b"\0"),
+    "self-signature ends, Go's number": BARE + user(lifetime=50 * DAY, numbers=lambda numbers: u16(2048) + numbers[0].to_bytes(256, "big")),
+    "revoked, Go's number": BARE + revocation(KEY, numbers=lambda numbers: u16(2048) + numbers[0].to_bytes(256, "big")) + user(),
+    "subkey, revoked with wrong 16 bits": BARE + user() + subkey() + signature(
+        KEY, document=KEY.framed + SUBKEY.framed, kind=0x28, hashed=created(BORN + 5) + issuer(KEY), left16=b"\0\0"),
+    "subkey, wrong 16 bits": BARE + user() + subkey(lifetime=60 * DAY) + subkey(made=MADE, lifetime=50 * DAY)[len(SUBKEY_PACKET):],
     "revoked with SHA-1": BARE + revocation(KEY, digest="sha1") + user(),
     "revoked by V3": BARE + v3_signature(KEY, document=KEY.framed, kind=0x20) + user(),
     "revoked until a day that has passed": BARE + revocation(KEY, hashed=created() + issuer(KEY) + subpacket(3, u32(1))) + user(),
@@ -140,6 +151,12 @@ DIFFERENT = {
         BARE + user() + certified(made=MADE, extra=subpacket(3, u32(DAY)), lifetime=300 * DAY),
         (False, None, True, 0), (False, MADE + DAY, True, 0), "own expiry"),
     "revoked with MD5": (BARE + revocation(KEY, digest="md5") + user(), (False, None, True, 0), (True, None, True, 0), "revoked in doubt"),
+    "revoked with a broken area": (
+        BARE + revocation(KEY, hashed=created() + issuer(KEY) + b"\xff") + user(), (False, None, True, 0), (True, None, True, 0),
+        "revoked in doubt"),
+    "revoked with a critical notation": (
+        BARE + revocation(KEY, hashed=created() + issuer(KEY) + subpacket(20, b"\0" * 8 + b"n", critical=True)) + user(), (False, None, True, 0), (True, None, True, 0),
+        "revoked in doubt"),
     "revoked by a designated revoker who is not here": (
         BARE + direct(extra=designated(OTHER)) + revocation(KEY, by=OTHER) + user(), (False, None, True, 0), (True, None, True, 0),
         "revoked in doubt"),

@@ -302,7 +302,7 @@ NOT_FOR_SIGNING = {
     "direct-key signature of another key": BARE + direct(by=OTHER),
     "direct-key signature that takes it away": key_packets(KEY, direct(flags=b"\1")),
     "self-signature of type 0x00": key_packets(KEY, kind=0),
-    "self-signature damaged": key_packets(KEY, tail=b"\0"),
+    "self-signature damaged": key_packets(KEY, numbers=lambda numbers: mpi(numbers[0] ^ 1)),
     "self-signature on an attribute": BARE + new_packet(17, USER_ID) + SELF_SIGNATURE,
     "flags changed after signing": key_packets(KEY, flags=b"\1").replace(subpacket(27, b"\1"), subpacket(27, b"\3")),
     "unknown critical subpacket": key_packets(KEY, extra=subpacket(100, critical=True)),
@@ -366,6 +366,7 @@ REVOKED = {
     "with MD5": BARE + revocation(KEY, digest="md5") + user_id_packets(KEY),
     "with SHA-1": BARE + revocation(KEY, digest="sha1") + user_id_packets(KEY),
     "with a digest that nobody here knows": BARE + revocation(KEY, digest_id=99) + user_id_packets(KEY),
+    "with wrong 16 bits, which gpg does not look at": BARE + revocation(KEY, left16=b"\0\0") + user_id_packets(KEY),
     "of V3": BARE + v3_signature(KEY, document=KEY.framed, kind=0x20) + user_id_packets(KEY),
     "flawed": BARE + revocation(KEY, hashed=subpacket(100, critical=True)) + user_id_packets(KEY),
     "that has expired itself": BARE + revocation(KEY, hashed=created() + subpacket(3, u32(1))) + user_id_packets(KEY),
@@ -382,7 +383,7 @@ def test_keys_rule_2_a_revocation_counts_wherever_it_stands_and_whatever_it_says
 
 
 NO_REVOCATION = {
-    "with a wrong number": revocation(KEY, left16=b"\0\0"),
+    "with a wrong number": revocation(KEY, numbers=lambda numbers: mpi(numbers[0] ^ 1)),
     "by another key": revocation(KEY, by=OTHER),
     "by another key in this one's name": revocation(KEY, by=OTHER, unhashed=issuer(KEY)),
     "of another key": revocation(OTHER) + revocation(OTHER, by=KEY),

@@ -139,6 +139,8 @@ GOOD = {
         numbers=rsa_numbers(lambda number: u16(number.bit_length() + 8) + b"\0" + mpi(number)[2:])
     ),
     "number of a bit less than its octets": good(numbers=rsa_numbers(lambda number: mpi(number, (number.bit_length() - 1) // 8 * 8 + 1))),
+    "bytes after the number": good(tail=b"\0"),
+    "a second number": good(numbers=lambda numbers: encode_numbers(numbers * 2)),
     "marker before": new_packet(10, b"PGP") + good(),
     "user id after": good() + new_packet(13, b"me"),
     "a key before": new_packet(6, OTHER.body) + good(),
@@ -239,7 +241,6 @@ IGNORED = {
         "an area of 65535 octets": new_packet(2, shifted(signature_body(KEY), 4, b"\xff\xff")),
         "a number too few": good(algorithm=17),
         "no date": good(hashed=issuer_fingerprint(KEY)),
-        "bytes after its number": good(tail=b"\0"),
     },
 }  # fmt: skip
 IGNORED_CASES = [(reference, name) for reference in sorted(IGNORED) for name in sorted(IGNORED[reference])]
@@ -404,8 +405,6 @@ BAD = {
         "subpacket length cut": good(hashed=ids() + b"\xff\0\0"),
         "hashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 4, b"\xff\xff")),
         "unhashed area beyond the packet": new_packet(2, shifted(signature_body(KEY), 6 + len(ids()), b"\xff\xff")),
-        "bytes after the number": good(tail=b"\0"),
-        "a second number": good(numbers=lambda numbers: encode_numbers(numbers * 2)),
         "no number": good(numbers=lambda _: b""),
         "number cut": new_packet(2, signature_body(KEY)[:-1]),
         "number too large": good(numbers=lambda _: mpi(1 << 16384)),

@@ -97,7 +97,7 @@ ROWS = {
     "issuers that differ": (good(unhashed=issuer(OTHER)), "good", "good", ""),
     "no issuer": (good(hashed=created(), unhashed=b""), "none", "unknown-key", ""),
     "16 bits wrong": (good(left16=b"\0\0"), "good", "signature-invalid", "16 bits"),
-    "bytes after the number": (good(tail=b"\0"), "good", "malformed", "trailing bytes"),
+    "bytes after the number": (good(tail=b"\0"), "good", "good", ""),
     "expired": (good(hashed=ids() + subpacket(3, u32(1))), "none", "signature-expired", ""),
     "from the future": (good(hashed=created(0xFFFFFFFF) + issuer(KEY)), "good", "signature-from-future", "future"),
     "older than its key": (good(hashed=created(BORN - 1) + issuer(KEY)), "none", "signature-invalid", ""),
@@ -221,6 +221,7 @@ PACKAGES = {
     "two in one tag": (rpm(signed=(), claims={"t268": binary(signature(KEY, document=main_header()) * 2)}), {"unreadable"}, "malformed", ""),
     "a user id after it": (
         rpm(signed=(), claims={"t268": binary(signature(KEY, document=main_header()) + new_packet(13, b"me"))}), {"unreadable"}, "malformed", ""),
+    "bytes after the number": (rpm(tail=b"\0"), {"unreadable"}, "malformed", ""),
     "another id beside the right fingerprint": (rpm(unhashed=issuer(OTHER)), {"no key"}, "good", "by fingerprint"),
     "bad beside": (beside(signature(KEY, document=b"other")), {"bad"}, "signature-invalid", ""),
     "another payload": (rpm(main_header(), PAYLOAD + b"!"), {"digest"}, "payload-mismatch", ""),

@@ -21,7 +21,6 @@ DIFFERENCES = {
     "weak digest": r"weak-digest: ",
     "future": r"signature-from-future: ",
     "16 bits": r"signature-invalid: the signature was made over other bytes",
-    "trailing bytes": r"malformed: a signature with bytes after its last number",
     "message": r"malformed: a message, and no signature beside a file|signature-missing: there is no signature",
     "flaw": r"unsupported: a critical subpacket|malformed: (a truncated OpenPGP packet|a signature without a signed creation time)",
     "limit": r"unsupported: (larger|more) than",

@@ -325,13 +325,13 @@ def _is_made_by(key: PublicKey, signature: Signature, document: bytes, in_doubt:
         return in_doubt
     if signature.algorithm != key.algorithm:
         return False
+    left16 = signature.left16
     try:
         running = new_hash(signature.digest)
         running.update(document + signature.trailer)
-        digest = running.digest()
-        if digest[:2] != signature.left16:
-            return False
-        verify_digest(key.material, key.algorithm, signature.digest, digest, signature.numbers)
+        left16 = running.digest()[:2]
+        verify_digest(key.material, key.algorithm, signature.digest, running.digest(), signature.numbers)
     except TrustError as error:
-        return in_doubt and error.reference == "unsupported"
+        # The 16 bits tell what it is about only where nothing better can: gpg does not look at them
+        return in_doubt and error.reference == "unsupported" and left16 == signature.left16
     return True

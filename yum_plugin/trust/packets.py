@@ -68,6 +68,7 @@ class Signature(NamedTuple):
     left16: bytes  # the first two octets that the digest must have
     numbers: Tuple[int, ...]  # the multiprecision integers; none of an unknown algorithm
     flaw: Optional[TrustError]  # why it counts for nothing, even if its key has made it: "unsupported" or "malformed"
+    is_exact: bool  # whether nothing follows its last number, if they are known; gpg reads over that, rpm does not
 
 
 class _PacketReader:
@@ -209,6 +210,7 @@ def _read_v4(body: bytes) -> Signature:
         left16=left16,
         numbers=numbers,
         flaw=hashed_flaw or unhashed_flaw or flaw,
+        is_exact=not (numbers and reader.left),
     )
 
 
@@ -225,16 +227,14 @@ def _read_v3(body: bytes) -> Signature:
     numbers, flaw = _read_signature_numbers(reader, algorithm, digest)
     made = int.from_bytes(trailer[1:], "big")
     return Signature(3, trailer[0], ALGORITHMS.get(algorithm, ""), _DIGESTS.get(digest, ""), made, 0, (issuer.hex().upper(),),
-                     (), (), trailer, left16, numbers, flaw)
+                     (), (), trailer, left16, numbers, flaw, not (numbers and reader.left))
 
 
 def _read_signature_numbers(reader: _PacketReader, algorithm: int, digest: int) -> Tuple[Tuple[int, ...], Optional[TrustError]]:
     if algorithm not in ALGORITHMS:
         return (), TrustError("unsupported", "a signature of public-key algorithm {}".format(algorithm))
     numbers = _read_numbers(reader, NUMBERS[ALGORITHMS[algorithm]])
-    if digest not in _DIGESTS:
-        return numbers, TrustError("unsupported", "a signature with digest {}".format(digest))
-    return numbers, TrustError("malformed", "a signature with bytes after its last number") if reader.left else None
+    return numbers, None if digest in _DIGESTS else TrustError("unsupported", "a signature with digest {}".format(digest))
 
 
 def _read_area(reader: _PacketReader) -> Tuple[Tuple[Subpacket, ...], Optional[TrustError]]:

@@ -215,7 +215,9 @@ def _read_signature(tag: int, value: bytes) -> Union[Signature, TrustError]:
     try:
         found = list(read_packets(base64.b64decode(value, validate=True) if tag == rpmheader.SIGNATURE_LIST else value))
         if [tag for tag, _ in found] == [TAG_SIGNATURE]:
-            return read_signature(found[0][1])
+            signature = read_signature(found[0][1])
+            if signature.is_exact:
+                return signature
     except binascii.Error:
         return TrustError("malformed", "a list of signatures that is not base64")
     except TrustError as error:
