@@ -16,6 +16,7 @@ CHECK = Check("rsync", Cost(4, 2 * 10**6), 60.0)
 UPLOADS = "rsync-uploads"
 RUN_SECONDS = 20.0  # of one run of rsync
 MAX_TOP_ENTRIES = 10000
+_TEMPORARY = "/tmp"  # named, for Python would look for a folder by writing a file, which the audit's process may not
 LIST_REMEDY = "in rsyncd.conf, in the module: path = /local/path/to/mirror, read only = yes, list = yes, and no auth users ="
 UPLOAD_REMEDY = "in rsyncd.conf, in the module: read only = yes"
 # What each reference of a failed listing means to the owner of the mirror
@@ -90,7 +91,7 @@ def judge_top(entries: Sequence[RsyncEntry], url: str) -> Finding:
 def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
     """Try to upload an empty file with a unique name, for only that proves a refusal; if it is accepted, remove it again."""
     name = ".xcpng-mirrors-audit-{}".format(os.urandom(8).hex())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_TEMPORARY) as folder:
         path = os.path.join(folder, name)
         with open(path, "wb"):
             pass
@@ -125,7 +126,7 @@ def judge_refusal(error: MirrorsError) -> Finding:
 def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
     """Remove the uploaded file: sync an empty folder to the module with --delete, and exclude every name but this one."""
     left = ""
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory(dir=_TEMPORARY) as empty:
         options = ["--dirs", "--delete", "--include=/" + name, "--exclude=*", "--", empty + "/", address.url]
         try:
             subject.budget.connect()
