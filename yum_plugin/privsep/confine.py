@@ -42,7 +42,8 @@ class ResourceLimits(NamedTuple):
     file_bytes: int = 0  # of a file that it writes; resource.RLIM_INFINITY: any
 
 
-def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[str] = ()) -> List[str]:
+def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[str] = (),
+            ended_by: int = signal.SIGKILL) -> List[str]:
     """Confine this process, which must have no other thread.
 
     Args:
@@ -50,6 +51,7 @@ def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[s
         limits: see there.
         parent: process id of the parent.
         readable: folders that it may still read below.
+        ended_by: the signal that it gets when its parent ends.
 
     Returns:
         What could not be done here, as texts for an admin.
@@ -65,7 +67,7 @@ def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[s
     problems = _give_up_root(libc) if os.geteuid() == 0 else []
     _give_up_capabilities(libc)
     # After the change of user, which clears PDEATHSIG and resets DUMPABLE (prctl(2)).
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
+    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, ended_by)):
         if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl {}".format(option))
     if os.getppid() != parent:  # a parent that ended before PDEATHSIG was set sends no signal

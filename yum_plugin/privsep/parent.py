@@ -54,6 +54,7 @@ GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps i
 MAX_PROBLEMS = 10
 MALFORMED = "sends malformed answers"
 log = logging.getLogger("xcpng-mirrors")
+log.addHandler(logging.NullHandler())  # a subcommand without a log must not print what belongs there
 
 
 def sandbox_error(what: str) -> UsageError:

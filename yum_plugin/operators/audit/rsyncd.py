@@ -7,6 +7,7 @@ import tempfile
 from typing import List, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
+from ...privsep.program import lent
 from ..facts import TOP_FOLDERS
 from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, run_rsync
 from .inventory import examples
@@ -97,7 +98,7 @@ def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
             pass
         subject.budget.connect()
         try:
-            with run_rsync(["--", path, address.url], limits_of(subject), address.url) as rsync:
+            with lent(folder), run_rsync(["--", path, address.url], limits_of(subject), address.url) as rsync:
                 rsync.finish()
         except MirrorsError as error:
             return [judge_refusal(error)]
@@ -130,7 +131,7 @@ def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
         options = ["--dirs", "--delete", "--include=/" + name, "--exclude=*", "--", empty + "/", address.url]
         try:
             subject.budget.connect()
-            with run_rsync(options, limits_of(subject), address.url) as rsync:
+            with lent(empty), run_rsync(options, limits_of(subject), address.url) as rsync:
                 rsync.finish()
             subject.budget.connect()
             if any(entry.path == name for entry in listing(address, limits_of(subject), recursive=False)):
