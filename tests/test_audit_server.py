@@ -322,7 +322,8 @@ def test_a_machine_without_ipv6_does_not_accuse_the_mirror():
     far = addresses.AddressResult("2001:db8::1", problem="this machine has no route to it", has_route=False)
     finding = addresses.judge_family("IPv6", "AAAA", [far], "a" * 64, "mirror.test")
     assert finding.verdict == "unknown" and "from a machine with IPv6" in finding.remedy
-    assert addresses.has_route("127.0.0.1", 443) and not addresses.has_route("no address", 443)
+    assert addresses.lacks_route(FetchError("unreachable", "Network is unreachable"))
+    assert not addresses.lacks_route(FetchError("unreachable", "Connection refused"))
 
 
 # Manners

@@ -20,7 +20,7 @@ from yum_plugin.cli.common.console import Cell, Column, printable, shortened, ta
 from yum_plugin.cli.status import STALE_SECONDS, status_of
 from yum_plugin.host.settings import read_settings
 from yum_plugin.model import Repository, Snapshot
-from yum_plugin.state.memory import Memory, Record
+from yum_plugin.state.memory import Decision, Memory, Record
 from yum_plugin.state.store import State
 
 HOSTILE = "evil \x1b]0;owned\x07\x1b[2J \u202egnp.exe z\u0301\u0302 \u4e2d\u6587 <b>&amp;"
@@ -380,6 +380,8 @@ def remembered(folder, memory):
     (HEALTHY._replace(resolved_at=float(NOW - STALE_SECONDS - 1), records={}), "not resolved for 24 h"),
     (HEALTHY._replace(resolved_at=float(NOW + 600)), "resolved 10 min in the future"),
     (HEALTHY._replace(records=dict(HEALTHY.records, **{URLS[0]: FAILED})), "the last attempt, 60 s ago, found no usable mirror"),
+    (HEALTHY._replace(records=dict(HEALTHY.records, **{URLS[0]: FAILED}), decisions=(Decision(NOW, "metadata", note="unconfirmed"),)),
+     "the last attempt, 60 s ago, found something newer that only one mirror offers"),
     (HEALTHY._replace(records={url: FAILED._replace(at=NOW - 180) for url in URLS}), "all mirrors of the last resolution are avoided for a while"),
     (HEALTHY._replace(records={URLS[0]: FAILED._replace(at=NOW - 180)}), ""),
 ])

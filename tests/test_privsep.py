@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.lab.mirror import Fault
 from tests.lab.plugin import command_path, install_plugin, state_path
 from tests.support.faults_table import good_mirrors, own_lines
 from tests.support.hostile_child import patched
+from tests.support.processes import answers, connection_of, process_of
 from tests.support.rawserver import RawServer, says, stays_silent_after
 from tests.support.waiting import LONG_SECONDS, ends
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
@@ -39,34 +39,6 @@ CHILD_USER, CHILD_GROUP, _ = user_in(PASSWD)
 OURS, DNF = "xcpng-mirrors/", "libdnf"
 
 
-def as_the_kernel_writes(end):
-    """Write an IPv4 address and a port as /proc/net/tcp has them."""
-    return "{:08X}:{:04X}".format(int.from_bytes(socket.inet_aton(end[0]), sys.byteorder), end[1])
-
-
-def connection_of(client, server):
-    """Return user and inode of the client's end of a connection between these two ends; None if it is gone."""
-    with open("/proc/net/tcp") as stream:
-        rows = [line.split() for line in stream.readlines()[1:]]
-    ends = [as_the_kernel_writes(client), as_the_kernel_writes(server)]
-    found = [(int(row[7]), row[9]) for row in rows if row[1:3] == ends and row[9] != "0"]
-    return found[0] if found else None
-
-
-def process_of(client, server):
-    """Return the process that has the client's end of exactly this connection; None if it is gone."""
-    found = connection_of(client, server)
-    if found is None:
-        return None
-    link = "socket:[{}]".format(found[1])
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            folder = "/proc/{}/fd".format(process)
-            if any(os.readlink(os.path.join(folder, number)) == link for number in os.listdir(folder)):
-                return int(process)
-    return None
-
-
 def status_of(process):
     """Return /proc/PID/status as a dictionary."""
     with open("/proc/{}/status".format(process)) as stream:
@@ -82,11 +54,6 @@ def limits_of(process):
     """Return the hard limits of a process by their names in /proc/PID/limits."""
     with open("/proc/{}/limits".format(process)) as stream:
         return {line[:26].strip(): line[47:68].strip() for line in stream}
-
-
-def answers(decide):
-    """A fault that is no fault: it sees each request, and may say what is sent."""
-    return (Fault("watched", "sees who asks", lambda mirror, request: decide(request)),)
 
 
 @pytest.fixture

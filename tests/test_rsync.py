@@ -3,8 +3,11 @@ import os
 import shutil
 import socket
 import stat
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +24,10 @@ from yum_plugin.operators.rsync import (
     run_rsync,
     unsafe_name,
 )
+from yum_plugin.privsep.confine import PASSWD, user_in
+from yum_plugin.privsep.program import lent, renew
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="only root can give up root")
 LIMITS = RsyncLimits(connect_seconds=60, silent_seconds=60, seconds=180)
 
 
@@ -207,43 +213,52 @@ def test_a_server_that_is_silent_or_none_ends_in_time(greeting, bounds, referenc
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
+def open_path():
+    """A folder that rsync's user can enter, too, and write to."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(str(path))
+
+
+@pytest.fixture
+def stand_in(open_path, monkeypatch):
     """A program called rsync, first on PATH."""
     def make(script):
-        folder = tmp_path / "bin"
+        folder = open_path / "bin"
         folder.mkdir()
         (folder / "rsync").write_text("#!/bin/sh\n" + script)
-        (folder / "rsync").chmod(stat.S_IRWXU)
+        (folder / "rsync").chmod(0o755)
         monkeypatch.setenv("PATH", "{}:{}".format(folder, os.environ["PATH"]))
     return make
 
 
-def test_nothing_of_the_callers_environment_says_how_rsync_runs(stand_in, tmp_path, monkeypatch):
-    stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(tmp_path))
+def test_nothing_of_the_callers_environment_says_how_rsync_runs(stand_in, open_path, monkeypatch):
+    stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(open_path))
     for name in ("RSYNC_RSH", "RSYNC_PROXY", "RSYNC_PASSWORD", "RSYNC_CONNECT_PROG", "RSYNC_OLD_ARGS", "TZ", "LANG", "LD_PRELOAD_X"):
         monkeypatch.setenv(name, "trap")
     assert list(listing(RsyncAddress("h", 873, "m", ""), LIMITS)) == []
-    assert "trap" not in (tmp_path / "env").read_text() and "TZ=UTC" in (tmp_path / "env").read_text()
-    words = (tmp_path / "words").read_text().split()
+    assert "trap" not in (open_path / "env").read_text() and "TZ=UTC" in (open_path / "env").read_text()
+    words = (open_path / "words").read_text().split()
     assert words[-2:] == ["--", "rsync://h/m/"] and {"--no-motd", "--timeout=60", "--contimeout=60", "--list-only"} <= set(words)
     assert list(listing(RsyncAddress("h", 873, "m", ""), LIMITS._replace(proxy="proxy:3128"))) == []
-    assert "RSYNC_PROXY=proxy:3128" in (tmp_path / "env").read_text()
+    assert "RSYNC_PROXY=proxy:3128" in (open_path / "env").read_text()
 
 
-def test_a_machine_without_rsync_says_so(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_a_machine_without_rsync_says_so(monkeypatch, open_path):
+    monkeypatch.setenv("PATH", str(open_path))
     with pytest.raises(UsageError) as refused:
         list(listing(RsyncAddress("h", 873, "m", ""), LIMITS))
     assert "install" in refused.value.hint
 
 
-def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in, tmp_path):
-    stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(tmp_path))
+def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in, open_path):
+    stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(open_path))
     entries = listing(RsyncAddress("h", 873, "m", ""), LIMITS)
     assert next(entries).path == "x"
     entries.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int((open_path / "pid").read_text()), 0)
 
 
 def test_what_it_says_endlessly_on_stderr_is_kept_in_part(stand_in):
@@ -281,8 +296,77 @@ def test_every_exit_code_has_a_reference(code, said, kind, reference):
     assert type(error) is kind and error.reference == reference and error.what
 
 
-def test_the_group_is_gone_when_the_block_is_left(stand_in, tmp_path):
-    stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(tmp_path))
+def test_the_group_is_gone_when_the_block_is_left(stand_in, open_path):
+    stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(open_path))
     with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
         assert next(run.lines(100)) == b"x"
-    assert ends((tmp_path / "child").read_text().strip())
+    assert ends((open_path / "child").read_text().strip())
+
+
+# What a program that has been taken over can do.
+
+
+@needs_root
+def test_rsync_has_no_root_no_capability_and_no_new_privilege_and_its_calls_are_filtered(stand_in):
+    stand_in("cat /proc/self/status\n")
+    with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
+        status = dict(line.decode("ascii").split(":\t", 1) for line in run.lines(1000) if b":\t" in line)
+    user = str(user_in(PASSWD)[0])
+    assert status["Uid"].split() == [user] * 4 and status["Groups"].split() == []
+    assert (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"]) == (0, "1", "2")
+
+
+@needs_root
+def test_a_program_that_was_taken_over_stays_in_its_group_and_reaches_no_other_process_key_namespace_or_file_of_root(stand_in, open_path):
+    secret = open_path / "secret"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    tries = {"leave its group": "os.setsid()", "group": "os.setpgid(0, 0)", "a namespace": "call(272, 0x10000000)", "ptrace": "call(101, 16, 1)",
+             "keyring": "call(250, 0)", "io_uring": "call(425, 1, 0)", "bpf": "call(321, 0)", "packets": "socket.socket(17, 3)",
+             "signal root": "os.kill({}, 0)".format(os.getpid()), "read": "open({!r})".format(str(secret)), "root": "os.setuid(0)",
+             "clone a namespace": "call(56, 0x10000011)", "clone3": "call(435, 0, 0)"}
+    script = ("import ctypes, os, socket\ndef call(number, *rest):\n    libc = ctypes.CDLL(None, use_errno=True)\n"
+              "    if libc.syscall(number, *rest) < 0:\n        raise OSError(ctypes.get_errno(), '')\n"
+              "for name, words in {!r}.items():\n    try:\n        eval(words)\n        print(name, 0, flush=True)\n"
+              "    except OSError as error:\n        print(name, error.errno, flush=True)\n").format(tries)
+    if os.uname().machine != "x86_64":
+        pytest.skip("the numbers of the calls are those of x86_64")
+    stand_in("exec /usr/bin/env python3 - <<'END'\n{}END\n".format(script))
+    with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
+        found = dict(line.decode("ascii").rsplit(" ", 1) for line in run.lines(1000))
+        run.finish()
+    assert set(found) == set(tries) and found.pop("clone3") == "38" and found.pop("read") == "13"
+    assert set(found.values()) == {"1"}, found
+
+
+@needs_root
+def test_a_folder_that_was_lent_comes_back_with_plain_files_and_folders_only(open_path):
+    stage = open_path / "stage"
+    (stage / "old").mkdir(parents=True)
+    (stage / "old" / "whole").write_text("x")
+    user = user_in(PASSWD)[0]
+    with lent(str(stage)):
+        assert {path.stat().st_uid for path in [stage] + list(stage.rglob("*"))} == {user}
+        (stage / "old" / "link").symlink_to("/etc")
+        os.mkfifo(str(stage / "pipe"))
+        (stage / "twice").write_text("y")
+        os.link(str(stage / "twice"), str(open_path / "elsewhere"))
+        (stage / "mine").write_text("#!/bin/sh")
+        (stage / "mine").chmod(0o4777)
+        os.chmod(str(stage), 0o777)
+    left = {str(path.relative_to(stage)): (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in stage.rglob("*")}
+    assert left == {"old": (0, 0o700), "old/whole": (0, 0o600), "mine": (0, 0o600)}
+    assert (stage.stat().st_uid, stat.S_IMODE(stage.stat().st_mode)) == (0, 0o700) and os.listdir("/etc")
+
+
+@needs_root
+def test_a_folder_that_was_never_taken_back_is_copied_at_the_next_start(open_path):
+    """Whoever still has a file of it open has another one than that which is proven."""
+    (open_path / "link").symlink_to("/etc")
+    (open_path / "part").write_text("so far")
+    os.chown(str(open_path / "part"), *user_in(PASSWD)[:2])
+    with open(str(open_path / "part"), "a") as held:
+        renew(str(open_path))
+        held.write(", and evil")
+    assert os.listdir(str(open_path)) == ["part"] and (open_path / "part").read_text() == "so far"
+    assert {path.stat().st_uid for path in (open_path, open_path / "part")} == {os.geteuid()}

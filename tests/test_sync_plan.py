@@ -152,10 +152,10 @@ def test_more_than_may_be_deleted_is_not_deleted_at_all_whatever_kind_of_file_it
     (FEW_FILES, 0, None, True), (FEW_FILES + 1, 0, None, False), (FEW_FILES + 1, FEW_FILES, None, True), (FEW_FILES + 1, 0, 100, True),
 ])
 def test_a_source_without_what_nobody_signs_does_not_wipe_it(count, others, most, deleted):
-    """One of the files that stay is "kept"; "others" are foreign here, and do not count."""
+    """One of the files that stay is "kept"; those that never came from the source do not count."""
     gone = ["netinstall/8.3/boot/{}".format(number) for number in range(count)]
     stay = ["netinstall/8.2/boot/{}".format(number) for number in range(others)]
-    before = DestinationFiles(gone + stay + ["kept"], set(gone + stay + ["kept"]), set())
+    before = DestinationFiles(gone + stay + ["kept"] + ["mine/{}".format(number) for number in range(99)], set(gone + stay + ["kept"]), set())
     outcome = RunOutcome({"kept"} | set(stay), True, UnitIndex([BASE]).unit_of, {BASE}, set())
     result = deletions(before, outcome, DeletionLimits(most))
     assert len(result.paths) == (count if deleted else 0) and ("nothing signs" in result.refusal) == (not deleted)
@@ -279,7 +279,8 @@ def test_units_of_dest_that_are_nobodys_or_out_of_scope_are_not_missed():
     assert found_units(UPDATES.heads, [BASE], proven=(), ours=()).missing == []
     assert found_units(UPDATES.heads, [BASE], repos=(UPDATES.folder,)).missing == []
     assert found_units(UPDATES.heads, [BASE], excludes=("base",)).missing == []
-    assert found_units(UPDATES.heads, [BASE], repos=(BASE.folder,)).missing == [BASE]
+    for paths in (UPDATES.heads, []):
+        assert found_units(paths, [BASE], repos=(BASE.folder,)).missing == [BASE]
 
 
 # One key signs many repositories.
@@ -323,6 +324,7 @@ CROSS = "offers here is that of " + BASE.folder
     (dict(offers={UPDATES: ("t9", 9)}, published={UPDATES: "u1"}, voice=("u1", 1)), "the origin has an older one here"),
     (dict(offers={UPDATES: ("u2", 2)}, published={UPDATES: "u1"}, voice=("u3", 3)), "undecided"),
     (dict(offers={UPDATES: ("u2", 2)}, published={UPDATES: "u1"}, voice=("u2", 2)), "believed"),
+    (dict(offers={UPDATES: ("u2", 2)}, published={UPDATES: "u1"}, voice=("x2", 2)), "undecided"),
     # this place's own earlier state (a rollback has its own rule); twins may stay twins
     (dict(offers={UPDATES: ("u1",)}, published={UPDATES: "u2"}, had={UPDATES: {"u1", "u2"}}), "believed"),
     (dict(offers={UPDATES: ("x2",), BASE: ("x2",)}, published={UPDATES: "x1", BASE: "x1"}), "undecided"),
@@ -343,6 +345,8 @@ MANY = ["{}-1".format(letter) for letter in "abcdefghijklmnopqrst"]
     (names("a-1", "b-1", "c-1"), names("c-1", "d-1"), True), (names("a-1"), names(), True), (names(*MANY), names(*MANY, "u-1"), False),
     (names(*MANY), names(*MANY[:10]), False), (names(*MANY), names(*MANY[:9]), True), (names(*MANY), names(*[each + "1" for each in MANY]), True),
     (names(*MANY[:10]), names(*[each + "1" for each in MANY[:10]]), False),
+    (names(*MANY, "u-1", "v-1"), names(*MANY[:11], *[each + "1" for each in (*MANY[11:], "u-1", "v-1")]), False),
+    (names(*MANY, "u-1", "v-1"), names(*MANY[:10], *[each + "1" for each in (*MANY[10:], "u-1", "v-1")]), True),
 ])
 def test_what_looks_like_another_repository_is_not_believed_where_nobody_else_names_it(before, after, refused):
     if not refused:

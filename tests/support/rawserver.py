@@ -146,8 +146,13 @@ def proxies(connection: Any, server: RawServer) -> None:
         connection.sendall(ok(b"by the proxy"))
         return
     host, port = target.rsplit(":", 1)
-    with socket.create_connection((host.strip("[]"), int(port))) as beyond:
-        connection.sendall(b"HTTP/1.1 200 Established\r\n\r\n")
+    relay(connection, (host.strip("[]"), int(port)), b"HTTP/1.1 200 Established\r\n\r\n")
+
+
+def relay(connection: Any, target: Tuple[str, int], greeting: bytes = b"") -> None:
+    """Carry a connection on to another server until either side ends it."""
+    with socket.create_connection(target) as beyond:
+        connection.sendall(greeting)
         back = threading.Thread(target=_pump, args=(beyond, connection), daemon=True)
         back.start()
         _pump(connection, beyond)

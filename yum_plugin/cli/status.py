@@ -3,7 +3,7 @@
 There is a problem (exit code 1) if
     the plugin is switched off in the .conf;
     a repository was never resolved, or not within STALE_SECONDS, or at a time in the future;
-    the last attempt found no usable mirror;
+    the last attempt found no usable mirror, or only one that offers something newer;
     every mirror of the last resolution is avoided for a while;
     a file of the state is damaged.
 """
@@ -21,7 +21,7 @@ from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
 from ..state.store import State
 from ..trust.freshness import duration
-from ..trust.identity import others_of
+from ..trust.identity import UNCONFIRMED, others_of
 from ..util.urls import authority_of
 from .common.console import Console, ago, utc, wrapped
 from .common.host_options import SCHEMA, Host, add_host_arguments, open_host, pin_values, snapshot_values
@@ -114,7 +114,10 @@ def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) 
         problems.append("not resolved for {}; run 'xcpng-mirrors refresh'".format(duration(int(now - memory.resolved_at))))
     if last_attempt > memory.resolved_at:
         when = ago(now - last_attempt)
-        problems.append("the last attempt, {}, found no usable mirror; see 'xcpng-mirrors mirrors'".format(when))
+        found = "found no usable mirror; see 'xcpng-mirrors mirrors'"
+        if memory.decisions and memory.decisions[-1].note == UNCONFIRMED:
+            found = "found something newer that only one mirror offers; see 'xcpng-mirrors explain'"
+        problems.append("the last attempt, {}, {}".format(when, found))
     if all(authority_of(url) in authorities for url in memory.usable):
         problems.append("all mirrors of the last resolution are avoided for a while; see 'xcpng-mirrors mirrors'")
     return problems

@@ -106,9 +106,14 @@ class _RequestsSession(requests.Session):
 
 
 class HttpSessions:
-    """Opens the sessions of this process, with TLS contexts made once for each network: loading a CA bundle takes 20 ms."""
+    """Opens the sessions of this process, with TLS contexts made once for each network: loading a CA bundle takes 20 ms.
 
-    def __init__(self) -> None:
+    Args:
+        make_contexts: as ``tls.make_contexts``, where the files have been loaded already.
+    """
+
+    def __init__(self, make_contexts: Callable[[Network], TlsContexts] = make_contexts) -> None:
+        self._make_contexts = make_contexts
         self._contexts: Dict[Network, TlsContexts] = {}
         self._kept: Dict[Network, KeptConnections] = {}
 
@@ -119,7 +124,7 @@ class HttpSessions:
             UsageError: the TLS settings of ``network`` cannot be used.
         """
         if network not in self._contexts:
-            self._contexts[network] = make_contexts(network)
+            self._contexts[network] = self._make_contexts(network)
             self._kept[network] = KeptConnections()
         return HttpSession(network, self._contexts[network], seconds, kept=self._kept[network])
 

@@ -2,20 +2,21 @@
 
 True for every run: there is no shell; the arguments after ``--`` are our own, or an address that ``parse_address`` has made; the
 environment has only PATH, the C locale and UTC, so that RSYNC_RSH, RSYNC_PROXY and RSYNC_PASSWORD have no effect; it cannot ask
-on a terminal; it runs in its own process group, which is killed at the deadline, or when its caller is done with it.
+on a terminal; it runs in its own process group, which is killed at the deadline, or when its caller is done with it; it has given
+up root, and what else it does not need (privsep/program.py), and is killed with its caller.
 """
 import calendar
 import contextlib
-import ctypes
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from typing import BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, cast
+from typing import BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, cast
 
 from ..errors import FetchError, MirrorsError, UsageError
+from ..privsep.program import confining
 
 DEFAULT_PORT = 873
 MAX_ERROR_BYTES = 16 * 1024  # of stderr
@@ -33,7 +34,6 @@ _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _DOTS = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)")  # segments "", "." and ".."
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")  # rsync(1), --8-bit-output
 _ARROW = b" -> "
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # rsync(1), EXIT VALUES
 _TIMED_OUT = (30, 35)  # in the transfer; when connecting to the daemon
 _PARTIAL = (23, 24)  # an error; source files that vanished meanwhile
@@ -275,27 +275,31 @@ class RsyncRun:
 
 
 @contextlib.contextmanager
-def run_rsync(arguments: Sequence[str], limits: RsyncLimits, where: str, keep_open: Sequence[int] = ()) -> Iterator[RsyncRun]:
+def run_rsync(arguments: Sequence[str], limits: RsyncLimits, where: str, keep_open: Sequence[int] = (), folder: str = "/",
+              names: int = subprocess.DEVNULL) -> Iterator[RsyncRun]:
     """Run rsync; it has ended when the block is left.
 
     Args:
         arguments: after the options of every run; the last ones are "--" and paths or addresses.
         limits: of the run.
         where: the address, for messages.
-        keep_open: descriptors that it inherits: a lock that must be held while it runs. If this process is killed, rsync ends
-            at once on Linux (prctl(2), PR_SET_PDEATHSIG), elsewhere after its transfer.
+        keep_open: descriptors that it inherits: a lock that must be held while it runs.
+        folder: that it begins in, and may write to if it was lent (``privsep.program.lent``); as "." in the arguments, for it may
+            not be able to enter the folders above.
+        names: descriptor of what it reads as its input.
 
     Raises:
-        UsageError: rsync is not installed.
+        UsageError: rsync is not installed, or "sandbox".
     """
     fixed = ["rsync", "--no-motd", "--no-human-readable", "--timeout={}".format(limits.silent_seconds),
              "--contimeout={}".format(limits.connect_seconds)]
     try:
         process = subprocess.Popen(
-            fixed + list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/",
-            env=_environment(limits), start_new_session=True, pass_fds=keep_open,
-            preexec_fn=_die_with_parent() if keep_open else None)
-    except FileNotFoundError:
+            fixed + list(arguments), stdin=names, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
+            env=_environment(limits), start_new_session=True, pass_fds=keep_open, preexec_fn=confining())
+    except subprocess.SubprocessError:
+        raise UsageError("sandbox", "rsync could not give up what it does not need", where=where) from None
+    except (FileNotFoundError, PermissionError):
         raise UsageError("configuration", "there is no rsync program on this machine",
                          hint="install rsync: 'dnf install rsync' or 'apt-get install rsync'") from None
     run = RsyncRun(process, limits.seconds, where)
@@ -303,12 +307,6 @@ def run_rsync(arguments: Sequence[str], limits: RsyncLimits, where: str, keep_op
         yield run
     finally:
         run.close()
-
-
-def _die_with_parent() -> Optional[Callable[[], None]]:
-    """Return a function that makes a child get SIGTERM when its parent dies, which keeps partial files; None without prctl."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _environment(limits: RsyncLimits) -> Dict[str, str]:

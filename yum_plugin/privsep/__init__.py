@@ -6,6 +6,8 @@
     child.py       the process without root: makes the requests, parses mirror lists, examines chains of certificates
     names.py       the process that looks up host names for the child
     confine.py     how both give up root, and their limits; seccomp.py and landlock.py: what the kernel refuses them
+    task.py        a whole task in that process, for what cannot be cut into requests
+    program.py     how a program that is not ours gives up the same: rsync
     wire.py        the messages between parent and child
 
 The form of every answer is checked here, and ``trust`` proves its content as if the server itself had sent it: a child under

@@ -18,7 +18,7 @@ import select
 import socket
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, NoReturn, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Sequence
 
 from ..errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError
 from ..model import Network
@@ -30,7 +30,7 @@ from ..sources.redirector import Timeouts, ask_digest
 from .confine import ResourceLimits, confine
 from .gateway import ask_list, certificate, explain, reachability
 from .names import NameClient, run_names
-from .seccomp import NETWORK
+from .seccomp import NETWORK, STARTER
 from .wire import (
     DATA,
     END,
@@ -58,6 +58,11 @@ LATE_ENCODINGS = ("ascii", "latin-1", "iso-8859-1", "utf-8", "idna", "punycode")
 CERTIFICATE_MODULES = ("cryptography.x509", "yum_plugin.net.certificate", "yum_plugin.net.reachability")
 
 
+Say = Callable[[Dict[str, Any]], None]
+Wait = Callable[[float], None]
+Task = Callable[[Say, Wait], None]
+
+
 class ServedSession(NamedTuple):
     """One session of the parent, and the HTTP session that serves it."""
 
@@ -65,6 +70,7 @@ class ServedSession(NamedTuple):
     http: HttpSession
     network: Network
     busy: threading.Event  # while a request is answered
+    task: Optional[Task]  # of this process
 
 
 def main(control: int, parent: int, examines: int) -> NoReturn:
@@ -96,13 +102,22 @@ def _serve(control: socket.socket, names: socket.socket, parent: int) -> None:
     os.environ.update(hello["environment"])
     networks = [network_of(values) for values in hello["networks"]]
     contexts = [_context_or_error(network) for network in networks]
+    task = hello["task"] and _prepared(hello["task"], dict(zip(networks, contexts)))
     problems = decoded(names.recv(MAX_CONTROL_BYTES))["problems"]
-    problems += confine(NETWORK, ResourceLimits(hello["cpu_seconds"]), parent)
+    role = STARTER if hello["task"] and hello["task"]["programs"] else NETWORK
+    problems += confine(role, ResourceLimits(hello["cpu_seconds"]), parent)
     threading.stack_size(STACK_BYTES)
     client = NameClient(names)
     client.start()
     socket.getaddrinfo = client.getaddrinfo  # whoever calls it here, also in a library
-    _Server(control, networks, contexts, list(dict.fromkeys(problems))).run()
+    _Server(control, networks, contexts, list(dict.fromkeys(problems)), task).run()
+
+
+def _prepared(task: Mapping[str, Any], contexts: Mapping[Network, Any]) -> Task:
+    """Load the module of a task, and let it load what it will need."""
+    module: Any = importlib.import_module(task["module"])
+    prepared: Task = module.prepare(task["given"], contexts)
+    return prepared
 
 
 def _start_names(control: socket.socket) -> socket.socket:
@@ -145,10 +160,12 @@ class _Server:
         networks: what sessions may be opened with.
         contexts: for each network its TLS context, or the error why there is none.
         problems: of confinement.
+        task: the one of this process.
     """
 
     def __init__(self, control: socket.socket, networks: Sequence[Network], contexts: Sequence[Any],
-                 problems: Sequence[str]) -> None:
+                 problems: Sequence[str], task: Optional[Task]) -> None:
+        self._task = task
         self._control = control
         self._networks = networks
         self._contexts = contexts
@@ -182,7 +199,7 @@ class _Server:
         network, sock = int(request["network"]), socket.socket(fileno=numbers[0])
         http = HttpSession(self._networks[network], self._contexts[network], float(request["seconds"]),
                            kept=self._kept[network])
-        served = ServedSession(sock, http, self._networks[network], threading.Event())
+        served = ServedSession(sock, http, self._networks[network], threading.Event(), self._task)
         self._sessions[sock.fileno()] = served
         self._poll.register(sock, select.POLLRDHUP)  # only its end: the thread reads the requests
         threading.Thread(target=serve_session, args=(served,), daemon=True).start()
@@ -269,6 +286,20 @@ def _certificate(served: ServedSession, request: Dict[str, Any]) -> None:
     send_value(served.sock, VALUE, dict(found._asdict()))
 
 
+def _run_task(served: ServedSession, request: Dict[str, Any]) -> None:
+    def wait(seconds: float) -> None:
+        if select.select([served.sock], [], [], seconds)[0]:
+            raise KeyboardInterrupt
+
+    if served.task is None:
+        raise MirrorsError("internal", "there is no task")
+    try:
+        served.task(lambda value: send_value(served.sock, VALUE, value), wait)
+    except OSError as error:  # of the task: if the parent has gone, the next line fails, too
+        raise MirrorsError("internal", "{}: {}".format(type(error).__name__, error))
+    send(served.sock, END)
+
+
 _ANSWERS: Dict[str, Callable[[ServedSession, Dict[str, Any]], None]] = {
     "open": _open, "list": _list, "digest": _digest, "explain": _explain, "reachability": _reachability,
-    "certificate": _certificate}
+    "certificate": _certificate, "task": _run_task}

@@ -39,16 +39,19 @@ class ResourceLimits(NamedTuple):
     more_address_bytes: int = 1024 * 1024 * 1024  # in addition to those at the beginning; for the stacks of all threads, too
     files: int = 4096  # open at once: three for each session, and the commands ask all mirrors of all repositories together
     threads: int = 4096  # of all processes of this user together: a second engine may run, too
+    file_bytes: int = 0  # of a file that it writes; resource.RLIM_INFINITY: any
 
 
-def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[str] = ()) -> List[str]:
+def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[str] = (),
+            ended_by: int = signal.SIGKILL) -> List[str]:
     """Confine this process, which must have no other thread.
 
     Args:
-        role: NETWORK or NAMES of seccomp.py.
+        role: one of seccomp.py.
         limits: see there.
         parent: process id of the parent.
         readable: folders that it may still read below.
+        ended_by: the signal that it gets when its parent ends.
 
     Returns:
         What could not be done here, as texts for an admin.
@@ -64,12 +67,13 @@ def confine(role: str, limits: ResourceLimits, parent: int, readable: Sequence[s
     problems = _give_up_root(libc) if os.geteuid() == 0 else []
     _give_up_capabilities(libc)
     # After the change of user, which clears PDEATHSIG and resets DUMPABLE (prctl(2)).
-    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, signal.SIGKILL)):
+    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0), (_PR_SET_PDEATHSIG, ended_by)):
         if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl {}".format(option))
     if os.getppid() != parent:  # a parent that ended before PDEATHSIG was set sends no signal
         raise OSError("the parent is gone")
-    landlock.install(readable)
+    if role in (seccomp.NETWORK, seccomp.NAMES):  # programs need files; their user may read what all may
+        landlock.install(readable)
     if not seccomp.install(role):
         problems.append("this kernel has no filter for system calls (seccomp)")
     return problems
@@ -115,9 +119,9 @@ def _limit(limits: ResourceLimits) -> None:
     with open("/proc/self/statm", "rb") as stream:  # proc(5): first the size of the address space, in pages
         address_bytes = int(stream.read().split()[0]) * resource.getpagesize()
     values = {resource.RLIMIT_AS: address_bytes + limits.more_address_bytes, resource.RLIMIT_CPU: limits.cpu_seconds,
-              resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: limits.files, resource.RLIMIT_CORE: 0,
+              resource.RLIMIT_FSIZE: limits.file_bytes, resource.RLIMIT_NOFILE: limits.files, resource.RLIMIT_CORE: 0,
               resource.RLIMIT_NPROC: limits.threads}
     for name, most in values.items():
         hard = resource.getrlimit(name)[1]
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        value = most if hard == resource.RLIM_INFINITY else hard if most == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(name, (value, value))

@@ -54,6 +54,7 @@ GRACE_SECONDS = 1.0  # after a session's deadline, which a healthy child keeps i
 MAX_PROBLEMS = 10
 MALFORMED = "sends malformed answers"
 log = logging.getLogger("xcpng-mirrors")
+log.addHandler(logging.NullHandler())  # a subcommand without a log must not print what belongs there
 
 
 def sandbox_error(what: str) -> UsageError:
@@ -90,10 +91,12 @@ class Child:
     Args:
         networks: each once.
         cpu_seconds: after which it is killed.
-        process: the child, which waits for these two.
+        process: the child, which waits for these.
+        task: that it is to run, see wire.py.
     """
 
-    def __init__(self, networks: Sequence[Network], cpu_seconds: int, process: ChildProcess) -> None:
+    def __init__(self, networks: Sequence[Network], cpu_seconds: int, process: ChildProcess,
+                 task: Optional[Mapping[str, Any]] = None) -> None:
         self._networks = networks
         self._process = process
         self._control = process.control
@@ -102,7 +105,8 @@ class Child:
         environment = {name: value for name, value in os.environ.items()
                        if name.lower().endswith("_proxy") or name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
         with contextlib.suppress(OSError):  # it has died, as the first session will say
-            self._control.sendall(encoded({"networks": networks, "cpu_seconds": cpu_seconds, "environment": environment}))
+            self._control.sendall(encoded({"networks": networks, "cpu_seconds": cpu_seconds, "environment": environment,
+                                            "task": task}))
 
     def gateway(self) -> Gateway:
         """Return the gateway that uses this child."""

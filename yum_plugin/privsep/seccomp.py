@@ -8,6 +8,9 @@
 5. Sockets are TCP over IPv4 or IPv6. None listens.
 6. The process that looks up names (``NAMES``) may also read files and load libraries, and use UDP, netlink and local sockets:
    that is what the C library's resolver does (nsswitch.conf, hosts, resolv.conf, nscd, sssd).
+7. For a program that is not ours (``PROGRAM``: rsync), and a process that starts one (``STARTER``), the list is the other way
+   round: refused is what gives power over other processes, keys, namespaces, devices and the kernel. A program cannot leave
+   its group of processes either, so that all of it can be ended.
 """
 import ctypes
 import errno
@@ -17,7 +20,7 @@ import socket
 import struct
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-NETWORK, NAMES = "network", "names"  # the two kinds of confined processes
+NETWORK, NAMES, STARTER, PROGRAM = "network", "names", "starter", "program"  # the kinds of confined processes
 
 # An argument of a call: (index, mask, value) holds if its lower 32 bits under the mask are the value. A call passes if all
 # conditions of one of its alternatives hold.
@@ -74,6 +77,29 @@ _CONDITIONAL_FOR_NAMES: Dict[str, Tuple[_Numbers, Sequence[_Conditions]]] = {
                                                              socket.AF_NETLINK)]),
     "ioctl": ((16, 29), [[(1, _ALL, request)] for request in (_FIONBIO, _FIONREAD, _FIOCLEX, _SIOCGIFINDEX)]),
 }
+# Refused to programs: of other processes, keys, namespaces and mounts, the kernel, and what many of its flaws were in.
+_REFUSED: Dict[str, _Numbers] = {
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "memfd_create": (319, 279), "fanotify_init": (300, 262),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "init_module": (175, 105),
+    "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
+    "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60),
+    "syslog": (103, 116), "settimeofday": (170, 170), "clock_settime": (227, 112), "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266), "personality": (135, 92), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+    "listen": (50, 201),
+}
+_REFUSED_TO_PROGRAM: Dict[str, _Numbers] = {"setsid": (112, 157), "setpgid": (109, 154)}
+_CONDITIONAL_FOR_PROGRAMS: Dict[str, Tuple[_Numbers, Sequence[_Conditions]]] = {
+    "socket": ((41, 198), [[(0, _ALL, family)] for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6,
+                                                             socket.AF_NETLINK)]),
+    "clone": ((56, 220), [[(0, _CLONE_NEW, 0)]]),
+}
 _CLONE3 = 435  # on both
 _X32 = 0x40000000
 
@@ -103,7 +129,7 @@ def install(role: str) -> bool:
     """Filter the system calls of this process, which must have no other thread, for good.
 
     Args:
-        role: NETWORK or NAMES.
+        role: NETWORK, NAMES, STARTER or PROGRAM.
 
     Returns:
         False if this kernel has no such filter, or this machine is another one.
@@ -122,10 +148,22 @@ def _assembled(role: str, machine: _Machine) -> bytes:
     code = [_instruction(_LOAD, _ARCHITECTURE), _instruction(_JUMP_EQUAL, machine.audit, 1, 0),
             _instruction(_RETURN, _FAIL | errno.EPERM), _instruction(_LOAD, _NUMBER)]
     code += _unless(_JUMP_GREATER, _X32 - 1, _FAIL | errno.EPERM) + _unless(_JUMP_EQUAL, _CLONE3, _FAIL | errno.ENOSYS)
+    if role in (STARTER, PROGRAM):
+        return b"".join(code + _refusals(role, machine.column) + [_instruction(_RETURN, _ALLOW)])
     for number, alternatives in _rules(role, machine.column).items():
         code += _rule(number, alternatives)
     code += _unless(_JUMP_GREATER, _NEWEST, _FAIL | errno.ENOSYS) + [_instruction(_RETURN, _FAIL | errno.EPERM)]
     return b"".join(code)
+
+
+def _refusals(role: str, column: int) -> List[bytes]:
+    """Return what a program is refused."""
+    refused = dict(_REFUSED, **_REFUSED_TO_PROGRAM if role == PROGRAM else {})
+    numbers = [number for number in (each[column] for each in refused.values()) if number is not None]
+    code = [part for number in numbers for part in _unless(_JUMP_EQUAL, number, _FAIL | errno.EPERM)]
+    for each, alternatives in _CONDITIONAL_FOR_PROGRAMS.values():
+        code += _rule(each[column] or 0, alternatives)
+    return code + _unless(_JUMP_GREATER, _NEWEST, _FAIL | errno.ENOSYS)
 
 
 def _rules(role: str, column: int) -> Dict[int, Sequence[_Conditions]]:

@@ -1,7 +1,8 @@
 """The messages between parent and child.
 
 The control socket (SOCK_SEQPACKET) carries whole messages, each one JSON object:
-    parent -> child, once: {"networks": [..], "cpu_seconds": NUMBER, "environment": {..}}    what sessions may be opened with
+    parent -> child, once: {"networks": [..], "cpu_seconds": NUMBER, "environment": {..}, "task": TASK or null}
+        what sessions may be opened with; TASK: {"module": NAME, "given": {..}, "programs": BOOLEAN}, see task.py
     child -> parent, once: {"ready": [null or ERROR for each network], "problems": [TEXT...]}
         root is given up; ERROR: its TLS settings are unusable; problems: what could not be given up here
     parent -> child: {"network": INDEX, "seconds": NUMBER} with a socket: a session begins on it
@@ -12,6 +13,8 @@ A session's socket (SOCK_STREAM) carries frames: a kind, a length (4 bytes, big-
         {"do": "explain", "reference": REFERENCE, "what": TEXT, "url": URL, "seconds": NUMBER}    -> ERROR, refined
         {"do": "reachability", "url": URL, "seconds": NUMBER}                            -> VALUE
         {"do": "certificate", "url": URL, "seconds": NUMBER}                             -> VALUE, or ERROR
+        {"do": "task"}                                                                   -> VALUE* END, or ERROR
+        {"do": "stop"}, while the task waits: it ends early
     Either side ends the session by closing the socket.
 """
 import json

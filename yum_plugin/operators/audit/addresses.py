@@ -2,7 +2,9 @@
 
 That the name resolves proves nothing: an AAAA record that leads to a web server without IPv6 makes hosts wait.
 """
+import errno
 import hashlib
+import os
 import socket
 from ipaddress import ip_address
 from typing import Any, Dict, List, NamedTuple, Sequence
@@ -10,7 +12,6 @@ from typing import Any, Dict, List, NamedTuple, Sequence
 from ...errors import FetchError
 from ...model import REPOMD
 from ...net.fetch import HttpSession
-from ...net.tls import make_contexts
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.urls import host_of, port_of
 from .client import fetch
@@ -19,6 +20,7 @@ from .model import MIRROR, OK, PROBLEM, UNKNOWN, Check, Cost, Finding, Subject
 MAX_ADDRESSES = 4  # of each family; a name of a content delivery network may have dozens
 CHECK = Check("addresses", Cost(2 * MAX_ADDRESSES, 2 * MAX_ADDRESSES * MAX_REPOMD_BYTES), 60.0, needs=MIRROR)
 FAMILIES = (("IPv4", int(socket.AF_INET), "A"), ("IPv6", int(socket.AF_INET6), "AAAA"))
+_NO_ROUTE = {os.strerror(number) for number in (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)}
 
 
 class AddressResult(NamedTuple):
@@ -55,27 +57,21 @@ def _finding(family: str, verdict: str, words: Sequence[str], remedy: str = "", 
 
 
 def _try(subject: Subject, address: str) -> AddressResult:
-    if not has_route(address, port_of(subject.url)):
-        return AddressResult(address, problem="this machine has no route to it", has_route=False)
     subject.budget.connect()
-    context = make_contexts(subject.network)
+    contexts = subject.make_contexts(subject.network)
     try:
-        with HttpSession(subject.network, context, subject.budget.seconds_left, address=address) as client:
+        with HttpSession(subject.network, contexts, subject.budget.seconds_left, address=address) as client:
             answer = fetch(client, subject, subject.url + subject.repositories[-1] + REPOMD, MAX_REPOMD_BYTES)
             return AddressResult(address, hashlib.sha256(answer.body).hexdigest())
     except FetchError as error:
+        if lacks_route(error):
+            return AddressResult(address, problem="this machine has no route to it", has_route=False)
         return AddressResult(address, problem="{}: {}".format(error.reference, error.what))
 
 
-def has_route(address: str, port: int) -> bool:
-    """Whether this machine has a route to an address; nothing is sent: a UDP socket is only given its target."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((address, port))
-    except OSError:
-        return False
-    return True
+def lacks_route(error: FetchError) -> bool:
+    """Whether the error of a connection says that this machine has no route, or nothing of the address's family."""
+    return error.reference == "unreachable" and error.what in _NO_ROUTE
 
 
 def judge_family(family: str, record: str, tried: Sequence[AddressResult], reference: str, host: str) -> Finding:

@@ -46,6 +46,12 @@ def caps_of(options: AuditOptions) -> Cost:
     return Cost(sum(cost.connections for cost in costs), sum(cost.bytes for cost in costs))
 
 
+def seconds_of(options: AuditOptions) -> float:
+    """Return the most time that all checks may take with these options."""
+    checks: List[Check] = [module.CHECK.with_limits(options) for module in list(CHECKS) + list(TREE_CHECKS)]
+    return sum(check.seconds for check in [reachable.CHECK, repositories.CHECK] + checks)
+
+
 class Auditor:
     """Runs the checks.
 

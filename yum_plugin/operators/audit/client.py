@@ -7,7 +7,6 @@ from ...model import Network
 from ...net.connect import connect
 from ...net.fetch import HttpSession
 from ...net.session import Response
-from ...net.tls import make_contexts
 from ...sources.redirector import Timeouts
 from ...util.urls import host_of, port_of
 from .model import Subject
@@ -29,7 +28,7 @@ def session(subject: Subject, network: Optional[Network] = None) -> Iterator[Htt
     """
     settings = network or subject.network
     subject.budget.connect()
-    with HttpSession(settings, make_contexts(settings), subject.budget.seconds_left) as client:
+    with HttpSession(settings, subject.make_contexts(settings), subject.budget.seconds_left) as client:
         yield client
 
 

@@ -6,7 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Snapshot
-from ...net.fetch import HttpSession
+from ...net.fetch import HttpSession, HttpSessions
 from ...packages.get_files import FetchSite, list_mirrors
 from ...privsep.gateway import here
 from ...resolve.probe import ask_repomd
@@ -64,7 +64,8 @@ def run(subject: Subject) -> List[Finding]:
 
 def roots_to_compare(subject: Subject, paths: Sequence[str]) -> List[str]:
     """Return the origin, and a few mirrors of the redirector's list; the one that is examined is not among them."""
-    site = FetchSite(subject.settings, subject.keys, subject.now, here(), subject.others_network)
+    gateway = here()._replace(open=HttpSessions(subject.make_contexts).open)
+    site = FetchSite(subject.settings, subject.keys, subject.now, gateway, subject.others_network)
     try:
         listed = [mirror.url for mirror in list_mirrors(paths[0] + REPOMD, site)[0]]
     except MirrorsError:

@@ -5,6 +5,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence,
 
 from ...host.settings import Settings
 from ...model import Network
+from ...net.tls import TlsContexts, make_contexts
 from ...trust.keys import PublicKey
 
 OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"  # verdicts; UNKNOWN: the check could not decide
@@ -138,6 +139,7 @@ class Subject(NamedTuple):
     now: int  # seconds since 1970
     budget: Budget  # of the check that is running
     also_url: str = ""  # the same root by the other scheme; "": its port is not known
+    make_contexts: Callable[[Network], TlsContexts] = make_contexts  # TLS, for each of the networks
     look_up: Callable[[str, int], Sequence[Address]] = look_up
     on_bytes: Callable[[str, int, int], None] = lambda what, done, total: None  # progress in bytes; total 0: unknown
     on_step: Callable[[str], None] = lambda what: None  # progress where there is nothing to count

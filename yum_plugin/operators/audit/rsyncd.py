@@ -7,6 +7,7 @@ import tempfile
 from typing import List, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
+from ...privsep.program import lent
 from ..facts import TOP_FOLDERS
 from ..rsync import RsyncAddress, RsyncEntry, RsyncLimits, listing, parse_address, run_rsync
 from .inventory import examples
@@ -16,6 +17,7 @@ CHECK = Check("rsync", Cost(4, 2 * 10**6), 60.0)
 UPLOADS = "rsync-uploads"
 RUN_SECONDS = 20.0  # of one run of rsync
 MAX_TOP_ENTRIES = 10000
+_TEMPORARY = "/tmp"  # named, for Python would look for a folder by writing a file, which the audit's process may not
 LIST_REMEDY = "in rsyncd.conf, in the module: path = /local/path/to/mirror, read only = yes, list = yes, and no auth users ="
 UPLOAD_REMEDY = "in rsyncd.conf, in the module: read only = yes"
 # What each reference of a failed listing means to the owner of the mirror
@@ -90,13 +92,13 @@ def judge_top(entries: Sequence[RsyncEntry], url: str) -> Finding:
 def _check_uploads(subject: Subject, address: RsyncAddress) -> List[Finding]:
     """Try to upload an empty file with a unique name, for only that proves a refusal; if it is accepted, remove it again."""
     name = ".xcpng-mirrors-audit-{}".format(os.urandom(8).hex())
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_TEMPORARY) as folder:
         path = os.path.join(folder, name)
         with open(path, "wb"):
             pass
         subject.budget.connect()
         try:
-            with run_rsync(["--", path, address.url], limits_of(subject), address.url) as rsync:
+            with lent(folder), run_rsync(["--", path, address.url], limits_of(subject), address.url) as rsync:
                 rsync.finish()
         except MirrorsError as error:
             return [judge_refusal(error)]
@@ -125,11 +127,11 @@ def judge_refusal(error: MirrorsError) -> Finding:
 def _accepted(subject: Subject, address: RsyncAddress, name: str) -> Finding:
     """Remove the uploaded file: sync an empty folder to the module with --delete, and exclude every name but this one."""
     left = ""
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory(dir=_TEMPORARY) as empty:
         options = ["--dirs", "--delete", "--include=/" + name, "--exclude=*", "--", empty + "/", address.url]
         try:
             subject.budget.connect()
-            with run_rsync(options, limits_of(subject), address.url) as rsync:
+            with lent(empty), run_rsync(options, limits_of(subject), address.url) as rsync:
                 rsync.finish()
             subject.budget.connect()
             if any(entry.path == name for entry in listing(address, limits_of(subject), recursive=False)):

@@ -8,7 +8,6 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ...errors import FetchError
 from ...model import REPOMD
-from ...net.tls import make_context
 from ...net.tls_chain import explain_tls, finished_chain, served_chain
 from ...trust.freshness import duration
 from ...trust.repomd import MAX_REPOMD_BYTES
@@ -55,7 +54,7 @@ def run(subject: Subject) -> List[Finding]:
         except OSError as failure:
             error = error or FetchError("unreachable", failure.strerror or str(failure), where=url)
     chain, unreadable = read_chain(served)
-    store = read_store(make_context(subject.others_network).get_ca_certs(binary_form=True))
+    store = read_store(subject.make_contexts(subject.others_network).others.get_ca_certs(binary_form=True))
     if error is not None and chain:
         error = refined_error(error, chain, store, subject.now)
     findings = [judge_certificate(url, error, chain, subject.now)]

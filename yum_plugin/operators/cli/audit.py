@@ -8,7 +8,7 @@ import random
 import re
 import sys
 import time
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Tuple
 from urllib.parse import urlsplit
 
 from ...cli.common.check_lines import verdict_lines
@@ -21,8 +21,9 @@ from ...model import Network
 from ...trust.keys import PublicKey
 from ...util.text import size_words
 from ...util.urls import clean_base_url, safe_path
-from ..audit.application import Application, application, failing
-from ..audit.auditor import BIG_BYTES, Auditor, caps_of
+from ..audit.apart import ALWAYS, IF_FINE, NEVER, AuditReport, audit_apart
+from ..audit.application import failing
+from ..audit.auditor import BIG_BYTES, caps_of
 from ..audit.model import OK, PROBLEM, UNKNOWN, WARNING, AuditOptions, Budget, Cost, Finding, Subject
 from ..facts import HOST_REPOSITORIES
 from ..rsync import parse_address
@@ -70,32 +71,29 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         err.line("xcpng-mirrors: one connection at a time, at most {} connections and {} in all".format(
             caps.connections, size_words(caps.bytes)))
-    auditor, findings = Auditor(subject), []
     shown = err if arguments.application else out  # so that stdout has the e-mail and nothing else
-    for finding in auditor.findings():
-        findings.append(finding)
+
+    def show(finding: Finding) -> None:
         progress.clear()
         if not arguments.json and (finding.verdict != OK or not arguments.quiet):
             word = finding.verdict.upper() if finding.verdict == PROBLEM else finding.verdict
             remedies = [("", finding.remedy)]
             shown.lines(verdict_lines(word, STYLES[finding.verdict], finding.check, finding.evidence, remedies, shown))
-    progress.clear()
-    mail = _mail(arguments, auditor, findings) if arguments.application else None
+
+    mail = NEVER if not arguments.application else ALWAYS if arguments.force else IF_FINE
+    try:
+        report = audit_apart(subject, show, mail)
+    finally:
+        progress.clear()
+    failed = failing(report.findings)
+    if arguments.application and report.mail is None:
+        err.line("xcpng-mirrors: no application yet: fix {} first{}".format(
+            ", ".join(failed), "" if report.unreachable else "; --force writes it anyway"))
     if arguments.json:
-        out.line(json.dumps(_values(findings, auditor, mail), indent=1))
-    elif mail is not None:
-        out.write(str(mail))
-    return EXIT_UNREACHABLE if auditor.unreachable else EXIT_PROBLEM if failing(findings) else EXIT_OK
-
-
-def _mail(arguments: argparse.Namespace, auditor: Auditor, findings: Sequence[Finding]) -> Optional[Application]:
-    """Write the application; None, and the reason on stderr, while a prerequisite fails."""
-    failed = failing(findings)
-    if auditor.unreachable or failed and not arguments.force:
-        Console(sys.stderr).line("xcpng-mirrors: no application yet: fix {} first{}".format(
-            ", ".join(failed), "" if auditor.unreachable else "; --force writes it anyway"))
-        return None
-    return application(auditor.subject, findings)
+        out.line(json.dumps(_values(report), indent=1))
+    elif report.mail is not None:
+        out.write(str(report.mail))
+    return EXIT_UNREACHABLE if report.unreachable else EXIT_PROBLEM if failed else EXIT_OK
 
 
 def _subject(arguments: argparse.Namespace) -> Subject:
@@ -159,12 +157,12 @@ def _seconds(text: str, option: str) -> float:
     return seconds
 
 
-def _values(findings: Sequence[Finding], auditor: Auditor, mail: Optional[Application]) -> Dict[str, Any]:
-    subject = auditor.subject
+def _values(report: AuditReport) -> Dict[str, Any]:
+    subject, findings, mail = report.subject, report.findings, report.mail
     return {
         "schema": SCHEMA, "command": "audit", "audited_at": utc(subject.now), "url": subject.url,
         "rsync_url": subject.rsync_url or None, "fine": not failing(findings),
-        "spent": dict(auditor.spent._asdict()), "application": dict(mail._asdict()) if mail is not None else None,
+        "spent": dict(report.spent._asdict()), "application": dict(mail._asdict()) if mail is not None else None,
         "checks": [{"name": finding.check, "verdict": finding.verdict, "evidence": list(finding.evidence),
                     "mend": finding.remedy, "values": dict(finding.values)} for finding in findings],
     }

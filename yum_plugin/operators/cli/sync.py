@@ -19,8 +19,12 @@ from ...cli.common.key_options import add_key_arguments, fingerprints_of, keys_o
 from ...cli.common.progress import Progress
 from ...errors import EXIT_OK, EXIT_PROBLEM, UsageError
 from ...host.log import open_log
+from ...host.settings import Settings
 from ...model import Network
+from ...privsep.gateway import Gateway
+from ...privsep.parent import separated
 from ...state.store import State
+from ...trust.keys import PublicKey
 from ...util.places import inside
 from ...util.text import size_words
 from ...util.urls import clean_base_url, host_of
@@ -37,6 +41,7 @@ from ..sync.rsync_source import RsyncSource
 from ..sync.source import OnProgress, SourceLimits, SyncSource
 from ..sync.sync import GONE, KEPT, SWITCHED, WAITING, Sync, SyncReport, UnitResult
 
+CPU_SECONDS = 24 * 3600  # of the process that fetches over https; a whole tree is hundreds of gigabytes
 MAX_SHOWN = 10  # left out entries and deletions, without -v
 _RATE = re.compile(r"([0-9]{1,12})([KMG]?)\Z")
 _FACTORS = {"": 1, "K": 1024, "M": 1024 ** 2, "G": 1024 ** 3}
@@ -91,7 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_config(arguments.config, root)
     open_log(inside(root, settings.log_file), settings.log_level)
     keys = keys_of(arguments, fingerprints_of(arguments) or settings.fingerprints)
-    source = _source(arguments)
+    with separated([Network(ssl_ca_cert=arguments.cacert)], CPU_SECONDS) as gateway:
+        return _sync(arguments, settings, root, keys, gateway)
+
+
+def _sync(arguments: argparse.Namespace, settings: Settings, root: str, keys: Sequence[PublicKey], gateway: Gateway) -> int:
+    """Sync by way of a gateway, and return the exit code."""
+    source = _source(arguments, gateway)
     destination = open_destination(arguments.destination, make=not arguments.dry_run)
     state = State(arguments.state_dir or inside(root, settings.state_dir))
     if state.weakness is not None:  # what was proven once is remembered there, so there is no going on without it
@@ -104,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("usage", "--max-delete must be a number of files", where=str(arguments.max_delete))
     progress = _Progress(not arguments.quiet)
     try:
-        trust = TrustContext(keys, int(time.time()), _second_voice(settings.fallbacks, source, arguments.cacert))
+        trust = TrustContext(keys, int(time.time()), _second_voice(settings.fallbacks, source, arguments.cacert, gateway))
         report = Sync(SyncJob(source, destination, file_cache, options, trust, progress.callbacks())).run()
     finally:
         progress.clear()
@@ -122,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _code(report)
 
 
-def _source(arguments: argparse.Namespace) -> SyncSource:
+def _source(arguments: argparse.Namespace, gateway: Gateway) -> SyncSource:
     limits = SourceLimits(_rate(arguments.bwlimit))
     try:
         if arguments.source.startswith("rsync:"):
@@ -130,7 +141,7 @@ def _source(arguments: argparse.Namespace) -> SyncSource:
             if not address.module:
                 raise ValueError("a module is missing")
             return RsyncSource(address, limits)
-        return HttpSource(clean_base_url(arguments.source), Network(ssl_ca_cert=arguments.cacert), limits)
+        return HttpSource(clean_base_url(arguments.source), Network(ssl_ca_cert=arguments.cacert), limits, gateway.open)
     except ValueError as error:
         raise UsageError("usage", "--from cannot be used: {}".format(error), where=arguments.source,
                          hint="e.g. --from {}".format(ORIGIN_RSYNC_URL)) from None
@@ -140,11 +151,11 @@ def _folders(names: Sequence[str]) -> Tuple[str, ...]:
     return tuple(name.strip("/") for name in names)
 
 
-def _second_voice(fallbacks: Sequence[str], source: SyncSource, cacert: str) -> Optional[SecondVoice]:
+def _second_voice(fallbacks: Sequence[str], source: SyncSource, cacert: str, gateway: Gateway) -> Optional[SecondVoice]:
     """Return who is asked beside the source: the origin, unless it is the source and cannot show by https that it is itself."""
     for url in fallbacks:
         if url.startswith("https:") or host_of(url) != host_of(source.url):
-            return SecondVoice(HttpSource(url, Network(ssl_ca_cert=cacert)))
+            return SecondVoice(HttpSource(url, Network(ssl_ca_cert=cacert), open_session=gateway.open))
     return None
 
 

@@ -22,6 +22,7 @@ from typing import Dict, Iterator, Optional, Sequence, Set, Tuple
 
 from ...errors import UsageError
 from ...net.partial_file import disk_error
+from ...privsep.program import renew
 from ...util.files import sync_folder
 from .plan import WORK, is_inside
 
@@ -184,7 +185,8 @@ class Destination:
             os.mkdir(self.stage, WORK_MODE)
 
     def clean_work(self) -> None:
-        """Remove what an interrupted run has left beside the stage."""
+        """Remove what an interrupted run has left beside the stage, and take back the stage; the lock is held."""
+        renew(self.stage)  # it was lent to rsync when both were killed
         for name in (NEXT, LINKED):
             _remove(os.path.join(self.work, name))
 

@@ -7,16 +7,15 @@ stopped.
 import fnmatch
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
-from ...net.fetch import HttpSession
 from ...net.partial_file import disk_error
-from ...net.session import FetchLimits
-from ...net.tls import make_contexts
+from ...net.session import FetchLimits, OpenSession, Session
 from ...net.transfer import Item, Source
+from ...privsep.gateway import here
 from ...trust.digest import DigestChecker
 from ...trust.repomd import MAX_REPOMD_BYTES
 from ...util.files import write_whole
@@ -38,10 +37,13 @@ class HttpSource(SyncSource):
         url: of the mirror's root, from ``urls.clean_base_url``.
         network: how it is reached.
         limits: see there.
+        open_session: makes the sessions; None: this process does.
     """
 
-    def __init__(self, url: str, network: Network = Network(), limits: SourceLimits = SourceLimits()) -> None:
+    def __init__(self, url: str, network: Network = Network(), limits: SourceLimits = SourceLimits(),
+                 open_session: Optional[OpenSession] = None) -> None:
         self.url = url
+        self._open = open_session or here().open
         self._network = network
         self._limits = limits
         self._limiter = RateLimiter(limits.bytes_per_second)
@@ -60,10 +62,10 @@ class HttpSource(SyncSource):
             raise UsageError("no-repository", "DEST has no such folder", where=", ".join(named), hint="name it without wildcards")
         return found
 
-    def _client(self, seconds: float) -> HttpSession:
-        return HttpSession(self._network, make_contexts(self._network), seconds)
+    def _client(self, seconds: float) -> Session:
+        return self._open(self._network, seconds)
 
-    def _ask(self, client: HttpSession, folder: str) -> Unit:
+    def _ask(self, client: Session, folder: str) -> Unit:
         """Find out whether a folder is a repository or has a list of checksums."""
         repository, images = Unit(folder, True), Unit(folder, False)
         for unit in (repository, images):
@@ -89,7 +91,8 @@ class HttpSource(SyncSource):
             on_progress.progress(paths[number], received, total or 0)
 
         rules = Rules(max_bytes=MAX_FILE_BYTES, keep_parts=True)
-        for fetched in download(items, [Source(self.url)], self._network, rules, Events(progress=progress)) if items else []:
+        for fetched in download(items, [Source(self.url)], self._network, rules, Events(progress=progress),
+                                open_session=self._open) if items else []:
             if fetched.error is not None:
                 reasons[paths[fetched.number]] = fetched.error
         return reasons

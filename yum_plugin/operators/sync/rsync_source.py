@@ -1,7 +1,7 @@
 """An rsync daemon as the source: a listing, then exactly the wanted files, by name.
 
-rsync may create plain files only: no links, devices, owners or modes of the source. It writes into the stage, so that nothing
-has its published name before it was proven.
+rsync may create plain files only: no links, devices, owners or modes of the source. It writes into the stage, which is
+lent to its user while it runs; so nothing has its published name before it was proven.
 """
 import os
 import re
@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from ...errors import FetchError, MirrorsError
+from ...privsep.program import lent
 from ..rsync import FOLDER, RsyncAddress, RsyncEntry, RsyncLimits, listing, run_rsync, unsafe_name
 from .destination import LIST, PARTS
 from .plan import WORK, Catalogue, Want, filter_listing, is_inside, joined
@@ -71,12 +72,13 @@ class RsyncSource(SyncSource):
         names = os.path.join(os.path.dirname(stage), LIST)
         with open(names, "wb") as stream:
             stream.write(b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in wants))
-        options = list(_OPTIONS) + ["--files-from=" + names]
+        options = list(_OPTIONS) + ["--files-from=-"]
         if self._limits.bytes_per_second:
             options.append("--bwlimit={}".format(max(1, self._limits.bytes_per_second // 1024)))
         total = sum(want.listed.size for want in wants.values() if want.listed)
         try:
-            self._transfer(options + ["--", self._address.url, stage + "/"], total, on_progress, lock)
+            with open(names, "rb") as listed, lent(stage):
+                self._transfer(options + ["--", self._address.url, "."], total, on_progress, lock, stage, listed.fileno())
         except FetchError as error:
             if error.reference != "rsync-partial":
                 raise
@@ -85,9 +87,10 @@ class RsyncSource(SyncSource):
             os.unlink(names)
         return {}
 
-    def _transfer(self, arguments: Sequence[str], total: int, on_progress: OnProgress, lock: int) -> None:
+    def _transfer(self, arguments: Sequence[str], total: int, on_progress: OnProgress, lock: int, stage: str, names: int) -> None:
         bounds = self._bounds._replace(seconds=self._limits.seconds)
-        with run_rsync(arguments, bounds, self.url, keep_open=(lock,) if lock >= 0 else ()) as run:
+        kept = (lock,) if lock >= 0 else ()
+        with run_rsync(arguments, bounds, self.url, keep_open=kept, folder=stage, names=names) as run:
             output, rest = run.output, b""
             for chunk in iter(lambda: os.read(output.fileno(), READ_BYTES), b""):
                 *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
