@@ -1,5 +1,6 @@
 """OpenPGP packets and their armor: every length, limit and bit of a head at its edge."""
 import hashlib
+import os
 
 import pytest
 
@@ -196,6 +197,14 @@ def test_a_line_of_armor_has_any_length(width):
 def test_a_checksum_line_is_one_that_begins_with_an_equals_sign_and_has_4_characters():
     assert read_blocks(armor(NOISE[:51], crc=False, width=5)) == [NOISE[:51]]  # lines of five characters are no checksums
     assert read_blocks(armor(NOISE[:50], crc=False, width=67)) == [NOISE[:50]]  # nor is padding that stands alone
+
+
+def test_armor_that_is_damaged_is_decoded_as_far_as_it_goes():
+    """As gpg does: what stands before the damage may be a whole signature."""
+    whole = armor(NOISE[:90], crc=False)
+    for place in range(whole.index(b"\n\n") + 3, len(whole) - 40):
+        for damaged in (whole[:place] + b"\0\xff*-" + whole[place:], whole[:place] + whole[place + 1:]):
+            assert len(os.path.commonprefix([read_blocks(damaged)[0], NOISE])) >= (place - whole.index(b"\n\n") - 4) // 4 * 3 - 3
 
 
 def test_blocks_come_in_their_order_without_what_cannot_be_decoded():

@@ -6,12 +6,14 @@ Nothing is decided here: what the packets say is proven by signatures. So a wron
 Pure.
 """
 import binascii
+import string
 from typing import List, Sequence
 
 from ..errors import TrustError
 
 MAX_FILE_BYTES = 64 * 1024  # of a signature file; a signature has 0.1 to 1 KiB
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NOT_BASE64 = bytes(set(range(256)) - set(string.ascii_letters.encode() + string.digits.encode() + b"+/"))
 _DASHES, _BEGIN, _END = b"-----", b"-----BEGIN PGP ", b"-----END PGP "
 
 
@@ -52,16 +54,14 @@ def _has_begin_line(data: bytes) -> bool:
 
 
 def _decode(lines: Sequence[bytes]) -> bytes:
-    """Decode the lines between the first line of a block and its checksum or last line; b"" if they are no base64.
+    """Decode the lines between the first line of a block and its checksum or last line; b"" if there is no base64.
 
     Headers are what has a colon; the blank line after them may be missing.
     """
     end = next((number for number, line in enumerate(lines) if line.startswith(_DASHES) or _is_checksum(line)), len(lines))
-    try:
-        # Python's decoder skips other characters, as gpg does; more padding than there should be is no error to it.
-        return binascii.a2b_base64(b"".join(line for line in lines[:end] if b":" not in line) + b"==")
-    except binascii.Error:
-        return b""
+    text = b"".join(line for line in lines[:end] if b":" not in line).partition(b"=")[0].translate(None, _NOT_BASE64)
+    # As far as it goes, like gpg: other characters are skipped, and what is cut ends with its last whole octet
+    return binascii.a2b_base64(text[: len(text) - (len(text) % 4 == 1)] + b"==")
 
 
 def _is_checksum(line: bytes) -> bool:
