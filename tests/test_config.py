@@ -119,7 +119,7 @@ def test_values_are_read_into_their_types(key, text, value):
         ("fingerprints", ""),
         ("fingerprints", "3FD3AC9E"),
         ("fingerprints", PIN + " x"),
-        ("fingerprints", " ".join([PIN] * 3)),
+        ("fingerprints", " ".join([PIN] * 17)),
         ("fingerprints", PIN + "\u0130"),
         ("probe_mirrors", "0"),
         ("probe_mirrors", "-1"),

@@ -37,7 +37,7 @@ def test_what_is_kept_comes_out_whole():
 def test_a_file_larger_than_is_kept_is_refused_while_it_arrives():
     running = checker(keep_bytes=len(CONTENT) - 1)
     running.update(CONTENT[:-1])
-    with pytest.raises(TrustError, match="malformed: larger than such a file may be"):
+    with pytest.raises(TrustError, match="unsupported: larger than such a file may be"):
         running.update(CONTENT[-1:])
 
 

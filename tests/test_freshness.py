@@ -34,6 +34,28 @@ def test_other_bytes_of_the_same_age_are_a_rollback_only_if_signed_earlier():
         choose([Offer(A, other._replace(signed_at=NEW.signed_at - 1))], NEW)
 
 
+# What was offered (data later, signed later than the accepted, in seconds) -> whether it is a rollback.
+ORDER = {
+    "newer": (60, 60, False), "data newer, signed earlier": (60, -60, False), "data newer, signed at once": (60, 0, False),
+    "older": (-60, -60, True), "modifyrepo_c --remove: older data, newer signature": (-60, 60, False),
+    "older data, signed in the same second": (-60, 0, False), "same data, signed earlier": (0, -60, True), "same data, signed later": (0, 60, False),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ORDER))
+def test_freshness_rule_3_a_rollback_is_older_by_its_data_and_by_its_signature(name):
+    data, signed, rollback = ORDER[name]
+    offered = NEW._replace(sha256="e" * 64, timestamp=NEW.timestamp + data, revision=NEW.timestamp + data, signed_at=NEW.signed_at + signed)
+    assert is_rollback(offered, NEW) == rollback
+
+
+def test_freshness_rule_2_what_its_owner_signed_later_is_newer_though_its_data_is_older():
+    """modifyrepo_c --remove: without this a mirror with the state before it would hold every host back."""
+    removed = NEW._replace(sha256="e" * 64, timestamp=NEW.timestamp - 60, signed_at=NEW.signed_at + 60)
+    for accepted in (None, NEW, removed):
+        assert choose([Offer(A, NEW), Offer(B, removed)], accepted) == (removed, [B], [(A, 0)])
+
+
 def test_a_newer_snapshot_is_current_although_most_mirrors_still_serve_the_accepted_one():
     choice = choose([Offer(A, OLD), Offer(B, NEW), Offer(C, OLD)], OLD)
     assert (choice.snapshot, choice.usable) == (NEW, [B])

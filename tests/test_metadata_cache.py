@@ -19,7 +19,7 @@ from tests.support import craft
 from tests.support.file_faults import MORE_STEPS, killed_at, plant
 from tests.support.world import DEFAULTS, NOW
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
-from yum_plugin.host.keyring import load_keys
+from yum_plugin.host.keyring import load_keys, pinned_packets
 from yum_plugin.model import REPOMD, Mirror, Repository
 from yum_plugin.net.translate import status_error
 from yum_plugin.resolve import metadata_cache
@@ -652,23 +652,42 @@ def test_two_files_with_the_same_content(tmp_path):
 # dnf's keys.
 
 
-@pytest.mark.parametrize("box,replaced", [(None, False), ("with the key", False), ("without it", True), ("link", True), ("huge", True)])
-def test_dnfs_own_key_ring_stays_if_it_has_the_key(tmp_path, box, replaced):
+@pytest.mark.parametrize("box", [None, "with the key", "without it", "with an older state of it", "link", "huge"])
+def test_dnfs_own_key_ring_stays_if_it_has_the_key(tmp_path, box):
     host = Host(str(tmp_path), DNF)
     keybox = tmp_path / host.path("pubring/pubring.kbx")
     if box:
         keybox.parent.mkdir(parents=True)
-    fingerprint = bytes.fromhex(host.repository.fingerprints[0])
+    [key] = read_key_file(pinned_packets(host.repository.key_paths, host.repository.fingerprints))
+    bodies = [key.primary] + [body for _, body in key.following]
+    kept = {"with the key": bodies, "with an older state of it": bodies[:-1]}
     if box in ("link", "huge"):
         plant(keybox, box)
     elif box:
-        keybox.write_bytes(b"KBXf" + (fingerprint if box == "with the key" else b""))
+        keybox.write_bytes(b"KBXf" + b"".join(kept.get(box, [])))
     host.fill(LATEST)
     assert os.path.lexists(str(keybox)) == (box == "with the key")
     assert os.path.exists(host.path("pubring/pubring.gpg")) == (box != "with the key")
     if box != "with the key":
         assert host.read(LATEST) == NEW and os.stat(host.path("pubring/pubring.gpg")).st_mode & 0o777 == 0o600
         assert os.stat(host.path("pubring")).st_mode & 0o77 == 0 or box
+
+
+def test_a_key_that_was_pinned_since_comes_into_the_key_ring_that_dnf_has_made(tmp_path):
+    """Else librepo refuses what the new key alone has signed, and asks for the key in the middle of an update."""
+    host = Host(str(tmp_path), DNF)
+    new = craft.rsa_key("new")
+    [old] = read_key_file(pinned_packets(host.repository.key_paths, host.repository.fingerprints))
+    (tmp_path / "new").write_bytes(craft.key_packets(new, digest="sha256"))
+    keybox = tmp_path / host.path("pubring/pubring.kbx")
+    keybox.parent.mkdir(parents=True)
+    keybox.write_bytes(b"KBXf" + b"".join([old.primary] + [body for _, body in old.following]))
+    host.repository = host.repository._replace(key_paths=host.repository.key_paths + (str(tmp_path / "new"),),
+                                               fingerprints=host.repository.fingerprints + (new.fingerprint,))
+    host.fill(LATEST)
+    with open(host.path("pubring/pubring.gpg"), "rb") as stream:
+        assert [key.fingerprint for key in read_key_file(stream.read())] == [old.fingerprint, new.fingerprint]
+    assert not keybox.exists()
 
 
 # cache_age.py: a look that has found nothing new.

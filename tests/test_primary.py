@@ -4,8 +4,11 @@ import gzip
 import hashlib
 import itertools
 import lzma
+import shutil
+import subprocess
 import sys
 import tracemalloc
+import types
 
 import pytest
 from hypothesis import given
@@ -13,10 +16,15 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from yum_plugin.errors import TrustError
-from yum_plugin.trust import primary, unpack
+from yum_plugin.trust import primary, unpack, zstd_frames
 from yum_plugin.trust.evr import evr_key
 from yum_plugin.trust.primary import PrimaryPackage, read_primary
 from yum_plugin.trust.unpack import unpacked
+
+try:
+    import zstandard
+except ImportError:
+    zstandard = None
 
 DIGEST = "a" * 64
 FIELDS = {
@@ -52,6 +60,12 @@ def test_an_empty_repository_and_missing_optional_things_are_fine():
     assert read(document()) == []
     data = document(package(version='<version ver="2.0" rel="3"/>', size="<size/>"))
     assert read(data) == [DEMO._replace(epoch=0, size=None, installed_size=None)]
+
+
+def test_an_empty_epoch_is_0_and_an_empty_xml_base_says_nothing():
+    odd = package(attributes=' xml:base=""', version='<version epoch="" ver="2.0" rel="3"/>',
+                  location='<location xml:base="" href="Packages/demo.rpm"/>')
+    assert read(document(odd, attributes=' xml:base=""')) == [DEMO._replace(epoch=0)]
 
 
 @pytest.mark.parametrize("data, reference", [
@@ -162,6 +176,10 @@ def test_any_rubbish_ends_in_packages_or_a_trust_error(parts):
 
 CONTENT = b"the very content " * 40000
 PACKED = {"gzip": gzip.compress(CONTENT), "xz": lzma.compress(CONTENT), "bzip2": bz2.compress(CONTENT), "plain": CONTENT}
+if zstandard:
+    PACKED["zstd"] = zstandard.ZstdCompressor(write_checksum=True).compress(CONTENT)
+COMPRESSED = sorted(set(PACKED) - {"plain"})
+COMMANDS = {"gzip": "gzip", "xz": "xz", "bzip2": "bzip2", "zstd": "zstd"}
 
 
 @pytest.mark.parametrize("kind", sorted(PACKED))
@@ -194,9 +212,35 @@ def test_a_file_of_one_byte_more_than_allowed_is_refused(kind):
         list(unpacked(PACKED[kind], len(CONTENT) - 1))
 
 
-@pytest.mark.parametrize("kind", ["gzip", "xz", "bzip2"])
+@pytest.mark.parametrize("kind", COMPRESSED)
+@pytest.mark.parametrize("form", ["{0}{0}", "{0}{0}{0}", "{0}00000000", "{0}00000000{0}"])
+def test_unpack_rule_2_members_streams_and_frames_are_one_content(kind, form, tmp_path):
+    """As the format's own program says, where that is installed and takes zeros (bzip2 and zstd do not)."""
+    if kind == "zstd" and form == "{0}00000000{0}":
+        pytest.skip("zstd has no padding between frames")
+    data = bytes.fromhex(form.format(PACKED[kind].hex()))
+    content = CONTENT * form.count("{0}")
+    assert b"".join(unpacked(data, len(content))) == content
+    if shutil.which(COMMANDS[kind]) and ("00000000" not in form or kind in ("gzip", "xz") and form.endswith("0" * 8)):
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        with path.open("rb") as stream:
+            assert subprocess.run([COMMANDS[kind], "-dc"], stdin=stream, stdout=subprocess.PIPE, check=True).stdout == content
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_unpack_rule_3_members_without_end_are_a_limit(kind, monkeypatch):
+    monkeypatch.setattr(unpack, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(zstd_frames, "MAX_FRAMES", 3)
+    with pytest.raises(TrustError) as refusal:
+        list(unpacked(PACKED[kind] * 4, 9 * len(CONTENT)))
+    assert refusal.value.reference == "unsupported"
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
 @pytest.mark.parametrize("spoil", [
-    lambda data: data[:-1], lambda data: data[:len(data) // 2], lambda data: data[:12], lambda data: data + b"x", lambda data: data * 2,
+    lambda data: data[:-1], lambda data: data[:len(data) // 2], lambda data: data[:12], lambda data: data + b"x", lambda data: data * 2 + b"x",
+    lambda data: data + bytes(8) + data[:-1],
     lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:],
 ])  # fmt: skip
 def test_a_damaged_file_is_refused(kind, spoil):
@@ -214,11 +258,89 @@ def test_a_bomb_is_refused_before_it_is_large(kind):
     assert came <= 100000
 
 
-def test_zstd_is_opened_where_python_can():
-    frame = bytes.fromhex("28b52ffd0400290000") + b"hello" + b"\0\0\0\0"
+def zstd(content, **options):
+    return pytest.importorskip("zstandard").ZstdCompressor(**options).compress(content)
+
+
+def test_unpack_rule_4_zstd_without_a_library_is_unsupported_and_not_refused(monkeypatch):
+    for name in ("zstandard", "compression"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(TrustError, match="python3-zstandard") as refusal:
+        list(unpacked(bytes.fromhex("28b52ffd0400290000") + b"hello" + b"\0\0\0\0", 100))
+    assert (refusal.value.reference, refusal.value.exit_code) == ("unsupported", 3)
+
+
+def test_unpack_rule_4_the_library_of_python_3_14_serves_as_well(monkeypatch):
+    """It has another exception; what it says about the end of a frame is not needed."""
+    library = pytest.importorskip("zstandard")
+
+    class Own(Exception):
+        pass
+
+    class Decompressor:
+        def __init__(self):
+            self._real = library.ZstdDecompressor().decompressobj()
+
+        def decompress(self, data):
+            try:
+                return self._real.decompress(data)
+            except library.ZstdError as error:
+                raise Own(str(error)) from error
+
+    new = types.ModuleType("compression.zstd")
+    new.ZstdDecompressor, new.ZstdError = Decompressor, Own
+    parent = types.ModuleType("compression")
+    parent.zstd = new
+    for name, module in (("zstandard", None), ("compression", parent), ("compression.zstd", new)):
+        monkeypatch.setitem(sys.modules, name, module)
+    assert b"".join(unpacked(PACKED["zstd"], len(CONTENT))) == CONTENT
     with pytest.raises(TrustError) as refusal:
-        list(unpacked(frame, 100))
-    assert refusal.value.reference == ("unsupported" if sys.version_info < (3, 14) else "malformed")
+        list(unpacked(PACKED["zstd"][:-1] + b"x", len(CONTENT)))
+    assert refusal.value.reference == "malformed"
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65792, 131072, 131073, 700000])
+@pytest.mark.parametrize("options", [{}, {"level": 19}, {"write_checksum": True}, {"write_content_size": False}], ids=str)
+def test_zstd_of_any_size_comes_out_and_a_part_of_it_never_does(size, options):
+    content = NOISE[:size // 2] + bytes(size - size // 2)
+    packed = zstd(content, **options)
+    skipped = b"\x5f\x2a\x4d\x18\3\0\0\0abc"
+    assert b"".join(unpacked(packed + skipped + packed, 2 * size)) == 2 * content
+    for end in {5, 6, 9, len(packed) // 2, len(packed) - 1} & set(range(4, len(packed))):
+        with pytest.raises(TrustError) as refusal:
+            list(unpacked(packed[:end], size))
+        assert refusal.value.reference == "malformed"
+
+
+@pytest.mark.parametrize("frame, reference", [
+    ("0090000000", "unsupported"),  # a window of 256 MiB
+    ("0089000000", "unsupported"),  # of 144 MiB
+    ("0088010000", "content"),  # of 128 MiB
+    ("e00000001000000000000000", "unsupported"),  # 256 MiB in one segment
+    ("01580700000000", "unsupported"),  # dictionary 7
+    ("005807", "malformed"),  # cut
+    ("0058070000", "malformed"),  # a block of the reserved kind
+])
+def test_a_zstd_frame_tells_what_it_needs_before_memory_is_taken(frame, reference):
+    pytest.importorskip("zstandard")
+    data = bytes.fromhex("28b52ffd" + frame)
+    if reference == "content":
+        assert b"".join(unpacked(data, 10)) == b""
+        return
+    with pytest.raises(TrustError) as refusal:
+        list(unpacked(data, 10))
+    assert refusal.value.reference == reference
+
+
+def test_a_zstd_bomb_is_cut_into_small_pieces():
+    packed = zstd(bytes(64 << 20))
+    assert len(packed) < 8192
+    tracemalloc.start()
+    try:
+        assert max(map(len, unpacked(packed, 64 << 20))) == 256 * 1024
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.fuzz

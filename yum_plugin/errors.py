@@ -12,6 +12,7 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_BUG = 5
+UNREADABLE = frozenset(["unsupported"])  # neither proven nor contradicted
 
 
 class MirrorsError(Exception):
@@ -35,6 +36,8 @@ class MirrorsError(Exception):
         self.reference = reference
         self.what = what
         self.where = where
+        if reference in UNREADABLE:
+            self.exit_code = EXIT_UNREACHABLE
         self.hint = hint or self.REFERENCES[reference]
 
     def __str__(self) -> str:
@@ -129,6 +132,6 @@ class TrustError(MirrorsError):
         "unsigned": "do not install it",
         "wrong-package": "the file is not the package that was asked for",
         "malformed": "the file is damaged or forged; do not use it",
-        "unsupported": "the file uses a format that this program does not support",
+        "unsupported": "this program cannot read the file, which says nothing about whether it is good",
         "unsafe-path": "the metadata names a file outside its repository; do not use it",
     }

@@ -77,15 +77,20 @@ class Snapshot(NamedTuple):
     sha256: str
     size: int  # bytes
     revision: int
-    timestamp: int  # newest <data><timestamp>, seconds since 1970; what yum compares (yumRepo.py:_checkRepoXMLMetalink)
+    timestamp: int  # newest <data><timestamp>, seconds since 1970; without any the signing time
     signed_at: int  # seconds since 1970
     raw: bytes = b""
     signature: bytes = b""  # what repomd.xml.asc was when it proved this
 
     @property
+    def data_key(self) -> Tuple[int, int]:
+        """Sorts newer data after older."""
+        return (self.timestamp, self.revision)
+
+    @property
     def age_key(self) -> Tuple[int, int, int]:
-        """Sorts newer snapshots after older ones."""
-        return (self.timestamp, self.revision, self.signed_at)
+        """Sorts newer snapshots after older ones (trust/freshness.py, rule 2)."""
+        return (self.signed_at, self.timestamp, self.revision)
 
 
 class Probe(NamedTuple):

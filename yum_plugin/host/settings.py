@@ -39,7 +39,7 @@ class Settings(NamedTuple):
     repos: Tuple[str, ...]  # patterns of repository ids
     redirectors: Tuple[str, ...]  # host or host:port, lower case
     fallbacks: Tuple[str, ...]  # roots of origins, each ending in "/"
-    fingerprints: Tuple[str, ...]  # one or two, 40 upper-case hex digits
+    fingerprints: Tuple[str, ...]  # of primary keys, 40 upper-case hex digits
     probe_mirrors: int
     enough: int
     connect_timeout: float
@@ -96,7 +96,7 @@ KEYS = (
     Key("repos", "words", "xcp-ng-*", 1, 64, "patterns of repository ids"),
     Key("redirectors", "hosts", "mirrors.xcp-ng.org", 1, 8, "hosts or host:port"),
     Key("fallbacks", "urls", "https://updates.xcp-ng.org/", 0, 8, "URLs"),
-    Key("fingerprints", "fingerprints", "34AC2EB68248FED6D076838ACD75783A3FD3AC9E", 1, 2, "40 hex digits each"),
+    Key("fingerprints", "fingerprints", "34AC2EB68248FED6D076838ACD75783A3FD3AC9E", 1, 16, "40 hex digits each"),
     Key("probe_mirrors", "count", "6", 1, 64, "mirrors"),
     Key("enough", "count", "3", 1, 16, "mirrors"),
     Key("connect_timeout", "seconds", "3", 0.1, 60, "seconds"),

@@ -6,10 +6,10 @@ import re
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
-from urllib.parse import quote
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..util.text import whole_number
+from ..util.urls import quoted_path
 from .partial_file import PartialFile
 from .session import FetchLimits, Session, Stream
 from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
@@ -18,7 +18,6 @@ from .writer_thread import WriterThread
 FIRST_BYTES = 1024 * 1024  # asked first of a mirror that has not sent a good file yet
 EARLIER = ""  # in place of a mirror's URL: the part that an earlier run left
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})\Z")  # RFC 9110 section 14.4, the length known
-_PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
 
 
 class Item(NamedTuple):
@@ -177,7 +176,7 @@ class Transfer:
         offset = self._offset()
         part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
         headers = {"Range": part} if part != "bytes=0-" else {}
-        url = self.source.url + quote(self.file.item.path, safe=_PATH_CHARACTERS)
+        url = self.source.url + quoted_path(self.file.item.path)
         self._session = session
         self.waiting_since = self._clock()
         with session.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:

@@ -32,6 +32,7 @@ from ..net.session import OpenSession
 from ..net.transfer import Attempt, Item, Source
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
+from ..trust.keyfile import read_key_file
 from ..trust.repomd import MAX_REPOMD_BYTES, RepomdFile, parse_repomd
 from ..util.files import read_capped, sync_folder, write_whole
 from .download_plan import rules_of, sources_of
@@ -294,7 +295,7 @@ def _write_rest(repository: Repository, cache: MetadataCache, beside: str, raw: 
     cookie = "{} {} {}\n".format(COOKIE_START, cache.key, hashlib.sha256(raw).hexdigest()).encode("ascii")
     contents = [(cache.path(SIGNATURE), signature), (cache.path(REPOMD), raw), (cache.cookie, cookie)]
     keys = pinned_packets(repository.key_paths, repository.fingerprints) if cache.layout == DNF else b""
-    if keys and not _has_key(repository, cache, keys):
+    if keys and not _has_keys(cache, keys):
         contents.insert(1, (cache.keyring, keys))
     new = {path: os.path.join(beside, os.path.basename(path)) for path, _ in contents}
     for path, content in contents:
@@ -302,10 +303,11 @@ def _write_rest(repository: Repository, cache: MetadataCache, beside: str, raw: 
     return new
 
 
-def _has_key(repository: Repository, cache: MetadataCache, keys: bytes) -> bool:
-    """Whether librepo's gpg finds a pinned key: a file of transferable public keys (RFC 9580 section 10.1) is a keyring to it.
+def _has_keys(cache: MetadataCache, keys: bytes) -> bool:
+    """Whether librepo's gpg finds the pinned keys: a file of transferable public keys (RFC 9580 section 10.1) is a keyring to it.
 
-    Without one librepo refuses the signature, throws the cache away and asks the admin to import the key.
+    Without the one that has signed, or with one whose end has been put off since, librepo refuses the signature, throws the
+    cache away and asks the admin to import the key.
     """
     if not cache.is_plain(cache.keyring):
         return False
@@ -315,7 +317,8 @@ def _has_key(repository: Repository, cache: MetadataCache, keys: bytes) -> bool:
         known = read_capped(cache.keybox, MAX_KEYRING_BYTES)
     except OSError:
         return False
-    return any(bytes.fromhex(fingerprint) in known for fingerprint in repository.fingerprints)  # it holds each as it is
+    wanted = [body for key in read_key_file(keys) for body in [key.primary] + [body for _, body in key.following]]
+    return all(body in known for body in wanted)  # it holds each as it is
 
 
 def _switch(cache: MetadataCache, new: Dict[str, str]) -> None:

@@ -22,13 +22,13 @@ class DigestChecker:
         self._kept: Optional[List[bytes]] = [] if keep_bytes else None
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes; raises TrustError malformed if the file is larger than ``keep_bytes``."""
+        """Take the next bytes; raises TrustError unsupported if the file is larger than ``keep_bytes``."""
         self._running.update(chunk)
         if self._kept is not None:
             self._kept.append(chunk)
             self._room -= len(chunk)
             if self._room < 0:
-                raise TrustError("malformed", "larger than such a file may be")
+                raise TrustError("unsupported", "larger than such a file may be, the limit of this program")
 
     def finish(self) -> bytes:
         """Return the content, or b"" if it is not kept.

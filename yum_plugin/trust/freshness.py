@@ -3,9 +3,10 @@
 Rules, in order:
     1. Only snapshots whose signature was proven reach this module (trust/openpgp.py checks the
        signing time). A snapshot whose data claims to be from later than now + 24 h is refused (fast-forward).
-    2. Snapshots are ordered by (newest data timestamp, revision, signing time).
-    3. The newest snapshot is current. If it is older than the high-water mark it is a rollback,
-       unless it is byte for byte the accepted one.
+    2. Newer is what its owner signed later: snapshots are ordered by (signing time, newest data timestamp, revision). The data
+       alone says little: without a file of metadata (modifyrepo_c --remove) it is older, and times may be missing.
+    3. The newest snapshot is current. It is a rollback if both its data and its signature are older than those of the high-water
+       mark; nobody but the key's owner can make a newer one. The very bytes that were accepted are never one.
     4. A mirror is usable if it serves exactly the current bytes; otherwise it is stale.
     5. If the redirector names another digest, one that no mirror serves, this is reported and changes nothing.
     6. If the current snapshot is older than ``max_age``, this is reported as a possible freeze and changes nothing.
@@ -66,7 +67,7 @@ def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
     current = newest(offers)
     _refuse_rollback(current, accepted)
     usable = [offer.mirror for offer in offers if offer.snapshot.sha256 == current.sha256]
-    stale = [(offer.mirror, current.timestamp - offer.snapshot.timestamp)
+    stale = [(offer.mirror, max(0, current.timestamp - offer.snapshot.timestamp))
              for offer in offers if offer.snapshot.sha256 != current.sha256]
     return Choice(current, usable, stale)
 
@@ -78,13 +79,14 @@ def newest(offers: Sequence[Offer]) -> Snapshot:
 
 def is_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> bool:
     """Tell whether a snapshot is older than what this host has accepted, and other bytes (rule 3)."""
-    return accepted is not None and current.sha256 != accepted.sha256 and current.age_key < accepted.age_key
+    return (accepted is not None and current.sha256 != accepted.sha256
+            and current.signed_at < accepted.signed_at and current.data_key <= accepted.data_key)
 
 
 def _refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
     if accepted is None or not is_rollback(current, accepted):
         return
-    behind = accepted.timestamp - current.timestamp
+    behind = (accepted.timestamp - current.timestamp) or (accepted.signed_at - current.signed_at)
     raise TrustError(
         "rollback", "the newest metadata offered is {} older than what this host has accepted".format(duration(behind)),
         where="revision {}, accepted {}".format(current.revision, accepted.revision))

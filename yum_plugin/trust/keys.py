@@ -30,9 +30,10 @@ from .publickey import load_material, verify_digest
 MIN_BITS = {"RSA": 2048, "DSA": 2048, "ECDSA": 256, "EdDSA": 256}
 MAX_USER_ID_BYTES = 2048  # gpg's limit
 _MAX_PLACES = 8  # how many user ids or subkeys a signature is tried on that does not stand behind its own
-_CERTIFICATIONS = (0x10, 0x11, 0x12, 0x13)  # RFC 9580 section 5.2.1: a key certifies a user id
+CERTIFICATIONS = (0x10, 0x11, 0x12, 0x13)  # RFC 9580 section 5.2.1: a key certifies a user id
+CERTIFICATION_REVOCATION = 0x30
 _DIRECT, _BINDING, _BACK_SIGNATURE = 0x1F, 0x18, 0x19
-_KEY_REVOCATION, _SUBKEY_REVOCATION, _CERTIFICATION_REVOCATION = 0x20, 0x28, 0x30
+_KEY_REVOCATION, _SUBKEY_REVOCATION = 0x20, 0x28
 _SELF_DIGESTS = frozenset(STRONG_DIGESTS) | {"sha1", "sha224"}  # gpg takes these
 _MAY_SIGN = 0x02  # key flags, RFC 9580 section 5.2.3.29
 
@@ -231,7 +232,7 @@ class _SelfStatements:
                 self.direct = self._statement(signature)
         elif kind == _BINDING:
             self._bind(signature, subkeys)
-        elif kind in _CERTIFICATIONS or kind == _CERTIFICATION_REVOCATION:
+        elif kind in CERTIFICATIONS or kind == CERTIFICATION_REVOCATION:
             self._take_on_user_id(signature, user_ids)
 
     def _take_on_user_id(self, signature: Signature, user_ids: Iterator[bytes]) -> None:
@@ -262,11 +263,11 @@ class _SelfStatements:
         expires = min((begin + seconds for begin, seconds in spans if seconds), default=0)
         flags = packets.subpacket_value(signature.hashed, packets.KEY_FLAGS)
         primary = bool(packets.subpacket_value(signature.hashed, packets.PRIMARY_USER_ID))
-        return _Statement(signature.made, signature.kind == _CERTIFICATION_REVOCATION, flags, expires, primary,
+        return _Statement(signature.made, signature.kind == CERTIFICATION_REVOCATION, flags, expires, primary,
                           signature.digest != "sha1")
 
     def _is_made(self, signature: Signature, document: bytes, in_doubt: bool = False) -> bool:
-        return _is_made_by(self._key, signature, document, in_doubt)
+        return is_made_by(self._key, signature, document, in_doubt)
 
     def signing_subkeys(self) -> Iterator[Subkey]:
         """Yield the subkeys that obey rule 5, revoked and expired ones as well."""
@@ -282,7 +283,7 @@ class _SelfStatements:
                         if kind == packets.EMBEDDED_SIGNATURE]
             if subkey.bits >= MIN_BITS[subkey.algorithm] and any(
                     back is not None and back.kind == _BACK_SIGNATURE and back.flaw is None and back.digest in _SELF_DIGESTS
-                    and _is_made_by(subkey, back, document) for back in returned[:_MAX_PLACES]):
+                    and is_made_by(subkey, back, document) for back in returned[:_MAX_PLACES]):
                 yield Subkey(subkey.fingerprint, subkey.algorithm, subkey.created, statement.expires or None,
                              body in self._revoked_subkeys, True, subkey.material)
 
@@ -315,7 +316,7 @@ def _read_or_none(body: bytes) -> Optional[Signature]:
         return None
 
 
-def _is_made_by(key: PublicKey, signature: Signature, document: bytes, in_doubt: bool = False) -> bool:
+def is_made_by(key: PublicKey, signature: Signature, document: bytes, in_doubt: bool = False) -> bool:
     """Tell whether a key has made a signature over a document (RFC 9580 section 5.2.4).
 
     Args:

@@ -52,7 +52,7 @@ class RepomdProver:
     def _prove(self, repomd: bytes, signature: bytes) -> ProvenRepomd:
         verdict = verify_detached(repomd, signature, self._keys, self._now)
         content = parse_repomd(repomd)
-        snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision, content.timestamp,
-                            verdict.signed_at, repomd, signature)
+        snapshot = Snapshot(hashlib.sha256(repomd).hexdigest(), len(repomd), content.revision,
+                            content.timestamp or verdict.signed_at, verdict.signed_at, repomd, signature)
         refuse_fast_forward(snapshot, self._now)
         return ProvenRepomd(snapshot, content, verdict)

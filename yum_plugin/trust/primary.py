@@ -68,8 +68,8 @@ def read_primary(pieces: Iterable[bytes]) -> Iterator[PrimaryPackage]:
                 yield _read_package(cast(etree._Element, element))
                 _forget(cast(etree._Element, element))
             if since > MAX_PACKAGE_BYTES or count > MAX_PACKAGES:
-                raise TrustError("malformed", "primary.xml with a package of more than {} bytes, or more than {} packages".format(
-                    MAX_PACKAGE_BYTES, MAX_PACKAGES))
+                limits = "a package of more than {} bytes, or more than {} packages".format(MAX_PACKAGE_BYTES, MAX_PACKAGES)
+                raise TrustError("unsupported", "primary.xml with {}, the limits of this program".format(limits))
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise TrustError("malformed", "primary.xml is no well-formed XML: {}".format(error.msg)) from error
@@ -89,7 +89,7 @@ def _forget(element: etree._Element) -> None:
 def _check_root(root: etree._Element) -> None:
     if root.tag != "{%s}metadata" % NAMESPACE:
         raise TrustError("malformed", "primary.xml whose root is no metadata")
-    if root.get(_XML_BASE) is not None:
+    if root.get(_XML_BASE):
         raise TrustError("unsafe-path", "primary.xml with an xml:base")
 
 
@@ -106,7 +106,7 @@ def _read_package(element: etree._Element) -> PrimaryPackage:
         raise TrustError("malformed", "primary.xml with a malformed {} checksum".format(kind))
     return PrimaryPackage(
         name=_word(_child(element, "name").text),
-        epoch=_number(version.get("epoch", "0")),
+        epoch=_number(version.get("epoch") or "0"),
         version=_word(version.get("ver")),
         release=_word(version.get("rel")),
         arch=_word(_child(element, "arch").text),
@@ -145,7 +145,7 @@ def _size(element: etree._Element, what: str) -> Optional[int]:
 
 
 def _href(element: etree._Element, location: etree._Element) -> str:
-    if any(each.get(_XML_BASE) is not None for each in (element, location)):
+    if any(each.get(_XML_BASE) for each in (element, location)):
         raise TrustError("unsafe-path", "primary.xml with an xml:base")
     try:
         return safe_path(location.get("href", ""))

@@ -45,7 +45,7 @@ class Repomd(NamedTuple):
     """The content of a repomd.xml."""
 
     revision: int
-    timestamp: int  # the newest of the files', seconds since 1970
+    timestamp: int  # the newest of the files', seconds since 1970; 0 if none is stated
     files: Tuple[RepomdFile, ...]
 
 
@@ -69,8 +69,8 @@ def parse_repomd(raw: bytes) -> Repomd:
     """Parse a repomd.xml whose signature was proven, from the very bytes that were hashed.
 
     createrepo_c writes the second at which it ran as the revision, but its ``--revision`` sets any text. A revision that is
-    missing or not a number counts as 0, because yum and dnf order by the timestamps (yumRepo.py, repoMDObject.py:timestamp);
-    there must be at least one timestamp.
+    missing or not a number counts as 0, because yum and dnf order by the timestamps (yumRepo.py, repoMDObject.py:timestamp).
+    ``--revision=0 --set-timestamp-to-revision`` leaves no timestamp: 0.
 
     Args:
         raw: the file, at most 1 MiB.
@@ -87,13 +87,13 @@ def parse_repomd(raw: bytes) -> Repomd:
         raise TrustError("malformed", "repomd.xml whose root is not a repomd")
     entries = root.findall(_tag("data"))
     if len(entries) > MAX_FILES:
-        raise TrustError("malformed", "repomd.xml with more than {} files".format(MAX_FILES))
+        raise TrustError("unsupported", "repomd.xml with more than {} files, the limit of this program".format(MAX_FILES))
     files = tuple(_read_entry(entry) for entry in entries)
     if len({file.type for file in files}) != len(files):
         raise TrustError("malformed", "repomd.xml that lists a type of file twice")
-    newest = max((file.timestamp for file in files), default=0)
-    if not newest:
-        raise TrustError("malformed", "repomd.xml without any timestamp")
+    if not files:
+        raise TrustError("malformed", "repomd.xml that names no file")
+    newest = max(file.timestamp for file in files)
     revision = _text(root, "revision")
     return Repomd(int(revision) if _COUNT.match(revision) else 0, newest, files)
 
@@ -106,7 +106,7 @@ def _parse_xml(raw: bytes) -> "etree._Element":
     """Parse without entities, network or DTD; the encoding is forced, so that no DOCTYPE escapes the search."""
     from lxml import etree  # late: see util/safe_parsers.py
     if len(raw) > MAX_REPOMD_BYTES:
-        raise TrustError("malformed", "repomd.xml larger than {} bytes".format(MAX_REPOMD_BYTES))
+        raise TrustError("unsupported", "repomd.xml larger than {} bytes, the limit of this program".format(MAX_REPOMD_BYTES))
     if b"<!DOCTYPE" in raw:
         raise TrustError("malformed", "repomd.xml with a DOCTYPE")
     try:
@@ -128,7 +128,7 @@ def _check_shape(root: "etree._Element") -> None:
         count += 1
         if depth > MAX_DEPTH or count > 2 * MAX_ELEMENTS:
             raise TrustError("malformed", "repomd.xml that is too deep or has too many elements")
-        if element.get(_XML_BASE) is not None:
+        if element.get(_XML_BASE):
             raise TrustError("unsafe-path", "repomd.xml with an xml:base")
 
 

@@ -3,11 +3,12 @@
 Every host name, path or file name of a mirror list, a redirect or metadata passes through here first.
 """
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 MAX_URL_CHARACTERS = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is "."; a path that is still encoded after that is refused
+_PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
 _VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
 _HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
 _PORT = re.compile(r"^:[1-9][0-9]{0,4}\Z")  # without zeros before it: one server has one name
@@ -92,6 +93,11 @@ def _check_plain_path(path: str) -> None:
         raise ValueError("a query or fragment in a path")
     if any(segment in ("", ".", "..") for segment in path.split("/")):
         raise ValueError("a path with empty or dot segments")
+
+
+def quoted_path(path: str) -> str:
+    """Escape the path of a file for a request; what is escaped already stays."""
+    return quote(path, safe=_PATH_CHARACTERS, errors="surrogateescape")
 
 
 def safe_repository_id(text: str) -> str:

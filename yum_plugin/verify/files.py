@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Callable, Dict, Iterator, NamedTuple
 
 from ..errors import FetchError, MirrorsError, TrustError, describe
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
-from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, parse_checksums
+from ..trust.checksum_file import MAX_SUMS_BYTES, find_checksum, is_checksum_list, parse_checksums
 from ..trust.digest import DigestChecker
 from ..trust.keys import PublicKey
 from ..trust.openpgp import DetachedVerifier, Verdict, verify_detached
@@ -34,7 +34,6 @@ HEAD_BYTES = 4096
 _ISO_AT, _ISO_MAGIC = 32769, b"CD001"  # ECMA-119 section 8.1.2: sector 16 of 2048 bytes, after one byte for the type
 _RPM_MAGIC = b"\xed\xab\xee\xdb"
 _ARMORED = b"-----BEGIN PGP SIGNATURE-----"
-_SUMS_LINE = re.compile(rb"[0-9a-f]{64} [ *][!-~]")
 _SECTION = re.compile(rb"^\[[^\]\r\n]+\][ \t]*\r?$", re.MULTILINE)
 _SOURCE_KEY = re.compile(rb"^(?:baseurl|mirrorlist|metalink)[ \t]*=", re.MULTILINE)
 # For references whose own hint is about mirrors; here the file is on this disk already.
@@ -173,7 +172,7 @@ class Examiner:
             The content, if it is wanted.
 
         Raises:
-            TrustError: payload-mismatch; malformed: larger than ``keep_bytes``.
+            TrustError: payload-mismatch; unsupported: larger than ``keep_bytes``.
         """
         checker = DigestChecker(kind, digest, keep_bytes)
         for chunk in self.pieces(path, stream):
@@ -317,12 +316,12 @@ def _signed_bytes(path: str, stream: BinaryIO, signature: str, max_bytes: int) -
         raise TrustError("signature-missing", "there is no {}.asc beside it".format(os.path.basename(path)))
     raw = _read(stream, max_bytes + 1)
     if len(raw) > max_bytes:
-        raise TrustError("malformed", "larger than {} bytes".format(max_bytes))
+        raise TrustError("unsupported", "larger than {} bytes, the limit of this program".format(max_bytes))
     return raw, read_small(signature, MAX_SIGNATURE_BYTES)
 
 
 def read_small(path: str, max_bytes: int) -> bytes:
-    """Read a small file whole; errors as of ``opened``, and TrustError malformed if it is larger."""
+    """Read a small file whole; errors as of ``opened``, and TrustError unsupported if it is larger."""
     with opened(path) as stream:
         data = _read(stream, max_bytes + 1)
     if len(data) > max_bytes:
@@ -346,7 +345,7 @@ def kind_of(stream: BinaryIO) -> str:
         return RPM
     if os.pread(stream.fileno(), len(_ISO_MAGIC), _ISO_AT) == _ISO_MAGIC:
         return ISO
-    if _SUMS_LINE.match(head):
+    if is_checksum_list(head):
         return CHECKSUMS
     if head.startswith(_ARMORED):
         return SIGNATURE

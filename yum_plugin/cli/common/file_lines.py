@@ -2,21 +2,16 @@
 import time
 from typing import Iterable, Optional
 
-from ...errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, MirrorsError
+from ...errors import EXIT_OK, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, UNREADABLE, MirrorsError
 from .console import STYLES
 
 _WORST_FIRST = (EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE)
 
 
 def exit_code(errors: Iterable[Optional[MirrorsError]]) -> int:
-    """Return 4 if anything was refused, else 3 if anything is missing or unreadable, else 2 if anything failed here, else 0."""
-    codes = {_code(error) for error in errors if error is not None}
+    """Return 4 if anything was refused, else 3 if anything is missing or unread, else 2 if anything failed here, else 0."""
+    codes = {error.exit_code for error in errors if error is not None}
     return next((code for code in _WORST_FIRST if code in codes), EXIT_OK)
-
-
-def _code(error: MirrorsError) -> int:
-    """Return a file's exit code: what this program cannot read contradicts nothing."""
-    return EXIT_UNREACHABLE if error.reference == "unsupported" else error.exit_code
 
 
 def word(error: Optional[MirrorsError], colour: bool) -> str:
@@ -24,8 +19,8 @@ def word(error: Optional[MirrorsError], colour: bool) -> str:
     if error is None:
         text, style = "ok", "good"
     else:
-        words = {EXIT_REFUSED: "REFUSED", EXIT_UNREACHABLE: "UNREAD" if error.reference == "unsupported" else "MISSING"}
-        text, style = words.get(_code(error), "FAILED"), "bad"
+        words = {EXIT_REFUSED: "REFUSED", EXIT_UNREACHABLE: "UNREAD" if error.reference in UNREADABLE else "MISSING"}
+        text, style = words.get(error.exit_code, "FAILED"), "bad"
     return "\x1b[{}m{}\x1b[0m".format(STYLES[style], text) if colour else text
 
 

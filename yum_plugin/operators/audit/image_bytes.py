@@ -4,6 +4,7 @@ from typing import List
 from ...errors import FetchError, TrustError
 from ...net.fetch import HttpSession
 from ...trust.digest import DigestChecker
+from ...util.urls import quoted_path
 from ..facts import SYNC_COMMAND
 from .client import session, timeouts_of
 from .image_lists import read_folders
@@ -37,7 +38,7 @@ def run(subject: Subject) -> List[Finding]:
 def _read_image(client: HttpSession, subject: Subject, path: str, digest: str) -> str:
     """Read an image to its end, and return the outcome in words."""
     checker, received = DigestChecker("sha256", digest), 0
-    with client.open(subject.url + path, timeouts_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
+    with client.open(subject.url + quoted_path(path), timeouts_of(subject).limits(MAX_IMAGE_BYTES)) as stream:
         total = size_in(stream.headers) or 0
         if total > subject.budget.bytes_left:
             return UNREAD

@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ...errors import FetchError, TrustError
 from ...net.fetch import HttpSession
 from ...trust.checksum_file import MAX_SUMS_BYTES
+from ...util.urls import quoted_path
 from ...verify.files import SUMS_NAME
 from ..facts import IMAGE_FOLDERS, SYNC_COMMAND
 from .client import session, timeouts_of
@@ -71,7 +72,7 @@ def _read_origin(subject: Subject) -> Dict[str, OriginFolder]:
 def _sizes(client: HttpSession, subject: Subject, root: str, sums: ChecksumList) -> Dict[str, Optional[int]]:
     sizes = {}
     for path in [sums.folder + name for name, _ in sums.first()]:
-        answer = client.get(root + path, timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
+        answer = client.get(root + quoted_path(path), timeouts_of(subject).limits(0), accept=STATUSES, method="HEAD")
         if answer.status == 200:
             sizes[path] = size_in(answer.headers)
     return sizes

@@ -170,11 +170,9 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
         return entry.unsafe
     if not entry.is_utf8:
         return "a name that is not UTF-8"
-    if not entry.path.isprintable():  # what is not seen, or turns the direction of writing
-        return "a control character in a name"
-    # A character has at most four bytes of UTF-8, so most names need no closer look.
-    if len(entry.path) > MAX_NAME_BYTES // 4 and _is_too_long(entry.path.encode("utf-8")):
-        return "a name that is too long"
+    reason = reason_against_path(entry.path)
+    if reason:
+        return reason
     if entry.kind not in (FILE, FOLDER, LINK):
         return "a {}".format(entry.kind)
     if entry.path in kinds:
@@ -185,6 +183,16 @@ def _reason_against(entry: RsyncEntry, kinds: Dict[str, str]) -> str:
     if entry.kind == LINK and not link_stays_inside(entry.path, entry.target):
         return "a link that leads out of the tree"
     return ""
+
+
+def reason_against_path(path: str) -> str:
+    """Say why no file can have this path, whoever names it; "" if it can."""
+    if not path.isprintable():  # what is not seen, or turns the direction of writing; also bytes that are no UTF-8
+        return "a control character in a name"
+    # A character has at most four bytes of UTF-8, so most names need no closer look.
+    if len(path) > MAX_NAME_BYTES // 4 and _is_too_long(path.encode("utf-8")):
+        return "a name that is too long"
+    return "a name of the work folder" if WORK in path.split("/") else ""
 
 
 def _is_too_long(raw: bytes) -> bool:

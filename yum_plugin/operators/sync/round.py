@@ -10,7 +10,7 @@ from ...errors import FetchError, MirrorsError, TrustError, UsageError
 from .admission import is_earlier, reason_against_link, reason_against_name, reason_against_unsigned
 from .identity import Neighbours, refuse_other_content, refuse_other_place
 from .job import SyncJob
-from .plan import Catalogue, Demand, ListedFile, Unit, UnitIndex, Want, is_excluded, is_inside
+from .plan import Catalogue, Demand, ListedFile, Unit, UnitIndex, Want, is_excluded, is_inside, reason_against_path
 from .published import Published, read_list
 from .signed_unit import Head, listed_demands, metadata_demands, primary_of, prove_head, read_packages, refuse_rollback
 from .staging import Staging
@@ -290,7 +290,7 @@ class Round:
         listed = listed_demands(unit, self.heads[unit])
         self._named.update(listed)
         for path, demand in listed.items():
-            reason = reason_against_name(path, self._job.options.includes)
+            reason = reason_against_path(path) or reason_against_name(path, self._job.options.includes)
             if reason:
                 self.left_out[path] = reason
             elif not self._is_absent(path) and not is_excluded(path, self._job.options.excludes):

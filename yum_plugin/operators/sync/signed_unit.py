@@ -2,8 +2,8 @@
 
     1. The signed file is verified with a pinned key, and then parsed from the same bytes (``trust/metadata.py``,
        ``trust/openpgp.py``).
-    2. It is never older than the one that DEST has, if that is proven too: repomd.xml by newest data, revision and signing time,
-       as on a host (``trust/freshness.py``), a list of checksums by its signing time.
+    2. It is never older than the one that DEST has, if that is proven too: repomd.xml by data and signature, as on a host
+       (``trust/freshness.py``), a list of checksums by its signing time.
     3. A repository demands every metadata file by the checksum in repomd.xml, and every package by size and checksum in the
        primary metadata. A list of checksums demands the right bytes of each file that the source has.
 """
@@ -19,7 +19,7 @@ from ...trust.openpgp import verify_detached
 from ...trust.primary import MAX_OPEN_BYTES, read_primary
 from ...trust.repomd import Repomd, RepomdFile, primary_file
 from ...trust.unpack import unpacked
-from .plan import WORK, Demand, Unit, joined
+from .plan import WORK, Demand, Unit, find_units, joined
 
 
 class Head(NamedTuple):
@@ -27,7 +27,7 @@ class Head(NamedTuple):
 
     raw: bytes
     signature: bytes
-    age_key: Tuple[int, ...]  # sorts newer after older
+    age_key: Tuple[int, ...]  # sorts newer after older; the signing time, then that of the data
     revision: int  # 0 for a list of checksums
     timestamp: int  # seconds since 1970: newest data, or when the list was signed
     fingerprint: str
@@ -65,9 +65,10 @@ def refuse_rollback(unit: Unit, offered: Head, published: Optional[Head]) -> Non
     Raises:
         TrustError: rollback.
     """
-    if published is None or offered.raw == published.raw or offered.age_key >= published.age_key:
+    if published is None or offered.raw == published.raw or offered.age_key[0] >= published.age_key[0] or (
+            offered.age_key[1:] > published.age_key[1:]):
         return
-    behind = duration(published.timestamp - offered.timestamp)
+    behind = duration((published.timestamp - offered.timestamp) or (published.age_key[0] - offered.age_key[0]))
     raise TrustError("rollback", "the source is {} older than what is published here".format(behind),
                      hint="if it really went back: xcpng-mirrors sync --accept-rollback")
 
@@ -113,10 +114,12 @@ def read_packages(unit: Unit, file: RepomdFile, primary: bytes) -> Dict[str, Tup
 
 
 def listed_demands(unit: Unit, head: Head) -> Dict[str, Demand]:
-    """Rule 3 for the files that a list of checksums names."""
+    """Rule 3 for the files that a list of checksums names; other signed lists below it speak for themselves."""
     sums = head.content if isinstance(head.content, dict) else {}
-    return {joined(unit.folder, name): Demand(None, "sha256", digest) for name, digest in sums.items()
-            if joined(unit.folder, name) not in unit.heads}
+    listed = {joined(unit.folder, name): Demand(None, "sha256", digest) for name, digest in sums.items()}
+    lists = set(find_units(listed)) | {unit}
+    heads = {path for each in lists for path in each.heads}
+    return {path: demand for path, demand in listed.items() if path not in heads}
 
 
 def _place(unit: Unit, href: str) -> str:
