@@ -64,7 +64,7 @@ def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
         TrustError: rollback: the newest snapshot is older than the accepted one.
     """
     current = newest(offers)
-    _refuse_rollback(current, accepted)
+    refuse_rollback(current, accepted)
     usable = [offer.mirror for offer in offers if offer.snapshot.sha256 == current.sha256]
     stale = [(offer.mirror, current.timestamp - offer.snapshot.timestamp)
              for offer in offers if offer.snapshot.sha256 != current.sha256]
@@ -81,7 +81,16 @@ def is_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> bool:
     return accepted is not None and current.sha256 != accepted.sha256 and current.age_key < accepted.age_key
 
 
-def _refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
+def refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
+    """Refuse a snapshot that is a rollback (rule 3).
+
+    Args:
+        current: a proven one.
+        accepted: the high-water mark of this host; None if it has none.
+
+    Raises:
+        TrustError: rollback.
+    """
     if accepted is None or not is_rollback(current, accepted):
         return
     behind = accepted.timestamp - current.timestamp
