@@ -283,6 +283,7 @@ class SimulatedRedirector:
         self.json = True
         self.redirect = True
         self.http_only = False
+        self.secure_fault = ""  # of https alone: "refused" or "mute"
         self.fault = ""  # "refused", "mute", "http-503" or "captive"
         self.digest: Optional[str] = None  # that it names; None: of what the origin has, "": none
         self.override: Optional[Callable[[Request], Optional[bytes]]] = None  # asked first for each body
@@ -292,10 +293,11 @@ class SimulatedRedirector:
         """Answer as mirrorbits does."""
         if scheme == "https" and self.http_only:
             return Reply(self.seconds, error=FetchError("unreachable", "it has no https"))
-        if self.fault:
+        fault = self.fault or (self.secure_fault if scheme == "https" else "")
+        if fault:
             return {"refused": Reply(0.001, error=FetchError("unreachable", "refused")), "mute": Reply(1e6),
                     "http-503": Reply(self.seconds, status=503),
-                    "captive": Reply(self.seconds, b"<html><title>Welcome</title></html>")}[self.fault]
+                    "captive": Reply(self.seconds, b"<html><title>Welcome</title></html>")}[fault]
         body = self.override(request) if self.override else None
         if request.query == "sha256" and self.digests:
             named = self.selection(request).file.sha256

@@ -10,8 +10,11 @@ import shutil
 import pytest
 
 from tests.lab.faults import served
+from tests.lab.pages import Listed
 from tests.lab.plugin import install_plugin, state_path
+from tests.lab.redirector import BEHAVIOURS
 from tests.support.faults_table import good_mirrors, listed, own_lines
+from tests.support.rawserver import RawServer, never_speaks
 
 pytestmark = pytest.mark.dnf
 
@@ -115,6 +118,38 @@ def test_indefinite_freeze_metadata_older_than_max_age_is_told_but_never_for_the
     install_plugin(host, lab, max_age=1)
     said = own_lines(host.dnf("check-update"))
     assert len(said) == 1 and "xcp-ng-updates: freeze: " in said[0] and "max_age" in said[0]
+
+
+def test_indefinite_freeze_by_a_forged_list_while_https_is_blocked_hides_nothing(lab, host):
+    """Two mirrors of the attacker's own agree on what is old, rightly signed."""
+    lab.publish("old")
+    good_mirrors(lab)
+    assert host.dnf("check-update").returncode == 0
+    lab.publish("new")
+    for name in ("evil0", "evil1"):
+        lab.add_mirror(name, tree="old")
+    lab.set_order(["evil0", "evil1"])
+    lab.redirector.other_form = "plain"  # it names no digest
+    lab.redirector.override = lambda request: BEHAVIOURS["mute"] if request.tls else None
+    done = install(host, "--refresh")
+    assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+    assert lab.log.requests("evil0", "repomd.xml") and lab.log.requests("origin", "repomd.xml")
+
+
+@pytest.mark.parametrize("require_https", [0, 1])
+@pytest.mark.parametrize("as_fallbacks", [True, False])
+def test_a_list_leads_to_nobody_whom_it_may_not_name_and_learns_no_password(as_fallbacks, require_https, lab, host):
+    lab.repo_file(host.repos, extra="username=alice\npassword=S3cret")
+    install_plugin(host, lab, allow_networks="", require_https=require_https)
+    with RawServer(never_speaks, "127.0.0.1") as inner, RawServer(never_speaks, "127.0.9.9") as other:
+        urls = ["http://127.0.0.1:{}/internal/job/x/".format(inner.port), "https://127.0.9.9:{}/".format(other.port),
+                "http://2130706433:{}/".format(inner.port), "http://localhost:{}/".format(inner.port),
+                "http://[::ffff:127.0.0.1]:{}/".format(inner.port)]
+        named = [Listed(number, "evil{}".format(number), url, "evil", "FR") for number, url in enumerate(urls, 1)]
+        lab.redirector.mirrors, lab.redirector.fallbacks = ([], named) if as_fallbacks else (named, [])
+        done = install(host)
+        assert (done.returncode, host.version("lab-agent"), own_lines(done)) == (0, "2.0", [])
+        assert not inner.connected.is_set() and not other.connected.is_set()
 
 
 def test_endless_data_fills_no_cache(lab, host):

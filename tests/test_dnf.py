@@ -254,13 +254,14 @@ def test_refresh_asks_again_though_the_last_answer_is_young(lab, host):
 
 
 @pytest.mark.parametrize("command", ["/nonexistent", "/bin/false", "/bin/cat", "/dev/null"])
-def test_an_engine_that_fails_leaves_stock_behaviour_and_one_warning(command, lab, host):
+def test_an_engine_that_fails_is_told_once_to_who_looks_and_stops_who_installs(command, lab, host):
     good_mirrors(lab)
     install_plugin(host, lab, command=command, deadline=1)
-    done = host.dnf("-y", "install", "lab-agent")
-    assert (done.returncode, host.version("lab-agent")) == (0, "2.0")
-    said = own_lines(done)
-    assert len(said) == 2 and all("left as it is" in line for line in said)
+    for words, code in ((["-y", "list", "lab-agent"], 0), (["-y", "install", "lab-agent"], 1)):
+        done = host.dnf(*words)
+        said = [line for line in own_lines(done) if "xcp-ng-base, xcp-ng-updates: unproven: " in line]
+        assert (done.returncode, host.version("lab-agent"), own_lines(done)[:1]) == (code, "", said[:1]), done.stderr
+        assert len(own_lines(done)) == 1 + code and all("--disableplugin=xcpng-mirrors" in line for line in own_lines(done))
 
 
 def test_the_high_water_mark_is_raised_only_when_dnf_has_accepted(lab, host):

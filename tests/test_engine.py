@@ -4,8 +4,10 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 
 from yum_plugin import engine
 from yum_plugin.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE
+from yum_plugin.model import Snapshot
+from yum_plugin.state.memory import SnapshotPin
+from yum_plugin.state.snapshot_pin import folder_of
 from yum_plugin.state.store import State
 
 from .conftest import REPOSITORY_ROOT
@@ -119,6 +124,96 @@ def test_one_engine_serves_a_whole_run(host):
     results = [event for event in map(json.loads, out.getvalue().decode().splitlines()) if event["event"] == "result"]
     assert [each["repositories"][ID]["status"] for each in results] == ["resolved", "verified", "resolved"]
     assert host.state.load(ID).accepted is not None
+
+
+class Loaded:
+    """A package manager's cache, as it has loaded it by itself from a tree of the lab."""
+
+    def __init__(self, host, state="new"):
+        self.host, self.folder = host, host.root + "/var/cache/dnf/updates"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(os.path.join(host.lab.trees.path(state), "8/8.3/updates/x86_64/repodata"), self.folder + "/repodata")
+
+    def path(self, name):
+        return os.path.join(self.folder, "repodata", name)
+
+    def prove(self, **changes):
+        """Return status and text or digest."""
+        values = dict({"cache": self.host.cache(), "base_urls": ["file:///srv/updates/"]}, **changes)
+        request = dict(self.host.request(self.host.repository(**values)), action="prove")
+        verdict = self.host.serve(request)[1][ID]
+        return verdict["status"], verdict.get("text", verdict.get("sha256"))
+
+
+def test_loaded_rule_2_what_the_key_has_signed_is_proven_without_any_request_and_becomes_the_mark(host):
+    status, digest = Loaded(host).prove(ip_resolve="odd")
+    assert (status, host.state.load(ID).accepted.sha256) == ("proven", digest) and host.lab.log.connections() == []
+
+
+def test_loaded_rule_1_what_was_accepted_needs_neither_signature_nor_key(host):
+    loaded = Loaded(host)
+    digest = loaded.prove()[1]
+    os.unlink(loaded.path("repomd.xml.asc"))
+    assert loaded.prove(gpgkeys=["file:///nonexistent"]) == ("proven", digest)
+    assert loaded.prove(base_urls=["https://elsewhere.test/"])[0] == "left", "another place has a mark of its own"
+
+
+def test_loaded_rule_2_a_rollback_or_a_changed_file_is_refused(host):
+    Loaded(host).prove()
+    before = host.state.load(ID).accepted
+    status, text = Loaded(host, "old").prove()
+    assert status == "refused" and text.startswith("rollback: ") and host.state.load(ID).accepted == before
+    loaded = Loaded(host)
+    with open(loaded.path("repomd.xml"), "ab") as stream:
+        stream.write(b" ")
+    status, text = loaded.prove()
+    assert status == "refused" and text.startswith("signature-invalid: ")
+
+
+def test_loaded_rule_2_what_is_known_as_another_repositorys_is_refused(host):
+    host.serve(host.request(host.repository("base")), accepted("xcp-ng-base"))
+    loaded = Loaded(host)
+    shutil.rmtree(loaded.folder)
+    shutil.copytree(os.path.join(host.lab.trees.path("new"), "8/8.3/base/x86_64/repodata"), loaded.folder + "/repodata")
+    status, text = loaded.prove(base_urls=host.lab.base_urls("updates"))
+    assert status == "refused" and text.startswith("wrong-repository: ") and "xcp-ng-base" in text
+
+
+def test_loaded_rule_3_a_single_voice_is_used_on_first_contact_not_marked_and_replaces_nothing(host):
+    listed = {"base_urls": host.lab.base_urls("updates")}
+    assert Loaded(host, "old").prove(**listed)[0] == "proven" and host.state.load(ID).accepted is None
+    host.lab.publish("old")
+    host.serve(host.request(), accepted(ID))
+    before = host.state.load(ID).accepted
+    status, text = Loaded(host).prove(**listed)
+    assert status == "left" and text.startswith("unconfirmed: ") and host.state.load(ID).accepted == before is not None
+    host.lab.publish("new")
+    host.serve(host.request())
+    assert Loaded(host).prove(**listed)[0] == "proven" and host.state.load(ID).accepted != before
+
+
+@pytest.mark.parametrize("missing", ["repomd.xml", "repomd.xml.asc", "key", "cache"])
+def test_loaded_rule_5_what_is_missing_leaves_it_unproven(host, missing):
+    loaded = Loaded(host)
+    if missing.startswith("repomd"):
+        os.unlink(loaded.path(missing))
+    status, text = loaded.prove(**{"key": {"gpgkeys": ["file:///nonexistent"]}, "cache": {"cache": None}}.get(missing, {}))
+    assert status == "left" and text and host.state.load(ID).accepted is None
+
+
+def test_loaded_rule_4_while_a_pin_holds_it_has_to_be_the_pinned_one(host):
+    loaded = Loaded(host, "old")
+    raw, signature = (open(loaded.path(name), "rb").read() for name in ("repomd.xml", "repomd.xml.asc"))
+    old = Snapshot(hashlib.sha256(raw).hexdigest(), len(raw), 0, 0, 0)
+    folder = os.path.join(folder_of(os.path.dirname(host.state.path(ID, "x")), old.sha256), "repodata")
+    os.makedirs(folder)
+    for name, content in (("repomd.xml", raw), ("repomd.xml.asc", signature)):
+        with open(os.path.join(folder, name), "wb") as stream:
+            stream.write(content)
+    host.state.write_pin(ID, SnapshotPin(old, int(time.time()) + 3600, int(time.time())))
+    assert Loaded(host, "old").prove()[0] == "proven"
+    status, text = Loaded(host).prove()
+    assert status == "left" and text.startswith("pin: ")
 
 
 def test_the_mark_is_raised_when_the_package_manager_has_accepted_and_not_before(host):

@@ -251,7 +251,7 @@ def test_json_has_types_units_and_places(fleet, capsys):
     assert (answer["schema"], answer["command"], answer["warnings"]) == (1, "config", [])
     values = {item["key"]: item for item in answer["settings"]}
     assert list(values) == [key.name for key in KEYS]
-    assert values["max_age"] == {"key": "max_age", "value": 90, "unit": "days", "default": "180",
+    assert values["max_age"] == {"key": "max_age", "value": 90, "unit": "days", "default": "0",
                                  "file": fleet.folder + "/10-site.conf", "line": 2}
     shown = {name: values[name]["value"] for name in ("enabled", "prefer", "connect_timeout", "deny")}
     assert shown == {"enabled": True, "prefer": ["de", "fr"], "connect_timeout": 2.5, "deny": []}

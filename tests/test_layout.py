@@ -19,7 +19,7 @@ PACKAGE = REPOSITORY_ROOT / "yum_plugin"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = [path for path in MODULES if path.parent.name == "plugins" and path.name != "__init__.py"]
 PLACES = PACKAGE / "util" / "places.py"  # the bridge loads it
-PYTHON_2_MODULES = [path for path in PLUGINS if path.name in ("bridge.py", "xapi.py", "yum.py")] + [PLACES]
+PYTHON_2_MODULES = [path for path in PLUGINS if path.name in ("bridge.py", "proofs.py", "xapi.py", "yum.py")] + [PLACES]
 
 # The storeys of the core, the highest first: each may import only what stands below it.
 LAYERS = ("__main__", "cli", "engine", "verify", "pool", "packages", "resolve", "privsep", "state", "host", "sources", "trust", "net",

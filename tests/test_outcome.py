@@ -83,8 +83,10 @@ def test_a_clock_is_not_blamed_when_one_mirror_is_wrong_in_another_way():
 
 @pytest.mark.parametrize("repository_id, note", [("xcp-ng-updates", "freeze"), ("xcp-ng-base", "")])
 def test_freeze_is_told_but_never_for_the_base_repository_that_does_not_change(repository_id, note):
-    later = NEW.timestamp + SETTINGS.max_age + DAY
-    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id).note == note
+    later = NEW.timestamp + 31 * DAY
+    settings = SETTINGS._replace(max_age=30 * DAY)
+    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id, settings=settings).note == note
+    assert judged((A, NEW), (B, NEW), now=later, repository_id=repository_id).note == "", "by default age is no alarm"
 
 
 def test_a_digest_that_the_redirector_names_and_nobody_serves_is_propagating():

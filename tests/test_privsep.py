@@ -550,6 +550,19 @@ def test_a_name_that_is_unknown_is_told_as_the_resolver_tells_it():
     assert error.value.errno == socket.EAI_NONAME and len(error.value.strerror) == names.MAX_TEXT_CHARACTERS
 
 
+@pytest.mark.parametrize("error", [LookupError("unknown encoding: idna"), MemoryError(), UnicodeError("label too long"), OSError(11, "try again")])
+def test_whatever_goes_wrong_with_a_name_is_answered(error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with mine, theirs:
+        names._answer(theirs, {"id": 1, "host": "m.test", "family": 0})
+        with pytest.raises(socket.gaierror):
+            found_for(wire.decoded(mine.recv(1000)))
+
+
 def test_everyone_who_waits_for_a_name_is_told_when_the_process_dies():
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client, told = names.NameClient(mine), []

@@ -16,7 +16,7 @@ import pytest
 from tests.lab.plugin import NAME, command_path, state_path
 from tests.support.faults_table import METADATA_FAULTS, PACKAGE_FAULTS, TRUST_FAULTS, good_mirrors, own_lines
 from tests.support.own_fragments import OwnFragments
-from tests.support.yum_host import OLDEST, PLUGIN, PYTHONS, STAND_IN, UPDATES, YUM, YumHost
+from tests.support.yum_host import OLDEST, PLUGIN, PYTHONS, STAND_IN, UPDATES, YUM, YumHost, own_warnings
 
 # Takes repo.urls in hand as fastestmirror does: asks for them, removes excluded hosts for good, builds the mirror group.
 _FASTESTMIRROR = '''\
@@ -158,12 +158,14 @@ def test_all_unreachable_with_old_metadata_only_warns(lab, host):
 
 
 @pytest.mark.parametrize("command", ["/nonexistent", "/bin/false", "/bin/cat", "/dev/null"])
-def test_an_engine_that_fails_leaves_stock_behaviour_and_one_line(command, lab, stand_in):
+def test_an_engine_that_fails_is_told_once_to_who_looks_and_stops_who_installs(command, lab, stand_in):
     good_mirrors(lab)
     stand_in.install_plugin(command=command, deadline=1)
-    done = stand_in.yum("install", "lab-agent")
-    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0"), done.stderr
-    assert len([line for line in done.stderr.splitlines() if "left as it is" in line]) == 2
+    for words, code in ((["list"], 0), (["install", "lab-agent"], 1)):
+        done = stand_in.yum(*words)
+        said = [line for line in own_warnings(done) if "xcp-ng-base, xcp-ng-updates: unproven: " in line]
+        assert (done.returncode, stand_in.version("lab-agent"), len(said)) == (code, "", 1), done.stderr
+        assert len(own_warnings(done)) == 1 + code and all("--disableplugin=xcpng-mirrors" in line for line in own_warnings(done))
 
 
 # What yum.md says of hooks.
@@ -241,9 +243,9 @@ def test_trap_an_uncaught_exception_would_be_a_traceback(lab, stand_in):
     good_mirrors(lab)
     odd = {"status": "resolved", "sha256": "0" * 64, "mirrors": None}
     stand_in.fake_engine(result(xcp_ng_base=odd, xcp_ng_updates=odd))
-    done = stand_in.yum("install", "lab-agent")
-    assert (done.returncode, stand_in.version("lab-agent")) == (0, "2.0")
-    assert "Traceback" not in done.stderr and done.stderr.count("yum continues without this plugin: internal: ") == 1
+    done = stand_in.yum("list")
+    assert done.returncode == 0 and "2.0" in done.stdout
+    assert "Traceback" not in done.stderr and done.stderr.count("the repositories are left as they are: internal: ") == 1
 
 
 def test_trap_a_refusal_with_foreign_letters_still_reaches_the_admin(lab, host):
@@ -523,10 +525,11 @@ def test_what_nobody_could_get_is_yums_own_error(one_mirror):
     assert (done.returncode, version) == (1, "") and "Error downloading packages" in done.stderr
 
 
-def test_an_engine_that_cannot_do_packages_leaves_them_to_yum_and_says_so(one_mirror):
+def test_an_engine_that_cannot_do_packages_leaves_them_to_yum_and_says_so_and_what_it_cannot_verify_is_not_installed(one_mirror):
     done, version = one_mirror([])
-    assert (done.returncode, version) == (0, "2.0")
-    assert done.stderr.count("xcpng-mirrors: xcp-ng-updates: its packages are left to yum") == 1 and "internal" not in done.stderr
+    assert (done.returncode, version) == (1, "")
+    assert done.stderr.count("xcpng-mirrors: packages are left to yum, and verified after it: ") == 1
+    assert "xcpng-mirrors: xcp-ng-updates: unverified: " in done.stderr and "internal" not in done.stderr
 
 
 def test_trap_a_package_that_the_engine_said_nothing_of_hides_no_other(lab, stand_in):

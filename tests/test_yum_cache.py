@@ -8,9 +8,9 @@ import pytest
 
 from tests.lab.plugin import command_path
 from tests.support.dying_engine import DyingEngine
-from tests.support.faults_table import good_mirrors, own_lines
+from tests.support.faults_table import good_mirrors
 from tests.support.file_faults import plant
-from tests.support.yum_host import PYTHONS, UPDATES, YumHost
+from tests.support.yum_host import PYTHONS, UPDATES, YumHost, own_warnings
 
 BASE = "xcp-ng-base"
 
@@ -28,11 +28,6 @@ def by_yum(lab):
     """What yum itself asked for of the metadata."""
     return [entry for entry in lab.log.requests()
             if "/repodata/" in entry.path and not entry.headers.get("user-agent", "").startswith("xcpng-mirrors")]
-
-
-def own_warnings(done):
-    """What the plugin said, without yum's list of plugins."""
-    return [line for line in own_lines(done) if "Loaded plugins" not in line]
 
 
 def cached(host, repository, name):

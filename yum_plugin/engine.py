@@ -25,16 +25,24 @@ The engine ends when stdin does.
 "accept", no events: {"schema": 1, "action": "accept", "accepted": [ID, ...]}
     The package manager has loaded the metadata of these repositories; their high-water mark is raised.
 
+"prove", what the package manager has loaded by itself, without any network (resolve/loaded.py):
+    {"schema": 1, "action": "prove", "config": PATH, "installroot": PATH, "repositories": [{... as for "resolve" ...}]}
+    result: {ID: {"status": "proven", "sha256": HEX} | {"status": "left" | "refused", "text": TEXT}}
+    "proven": the cached repomd.xml with that digest; it has become the high-water mark, but for a single voice of a first
+    contact. "left": it could not be proven, and nothing may be installed from there.
+
 "packages", package verification:
     {"schema": 1, "action": "packages", "mode": "fetch" | "verify", "config": PATH, "installroot": PATH,
      "repositories": [{... as above, without "cache" ..., "packages": [
          {"name": TEXT, "epoch": NUMBER, "version": TEXT, "release": TEXT, "arch": TEXT,
           "location": TEXT,                                  path below the repository, as in the signed metadata
           "size": BYTES or null, "checksum_type": "sha256" | ... or "", "checksum": HEX or "",
-          "target": PATH}]}]}                                absolute: where the package manager expects the file
+          "target": PATH,                                    absolute: where the package manager expects the file
+          "keep": true | false}]}]}                          true: it is not in a cache, but the admin's own (file: repositories)
     mode "fetch": a target that exists and is good stays as it is; any other is fetched from the proven mirrors and verified
-    before it gets its name. mode "verify": nothing is fetched; a missing target is "unavailable".
-    In both modes a refused file is moved from its target to the quarantine in the state directory.
+    before it gets its name. mode "verify": nothing is fetched, and network settings do not matter; a missing target is
+    "unavailable".
+    In both modes a refused file is moved from its target to the quarantine in the state directory; one with "keep" is copied.
     {"event": "progress", "repository": ID, "package": INDEX, "bytes": TOTAL SO FAR}
         at most ten per second and package; goes back to 0 when a package is fetched again; while anything is being fetched
         there is an event at least every 2 seconds
@@ -48,6 +56,7 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -57,8 +66,10 @@ from .host.log import open_log
 from .host.repository_options import repository_from_request
 from .host.settings import Settings, fragment_paths, read_settings
 from .model import Network, Repository
+from .net.session import OpenSession
 from .privsep.gateway import DOWNLOAD_CPU_SECONDS, Gateway, Separate, together
 from .resolve.download_plan import rules_of, sources_of
+from .resolve.loaded import prove_loaded
 from .resolve.metadata_cache import MetadataCache, read_cache, valid_sha256
 from .resolve.refresh import accept, refresh
 from .resolve.refresh_policy import with_run
@@ -67,6 +78,7 @@ from .resolve.resolver import Clock
 from .state.failures import remember_failures
 from .state.snapshot_pin import active_pin, warning_without_packages
 from .state.store import State
+from .trust.identity import UNCONFIRMED
 from .util.places import inside
 
 if TYPE_CHECKING:
@@ -160,6 +172,7 @@ class _Run:
         self.resolved: Dict[str, Resolution] = {}  # by repository id
         self.settings: Optional[Settings] = None
         self.state: Optional[State] = None
+        self._told: Set[str] = set()
         self._open_gateway = open_gateway
         self._gateway: Optional[Gateway] = None
         self._networks: Set[Network] = set()
@@ -173,6 +186,13 @@ class _Run:
             raise UsageError("usage", "a request with other network settings than the first one")
         return self._gateway
 
+    def tell_problems(self, state: State) -> None:
+        """Warn of what cannot be read of the state, once a run."""
+        for problem in state.problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self.emit.warning("", problem)
+
 
 class _Call(NamedTuple):
     """One request, and all that is needed to answer it."""
@@ -184,15 +204,18 @@ class _Call(NamedTuple):
     repositories: Sequence[Repository]
     caches: Dict[str, MetadataCache]  # by repository id
     left: Dict[str, Any]  # the verdicts of repositories that cannot be used, by id
-    gateway: Gateway
 
     @property
     def emit(self) -> _Emitter:
         """Writes events."""
         return self.run.emit
 
+    def gateway(self) -> Gateway:
+        """Return the gateway; before any thread is started."""
+        return self.run.gateway(self.repositories)
 
-def _prepare(run: _Run, request: Dict[str, Any]) -> _Call:
+
+def _prepare(run: _Run, request: Dict[str, Any], is_offline: bool = False) -> _Call:
     root = str(request.get("installroot") or "/")
     settings, problems, _, _ = read_settings(str(request.get("config", "")), fragment_paths(), root)
     open_log(inside(root, settings.log_file), settings.log_level)
@@ -200,12 +223,12 @@ def _prepare(run: _Run, request: Dict[str, Any]) -> _Call:
         for problem in problems:
             run.emit.warning("", problem)
     run.settings, run.state = settings, run.state or State(inside(root, settings.state_dir))
-    repositories, caches, left = _repositories(request, settings)
-    return _Call(run, request, settings, run.state, repositories, caches, left, run.gateway(repositories))
+    repositories, caches, left = _repositories(request, settings, is_offline)
+    return _Call(run, request, settings, run.state, repositories, caches, left)
 
 
 def _ready(run: _Run, request: Dict[str, Any]) -> None:
-    _prepare(run, request)
+    _prepare(run, request).gateway()
     if request.get("packages") is True:
         _load_verification()
 
@@ -217,12 +240,11 @@ def _load_verification() -> None:
 
 def _resolve(run: _Run, request: Dict[str, Any]) -> None:
     call = _prepare(run, request)
-    found = refresh(call.repositories, call.settings, call.state, gateway=call.gateway, caches=call.caches,
+    found = refresh(call.repositories, call.settings, call.state, gateway=call.gateway(), caches=call.caches,
                     on_file=lambda name, file, received, total: call.emit.event(
                         "metadata", repository=name, file=file, bytes=received, total=total))
     run.resolved.update((item.repository.id, item) for item in found)
-    for problem in call.state.problems:
-        call.emit.warning("", problem)
+    run.tell_problems(call.state)
     for item in found:
         for text in item.warnings:
             call.emit.warning(item.repository.id, text)
@@ -233,42 +255,71 @@ def _resolve(run: _Run, request: Dict[str, Any]) -> None:
 def _accept(run: _Run, request: Dict[str, Any]) -> None:
     accepted = request.get("accepted")
     if run.settings is not None and run.state is not None and isinstance(accepted, list):
-        accept(list(run.resolved.values()), accepted, run.state, run.settings)
+        _accept_or_warn(run, list(run.resolved.values()), accepted, run.state, run.settings)
         if any(item.repository.installs for item in run.resolved.values()):
             _load_verification()
 
 
-def _packages(run: _Run, request: Dict[str, Any]) -> None:
-    from .packages import verify
+def _accept_or_warn(run: _Run, found: Sequence[Resolution], accepted: Sequence[object], state: State, settings: Settings) -> None:
+    """A mark that cannot be written does not end the engine: the next request would get the answer to this one."""
+    try:
+        accept(found, accepted, state, settings)
+    except UsageError as error:
+        run.emit.warning("", str(error))
 
-    call = _prepare(run, request)
-    act = {"fetch": verify.fetch_packages, "verify": verify.verify_packages}.get(str(request.get("mode")))
-    if act is None:
+
+def _prove(run: _Run, request: Dict[str, Any]) -> None:
+    call, now = _prepare(run, request, is_offline=True), int(Clock().wall())
+    found: List[Resolution] = []
+    verdicts = dict(call.left)
+    for repository in call.repositories:
+        try:
+            if repository.id not in call.caches:
+                raise UsageError("usage", "a repository without its cache folder", where=repository.id)
+            found.append(prove_loaded(repository, call.caches[repository.id], call.state, now))
+            verdicts[repository.id] = {"status": "proven", "sha256": found[-1].proven().sha256}
+        except MirrorsError as error:
+            verdicts[repository.id] = _failure(repository.id, error, call.settings)
+            if error.reference == UNCONFIRMED:  # it may be good: who looks may see it
+                verdicts[repository.id]["status"] = "left"
+    _accept_or_warn(run, found, [item.repository.id for item in found], call.state, call.settings)
+    if os.geteuid() == 0:  # another user may not read the state, which is no problem
+        run.tell_problems(call.state)
+    call.emit.event("result", repositories=verdicts)
+
+
+def _packages(run: _Run, request: Dict[str, Any]) -> None:
+    fetches = request.get("mode") == "fetch"
+    if not fetches and request.get("mode") != "verify":
         raise UsageError("usage", "a request for packages with another mode than fetch and verify")
+    call = _prepare(run, request, is_offline=not fetches)
+    open_session = call.gateway().open if fetches else None
     asked = {str(values.get("id")): values.get("packages") for values in request["repositories"] if isinstance(values, dict)}
     verdicts = dict(call.left)
     for repository in call.repositories:
         try:
-            verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), act)
+            verdicts[repository.id] = _prove_packages(call, repository, asked.get(repository.id), open_session)
         except MirrorsError as error:
             verdicts[repository.id] = _failure(repository.id, error, call.settings)
     call.emit.event("result", repositories=verdicts)
 
 
-def _prove_packages(call: _Call, repository: Repository, asked: object,
-                    act: "Callable[[verify.PackageJob, verify.PackageEvents], List[verify.PackageResult]]") -> Dict[str, str]:
+def _prove_packages(call: _Call, repository: Repository, asked: object, open_session: Optional[OpenSession]) -> Dict[str, str]:
+    """Fetch and prove the packages of one repository; without sessions only what is there is proven."""
     from .packages import verify
 
     now = int(Clock().wall())
     remembered = call.state.load(repository.id, repository.place)
-    sources = sources_of(repository, remembered.memory, call.settings, now)
     keys = load_keys(repository.key_paths, repository.fingerprints)
-    job = verify.PackageJob(repository, verify.read_requests(asked), keys, now, call.state.path(repository.id, "refused"),
-                            rules_of(call.settings), sources, call.gateway.open)
+    job = verify.PackageJob(repository, verify.read_requests(asked), keys, now, call.state.path(repository.id, "refused"))
     events = verify.PackageEvents(
         lambda number, received: call.emit.event("progress", repository=repository.id, package=number, bytes=received),
         lambda number, result: call.emit.event("package", repository=repository.id, package=number, **_words(result)))
-    results = act(job, events)
+    if open_session is None:
+        return _words(verify.worst(verify.verify_packages(job, events)))
+    sources = sources_of(repository, remembered.memory, call.settings, now)
+    job = job._replace(rules=rules_of(call.settings), sources=sources, open_session=open_session)
+    results = verify.fetch_packages(job, events)
     with call.state.locked(call.settings.deadline) as held:
         try:
             if held:
@@ -288,8 +339,8 @@ def _words(result: "verify.PackageResult") -> Dict[str, str]:
     return {"status": result.status, "reference": error.reference if error else "", "text": str(error) if error else ""}
 
 
-def _repositories(request: Dict[str, Any],
-                  settings: Settings) -> Tuple[List[Repository], Dict[str, MetadataCache], Dict[str, Any]]:
+def _repositories(request: Dict[str, Any], settings: Settings,
+                  is_offline: bool) -> Tuple[List[Repository], Dict[str, MetadataCache], Dict[str, Any]]:
     wanted = request.get("repositories")
     if not isinstance(wanted, list) or len(wanted) > MAX_REPOSITORIES:
         raise UsageError("usage", "a request without a list of at most {} repositories".format(MAX_REPOSITORIES))
@@ -298,7 +349,7 @@ def _repositories(request: Dict[str, Any],
         if not isinstance(values, dict) or not isinstance(values.get("id"), str) or not values["id"]:
             raise UsageError("usage", "a request with a repository without a name")
         try:
-            repository = with_run(repository_from_request(values, settings), values)
+            repository = with_run(repository_from_request(values, settings, is_offline), values)
             if "cache" in values:
                 cache = caches[repository.id] = read_cache(values["cache"])
                 repository = repository._replace(cached_sha256="" if cache.forced else valid_sha256(cache), is_sampled=False)
@@ -321,4 +372,4 @@ def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dic
 
 
 _ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {
-    "prepare": _ready, "resolve": _resolve, "accept": _accept, "packages": _packages}
+    "prepare": _ready, "resolve": _resolve, "accept": _accept, "prove": _prove, "packages": _packages}

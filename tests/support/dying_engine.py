@@ -9,7 +9,7 @@ engine = subprocess.Popen([{command!r}, "engine"], stdin=subprocess.PIPE, stdout
 for line in sys.stdin.buffer:
     engine.stdin.write(line)
     engine.stdin.flush()
-    if b'"action": "resolve"' not in line and b'"action": "packages"' not in line:
+    if b'"action": "accept"' in line or b'"action": "prepare"' in line:
         continue
     for event in engine.stdout:
         if {hangs!r} and b'"metadata"' in event:

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY_ROOT, find_interpreter
 from tests.lab.host import Host
 from tests.lab.plugin import NAME, install_plugin, state_path
+from tests.support.faults_table import own_lines
 
 PLUGIN = REPOSITORY_ROOT / "yum_plugin" / "plugins" / "yum.py"
 STAND_IN = str(REPOSITORY_ROOT / "tests" / "support" / "yum_stand_in.py")
@@ -33,7 +34,7 @@ keepcache=0
 assumeyes=1
 """
 
-# Answers from a file, records each request, and may put a file in the place of a package.
+# Answers from a file, records each request, and may put a file in the place of a package. It calls proven what yum has loaded.
 _FAKE_ENGINE = '''\
 #!{python} -I
 import hashlib, json, os, shutil, sys
@@ -45,6 +46,12 @@ for line in sys.stdin:
     heard.flush()
     request = json.loads(line)
     if request["action"] in ("accept", "prepare"):
+        continue
+    if request["action"] == "prove":
+        paths = dict((each["id"], os.path.join(each["cache"]["folder"], "repomd.xml")) for each in request["repositories"])
+        proven = dict((name, {{"status": "proven", "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest()}})
+                      for name, path in paths.items())
+        print(json.dumps({{"event": "result", "repositories": proven}}), flush=True)
         continue
     events = answers["resolve"] if request["action"] == "resolve" else (answers["packages"] + [[]] * 9)[asked]
     asked += request["action"] == "packages"
@@ -64,6 +71,11 @@ for line in sys.stdin:
     if not events or events[-1].get("event") != "result":
         break
 '''
+
+
+def own_warnings(done):
+    """What the plugin said, without yum's list of plugins."""
+    return [line for line in own_lines(done) if "Loaded plugins" not in line]
 
 
 class YumHost(Host):
@@ -108,8 +120,8 @@ class YumHost(Host):
         self.install_plugin(command=paths["engine"])
 
     def heard(self):
-        """Return the requests that the fake engine has read, in order, but those that only prepare it."""
-        return [request for request in self.heard_all() if request["action"] != "prepare"]
+        """Return the requests that the fake engine has read, in order, but those that prepare it or look at what is loaded."""
+        return [request for request in self.heard_all() if request["action"] not in ("prepare", "prove")]
 
     def heard_all(self):
         """Return all requests that the fake engine has read, in order."""

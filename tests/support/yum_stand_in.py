@@ -394,7 +394,7 @@ class Repository(object):
 
     def _check_repomd(self, path):
         if self.repo_gpgcheck:
-            self.grab.urlgrab("repodata/repomd.xml.asc", path + ".asc", str)
+            self.grab.urlgrab("repodata/repomd.xml.asc", os.path.join(self.cachedir, "repomd.xml.asc"), str)
         try:
             found = RepoMD(path)
         except Exception:

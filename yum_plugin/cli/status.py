@@ -17,6 +17,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
+from ..resolve.outcome import UNAUTHENTICATED_SECONDS, unauthenticated_words
 from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
 from ..state.store import State
@@ -92,6 +93,9 @@ def status_of(repository: Repository, state: State, now: float) -> Status:
     authorities = quarantined(memory, int(now))
     failed = [(url, record) for url, record in sorted(memory.records.items()) if authority_of(url) in authorities]
     problems = _problems_of_memory(memory, authorities, now)
+    since = memory.unauthenticated_since
+    if since and now - since >= UNAUTHENTICATED_SECONDS:
+        problems.append(unauthenticated_words(since, now))
     return Status(repository, remembered.accepted, memory, failed, problems, pin, _marks(repository, state))
 
 

@@ -13,7 +13,7 @@ MAX_KEYS = 16  # gpgkeys of one repository
 _FAMILIES = {"": 0, "0": 0, "whatever": 0, "4": 4, "ipv4": 4, "6": 6, "ipv6": 6}
 
 
-def repository_from_request(values: object, settings: Settings) -> Repository:
+def repository_from_request(values: object, settings: Settings, is_offline: bool = False) -> Repository:
     """Check the options of one repository.
 
     Args:
@@ -23,9 +23,11 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
             A missing value or null means "not set"; ``proxy`` "" or "_none_" means "no proxy, even if the environment
             names one".
         settings: for the fingerprints and the redirectors.
+        is_offline: nothing will be asked of its servers: base URLs of any kind will do (file:, or with a password), and the
+            network settings are not looked at.
 
     Returns:
-        The repository, without baseurls that are neither http nor https and gpgkeys that are no files.
+        The repository, without gpgkeys that are no files, and without baseurls that are neither http nor https if it has others.
 
     Raises:
         UsageError: configuration: the repository cannot be used and must be left as it is.
@@ -34,14 +36,14 @@ def repository_from_request(values: object, settings: Settings) -> Repository:
         raise UsageError("configuration", "a repository that is no JSON object")
     name = values.get("id")
     try:
-        base_urls = _base_urls(_texts(values, "base_urls", MAX_URLS))
+        base_urls = _base_urls(_texts(values, "base_urls", MAX_URLS), is_offline)
         return Repository(
             id=safe_repository_id(_text(values, "id")),
             base_urls=base_urls,
             path=repository_path(base_urls, settings.redirectors),
             key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
             fingerprints=settings.fingerprints,
-            network=_network(values)._replace(reach=reach_of(base_urls, settings)),
+            network=Network() if is_offline else _network(values)._replace(reach=reach_of(base_urls, settings)),
         )
     except ValueError as problem:
         where = name if isinstance(name, str) else ""
@@ -74,7 +76,7 @@ def reach_of(base_urls: Sequence[str], settings: Settings) -> Reach:
     return Reach(tuple(dict.fromkeys(map(place_of, base_urls))), tuple(hosts), tuple(redirectors), settings.allow_networks)
 
 
-def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
+def _base_urls(texts: Sequence[str], any_will_do: bool) -> Tuple[str, ...]:
     """Return the usable baseurls; raise ValueError if there is none, or if one is rewritten for a caching proxy."""
     if any("://HTTPS///" in text.upper() for text in texts):
         raise ValueError("baseurl= goes through a caching proxy (http://HTTPS///)")
@@ -84,9 +86,9 @@ def _base_urls(texts: Sequence[str]) -> Tuple[str, ...]:
             usable.append(clean_base_url(text))
         except ValueError as problem:
             reason = "baseurl=: {}".format(problem)
-    if not usable:
+    if not usable and not any_will_do:
         raise ValueError(reason)
-    return tuple(usable)
+    return tuple(usable or texts)
 
 
 def _key_paths(texts: Sequence[str]) -> Tuple[str, ...]:

@@ -107,7 +107,7 @@ KEYS = (
     Key("allow_networks", "networks", "", 0, 64, "networks, e.g. 10.0.0.0/8"),
     Key("prefer", "words", "", 0, 64, "hosts or country codes"),
     Key("deny", "words", "", 0, 256, "hosts or country codes"),
-    Key("max_age", "days", "180", 0, 36500, "days"),
+    Key("max_age", "days", "0", 0, 36500, "days"),
     Key("verify_packages", "flag", "1", unit="0 or 1"),
     Key("on_unreachable", "choice", "stock", unit="stock|abort"),
     Key("minrate", "count", "5000", 0, 10**9, "bytes per second"),

@@ -4,7 +4,7 @@ A package is accepted only if
     1. it is an RPM whose signature by the pinned key covers all of it (``trust/rpmfile.py``),
     2. the signed name, epoch, version, release and architecture are those that were asked for, and
     3. size and checksum of the file are those of the signed metadata, as far as the package manager named them.
-A refused package is removed from its place; its beginning goes into quarantine, as evidence for the mirror's owner.
+A refused package is removed from its place in a cache; its beginning goes into quarantine, as evidence for the mirror's owner.
 """
 import contextlib
 import logging
@@ -64,6 +64,7 @@ class PackageRequest(NamedTuple):
     checksum_type: str  # "" if there is none
     checksum: str  # lower-case hex digits
     target: str  # absolute path
+    keep: bool = False  # a refused one is not removed: it is the admin's own file, in a file: repository
 
     @property
     def nevra(self) -> str:
@@ -178,7 +179,7 @@ def _read_request(values: object) -> Union[PackageRequest, MirrorsError]:
         request = PackageRequest(
             name, _number(values.get("epoch") or 0, 2 ** 32), version, release, arch, location,
             None if values.get("size") is None else _number(values["size"], MAX_PACKAGE_BYTES),
-            _text(values, "checksum_type"), _text(values, "checksum").lower(), target)
+            _text(values, "checksum_type"), _text(values, "checksum").lower(), target, values.get("keep") is True)
         if not os.path.isabs(target) or os.path.basename(target) in ("", ".", ".."):
             raise ValueError("its target is no absolute path of a file")
         return _checked(request)
@@ -278,8 +279,9 @@ def _verify_one(job: PackageJob, number: int, request: PackageRequest, events: P
         return PackageResult()
     except TrustError as error:
         _quarantine(job, request, request.target, (), error)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(request.target)
+        if not request.keep:
+            with contextlib.suppress(OSError):  # refused it is in any case
+                os.unlink(request.target)
         return PackageResult(_explained(error, request, ()))
     except OSError as error:
         missing = FetchError("unreachable", "the file cannot be read: {}".format(error.strerror), where=request.target)

@@ -19,16 +19,12 @@ import types
 SCHEMA = 1
 GRACE_SECONDS = 4.0  # for the start of the engine; its deadline, and an equal wait for the lock, are added
 ACCEPT_SECONDS = 5.0
-IDLE_SECONDS = 60.0  # the engine sends an event at least every 2 seconds while anything arrives
 MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
 MAX_NUMBER = 1e9
 # The key that a verdict of each status must have.
-NEEDED = {"resolved": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
-
-NOT_LOADED = ("stale: {0} has not loaded the newest signed metadata that was proven; nothing was done; "
-              "try again, or see 'xcpng-mirrors status'")
+NEEDED = {"resolved": "sha256", "proven": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
 
 # The engine has its own process group. start_new_session spares Python 3 the copy of a large dnf that preexec_fn needs.
 NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"preexec_fn": os.setsid}
@@ -108,6 +104,11 @@ class BridgeSettings(object):
         self.deadline = number(values["deadline"], 8.0)
         self.refresh_after = number(values["refresh_after"], 900.0)
 
+    @property
+    def seconds(self):
+        """How long an answer about metadata may take."""
+        return 2 * self.deadline + GRACE_SECONDS
+
     def wants(self, repository_id, urls):
         """Whether we handle a repository: its id matches, and no URL has the ``http://HTTPS///`` form of a caching proxy."""
         ours = any(fnmatch.fnmatchcase(repository_id, pattern) for pattern in self.repos)
@@ -180,8 +181,15 @@ class Cache(object):
         """Return the SHA-256 of the cached repomd.xml in hex, None if it cannot be read."""
         return sha256_of(self.repomd)
 
+    def is_proven(self):
+        """Whether the cached repomd.xml is the one that the cache was filled with, for the same key, and that was accepted."""
+        digest = (self.sha256() or "").encode("ascii")
+        accepted = read_small(os.path.join(self._settings.state_dir, self._repository["id"], "accepted.json")) or b""
+        return bool(digest) and digest in accepted and (
+            (read_small(self.cookie) or b"").split() == [b"xcpng-mirrors", self.key.encode("ascii"), digest])
+
     def is_warm(self, now):
-        """Whether the cache may be used without asking: filled for the same key (and changelogs, if asked for), accepted, young.
+        """Whether the cache may be used without asking: proven, young, and with changelogs if they are asked for.
 
         Args:
             now: seconds since 1970.
@@ -189,14 +197,11 @@ class Cache(object):
         expire = float(self._repository["metadata_expire"])
         good_for = self._settings.refresh_after if expire < 0 else min(self._settings.refresh_after, expire)
         age = now - os.path.getmtime(self.cookie) if os.path.exists(self.cookie) else -1
-        digest = (self.sha256() or "").encode("ascii")
-        accepted = read_small(os.path.join(self._settings.state_dir, self._repository["id"], "accepted.json")) or b""
-        return 0 <= age < good_for and bool(digest) and digest in accepted and (
-            (read_small(self.cookie) or b"").split() == [b"xcpng-mirrors", self.key.encode("ascii"), digest]) and (
-                "other" not in self._types or any("other" in name for name in os.listdir(os.path.dirname(self.repomd))))
+        return 0 <= age < good_for and self.is_proven() and (
+            "other" not in self._types or any("other" in name for name in os.listdir(os.path.dirname(self.repomd))))
 
-    def request(self, forced):
-        """Return the repository as the engine's "resolve" wants it; ``forced``: the admin wants newer metadata in any case."""
+    def request(self, forced=False):
+        """Return the repository with its cache for the engine; ``forced``: the admin wants newer metadata in any case."""
         return dict(self._repository, cache={"folder": self._folder, "layout": self._layout, "types": list(self._types),
                                              "key": self.key, "forced": bool(forced)})
 
@@ -215,20 +220,6 @@ def describe(repo, proxy, installs=False):
                 proxy_auth_method=getattr(repo, "proxy_auth_method", ""),  # yum has none: libcurl sends Basic then
                 base_urls=list(repo.baseurl), gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify),
                 installs=installs, metadata_expire=repo.metadata_expire)
-
-
-def describe_package(package, location, size):
-    """Return a package of yum or dnf in the form of the engine's request, from the signed metadata that is loaded.
-
-    Args:
-        package: the package manager's object; both use the same names for what is used here.
-        location: path below the repository.
-        size: bytes.
-    """
-    kind, checksum = package.returnIdSum()
-    return {"name": package.name, "epoch": int(package.epoch), "version": package.version, "release": package.release,
-            "arch": package.arch, "location": location, "size": int(size), "checksum_type": kind or "",
-            "checksum": checksum or "", "target": package.localPkg()}
 
 
 def clean_environment():
@@ -284,8 +275,7 @@ class Engine(object):
                 self._start()
             self._send(dict(request, schema=SCHEMA))
             answers, warnings = self._collect(on_event)
-        except (EnvironmentError, ValueError, AttributeError, KeyError, TypeError, RuntimeError, select.error,
-                BridgeError) as error:
+        except Exception as error:  # whatever it is, without an answer nothing is proven
             if served and clock() < self._ends_at:
                 self.close()
                 return self.ask(request, seconds, on_event)
@@ -293,7 +283,7 @@ class Engine(object):
             self.close()
             text = str(error) if isinstance(error, BridgeError) else "the engine {0} cannot be used: {1}{2}".format(
                 self._command, error, last_line)
-            answers, warnings = {"": {"status": "left", "text": text}}, []
+            answers, warnings = {"": {"status": "left", "text": text, "failed": True}}, []
         except BaseException:  # also Ctrl-C, which does not reach the process group of the engine
             self.close()
             raise
@@ -304,7 +294,10 @@ class Engine(object):
         weak = places.weak_point(self._command)
         if weak:
             raise EnvironmentError(changeable(weak))
-        self._stderr = tempfile.TemporaryFile()
+        try:
+            self._stderr = tempfile.TemporaryFile()
+        except EnvironmentError:  # /tmp is full: its last words are lost, but no check
+            self._stderr = open(os.devnull, "r+b")
         # A socket, not a pipe: the engine may die before it has read its request, and SIGPIPE would kill dnf.
         self._requests, theirs = socket.socketpair()
         try:

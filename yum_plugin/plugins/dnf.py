@@ -1,13 +1,14 @@
-"""The dnf 4 plugin: before dnf loads metadata, fill its cache with proven files (dnf calls: config, then fill_sack).
+"""The dnf 4 plugin: before dnf loads metadata, fill its cache with proven files; after it, prove what dnf has loaded.
 
-dnf has no hook before the metadata load, so ``config`` wraps the public method ``base.fill_sack``. dnf swallows every
-exception of a plugin except ``dnf.exceptions.Error`` (dnf/plugin.py:Plugins._caller): refusals are raised as that, and
-after any other exception dnf works as it does without the plugin.
+dnf has no hook before the metadata load and none after a download, so ``config`` wraps public methods of the base. dnf swallows
+every exception of a plugin except ``dnf.exceptions.Error`` (dnf/plugin.py:Plugins._caller). So while dnf only looks, ours are
+told and dnf goes on, but nothing counts as proven; where packages come in, all of them stop dnf.
 """
 from __future__ import absolute_import
 
 import atexit
 import contextlib
+import functools
 import importlib.util
 import logging
 import os
@@ -26,16 +27,16 @@ TYPES = ("primary", "filelists", "group", "group_gz", "updateinfo", "modules", "
 logger = logging.getLogger("dnf.plugin")
 
 
-def _load_bridge():
-    """Load bridge.py from the real folder of this file; that must not enter sys.path, because it has a ``dnf.py``."""
-    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "bridge.py")
-    spec = importlib.util.spec_from_file_location("xcpng_mirrors_bridge", path)
+def _load(name):
+    """Load a module from the real folder of this file; that must not enter sys.path, because it has a ``dnf.py``."""
+    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("xcpng_mirrors_" + name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-bridge = _load_bridge()
+bridge, proofs = _load("bridge"), _load("proofs")
 
 
 class XcpngMirrors(dnf.Plugin):
@@ -47,50 +48,88 @@ class XcpngMirrors(dnf.Plugin):
         super(XcpngMirrors, self).__init__(base, cli)
         self.base = base
         self.cli = cli
-        self.settings = None
-        self.engine = None
-        self.left = set()  # ids of our repositories that are dnf's own business in this run
+        self.settings = self.engine = None  # made on first use
+        self.proofs = proofs.Proofs("dnf", self._ask)  # begun anew whenever dnf loads the repositories
+        self._told = set()  # warnings
 
     def config(self):
-        """Wrap dnf's methods; dnf calls this after it has read the repositories, also for history and clean."""
-        parser = self.read_config(self.base.conf)
-        paths = [os.path.join(folder, NAME + ".conf") for folder in self.base.conf.pluginconfpath]
-        self.settings = bridge.BridgeSettings(
-            parser, next((path for path in paths if os.path.isfile(path)), ""), self.base.conf.installroot)
-        self.engine = bridge.Engine(self.settings.command, self.settings.reason)
-        atexit.register(self.engine.finish)
-        original = self.base.fill_sack
+        """Wrap dnf's methods; dnf calls this after it has read the repositories, also for history and clean.
 
-        def fill_sack(load_system_repo=True, load_available_repos=True):
-            if not load_available_repos or os.geteuid() != 0:
-                return original(load_system_repo, load_available_repos)
-            proven = self._fill_caches()
-            sack = original(load_system_repo, load_available_repos)
-            self._compare(proven)
-            return sack
+        Nothing else is done here, because dnf goes on without a plugin whose hook fails.
+        """
+        for name, wrapper in (("fill_sack", self._fill_sack), ("fill_sack_from_repos_in_cache", self._load_cached),
+                              ("download_packages", self._download), ("_download_remote_payloads", self._download_elsewhere)):
+            if hasattr(self.base, name):  # older versions do not have all of them
+                setattr(self.base, name, functools.partial(wrapper, getattr(self.base, name)))
 
-        self.base.fill_sack = fill_sack
-        if self.settings.verify_packages:
-            self._wrap_download()
+    def _set_up(self):
+        if self.settings is None:
+            parser = self.read_config(self.base.conf)
+            paths = [os.path.join(folder, NAME + ".conf") for folder in self.base.conf.pluginconfpath]
+            settings = bridge.BridgeSettings(
+                parser, next((path for path in paths if os.path.isfile(path)), ""), self.base.conf.installroot)
+            self.engine = bridge.Engine(settings.command, settings.reason)
+            atexit.register(self.engine.finish)
+            self.settings = settings
 
-    def _wrap_download(self):
-        original = self.base.download_packages
+    @contextlib.contextmanager
+    def _looking(self):
+        """Tell what goes wrong and let dnf go on: what is not proven then is not installed."""
+        try:
+            self._set_up()
+            yield
+        except dnf.exceptions.Error:
+            raise
+        except Exception as error:
+            reference = "state" if isinstance(error, OSError) else "internal: " + type(error).__name__  # its lock on a full disk
+            self.warn("the repositories are left as they are: {}: {}".format(reference, error))
+            logger.debug("%s", NAME, exc_info=True)
 
-        def download_packages(pkglist, progress=None, callback_total=None):
-            job = DnfPackages(self, pkglist, progress or dnf.callback.NullDownloadProgress())
-            if os.geteuid() != 0 or not job.fetch():
-                return original(pkglist, progress, callback_total)
-            job.raise_for("refused")
-            original(pkglist, *((None, None) if job.complete() else (progress, callback_total)))
-            job.verify_rest()
-            if callback_total is not None:
-                callback_total(job.received_bytes, job.started)
+    def warn(self, text):
+        """Warn, once."""
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("%s: %s", NAME, text)
 
-        self.base.download_packages = download_packages
+    @contextlib.contextmanager
+    def _installing(self):
+        """Stop dnf at whatever goes wrong: what is not verified is not installed."""
+        try:
+            self._set_up()
+            yield
+        except dnf.exceptions.Error:
+            raise
+        except Exception as error:
+            logger.debug("%s", NAME, exc_info=True)
+            raise dnf.exceptions.Error("{}: {}".format(NAME, proofs.UNVERIFIED.format(proofs.why(error))))
+
+    def _fill_sack(self, original, load_system_repo=True, load_available_repos=True):
+        """Stand in for ``base.fill_sack``."""
+        load = functools.partial(original, load_system_repo, load_available_repos)
+        return self._prove_after(load, fills=True) if load_available_repos else load()
+
+    def _load_cached(self, original, load_system_repo=True):
+        """Stand in for ``base.fill_sack_from_repos_in_cache``."""
+        return self._prove_after(functools.partial(original, load_system_repo), fills=False)
+
+    def _prove_after(self, load, fills):
+        self.proofs = proofs.Proofs("dnf", self._ask)
+        if os.geteuid() != 0:  # such a user has a cache of his own; what he downloads is proven when he does
+            return load()
+        with self._looking():
+            if fills and not self.base.conf.cacheonly:
+                self._fill()
+        sack = load()
+        with self._looking():
+            self._compare()
+        return sack
 
     def is_ours(self, repo):
         """Whether a repository is one that we look after."""
         return not repo.mirrorlist and not repo.metalink and self.settings.wants(repo.id, list(repo.baseurl))
+
+    def _ours(self):
+        return [repo for repo in self.base.repos.iter_enabled() if self.is_ours(repo)]
 
     def describe(self, repo):
         """Return a repository in the form of the engine's request."""
@@ -98,54 +137,91 @@ class XcpngMirrors(dnf.Plugin):
         installs = self.cli is not None and bool(self.cli.demands.resolving)
         return bridge.describe(repo, repo.proxy or None, installs)
 
-    def _fill_caches(self):
-        """Fill the caches of our repositories; return {id: (cache, digest)} of those that hold what was proven."""
-        try:
-            return self._fill([repo for repo in self.base.repos.iter_enabled() if self.is_ours(repo)])
-        except dnf.exceptions.Error:
-            self.engine.close()
-            raise
-        except Exception as error:  # our bug must not cost the admin an update
-            reference = "state" if isinstance(error, OSError) else "internal: " + type(error).__name__  # its lock on a full disk
-            logger.warning("%s: the repositories are left as they are: %s: %s", NAME, reference, error)
-            logger.debug("%s", NAME, exc_info=True)
-            self.engine.close()
-            return {}
+    def _cache(self, repo):
+        types = TYPES + (("other",) if repo.load_metadata_other else ())
+        return bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
 
-    def _fill(self, repos):
-        demands = self.cli.demands if self.cli is not None else None
+    def _caches(self, repos):
+        return dict((repo.id, self._cache(repo)) for repo in repos)
+
+    def _fill(self):
+        """Fill the caches of our repositories, all in one, unless they still hold."""
+        repos, demands = self._ours(), self.cli.demands if self.cli is not None else None
         freshest = demands is not None and bool(demands.freshest_metadata)
         any_cache_will_do = demands is not None and not demands.fresh_metadata and not freshest  # cli.py:_process_demands
         persistor = self.base._repo_persistor  # None for users of dnf's API; "clean expire-cache" writes there
         expired = persistor.get_expired_repos() or () if persistor is not None else ()
-        cold, proven, described, forced = {}, {}, [], set()
-        for repo in repos if not self.base.conf.cacheonly else ():
-            types = TYPES + (("other",) if repo.load_metadata_other else ())
-            described.append(self.describe(repo))
-            cache = bridge.Cache(self.settings, described[-1], repo._repo.getCachedir(), "dnf", types)
+        cold, requests = [], []
+        for repo in repos:
+            cache = self._cache(repo)
+            is_forced = freshest or repo.id in expired
             if any_cache_will_do and cache.sha256():
                 continue
-            if freshest or repo.id in expired:
-                forced.add(repo.id)
-            if repo.id not in forced and cache.is_warm(time.time()):
-                self._use_cache(repo)
-                proven[repo.id] = (cache, cache.sha256())
+            if not is_forced and cache.is_warm(time.time()):
+                self._use_cache(repo, cache.sha256())
             else:
-                cold[repo.id] = (repo, cache)
+                cold.append(repo)
+                requests.append(cache.request(is_forced))
+        described = [self.describe(repo) for repo in repos]
         verifies = self.settings.verify_packages and any(each["installs"] for each in described)
         if cold or verifies:
             self.engine.prepare(self.settings.request("prepare", described, packages=verifies and not cold))
         if cold:
-            proven.update(self._ask(cold, forced))
-        return proven
+            self._resolve(cold, requests)
 
-    def _compare(self, proven):
-        """Compare what dnf has loaded with what was proven; that becomes the high-water mark."""
-        other = sorted(name for name, (cache, digest) in proven.items() if cache.sha256() != digest)
-        self.engine.accept([name for name in proven if name not in other])
-        if other:
-            raise dnf.exceptions.Error("{}: {}: {}".format(NAME, ", ".join(other), bridge.NOT_LOADED.format("dnf")))
-        self._forget_expired(set(proven))
+    def _use_cache(self, repo, digest):
+        """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
+        repo._repo.setSyncStrategy(dnf.repo.SYNC_LAZY)
+        self.proofs.filled[repo.id] = digest
+
+    def _resolve(self, cold, requests):
+        meters = dict((repo.id, DnfMeter(repo)) for repo in cold)
+        with dnf.lock.build_metadata_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
+            verdicts = self._ask("resolve", requests, self.settings.seconds,
+                                 lambda event: meters[event["repository"]].update(event))
+        for repo in cold:
+            meters[repo.id].end()
+            verdict = verdicts[repo.id]
+            if verdict["status"] == "resolved":
+                self._apply(repo, verdict["sha256"])
+            elif self.proofs.is_told(repo.id, verdict):
+                self.warn("{} is left as it is: {}".format(repo.id, verdict["text"]))
+
+    def _ask(self, action, repositories, seconds, on_event=None, **values):
+        """Let the engine answer a request; return the verdicts, and stop dnf if one of them is a refusal."""
+        verdicts, warnings = self.engine.ask(self.settings.request(action, repositories, **values), seconds, on_event)
+        for text in warnings:
+            self.warn(text)
+        for name, verdict in sorted(verdicts.items()):
+            if verdict["status"] == "refused":
+                raise dnf.exceptions.Error("{}: {}: {}".format(NAME, name, verdict["text"]))
+        return verdicts
+
+    def _apply(self, repo, digest):
+        if not repo.repo_gpgcheck:
+            self.warn(repo.id + ": repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
+                      "set repo_gpgcheck=1, for without this plugin nothing proves it")
+        self._use_cache(repo, digest)
+        with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
+            for entry in os.scandir(os.path.dirname(self._cache(repo).repomd)):
+                os.utime(entry.path, follow_symlinks=False)
+
+    def _compare(self):
+        """Compare what dnf has loaded with what was proven, which becomes the high-water mark; let all else be proven now."""
+        same, other = self.proofs.compare(self._caches(self.base.repos[name] for name in self.proofs.filled))
+        self.engine.accept(same)
+        self._stop_for(other)
+        self._forget_expired(set(same))
+        unproven = self.proofs.missing(self._caches(self._ours()), self.settings.seconds)
+        if unproven:
+            self.warn(unproven)
+        for name, text in self.proofs.failed():
+            self.warn("{} is left as it is: {}".format(name, text))
+
+    @staticmethod
+    def _stop_for(text):
+        if text:
+            raise dnf.exceptions.Error("{}: {}".format(NAME, text))
 
     def _forget_expired(self, names):
         """Let dnf not note these repositories as expired, as it does after --refresh where it has not fetched them itself."""
@@ -159,39 +235,65 @@ class XcpngMirrors(dnf.Plugin):
 
             persistor.save = save
 
-    def _use_cache(self, repo):
-        """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
-        repo._repo.setSyncStrategy(dnf.repo.SYNC_LAZY)
+    def _wanted(self, targets):
+        """Return what is to be verified, as Proofs takes it; stop dnf if a repository that is used is not proven.
 
-    def _ask(self, cold, forced):
-        meters = dict((name, DnfMeter(repo)) for name, (repo, _) in cold.items())
-        request = self.settings.request("resolve", [cache.request(name in forced) for name, (_, cache) in cold.items()])
-        with dnf.lock.build_metadata_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
-            verdicts, warnings = self.engine.ask(request, 2 * self.settings.deadline + bridge.GRACE_SECONDS,
-                                                 lambda event: meters[event["repository"]].update(event))
-        for meter in meters.values():
-            meter.end()
-        for text in warnings:
-            logger.warning("%s: %s", NAME, text)
-        return dict((name, (cache, verdicts[name]["sha256"])) for name, (repo, cache) in cold.items()
-                    if self._apply(repo, cache, verdicts[name]))
+        Args:
+            targets: (package, path) for each package that is about to be used, also those of other repositories.
+        """
+        repos = self.base.repos
+        ours = [(pkg, path) for pkg, path in targets if pkg.reponame in repos and self.is_ours(repos[pkg.reponame])]
+        used = [repos[name] for name in sorted(set(pkg.reponame for pkg, _ in ours))]
+        self._stop_for(self.proofs.missing(self._caches(used), self.settings.seconds))
+        described = dict((repo.id, self.describe(repo)) for repo in used)
+        return [(described[pkg.reponame], proofs.describe_package(pkg, pkg.location, pkg.downloadsize, path, pkg._is_local_pkg()))
+                for pkg, path in ours] if self.settings.verify_packages else []
 
-    def _apply(self, repo, cache, verdict):
-        """Act on a verdict; say whether the cache is filled."""
-        if verdict["status"] == "refused":
-            raise dnf.exceptions.Error("{}: {}: {}".format(NAME, repo.id, verdict["text"]))
-        if verdict["status"] != "resolved":
-            logger.warning("%s: %s is left as it is: %s", NAME, repo.id, verdict["text"])
-            self.left.add(repo.id)
-            return False
-        if not repo.repo_gpgcheck:
-            logger.warning("%s: %s: repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
-                           "set repo_gpgcheck=1, for without this plugin nothing proves it", NAME, repo.id)
-        self._use_cache(repo)
-        with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
-            for entry in os.scandir(os.path.dirname(cache.repomd)):
-                os.utime(entry.path, follow_symlinks=False)
-        return True
+    def _download(self, original, pkglist, progress=None, callback_total=None):
+        """Stand in for ``base.download_packages``: whoever has fetched a package, it is verified then."""
+        pkglist, started = list(pkglist), time.time()
+        with self._installing():
+            wanted = self._wanted([(pkg, pkg.localPkg()) for pkg in pkglist])
+            meter = DnfPackageMeter(progress or dnf.callback.NullDownloadProgress(), self._fetchable(pkglist))
+            self._fetch([item for item in wanted if item[1]["target"] in meter.payloads], meter)
+        done = [pkg for pkg in pkglist if pkg.localPkg() in meter.payloads and self.proofs.is_verified(pkg.localPkg())]
+        rest = [pkg for pkg in pkglist if not any(pkg is each for each in done)]
+        if done:
+            original(done)  # it finds them in its cache, and notes that it has to remove them later
+        if rest or not done:
+            original(rest, progress, callback_total)
+        elif callback_total is not None:
+            callback_total(meter.received_bytes, started)
+        with self._installing():
+            self._stop_for(self.proofs.unverified(wanted))
+
+    def _fetchable(self, pkglist):
+        return [pkg for pkg in pkglist if pkg.reponame in self.proofs.filled and not pkg._is_local_pkg() and not pkg.baseurl]
+
+    def _fetch(self, wanted, meter):
+        """Let the engine bring packages from proven mirrors into dnf's cache; what it cannot bring is left to dnf."""
+        if not wanted:
+            return
+        meter.start()
+        with dnf.lock.build_download_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
+            text = self.proofs.packages("fetch", wanted, meter.update)
+        if text:
+            self.warn("packages are left to dnf, and verified after it: " + text)
+
+    def _download_elsewhere(self, original, payloads, *arguments, **named):
+        """Stand in for ``base._download_remote_payloads``, by which ``dnf reposync`` downloads to a folder of its own."""
+        original(payloads, *arguments, **named)
+        with self._installing():
+            places = [(each.pkg, each._target_params().get("dest")) for each in payloads if hasattr(each, "pkg")]
+            self._stop_for(self.proofs.unverified(self._wanted(
+                [(pkg, os.path.join(folder, os.path.basename(pkg.location))) for pkg, folder in places if folder])))
+
+    def pre_transaction(self):
+        """Verify what came neither by a download nor in this process, before rpm installs it."""
+        with self._installing():
+            if self.base.transaction:
+                self._stop_for(self.proofs.unverified(self._wanted(
+                    [(pkg, pkg.localPkg()) for pkg in self.base.transaction.install_set])))
 
 
 class DnfMeter(object):
@@ -233,114 +335,26 @@ class Payload(object):
         return self._name
 
 
-class DnfPackages(object):
-    """Puts the verified packages of our repositories into dnf's cache before dnf looks for them there.
+class DnfPackageMeter(object):
+    """dnf's own progress display for packages that the engine fetches.
 
     Args:
-        plugin: the plugin.
-        pkglist: the packages that dnf is about to download.
         progress: dnf's display.
+        pkglist: the packages.
     """
 
-    def __init__(self, plugin, pkglist, progress):
-        self._plugin = plugin
+    def __init__(self, progress, pkglist):
         self._progress = progress
-        self._packages = {}  # repository id -> its packages
-        self._results = {}  # (repository id, index) -> the engine's last "package" event
-        self._payloads = {}
-        self.started = time.time()
+        self.payloads = dict((pkg.localPkg(), Payload(pkg)) for pkg in pkglist)
         self.received_bytes = 0
-        for pkg in pkglist:
-            # If a repository was left as it was, dnf also fetches its packages.
-            if not pkg._is_local_pkg() and plugin.is_ours(pkg.repo) and pkg.repo.id not in plugin.left and not pkg.baseurl:
-                self._packages.setdefault(pkg.repo.id, []).append(pkg)
 
-    def fetch(self):
-        """Let the engine fetch the packages; return False if it could not be asked."""
-        if not self._packages:
-            return False
-        try:
-            self._fetch()
-        except Exception as error:  # after our bug dnf fetches and checks the packages, as without the plugin
-            logger.warning("%s: packages are left to dnf: %s: %s", NAME, type(error).__name__, error)
-            logger.debug("%s", NAME, exc_info=True)
-            return False
-        return True
+    def start(self):
+        """Begin."""
+        self._progress.start(len(self.payloads), sum(each.download_size for each in self.payloads.values()))
 
-    def _fetch(self):
-        everything = [pkg for packages in self._packages.values() for pkg in packages]
-        self._payloads = dict((key, Payload(pkg)) for key, pkg in self._keyed())
-        self._progress.start(len(everything), sum(pkg.downloadsize for pkg in everything))
-        with dnf.lock.build_download_lock(self._plugin.base.conf.cachedir, self._plugin.base.conf.exit_on_lock):
-            self._ask("fetch", self._packages)
-
-    def complete(self):
-        """Whether every package is verified."""
-        return all(self._is_verified(key) for key, _ in self._keyed())
-
-    def verify_rest(self):
-        """Verify the packages that dnf had to fetch itself.
-
-        Raises:
-            dnf.exceptions.Error: a package is refused or its verification could not be finished.
-        """
-        rest = {}
-        for key, pkg in self._keyed():
-            if not self._is_verified(key):
-                rest.setdefault(key[0], []).append(pkg)
-        if not rest:
-            return
-        self._packages, self._results = rest, {}
-        try:
-            self._ask("verify", rest)
-        except bridge.BridgeError as error:
-            raise dnf.exceptions.Error("{}: packages could not be verified: {}".format(NAME, error))
-        self.raise_for("refused", "unavailable", None)
-
-    def raise_for(self, *statuses):
-        """Stop dnf if a package has one of these statuses; None: the engine sent nothing about it.
-
-        Raises:
-            dnf.exceptions.Error: with the reference, the package and the tried mirrors.
-        """
-        bad = [(pkg, self._results.get(key, {})) for key, pkg in self._keyed()]
-        lines = ["{}: {}: {}".format(NAME, pkg.repo.id, result.get("text") or "{} was not verified".format(pkg))
-                 for pkg, result in bad if result.get("status") in statuses]
-        if lines:
-            raise dnf.exceptions.Error("\n".join(lines))
-
-    def _keyed(self):
-        return [((name, index), pkg) for name, packages in sorted(self._packages.items())
-                for index, pkg in enumerate(packages)]
-
-    def _is_verified(self, key):
-        return self._results.get(key, {}).get("status") == "verified"
-
-    def _ask(self, mode, packages):
-        requests = []
-        for name in sorted(packages):
-            request = self._plugin.describe(packages[name][0].repo)
-            request["packages"] = [
-                bridge.describe_package(pkg, pkg.location, pkg.downloadsize) for pkg in packages[name]]
-            requests.append(request)
-        verdicts, warnings = self._plugin.engine.ask(
-            self._plugin.settings.request("packages", requests, mode=mode), bridge.IDLE_SECONDS,
-            self._show if mode == "fetch" else self._note)
-        for text in warnings:
-            logger.warning("%s: %s", NAME, text)
-        for verdict in verdicts.values():
-            if verdict["status"] == "left":
-                raise bridge.BridgeError(verdict["text"])
-
-    def _note(self, event):
-        if event["event"] == "package":
-            self._results[(event["repository"], event["package"])] = event
-
-    def _show(self, event):
-        """Drive dnf's progress display."""
-        self._note(event)
-        key = (event["repository"], event["package"])
-        payload = self._payloads[key]
+    def update(self, path, event):
+        """Take an event of the engine about one of them."""
+        payload = self.payloads[path]
         if event["event"] == "progress":
             self._progress.progress(payload, event["bytes"])
         elif event["status"] == "verified" and payload.was_there:

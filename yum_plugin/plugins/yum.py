@@ -2,7 +2,8 @@
 
 Python 2.7 and 3. yum calls the hooks in the order of this file, each of them possibly several times. It calls the first
 one also for clean, list and yum-config-manager, which may write the options of a repository to its .repo file.
-A PluginYumExit ends yum with its message and exit code 1; after any other exception yum works as it does without the plugin.
+A PluginYumExit ends yum with its message and exit code 1, and no other exception leaves a hook: while yum only looks it is told,
+and nothing counts as proven; where packages come in, it ends yum.
 """
 from __future__ import absolute_import
 
@@ -26,32 +27,72 @@ LOOKING = ("updateinfo", "grouplist", "groupinfo")
 TYPES = ("primary", "primary_db", "group", "group_gz", "updateinfo", "prestodelta")
 
 
-def _load_bridge():
-    """Load bridge.py from the real folder of this file; that must not enter sys.path, because it has a ``yum.py``."""
+def _load(name):
+    """Load a module from the real folder of this file; that must not enter sys.path, because it has a ``yum.py``."""
     source = os.path.splitext(__file__)[0] + ".py"  # on Python 2.7 __file__ may be the .pyc, which is no link
-    path = os.path.join(os.path.dirname(os.path.realpath(source)), "bridge.py")
-    module = types.ModuleType("xcpng_mirrors_bridge")
+    path = os.path.join(os.path.dirname(os.path.realpath(source)), name + ".py")
+    module = types.ModuleType("xcpng_mirrors_" + name)
     with open(path) as stream:
         exec(compile(stream.read(), path, "exec"), module.__dict__)  # this way no .pyc is written there
     return module
 
 
-bridge = _load_bridge()
+bridge, proofs = _load("bridge"), _load("proofs")
 
 
-class Handled(object):
-    """What the plugin knows about a repository; yum's object has it as its attribute ``_xcpng_mirrors``.
+class Run(object):
+    """What the hooks of one run share; yum's base has it as its attribute ``_xcpng_mirrors``."""
 
-    Args:
-        request: the repository as the engine wants it.
-        cache: see bridge.Cache.
-    """
+    def __init__(self, conduit):
+        paths = [os.path.join(folder, NAME + ".conf") for folder in conduit._parent.pluginconfpath]
+        config = next((path for path in paths if os.access(path, os.R_OK)), "")
+        self.settings = bridge.BridgeSettings(conduit._conf, config, conduit._base.conf.installroot)
+        self.engine = bridge.Engine(self.settings.command, self.settings.reason)
+        atexit.register(self.engine.finish)
+        self.proofs = proofs.Proofs("yum", self.ask)
+        self.seen = set()  # ids of repositories
+        self.conduit = conduit  # of the hook that runs now
 
-    def __init__(self, request, cache):
-        self.request = request
-        self.cache = cache
-        self.sha256 = ""  # of the proven repomd.xml in the cache, until it is known what yum has loaded
-        self.is_left = False  # it is yum's own business in this run
+    def ask(self, action, repositories, seconds, on_event=None, **values):
+        """Let the engine answer a request; return the verdicts, and end yum if one of them is a refusal."""
+        verdicts, warnings = self.engine.ask(self.settings.request(action, repositories, **values), seconds, on_event)
+        for text in warnings:
+            _warn(self.conduit, text)
+        for name, verdict in sorted(verdicts.items()):
+            if verdict["status"] == "refused":
+                raise PluginYumExit(_message(name, verdict["text"]))
+        return verdicts
+
+    def is_ours(self, repo):
+        """Whether a repository is one that we look after."""
+        return not repo.mirrorlist and not repo.metalink and self.settings.wants(repo.id, repo.baseurl)
+
+    def ours(self):
+        """Return our repositories that are enabled."""
+        return [repo for repo in self.conduit.getRepos().listEnabled() if self.is_ours(repo)]
+
+    def describe(self, repo):
+        """Return a repository in the form of the engine's request."""
+        # None means proxy=_none_, False or "" means no proxy=; for libproxy we use the environment
+        proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
+        return bridge.describe(repo, proxy or None, _installs(self.conduit))
+
+    def cache(self, repo):
+        """Return yum's cache of a repository."""
+        return bridge.Cache(self.settings, self.describe(repo), repo.cachedir, "yum", TYPES)
+
+    def missing(self, repos):
+        """Let the engine prove what yum has loaded by itself; return why that cannot be done, "" if all is proven."""
+        return self.proofs.missing(dict((repo.id, self.cache(repo)) for repo in repos), self.settings.seconds)
+
+    def wanted(self, packages):
+        """Return what is to be verified, as Proofs takes it; end yum if a repository that is used is not proven."""
+        repos = self.conduit.getRepos().repos
+        ours = [po for po in packages if po.repoid in repos and self.is_ours(repos[po.repoid])]
+        _stop_for(self.missing([repos[name] for name in sorted(set(po.repoid for po in ours))]))
+        return [(po, self.describe(po.repo), proofs.describe_package(
+            po, po.relativepath, po.size, po.localPkg(), not po.localPkg().startswith(po.repo.pkgdir)))
+            for po in ours] if self.settings.verify_packages else []
 
 
 class DoneRepos(set):  # type: ignore[type-arg]
@@ -65,7 +106,11 @@ class DoneRepos(set):  # type: ignore[type-arg]
 
 
 def _warn(conduit, *words):
-    conduit.error(1, _message(*words))
+    """Warn, once."""
+    told = conduit._base.__dict__.setdefault("_xcpng_mirrors_told", set())
+    if words not in told:
+        told.add(words)
+        conduit.error(1, _message(*words))
 
 
 def _message(*words):
@@ -73,25 +118,53 @@ def _message(*words):
     return str(": ".join((NAME,) + words).encode("ascii", "replace").decode("ascii"))
 
 
-def _hook(hook):
-    """Make a hook raise only refusals and Ctrl-C, and skip it with -C and for users other than root."""
+def _stop_for(text):
+    if text:
+        raise PluginYumExit(_message(text))
+
+
+def _run_of(conduit):
+    base = conduit._base
+    if base.__dict__.get("_xcpng_mirrors") is None:
+        base._xcpng_mirrors = Run(conduit)
+    base._xcpng_mirrors.conduit = conduit
+    return base._xcpng_mirrors
+
+
+def _looking(hook):
+    """Make a hook tell what goes wrong and let yum go on; users other than root have a cache of their own."""
 
     @functools.wraps(hook)
     def guarded(conduit):
-        if conduit._base.conf.cache or os.geteuid() != 0:
+        if os.geteuid() != 0:
             return
         try:
-            hook(conduit, bridge.BridgeSettings(conduit._conf, _config_path(conduit), conduit._base.conf.installroot))
+            hook(conduit, _run_of(conduit))
         except PluginYumExit:
             raise
-        except Exception as error:  # our bug must not cost the admin an update
-            _warn(conduit, "yum continues without this plugin: internal", type(error).__name__, str(error))
+        except Exception as error:
+            _warn(conduit, "the repositories are left as they are", proofs.why(error))
 
     return guarded
 
 
-@_hook
-def prelistenabledrepos_hook(conduit, settings):
+def _installing(hook):
+    """Make a hook end yum at whatever goes wrong: what is not verified is not installed."""
+
+    @functools.wraps(hook)
+    def guarded(conduit):
+        try:
+            hook(conduit, _run_of(conduit))
+        except PluginYumExit:
+            raise
+        except Exception as error:
+            raise PluginYumExit(_message(proofs.UNVERIFIED.format(proofs.why(error))))
+
+    return guarded
+
+
+@_looking
+def prelistenabledrepos_hook(conduit, run):
     """Exclude our repositories from fastestmirror, whose hooks run before ours and whose exclude= removes the origin
     (fastestmirror.py:prereposetup_hook deletes excluded hosts from repo.urls)."""
     plugins = getattr(conduit._parent, "_plugins", {})
@@ -99,46 +172,44 @@ def prelistenabledrepos_hook(conduit, settings):
     if isinstance(getattr(module, "done_repos", None), set):
         module.done_repos = DoneRepos(module.done_repos)
         module.done_repos.ours = frozenset(  # listEnabled() would call this hook again
-            repo.id for repo in conduit.getRepos().repos.values() if _is_ours(repo, settings))
+            repo.id for repo in conduit.getRepos().repos.values() if run.is_ours(repo))
 
 
-@_hook
-def prereposetup_hook(conduit, settings):
-    """Fill the caches of our repositories, all in one, unless they still hold."""
-    new = [repo for repo in conduit.getRepos().listEnabled() if not _handled(repo) and _is_ours(repo, settings)]
-    for repo in new:
-        # None means proxy=_none_, False or "" means no proxy=; for libproxy we use the environment
-        proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
-        request = bridge.describe(repo, proxy or None, installs=_installs(conduit))
-        repo._xcpng_mirrors = Handled(request, bridge.Cache(settings, request, repo.cachedir, "yum", TYPES))
-    cold = [repo for repo in new if _is_forced(repo) or not _handled(repo).cache.is_warm(time.time())]
-    for repo in new:
-        if repo not in cold:
-            repo._metadataCurrent = True
-            _handled(repo).sha256 = _handled(repo).cache.sha256()
-            conduit.info(3, _message(repo.id, "its cache still holds"))
-    described = [_handled(repo).request for repo in new]
-    verifies = settings.verify_packages and any(each["installs"] for each in described)
-    if cold or verifies:
-        _engine(conduit, settings).prepare(settings.request("prepare", described, packages=verifies and not cold))
-    if not cold:
+@_looking
+def prereposetup_hook(conduit, run):
+    """Fill the caches of our repositories, all in one, unless they still hold or only the cache is to be used (-C)."""
+    if conduit._base.conf.cache:
         return
-    requests = [_handled(repo).cache.request(_is_forced(repo)) for repo in cold]
-    verdicts, warnings = _engine(conduit, settings).ask(
-        settings.request("resolve", requests), 2 * settings.deadline + bridge.GRACE_SECONDS, lambda event: None)
-    for text in warnings:
-        _warn(conduit, text)
-    for repo in cold:
-        _apply(conduit, repo, verdicts[repo.id])
+    new = dict((repo.id, repo) for repo in run.ours() if repo.id not in run.seen)
+    run.seen.update(new)
+    cold, described = {}, []
+    for name, repo in sorted(new.items()):
+        cache = run.cache(repo)
+        described.append(run.describe(repo))
+        if not _is_forced(repo) and cache.is_warm(time.time()):
+            _use_cache(run, repo, cache.sha256())
+            conduit.info(3, _message(name, "its cache still holds"))
+        else:
+            cold[name] = cache.request(_is_forced(repo))
+    verifies = run.settings.verify_packages and any(each["installs"] for each in described)
+    if cold or verifies:
+        run.engine.prepare(run.settings.request("prepare", described, packages=verifies and not cold))
+    verdicts = run.ask("resolve", [cold[name] for name in sorted(cold)], run.settings.seconds, lambda event: None) if cold else {}
+    for name, verdict in sorted(verdicts.items()):
+        if verdict["status"] != "resolved":
+            if run.proofs.is_told(name, verdict):
+                _warn(conduit, name + " is left as it is", verdict["text"])
+            continue
+        if not new[name].repo_gpgcheck:
+            _warn(conduit, name, "repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
+                                 "set repo_gpgcheck=1, for without this plugin nothing proves it")
+        conduit.info(3, _message(name, "mirrors, best first", " ".join(verdict["mirrors"])))
+        _use_cache(run, new[name], verdict["sha256"])
 
 
-def _engine(conduit, settings):
-    """Return the one engine of this run."""
-    base = conduit._base
-    if getattr(base, "_xcpng_mirrors", None) is None:
-        base._xcpng_mirrors = bridge.Engine(settings.command, settings.reason)
-        atexit.register(base._xcpng_mirrors.finish)
-    return base._xcpng_mirrors
+def _use_cache(run, repo, digest):
+    run.proofs.filled[repo.id] = digest
+    repo._metadataCurrent = True  # in this run, whatever metadata_expire= says (yumRepo.py:metadataCurrent)
 
 
 def _is_forced(repo):
@@ -152,121 +223,98 @@ def _installs(conduit):
     return command.startswith(INSTALLING) and command not in LOOKING
 
 
-def _handled(repo):
-    return getattr(repo, "_xcpng_mirrors", None)
+@_looking
+def postreposetup_hook(conduit, run):
+    """Compare what yum has loaded with what was proven, which becomes the high-water mark; let all else be proven now."""
+    repos = run.ours()
+    same, other = run.proofs.compare(dict((repo.id, run.cache(repo)) for repo in repos if repo.id in run.proofs.filled))
+    if same:
+        run.engine.accept(same)
+    _stop_for(other)
+    unproven = run.missing([repo for repo in repos if os.path.exists(run.cache(repo).repomd)])
+    if unproven:
+        _warn(conduit, unproven)
+    for name, text in run.proofs.failed():
+        _warn(conduit, name + " is left as it is", text)
 
 
-def _is_ours(repo, settings):
-    return not repo.mirrorlist and not repo.metalink and settings.wants(repo.id, repo.baseurl)
-
-
-def _config_path(conduit):
-    paths = [os.path.join(folder, NAME + ".conf") for folder in conduit._parent.pluginconfpath]
-    return next((path for path in paths if os.access(path, os.R_OK)), "")
-
-
-def _apply(conduit, repo, verdict):
-    if verdict["status"] == "refused":
-        raise PluginYumExit(_message(repo.id, verdict["text"]))
-    if verdict["status"] != "resolved":
-        _handled(repo).is_left = True
-        return _warn(conduit, repo.id + " is left as it is", verdict["text"])
-    if not repo.repo_gpgcheck:
-        _warn(conduit, repo.id, "repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
-                               "set repo_gpgcheck=1, for without this plugin nothing proves it")
-    conduit.info(3, _message(repo.id, "mirrors, best first", " ".join(verdict["mirrors"])))
-    _handled(repo).sha256 = verdict["sha256"]
-    repo._metadataCurrent = True  # in this run, whatever metadata_expire= says (yumRepo.py:metadataCurrent)
-
-
-@_hook
-def postreposetup_hook(conduit, settings):
-    """Compare what yum has loaded with what was proven; that becomes the high-water mark."""
-    filled = [repo for repo in conduit.getRepos().listEnabled() if _handled(repo) and _handled(repo).sha256]
-    other = [repo.id for repo in filled if _handled(repo).cache.sha256() != _handled(repo).sha256]
-    if filled:
-        _engine(conduit, settings).accept([repo.id for repo in filled if repo.id not in other])
-    for repo in filled:
-        _handled(repo).sha256 = ""
-    if other:
-        raise PluginYumExit(_message(", ".join(other), bridge.NOT_LOADED.format("yum")))
-
-
-@_hook
-def predownload_hook(conduit, settings):
+@_installing
+def predownload_hook(conduit, run):
     """Fetch and verify our packages into yum's cache, before yum downloads (also with --downloadonly)."""
-    if settings.verify_packages:
-        _get_packages(conduit, settings, _our_packages(conduit))
+    wanted = run.wanted(conduit.getDownloadPackages())
+    _fetch(conduit, run, wanted)
+    if getattr(conduit._base.conf, "downloadonly", False):
+        for po, repository, package in wanted:
+            _verify_on_arrival(conduit, run, po, repository, package)
 
 
-@_hook
-def postdownload_hook(conduit, settings):
-    """Verify the packages that yum had to fetch itself, and replace bad ones; yum does not check their checksums again."""
-    errors = conduit.getErrors()
-    # getattr() would raise: for what a package lacks yum asks a column of its database (sqlitesack.py), which is a KeyError
-    rest = [po for po in _our_packages(conduit) if po.__dict__.get("_xcpng_mirrors") == "unavailable"]
-    _get_packages(conduit, settings, rest)
-    for po in rest:
-        if po._xcpng_mirrors == "verified" and po.verifyLocalPkg():
+def _verify_on_arrival(conduit, run, po, repository, package):
+    """Let yum's own check of the file be ours, too: with --downloadonly it calls no hook after the download."""
+    check = po.verifyLocalPkg
+
+    def verify_local_pkg(*arguments):
+        if not check(*arguments):
+            return False
+        unverified = run.proofs.unverified([(repository, dict(package, target=po.localPkg()))])
+        if unverified:
+            _warn(conduit, unverified)
+        return not unverified
+
+    po.verifyLocalPkg = verify_local_pkg
+
+
+@_installing
+def postdownload_hook(conduit, run):
+    """Bring what yum could not get, and verify what it has fetched; yum does not look at its checksums again."""
+    errors, wanted = conduit.getErrors(), run.wanted(conduit.getDownloadPackages())
+    _fetch(conduit, run, wanted)
+    for po, _, package in wanted:
+        if run.proofs.is_verified(package["target"]):
             errors.pop(po, None)
-        elif po not in errors:
-            raise PluginYumExit(_message(str(po), "it could not be verified; nothing was done"))
+    _stop_for(run.proofs.unverified([item[1:] for item in wanted if item[0] not in errors]))
 
 
-def _our_packages(conduit):
-    """Return the packages to install from our repositories, without those at another place (xml:base)."""
-    return [po for po in conduit.getDownloadPackages()
-            if _handled(po.repo) and not _handled(po.repo).is_left and not po.basepath]
+@_installing
+def pretrans_hook(conduit, run):
+    """Verify what came by no download of this run, before rpm installs it."""
+    members = [member.po for member in conduit.getTsInfo().getMembers() if member.ts_state in ("i", "u")]
+    _stop_for(run.proofs.unverified([item[1:] for item in run.wanted(members)]))
 
 
-def _get_packages(conduit, settings, packages):
-    """Let the engine fetch and verify packages; then their ``_xcpng_mirrors`` is "verified" or "unavailable".
-
-    Raises:
-        PluginYumExit: a package is refused.
-    """
-    if not packages:
-        return
-    by_repo = dict((repo.id, [po for po in packages if po.repo is repo]) for repo in set(po.repo for po in packages))
-    requests = [dict(_handled(pos[0].repo).request,
-                     packages=[bridge.describe_package(po, po.relativepath, po.size) for po in pos]) for pos in by_repo.values()]
-    meter = YumMeter(by_repo)
-    verdicts, warnings = _engine(conduit, settings).ask(
-        settings.request("packages", requests, mode="fetch"), bridge.IDLE_SECONDS, meter.event)
-    meter.end()
-    for text in warnings:
-        _warn(conduit, text)
-    for name, verdict in sorted(verdicts.items()):
-        if verdict["status"] == "refused":
-            raise PluginYumExit(_message(name, verdict["text"]))
-        if verdict["status"] == "left":
-            _warn(conduit, name, "its packages are left to yum", verdict["text"])
+def _fetch(conduit, run, wanted):
+    """Let the engine bring packages from proven mirrors into yum's cache; what it cannot bring is left to yum."""
+    wanted = [item for item in wanted if item[0].repoid in run.proofs.filled and not item[0].basepath and not item[2]["keep"]
+              and not run.proofs.is_verified(item[2]["target"])]
+    if wanted:
+        meter = YumMeter(wanted)
+        text = run.proofs.packages("fetch", [item[1:] for item in wanted], meter.update)
+        meter.end()
+        if text:
+            _warn(conduit, "packages are left to yum, and verified after it", text)
 
 
 class YumMeter(object):
     """A progress line in yum's style for fetched packages; there is none if every package was in the cache.
 
     Args:
-        packages: lists of packages by repository id.
+        wanted: package object, repository, description of each package.
     """
 
-    def __init__(self, packages):
-        self._packages = packages
-        self._bytes = dict((po, 0) for po in sum(packages.values(), []) if not os.path.exists(po.localPkg()))
+    def __init__(self, wanted):
+        self._packages = dict((item[2]["target"], item[0]) for item in wanted if not os.path.exists(item[2]["target"]))
+        self._bytes = dict.fromkeys(self._packages, 0)
         self._shown = None  # yum's urlgrabber.progress.TextMeter, once there is progress to show
 
-    def event(self, event):
-        """Handle an event of the engine."""
-        po = self._packages[event["repository"]][event["package"]]
-        if event["event"] == "package":
-            po._xcpng_mirrors = event["status"]
-            if event["status"] != "verified" or po not in self._bytes:
-                return
-        self._bytes[po] = event.get("bytes", int(po.size))
+    def update(self, path, event):
+        """Take an event of the engine about the package at a path."""
+        if path not in self._bytes or event.get("status", "verified") != "verified":
+            return
+        po = self._packages[path]
+        self._bytes[path] = event.get("bytes", int(po.size))
         if self._shown is None and po.repo.callback is not None:
             self._shown = po.repo.callback
             text = os.path.basename(po.relativepath) if len(self._bytes) == 1 else "{0} packages".format(len(self._bytes))
-            self._shown.start(text=text, size=sum(int(each.size) for each in self._bytes))
+            self._shown.start(text=text, size=sum(int(each.size) for each in self._packages.values()))
         if self._shown is not None:
             self._shown.update(sum(self._bytes.values()))
 

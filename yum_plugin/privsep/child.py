@@ -54,7 +54,7 @@ STACK_BYTES = 512 * 1024  # of a thread; the default of 8 MiB would use up the a
 GC_THRESHOLD = 100000  # cli/main.py
 # What is otherwise loaded at its first use.
 LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "lxml.etree", "yum_plugin.sources.list_forms")
-LATE_ENCODINGS = ("ascii", "latin-1", "iso-8859-1", "utf-8", "idna", "punycode")
+LATE_ENCODINGS = ("ascii", "latin-1", "iso-8859-1", "utf-8", "utf-8-sig", "idna", "punycode")
 CERTIFICATE_MODULES = ("cryptography.x509", "yum_plugin.net.certificate", "yum_plugin.net.reachability")
 
 

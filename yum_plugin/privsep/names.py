@@ -8,6 +8,7 @@ Over a socket (SOCK_SEQPACKET) go JSON objects:
     <- {"id": NUMBER, "found": [[FAMILY, ADDRESS, SCOPE]...]}, in the resolver's order
     <- {"id": NUMBER, "error": NUMBER, "text": TEXT}, of getaddrinfo(3)
 """
+import codecs
 import contextlib
 import os
 import socket
@@ -34,6 +35,7 @@ def run_names(sock: socket.socket, parent: int) -> NoReturn:
         parent: process id of the parent.
     """
     try:
+        codecs.lookup("idna")  # socket.getaddrinfo encodes by it; later this user may not be able to read the folder of Python
         sock.sendall(encoded({"problems": confine(NAMES, ResourceLimits(CPU_SECONDS), parent, READABLE)}))
         while True:
             request = decoded(sock.recv(MAX_CONTROL_BYTES))  # WireError at the end
@@ -47,7 +49,7 @@ def _answer(sock: socket.socket, request: Dict[str, Any]) -> None:
     try:
         found = socket.getaddrinfo(request["host"], None, request["family"], socket.SOCK_STREAM)
         said["found"] = [[int(family), place[0], _scope_of(place)] for family, _, _, _, place in found[:MAX_FOUND]]
-    except (OSError, UnicodeError) as error:
+    except Exception as error:  # also of a codec or a library that cannot be loaded: somebody waits for the answer
         said.update(error=getattr(error, "errno", None) or socket.EAI_NONAME, text=str(getattr(error, "strerror", "") or error))
     with contextlib.suppress(OSError):  # the parent has ended
         sock.sendall(encoded(said))

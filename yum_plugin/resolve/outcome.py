@@ -3,7 +3,7 @@ from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequenc
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
-from ..model import Mirror, Probe, Repository, Snapshot
+from ..model import Mirror, MirrorList, Probe, Repository, Snapshot
 from ..state.history import Observation
 from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
@@ -19,12 +19,14 @@ from ..trust.identity import (
     voices,
 )
 from ..util.urls import authority_of
+from .dialogue import Dialogue
 from .patience import remembered_seconds
 from .refresh_policy import RefreshPlan
 from .resolution import NO_CANDIDATES, Rejection, Resolution
 from .selection import order_proven
 
 # If every mirror fails for one of these, this host's clock is the likelier cause.
+UNAUTHENTICATED_SECONDS = 7 * 86400  # without a voice that proves who it is, before a warning
 CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
 
 
@@ -54,6 +56,9 @@ class Findings:
         self.digest_unknown = False  # it did not know that request
         self.own: FrozenSet[str] = frozenset()  # base URLs that the admin has named
         self.others: Mapping[str, str] = {}  # digest -> another repository, that the host knows or this run has shown
+        self.dialogue = Dialogue((), False, 0.0)
+        self.authenticated = False  # what the redirector said in this run came by https
+        self.blocked_at = 0.0  # see ``Memory``
         self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
 
 
@@ -70,7 +75,7 @@ class Findings:
         """
         held = [self.accepted, self.memory.snapshot if self.memory.note != SINGLE_VOICE else None]
         known = frozenset(snapshot.sha256 for snapshot in held if snapshot is not None and not anew)
-        return Evidence(self.candidates.listed.sha256, self.own, known, self.others)
+        return Evidence(self.candidates.listed.sha256 if self.authenticated else "", self.own, known, self.others)
 
 
 def compare(all_findings: Sequence[Findings], known: Mapping[str, Mapping[str, str]]) -> None:
@@ -99,7 +104,18 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
         The resolution.
     """
     made = _concluded(findings, settings, now, accept_rollback)
-    return made._replace(memory=_with_redirector(findings, made.memory, now))
+    made = made._replace(memory=_with_redirector(findings, made.memory, now))
+    since = made.memory.unauthenticated_since
+    is_meant = not (settings.require_https and findings.repository.network.ssl_verify)
+    if made.snapshot is None or is_meant or not since or now - since < UNAUTHENTICATED_SECONDS:
+        return made
+    return made._replace(warnings=made.warnings + (unauthenticated_words(since, now),))
+
+
+def unauthenticated_words(since: float, now: float) -> str:
+    """Word the warning of a host that hears only what anybody on the way can forge."""
+    return ("freeze: for {} nothing was heard but answers that anybody on the way can forge; https to the redirector, "
+            "its mirrors and the origin is blocked: see 'xcpng-mirrors doctor'").format(duration(int(now - since)))
 
 
 def _concluded(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
@@ -172,8 +188,28 @@ def _with_redirector(findings: Findings, memory: Memory, now: float) -> Memory:
     """Return a memory that also holds what was learnt about the redirector itself."""
     return memory._replace(
         listed_at=now if findings.listed_now else findings.memory.listed_at,
+        listed_securely=findings.authenticated if _replaces(findings) else findings.memory.listed_securely,
+        blocked_at=findings.blocked_at, unauthenticated_since=_unauthenticated_since(findings, now),
         digest_unknown_at=now if findings.digest_unknown else findings.memory.digest_unknown_at,
         answer_seconds=remembered_seconds(findings.memory.answer_seconds, findings.answer_seconds))
+
+
+def _replaces(findings: Findings) -> bool:
+    """Whether a list that has come takes the place of the remembered one: http does not displace what https said."""
+    return findings.listed_now and (findings.authenticated or not findings.memory.listed_securely)
+
+
+def _unauthenticated_since(findings: Findings, now: float) -> float:
+    """Return since when nobody was heard whose answer proves who sent it; who that is: see ``Resolver._voices``."""
+    before, network = findings.memory.unauthenticated_since, findings.repository.network
+    voices = set(findings.own)
+    if findings.memory.listed_securely:
+        voices.update(mirror.url for mirror in findings.memory.mirrors)
+    heard = [offer.mirror.url for offer in findings.offers]
+    proven = network.ssl_verify and any(url in voices and url.startswith("https:") for url in heard)
+    if findings.authenticated or proven or not findings.repository.path:
+        return 0.0
+    return (before or now) if heard or findings.listed_now or findings.digest else before
 
 
 def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Resolution:
@@ -183,7 +219,8 @@ def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float
     if findings.memory.note == SINGLE_VOICE and findings.candidates.listed.sha256 != snapshot.sha256:
         note = SINGLE_VOICE
     memory = findings.memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note)
-    if listed.mirrors and listed.sha256 in ("", snapshot.sha256):  # else it is a list of who has what is to come
+    # else it is a list of who has what is to come
+    if listed.mirrors and _replaces(findings) and listed.sha256 in ("", snapshot.sha256):
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
     warnings = _warnings(findings.repository, snapshot, [], note, now)
     return Resolution(findings.repository, snapshot, mirrors=proven, note=note, warnings=warnings,
@@ -262,6 +299,8 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     """Keep the last list that had mirrors, the records of those on it, and the last good resolution."""
     previous = findings.memory
     listed = findings.candidates.listed
+    if findings.listed_now and not _replaces(findings):
+        listed = MirrorList(previous.mirrors, previous.sha256)
     mirrors = listed.mirrors or previous.mirrors
     records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now))
                                   for probe in made.probes}

@@ -35,6 +35,9 @@ class Wait(NamedTuple):
 OTHER_FORM = Wait(0.25, 1.5, 1.5)
 # For a list if an older one is at hand: a lost SYN is sent again after a second (RFC 6298). The selection is in time as well.
 LIST = Wait(1.0, 2.0, 2.0)
+# For https before http is asked as well: what is blocked costs a second more than a good day. Nothing is known: near is assumed,
+# for http is asked beside https, not in place of it.
+BLOCKED = Wait(1.0, 1.5, 2.0)
 # For the first mirrors before more are asked: on the same continent they need 0.3 s for TLS and three requests. Three such
 # waits and an answer from far away fit into the default deadline.
 STAGGER = Wait(0.3, 2.5, 1.75)
@@ -46,6 +49,7 @@ class Patience(NamedTuple):
     other_form_seconds: float
     list_seconds: float
     stagger_seconds: float
+    blocked_seconds: float
 
 
 def patience_of(memory: Memory, answer_seconds: float = 0.0) -> Patience:
@@ -57,7 +61,8 @@ def patience_of(memory: Memory, answer_seconds: float = 0.0) -> Patience:
     """
     redirector = _known(answer_seconds) or _known(memory.answer_seconds) or FAR_SECONDS
     mirror = _usual_seconds(memory) or redirector
-    return Patience(OTHER_FORM.after(redirector), LIST.after(redirector), STAGGER.after(mirror))
+    return Patience(OTHER_FORM.after(redirector), LIST.after(redirector), STAGGER.after(mirror),
+                    BLOCKED.after(_known(memory.answer_seconds)))
 
 
 def remembered_seconds(before: float, seconds: float) -> float:

@@ -16,6 +16,7 @@ Volunteers bear every request; stock yum and dnf ask one mirror when metadata_ex
        nobody is asked then. Any other answer, and the list is asked for in the same run. The list at hand is younger than
        ``LIST_EXPIRE_SECONDS``, and has a mirror that was proven: a host that had only the origin must learn of mirrors soon.
        A redirector that does not know this request is not asked so again for ``DIGEST_RETRY_SECONDS``.
+    5. A digest that came by plain http counts as none here: anybody on the way may have named the old one.
 """
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple
 

@@ -24,6 +24,7 @@ from ..state.memory import Remembered, known_list, quarantined
 from ..trust.identity import owner_of
 from ..trust.metadata import RepomdProver
 from .candidates import Candidates, ListRules, candidates, own_urls, settled_list
+from .dialogue import BLOCKED_RETRY_SECONDS, Dialogue, Question
 from .outcome import Findings, compare, conclude
 from .patience import patience_of
 from .probe import Known, ask_mirror
@@ -33,6 +34,8 @@ from .selection import Poll, PollRules
 
 NO_LIST_TIMEOUT_SECONDS = 3.0  # without any list: the .repo file's other baseurls and the origin still have time after it
 EVERYONE = 256
+TICK_SECONDS = 0.02  # between two looks at what time alone may change
+KEPT_VOICES = 2  # of the mirrors that https has named, beside an http list
 
 MakeTasks = Callable[[OpenSession], TaskPool]
 
@@ -65,11 +68,17 @@ class _Job:
         self.started = started  # then the digest of the redirector was asked for, or its list
         self.patience = patience_of(findings.memory)
         self.asked_at: Dict[str, float] = {}  # by form; seconds as of ``started``
-        self.lists: Dict[str, Optional[MirrorList]] = {}  # what arrived; None for what failed
+        self.dialogue = findings.dialogue
+        self.failed: Dict[str, Optional[MirrorList]] = {}  # forms that are not to be expected any more
         self.at_hand: Optional[Candidates] = None  # of the list that is remembered, if the digest alone was asked for
         self.prover: Optional[RepomdProver] = None  # None: the keys are not loaded yet
         self.poll: Optional[Poll] = None
         self.finished = False
+
+    @property
+    def lists(self) -> Dict[str, Optional[MirrorList]]:
+        """What arrived, by form; None for what failed."""
+        return dict(self.failed, **self.dialogue.lists())
 
     def fail(self, error: MirrorsError) -> None:
         self.findings.error = error
@@ -124,6 +133,8 @@ class Resolver:
             self._tasks.dismiss()
         now = self._clock.wall()
         self._compare()
+        for findings in self._findings:
+            findings.blocked_at = findings.dialogue.blocked_at(findings.memory.blocked_at, now, self._clock.steady())
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
     def _compare(self) -> None:
@@ -146,10 +157,13 @@ class Resolver:
             job.fail(error)
 
     def _ask_lists(self, job: _Job) -> None:
-        if job.repository.path and redirector_roots(job.repository, self._settings.redirectors):
+        roots = redirector_roots(job.repository, self._settings.redirectors) if job.repository.path else ()
+        since = self._clock.wall() - job.findings.memory.blocked_at
+        job.dialogue = job.findings.dialogue = Dialogue(roots, 0 <= since < BLOCKED_RETRY_SECONDS, job.patience.blocked_seconds)
+        if roots:
             self._ask_list(job, DIGEST if self._digest_suffices(job) else PAGE)
         else:
-            job.lists = {PAGE: None, SELECTION: None}
+            job.failed = {PAGE: None, SELECTION: None}
 
     def _digest_suffices(self, job: _Job) -> bool:
         if self._options != ResolveOptions():
@@ -161,15 +175,25 @@ class Resolver:
 
     def _ask_list(self, job: _Job, form: str) -> None:
         """Ask the redirector for one form of the list, or for the digest."""
-        roots, timeouts = redirector_roots(job.repository, self._settings.redirectors), self._timeouts
-        ask_list, ask_digest, path = self._gateway.ask_list, self._gateway.ask_digest, job.repository.path + REPOMD
-        if form == DIGEST:
-            self._start(job, form, lambda session: ask_digest(session, roots, path, timeouts))
-        else:
-            self._start(job, form, lambda session: ask_list(session, form, roots, path, timeouts))
+        for question in job.dialogue.questions(form):
+            self._ask(job, question)
         job.asked_at[form] = self._clock.steady()  # not before: the first session waits for the process without root
         if form != SELECTION:
             job.started = job.asked_at[form]
+
+    def _ask(self, job: _Job, question: Question) -> None:
+        form, roots, timeouts, path = question.form, (question.root,), self._timeouts, job.repository.path + REPOMD
+        ask_list, ask_digest = self._gateway.ask_list, self._gateway.ask_digest
+        if form == DIGEST:
+            self._start(job, question, lambda session: ask_digest(session, roots, path, timeouts))
+        else:
+            self._start(job, question, lambda session: ask_list(session, form, roots, path, timeouts))
+        job.dialogue.asked[question] = self._clock.steady()
+
+    def _ask_http(self, job: _Job, now: float) -> None:
+        """Ask by http as well where https gives nothing (dialogue.py, rule 2)."""
+        for question in job.dialogue.more(now):
+            self._ask(job, question)
 
     def _start(self, job: _Job, subject: Any, task: Callable[[Session], Any]) -> None:
         seconds = self._settings.connect_timeout + self._settings.read_timeout
@@ -187,6 +211,8 @@ class Resolver:
 
     def _advance(self, job: _Job, now: float) -> float:
         """Do what is due for a job; return the seconds after which time alone makes something due."""
+        if job.poll is None:
+            self._guarded(job, lambda job: self._ask_http(job, now))
         poll = job.poll or self._begin_poll(job, now)
         if poll is None:
             return self._await_lists(job, now)
@@ -202,19 +228,23 @@ class Resolver:
         if SELECTION not in job.asked_at and job.asked_at and (PAGE in job.lists or now >= other_due):
             self._guarded(job, lambda job: self._ask_list(job, SELECTION))
             if PAGE not in job.asked_at:
-                job.lists.setdefault(PAGE, None)  # the digest has failed or is late: the selection is the list then
-        given_up = job.started + self._list_timeout(job)
-        return (given_up if SELECTION in job.asked_at else min(given_up, other_due)) - now
+                job.failed[PAGE] = None  # the digest has failed or is late: the selection is the list then
+        due = [max(job.started + self._list_timeout(job), now + TICK_SECONDS)]
+        due += [other_due] if SELECTION not in job.asked_at else []
+        due += [job.dialogue.silent_at()] if job.dialogue.may_turn and job.dialogue.asked else []
+        return min(due) - now
 
     def _begin_poll(self, job: _Job, now: float) -> Optional[Poll]:
         memory = job.findings.memory
-        waited_enough = now >= job.started + self._list_timeout(job)
+        waited_enough = now >= job.started + self._list_timeout(job) and not job.dialogue.awaits_http(
+            now, job.patience.other_form_seconds)
         listed = settled_list(job.lists, known_list(memory), job.repository.path, waited_enough)
         if listed is None:
             return None
-        if waited_enough and not job.findings.answer_seconds and len(job.lists) < len(FORMS):
+        if waited_enough and not job.findings.answer_seconds and not job.dialogue.blocked and len(job.lists) < len(FORMS):
             job.findings.answer_seconds = now - job.started
         job.findings.listed_now = any(arrived is not None and arrived.mirrors for arrived in job.lists.values())
+        job.findings.authenticated = job.dialogue.listed_securely and job.repository.network.ssl_verify
         failed = quarantined(memory, int(self._clock.wall()))
         found = candidates(job.repository, listed, failed, self._list_rules(), self._clock.chance)
         job.findings.candidates = found
@@ -229,15 +259,30 @@ class Resolver:
         rules = PollRules(self._settings.probe_mirrors, self._settings.enough, stagger_seconds=stagger)
         if self._options.accept_rollback:
             return Poll(found.mirrors, found.origins, found.listed.sha256, rules, evidence=findings.evidence(anew=True))
-        plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, found, rules.enough,
+        told = found if findings.authenticated else found._replace(listed=found.listed._replace(sha256=""))
+        plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, told, rules.enough,
                                             self._clock.wall(), self._clock.chance)
         if plan.quorum == 0:
             log.info("%s: the last resolution still holds", job.repository.id)
             return Poll((), (), "", rules)
         return Poll(found.mirrors, found.origins, found.listed.sha256, rules._replace(enough=plan.quorum), findings.accepted,
-                    findings.evidence())
+                    findings.evidence(), self._voices(job, found))
+
+    def _voices(self, job: _Job, found: Candidates) -> Sequence[Mirror]:
+        """Return who must be heard, too, before "nothing new" is believed: those whom no http list has named."""
+        findings = job.findings
+        is_remembered = findings.memory.listed_securely and not findings.listed_now  # those who are asked are voices themselves
+        if is_remembered or findings.authenticated or not job.repository.path or not job.repository.network.ssl_verify:
+            return ()
+        known = MirrorList(findings.memory.mirrors if findings.memory.listed_securely else ())
+        kept = candidates(job.repository, known, quarantined(findings.memory, int(self._clock.wall())),
+                          self._list_rules()._replace(require_https=True), self._clock.chance).mirrors[:KEPT_VOICES]
+        origins = [mirror for mirror in found.origins if mirror.url in findings.own and mirror.url.startswith("https:")]
+        return list(kept) + origins
 
     def _list_timeout(self, job: _Job) -> float:
+        if job.dialogue.blocked and len(redirector_roots(job.repository, self._settings.redirectors)) == 1:
+            return 0.0
         at_hand = bool(job.findings.memory.mirrors) or any(job.lists.values())
         return job.patience.list_seconds if at_hand else NO_LIST_TIMEOUT_SECONDS
 
@@ -275,26 +320,30 @@ class Resolver:
         elif not job.finished and job.poll is not None:
             self._take_probe(job, subject, result.value, error)
 
-    def _take_list(self, job: _Job, form: str, value: Any, error: Optional[MirrorsError]) -> None:
+    def _take_list(self, job: _Job, question: Question, value: Any, error: Optional[MirrorsError]) -> None:
         """Record an answer of the redirector."""
+        form = question.form
+        job.dialogue.answered(question, value if form != DIGEST else None, error.reference if error is not None else "")
         found = value if error or form == DIGEST else "{} mirrors".format(len(value.mirrors))
         log.info("%s: %s: %s", job.repository.id, form, error or found)
         if error is None and form == next(iter(job.asked_at)):  # a later one may be on a connection that was kept
-            job.findings.answer_seconds = self._clock.steady() - job.asked_at[form]
+            job.findings.answer_seconds = self._clock.steady() - job.dialogue.asked[question]
         if form != DIGEST:
-            job.lists[form] = value
-        elif error is not None:
-            job.lists.setdefault(PAGE, None)  # the list page would fail alike
-        elif job.poll is None and not self._holds(job, value) and PAGE not in job.lists:
+            return
+        if error is not None:
+            if job.dialogue.is_over(form):
+                job.failed[PAGE] = None  # the list page would fail alike
+        elif job.poll is None and not self._holds(job, value, question) and PAGE not in job.lists and PAGE not in job.asked_at:
             self._guarded(job, lambda job: self._ask_list(job, PAGE))
             self._guarded(job, self._prover)
 
-    def _holds(self, job: _Job, digest: str) -> bool:
+    def _holds(self, job: _Job, digest: str, question: Question) -> bool:
         """Whether the last resolution holds by the redirector's digest alone (refresh_policy.py, rule 4)."""
         findings, snapshot = job.findings, job.findings.memory.snapshot
         findings.digest_unknown = not digest
         if job.at_hand is None or snapshot is None or digest != snapshot.sha256:
             return False
+        findings.authenticated = job.dialogue.is_authenticated(question) and job.repository.network.ssl_verify
         found = job.at_hand._replace(listed=job.at_hand.listed._replace(sha256=digest))
         poll = self._poll(job, found)
         if findings.plan.quorum:

@@ -21,6 +21,8 @@ Rules of asking, in order:
        mirror is asked. Where others have served something else, the origin is asked in place of more mirrors: it is the one
        that knows, and one small answer is all that it costs. It gets ``ORIGIN_SECONDS``; what it does not know does not count
        any more.
+    8. Where only an unauthenticated list was heard (http), ``voices`` that it cannot have named are asked with the first round,
+       and get ``ORIGIN_SECONDS`` whatever the others say: "nothing new" must not be the word of whoever is on the way.
 """
 import math
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
@@ -67,14 +69,17 @@ class Poll:
         rules: settings.
         accepted: the high-water mark of this host, if it has one.
         evidence: what else names a snapshot; by default only the digest does, and the origins.
+        voices: heard in any case (rule 8).
     """
 
     def __init__(self, candidates: Sequence[Mirror], origins: Sequence[Mirror], named_sha256: str, rules: PollRules,
-                 accepted: Optional[Snapshot] = None, evidence: Optional[Evidence] = None) -> None:
+                 accepted: Optional[Snapshot] = None, evidence: Optional[Evidence] = None, voices: Sequence[Mirror] = ()) -> None:
         self._evidence = evidence or Evidence(named_sha256, frozenset(mirror.url for mirror in origins),
                                               frozenset([accepted.sha256] if accepted else []))
-        self._waiting = list(candidates)
-        self._origins = list(origins)
+        self._voices = {mirror.url: mirror for mirror in voices}
+        self._waiting = [mirror for mirror in candidates if mirror.url not in self._voices]
+        self._origins = [mirror for mirror in origins if mirror.url not in self._voices]
+        self._voices_until = 0.0
         self._named = named_sha256
         self._rules = rules
         self._enough = max(min(2, rules.enough), rules.enough - 1) if named_sha256 else rules.enough  # rule 2
@@ -120,11 +125,17 @@ class Poll:
         """Return the mirrors to ask now; they count as pending from here on."""
         wanted = self._wanted(now)
         batch = self._take(wanted, now) if wanted else []
-        if batch:
+        voices = list(self._voices.values()) if self._last_round is None else []
+        if batch or voices:
+            self._voices_until = self._voices_until or now + ORIGIN_SECONDS
             self._last_round = now
-            self._pending += batch
+            self._pending += batch + voices
             self._asked += len(batch)
-        return batch
+        return batch + voices
+
+    def _awaits_voices(self, now: float) -> bool:
+        """Whether somebody is still to be heard (rule 8)."""
+        return now < self._voices_until and any(mirror.url in self._voices for mirror in self._pending)
 
     def _take(self, wanted: int, now: float) -> List[Mirror]:
         """Take the next candidates; the origins only if none is left, none is pending, and the origins could help (rule 6)."""
@@ -196,7 +207,7 @@ class Poll:
 
     def done(self, now: float) -> bool:
         """Whether to stop asking; call ``to_ask`` first, because it may have more to ask."""
-        if not self._pending or self._rules.everyone:
+        if not self._pending or self._rules.everyone or self._awaits_voices(now):
             return not self._pending
         if self._satisfied():
             return bool(self._named) or self._hedged(now)
@@ -210,6 +221,8 @@ class Poll:
         due = self._hedge_end() if self._good else last_round + self._no_answer_seconds()
         if self._held_back() and not self._is_contested():
             due = min(due, last_round + self._stagger_seconds())
+        if due <= now and self._awaits_voices(now):
+            due = self._voices_until
         return max(0.0, due - now)
 
     def _satisfied(self) -> bool:

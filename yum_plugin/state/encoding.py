@@ -78,6 +78,9 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "listed_at": memory.listed_at,
         "digest_unknown_at": memory.digest_unknown_at,
         "answer_seconds": memory.answer_seconds,
+        "listed_securely": memory.listed_securely,
+        "blocked_at": memory.blocked_at,
+        "unauthenticated_since": memory.unauthenticated_since,
     }
 
 
@@ -97,7 +100,8 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         tuple(_decision_of(decision) for decision in values.get("decisions", ())), float(values.get("heard_at", 0)),
         float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")),
         str(values.get("place", "")), float(values.get("listed_at", 0)), float(values.get("digest_unknown_at", 0)),
-        float(values.get("answer_seconds", 0)))
+        float(values.get("answer_seconds", 0)), values.get("listed_securely") is True, float(values.get("blocked_at", 0)),
+        float(values.get("unauthenticated_since", 0)))
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -59,6 +59,9 @@ class Memory(NamedTuple):
     listed_at: float = 0.0  # seconds since 1970; when the redirector has last sent its list
     digest_unknown_at: float = 0.0  # seconds since 1970; when it did not know the request for the digest alone; 0: it does
     answer_seconds: float = 0.0  # that its answers take, connecting included, see resolve/patience.py; 0: not known
+    listed_securely: bool = False  # ``mirrors`` came by https: an http list does not replace them
+    blocked_at: float = 0.0  # seconds since 1970; when https to the redirector was waited for in vain; 0: it is not blocked
+    unauthenticated_since: float = 0.0  # seconds since 1970; only answers that anybody can forge were heard since; 0: others, too
 
 
 class SnapshotPin(NamedTuple):

@@ -65,7 +65,7 @@ def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:
         TrustError: rollback: the newest snapshot is older than the accepted one.
     """
     current = newest(offers)
-    _refuse_rollback(current, accepted)
+    refuse_rollback(current, accepted)
     usable = [offer.mirror for offer in offers if offer.snapshot.sha256 == current.sha256]
     stale = [(offer.mirror, max(0, current.timestamp - offer.snapshot.timestamp))
              for offer in offers if offer.snapshot.sha256 != current.sha256]
@@ -83,7 +83,16 @@ def is_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> bool:
             and current.signed_at < accepted.signed_at and current.data_key <= accepted.data_key)
 
 
-def _refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
+def refuse_rollback(current: Snapshot, accepted: Optional[Snapshot]) -> None:
+    """Refuse a snapshot that is a rollback (rule 3).
+
+    Args:
+        current: a proven one.
+        accepted: the high-water mark of this host; None if it has none.
+
+    Raises:
+        TrustError: rollback.
+    """
     if accepted is None or not is_rollback(current, accepted):
         return
     behind = (accepted.timestamp - current.timestamp) or (accepted.signed_at - current.signed_at)

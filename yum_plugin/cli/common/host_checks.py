@@ -24,6 +24,7 @@ from ...net.tls import make_context
 from ...net.transport import proxies_for
 from ...pool.precheck import disk_space
 from ...privsep.gateway import Gateway
+from ...resolve.outcome import UNAUTHENTICATED_SECONDS, unauthenticated_words
 from ...sources.redirector import redirector_roots
 from ...trust.freshness import duration
 from ...util.files import read_capped
@@ -234,6 +235,10 @@ def _network(checked: CheckedHost) -> FoundProblems:
         if error is not None:
             problems.append(_unreachable(error, repository, roots[0], checked))
     remembered = checked.host.state.load_all(checked.host.repositories).values()
+    since = min([each.memory.unauthenticated_since for each in remembered if each.memory.unauthenticated_since] or [checked.now])
+    if checked.now - since >= UNAUTHENTICATED_SECONDS:
+        problems.append(HostProblem(unauthenticated_words(since, checked.now),
+                                    "curl -v {}".format(shlex.quote((settings.fallbacks or ("https://HOST/",))[0]))))
     signed = [each.accepted.signed_at for each in remembered if each.accepted is not None]
     if signed and max(signed) > checked.now + MOST_DRIFT_SECONDS:
         what = "this host's clock is behind: it has accepted metadata that was signed {}".format(utc(max(signed)))

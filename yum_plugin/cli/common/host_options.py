@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of everything that --json prints; fields may be added to a schema, but none is removed or changed
 NOTES = {  # the note of a Resolution or a Decision, in words
-    "freeze": "freeze: nothing newer is offered, and this is older than max_age",
+    "freeze": "freeze: nothing newer is offered, and this is older than max_age=",
     "propagating": "propagating: the redirector names another revision, which no mirror was seen to serve yet",
     "pinned": "pinned: the revision that the pool agreed on was used; 'xcpng-mirrors precheck --unpin' removes the pin",
     "single-voice": "single voice: one mirror alone offered it, and neither the redirector nor the origin named it; it is used "
