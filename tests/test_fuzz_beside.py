@@ -32,7 +32,7 @@ from yum_plugin.errors import TrustError
 from yum_plugin.trust.keys import load_pinned_key
 from yum_plugin.trust.openpgp import verify_detached
 from yum_plugin.trust.rpmfile import verify_rpm
-from yum_plugin.trust.rpmheader import INTRODUCTION_BYTES, MAIN, SIGNATURE, body_bytes, read_header
+from yum_plugin.trust.rpmheader import INTRODUCTION_BYTES, MAIN, SIGNATURE, HeaderReader, read_header
 
 pytestmark = pytest.mark.fuzz
 
@@ -108,10 +108,10 @@ NO_PROOF = {"no key", "unreadable", "digest", "bad"}
 def asked_of_gpgv(judge, data):
     """What gpgv says of each signature of type 0x00 in a package that we have accepted, over header, or header and payload."""
     start = 96 + INTRODUCTION_BYTES
-    size = body_bytes(data[96:start], SIGNATURE)
+    size = HeaderReader(data[96:start], SIGNATURE).left
     claims = read_header(data[96 : start + size], SIGNATURE)
     main = data[start + size :]
-    header = main[: INTRODUCTION_BYTES + body_bytes(main[:INTRODUCTION_BYTES], MAIN)]
+    header = main[: INTRODUCTION_BYTES + HeaderReader(main[:INTRODUCTION_BYTES], MAIN).left]
     asked = [(tag, header) for tag in (267, 268)] + [(tag, main) for tag in (1005, 1002)]
     return [answer for tag, document in asked for value in claims.get(tag, ()) for answer in judge.says_of_each(value, document)]
 

@@ -9,7 +9,7 @@ from ..state.memory import Memory, quarantined
 from ..util.urls import authority_of
 from .candidates import listed_fallbacks
 
-MAX_PACKAGE_BYTES = 4 * 1024 * 1024 * 1024  # what rpm's 32-bit size tags can express
+MAX_PACKAGE_BYTES = 64 * 1024 * 1024 * 1024  # rpm's 64-bit size tags (LONGSIGSIZE) express more than any disk has
 STOCK_TIMEOUT_SECONDS = 30.0  # dnf.conf(5), for timeout=0
 STOCK_MINRATE = 1000  # bytes per second, for minrate=0
 

@@ -20,6 +20,7 @@ Pure, except that ``verify_rpm`` reads the stream it is given.
 """
 import base64
 import binascii
+import contextlib
 from typing import BinaryIO, Callable, Generator, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..errors import TrustError
@@ -28,7 +29,7 @@ from .hashing import new_hash
 from .keys import PublicKey
 from .openpgp import Verdict, Verifier, most_telling, told
 from .packets import TAG_SIGNATURE, Signature, read_packets, read_signature
-from .rpmheader import Header
+from .rpmheader import Header, HeaderReader
 
 READ_BYTES = 256 * 1024
 BY_DIGEST = "payload digest"
@@ -94,7 +95,7 @@ class RpmVerifier:
     """Proves an RPM that arrives in pieces, in one pass.
 
     Call ``update`` with the file's bytes in order, then ``finish``: only its return value is a proof.
-    The headers are kept in memory, at most 17 MiB; the payload is only hashed.
+    Of the headers only what is used is kept in memory; everything else is only hashed.
 
     Args:
         keys: the pinned keys.
@@ -182,9 +183,7 @@ class RpmVerifier:
         rpmheader.check_magic(magic)
         lead = yield rpmheader.LEAD_BYTES - len(magic)
         is_source = rpmheader.read_lead(magic + lead)
-        introduction = yield rpmheader.INTRODUCTION_BYTES
-        body = yield rpmheader.body_bytes(introduction, rpmheader.SIGNATURE)
-        claims = rpmheader.read_header(introduction + body, rpmheader.SIGNATURE)
+        claims = (yield from self._read_header(rpmheader.SIGNATURE, ())).finish()
         over_header = self._verifier(claims, rpmheader.HEADER_SIGNATURES)
         over_all = self._verifier(claims, rpmheader.PAYLOAD_SIGNATURES)
         if over_header.is_empty and over_all.is_empty:
@@ -192,18 +191,28 @@ class RpmVerifier:
         hopeless = [error for error in (over_header.hopeless(), over_all.hopeless()) if error is not None]
         if len(hopeless) == 2:
             raise most_telling(hopeless)
-        introduction = yield rpmheader.INTRODUCTION_BYTES
-        body = yield rpmheader.body_bytes(introduction, rpmheader.MAIN)
-        header = introduction + body
-        for verifier in (over_header, over_all):
-            verifier.update(header)
+        digests = _HeaderDigests(claims)
+        reader = yield from self._read_header(rpmheader.MAIN, (over_header, over_all, digests))
         proof = over_header.prove()
         self._header_proof = None if over_header.is_empty else proof
-        _check_header_digests(claims, header)
-        main = rpmheader.read_header(header, rpmheader.MAIN)
+        digests.check()
+        main = reader.finish()
         self._identity = _identify(main, is_source)
         self._cover = _choose_cover(main, over_all, proof)
         yield 0
+
+    def _read_header(self, kind: rpmheader.HeaderFormat, takers: "Sequence[Union[Verifier, _HeaderDigests]]") -> Generator[
+            int, bytes, HeaderReader]:
+        """Read a header, and pass all of it on."""
+        piece = yield rpmheader.INTRODUCTION_BYTES
+        reader = HeaderReader(piece, kind)
+        while True:
+            for taker in takers:
+                taker.update(piece)
+            if not reader.left:
+                return reader
+            piece = yield min(reader.left, READ_BYTES)
+            reader.update(piece)
 
     def _verifier(self, claims: Header, tags: Sequence[int]) -> Verifier:
         """Return the verifier of the signatures in these tags."""
@@ -225,17 +234,23 @@ def _read_signature(tag: int, value: bytes) -> Union[Signature, TrustError]:
     return TrustError("malformed", "a tag {} that is not one signature".format(tag))
 
 
-def _check_header_digests(claims: Header, header: bytes) -> None:
-    """Check rule 4."""
-    for tag, name in ((rpmheader.HEADER_SHA256, "sha256"), (rpmheader.HEADER_SHA1, "sha1")):
-        try:
-            running = new_hash(name)
-        except TrustError:
-            continue  # a host that computes no SHA-1, on which rpm does not either
-        running.update(header)
-        digest = running.hexdigest().encode("ascii")
-        if claims.get(tag, (digest,)) != (digest,):
-            raise TrustError("payload-mismatch", "the main header does not match its {} (tag {})".format(name, tag))
+class _HeaderDigests:
+    """Checks rule 4."""
+
+    def __init__(self, claims: Header) -> None:
+        self._running = []
+        for tag, name in ((rpmheader.HEADER_SHA256, "sha256"), (rpmheader.HEADER_SHA1, "sha1")):
+            with contextlib.suppress(TrustError):  # a host that computes no SHA-1, on which rpm does not either
+                self._running += [(tag, name, claims[tag][0], new_hash(name))] if tag in claims else []
+
+    def update(self, piece: bytes) -> None:
+        for _, _, _, running in self._running:
+            running.update(piece)
+
+    def check(self) -> None:
+        for tag, name, claim, running in self._running:
+            if running.hexdigest().encode("ascii") != claim:
+                raise TrustError("payload-mismatch", "the main header does not match its {} (tag {})".format(name, tag))
 
 
 def _identify(main: Header, is_source: bool) -> _Identity:

@@ -4,7 +4,8 @@ A file consists of the lead (96 bytes), the signature header, zero padding to a 
 A header consists of an introduction of 16 bytes, an index of 16 bytes for each tag, and the tags' data. All is big-endian.
 
 Rules:
-    1. The two lengths in a header's introduction are checked against its limits before the rest of it is read.
+    1. The two lengths in a header's introduction are checked against the limits of the newest rpm before the rest of it is read.
+       An older rpm has smaller ones, and refuses what is beyond them itself.
     2. The first tag is the region, whose trailer lies inside the data. The region of the main header includes all tags:
        a tag outside it would not be signed.
     3. Every tag has a type from 1 to 9 and a count. Its data is aligned and complete, and lies between the previous tag's
@@ -12,13 +13,14 @@ Rules:
     4. Tags that are used have the type that rpm gives them, and one value; the list of signatures (278) has up to four.
     5. In the signature header, which is not signed, only known tags may occur: rpm copies some of them into its
        database (CVE-2021-20271).
-The cost is linear in the size of the header. Tag numbers are those of rpm's rpmtag.h.
+The cost is linear in the size of the header, and nothing is kept but its index and the values that are used. Tag numbers are
+those of rpm's rpmtag.h.
 
 Pure.
 """
 import re
 import struct
-from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Pattern, Sequence, Tuple
+from typing import Dict, FrozenSet, Generator, List, Mapping, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 from ..errors import TrustError
 from .packets import MAX_SIGNATURES
@@ -76,7 +78,7 @@ SIGNATURE = HeaderFormat(
     region=62,
     whole_region=False,
     max_tags=32,  # rpm 4.11 and newer (signature.c)
-    max_data_bytes=1024 * 1024,  # EL7's rpm allows 8 KiB, newer ones more: they put the files' signatures in it
+    max_data_bytes=64 * 1024 * 1024,  # rpm 4.14 and newer: they put the files' signatures in it
     alignment=8,
     read={
         **dict.fromkeys((267, 268) + PAYLOAD_SIGNATURES, (_BINARY, _ANY)),
@@ -92,7 +94,7 @@ MAIN = HeaderFormat(
     region=63,
     whole_region=True,
     max_tags=0xFFFF,
-    max_data_bytes=16 * 1024 * 1024,  # the limit of EL7's rpm (header.c); newer ones allow 256 MiB, which no package needs
+    max_data_bytes=0x0FFFFFFF,  # header.c:HEADER_DATA_MAX of rpm 4.14 and newer
     alignment=1,
     read={
         **dict.fromkeys((NAME, VERSION, RELEASE, ARCH), (_STRING, _WORD)),
@@ -141,76 +143,128 @@ def read_lead(lead: bytes) -> bool:
     return bool(kind)
 
 
-def body_bytes(introduction: bytes, kind: HeaderFormat) -> int:
-    """Return the number of bytes that follow a header's introduction.
+class HeaderReader:
+    """Reads a header that arrives in pieces. It keeps the index, at most 1 MiB, and the values that are used; nothing else.
 
     Args:
         introduction: the first ``INTRODUCTION_BYTES`` of the header.
         kind: ``SIGNATURE`` or ``MAIN``.
 
-    Returns:
-        The length of index, data and padding, in bytes; at least 16.
+    Attributes:
+        left: the bytes of index, data and padding that are still to come.
 
     Raises:
-        TrustError: "malformed": not a header, or larger than the limits of its kind.
+        TrustError: "malformed": not a header; "unsupported": beyond rule 1.
     """
-    tags, data_bytes = _lengths(introduction)
+
+    def __init__(self, introduction: bytes, kind: HeaderFormat) -> None:
+        tags, self._data_bytes = _lengths(introduction, kind)
+        self._kind = kind
+        self._index_bytes = tags * _INDEX_BYTES
+        self.left = self._index_bytes + self._data_bytes + -self._data_bytes % kind.alignment
+        self._header: Header = {}
+        self._flaw: Optional[TrustError] = None
+        self._reader = self._read()
+        self._wanted = next(self._reader)
+
+    def update(self, piece: bytes) -> None:
+        """Take the next bytes, at most ``left``; ``finish`` tells what is wrong with them."""
+        taken, self.left = 0, self.left - len(piece)
+        try:
+            while self._flaw is None and taken < len(piece):
+                part = piece[taken : taken + self._wanted]
+                taken += len(part)
+                self._wanted = self._reader.send(part)
+        except TrustError as error:
+            self._flaw = error
+
+    def finish(self) -> Header:
+        """Return the values of the tags that are used, when nothing is left.
+
+        Raises:
+            TrustError: "malformed", or "unsupported": an unknown tag in the signature header.
+        """
+        if self._flaw is not None:
+            raise self._flaw
+        return self._header
+
+    def _read(self) -> Generator[int, bytes, None]:
+        """Read everything behind the introduction: yields the most that it can take, and is sent so much or less."""
+        _, index = yield from self._take(self._index_bytes, True)
+        order = _order_by_data(list(struct.iter_unpack(">4I", index)), self._data_bytes, self._kind)
+        at = order[0][2]
+        if at <= self._data_bytes:
+            yield from self._take(at, False)
+        for entry, boundary in zip(order, [entry[2] for entry in order[1:]] + [self._data_bytes]):
+            zeros, value = 0, b""
+            if at == entry[2] <= boundary <= self._data_bytes:
+                is_used = entry[0] in self._kind.read or entry[0] == self._kind.region
+                zeros, value = yield from self._take(boundary - at, is_used and boundary - at <= MAX_VALUE_BYTES)
+                at = boundary
+            if at != boundary or not _is_sound(entry, zeros, boundary):
+                raise TrustError("malformed", "an RPM whose {} has a damaged tag {}".format(self._kind.title, entry[0]))
+            if entry[0] == self._kind.region:
+                _check_trailer(value, order.index(entry) + 1, self._kind)
+            elif entry[0] in self._kind.read:
+                self._header[entry[0]] = _read_values(entry, value, boundary, self._kind)
+        while True:
+            if any((yield self._kind.alignment)):
+                raise TrustError("malformed", "an RPM whose padding is not zero")
+
+    def _take(self, count: int, keep: bool) -> Generator[int, bytes, Tuple[int, bytes]]:
+        """Take so many bytes, and return how many of them are NUL, and if they are to be kept the bytes themselves."""
+        kept, zeros = bytearray(), 0
+        while count:
+            part = yield count
+            count -= len(part)
+            zeros += part.count(0)
+            if keep:
+                kept += part
+        return zeros, bytes(kept)
+
+
+def _lengths(introduction: bytes, kind: HeaderFormat) -> Tuple[int, int]:
+    """Return the number of tags and of data bytes, after rule 1."""
     if not introduction.startswith(_HEADER_MAGIC):
         raise TrustError("malformed", "an RPM without a {}".format(kind.title))
-    if not 1 <= tags <= kind.max_tags or data_bytes > kind.max_data_bytes:
-        raise TrustError("malformed", "an RPM whose {} has {} tags and {} bytes".format(kind.title, tags, data_bytes))
-    return tags * _INDEX_BYTES + data_bytes + -data_bytes % kind.alignment
-
-
-def _lengths(introduction: bytes) -> Tuple[int, int]:
-    """Return the number of tags and of data bytes."""
     tags, data_bytes = struct.unpack_from(">2I", introduction, 8)
+    if not tags:
+        raise TrustError("malformed", "an RPM whose {} has no tags".format(kind.title))
+    if tags > kind.max_tags or data_bytes > kind.max_data_bytes:
+        raise TrustError("unsupported", "an RPM whose {} has {} tags and {} bytes, more than rpm reads".format(
+            kind.title, tags, data_bytes))
     return tags, data_bytes
 
 
 def read_header(raw: bytes, kind: HeaderFormat) -> Header:
-    """Read a header, after all of it was checked.
+    """Read a whole header, with its introduction and nothing behind it; arguments and errors as of ``HeaderReader``."""
+    reader = HeaderReader(raw[:INTRODUCTION_BYTES], kind)
+    reader.update(raw[INTRODUCTION_BYTES:])
+    return reader.finish()
 
-    Args:
-        raw: the introduction and the bytes that follow it, as many as ``body_bytes`` returned.
-        kind: ``SIGNATURE`` or ``MAIN``.
 
-    Returns:
-        The values of the tags that are used.
+def _order_by_data(entries: List[_Entry], end: int, kind: HeaderFormat) -> List[_Entry]:
+    """Check rule 2 but for the trailer, and that no tag occurs twice and rule 5; return the tags in the order of their data.
 
-    Raises:
-        TrustError: "malformed", or "unsupported": an unknown tag in the signature header.
+    The region's data is its trailer, which lies behind the data of its tags.
     """
-    tags, data_bytes = _lengths(raw)
-    # The data starts at a multiple of every alignment, so that offsets in ``raw`` and in the data are aligned alike
-    start = INTRODUCTION_BYTES + tags * _INDEX_BYTES
-    end = start + data_bytes
-    if any(raw[end:]):
-        raise TrustError("malformed", "an RPM whose padding is not zero")
-    index = struct.iter_unpack(">4I", memoryview(raw)[INTRODUCTION_BYTES:start])
-    entries = _order_by_data([(tag, type_, start + offset, count) for tag, type_, offset, count in index], raw, end, kind)
-    _check_tags([entry[0] for entry in entries], kind)
-    header: Header = {}
-    for entry, boundary in zip(entries, [entry[2] for entry in entries[1:]] + [end]):
-        if not _is_sound(entry, raw, boundary):
-            raise TrustError("malformed", "an RPM whose {} has a damaged tag {}".format(kind.title, entry[0]))
-        if entry[0] in kind.read:
-            header[entry[0]] = _read_values(entry, raw, boundary, kind)
-    return header
-
-
-def _order_by_data(entries: List[_Entry], raw: bytes, end: int, kind: HeaderFormat) -> List[_Entry]:
-    """Check rule 2, and move the region behind its tags: its data, the trailer, lies there."""
     tag, type_, offset, count = entries[0]
     if (tag, type_, count) != (kind.region, _BINARY, _REGION_BYTES) or offset + _REGION_BYTES > end:
         raise TrustError("malformed", "an RPM whose {} has no region".format(kind.title))
-    trailer = struct.unpack_from(">2IiI", raw, offset)
-    inside = -trailer[2] // _INDEX_BYTES
-    if trailer != (kind.region, _BINARY, -inside * _INDEX_BYTES, _REGION_BYTES) or not 1 <= inside <= len(entries):
-        raise TrustError("malformed", "an RPM whose {} has a damaged region".format(kind.title))
     if kind.whole_region and offset + _REGION_BYTES < end:  # no tag outside the region has data then: every tag has some
         raise TrustError("malformed", "an RPM whose {} has something outside its region".format(kind.title))
-    return entries[1:inside] + entries[:1] + entries[inside:]
+    inside = 1
+    while inside < len(entries) and entries[inside][2] < offset:
+        inside += 1
+    order = entries[1:inside] + entries[:1] + entries[inside:]
+    _check_tags([entry[0] for entry in order], kind)
+    return order
+
+
+def _check_trailer(trailer: bytes, inside: int, kind: HeaderFormat) -> None:
+    """Check that the region has the tags whose data precedes it (rule 2), and itself."""
+    if struct.unpack_from(">2IiI", trailer) != (kind.region, _BINARY, -inside * _INDEX_BYTES, _REGION_BYTES):
+        raise TrustError("malformed", "an RPM whose {} has a damaged region".format(kind.title))
 
 
 def _check_tags(tags: Sequence[int], kind: HeaderFormat) -> None:
@@ -222,16 +276,16 @@ def _check_tags(tags: Sequence[int], kind: HeaderFormat) -> None:
         raise TrustError("unsupported", "an RPM whose {} has an unknown tag {}".format(kind.title, min(unknown)))
 
 
-def _is_sound(entry: _Entry, raw: bytes, boundary: int) -> bool:
-    """Tell whether a tag obeys rule 3; ``boundary`` is where the next tag's data begins, or the data ends."""
+def _is_sound(entry: _Entry, zeros: int, boundary: int) -> bool:
+    """Tell whether a tag obeys rule 3; ``zeros`` are in its data, which the next tag's follows at ``boundary``."""
     _, type_, offset, count = entry
     if type_ in _STRING_TYPES:
-        return 1 <= count <= raw.count(0, offset, boundary) and (type_ != _STRING or count == 1)
+        return 1 <= count <= zeros and (type_ != _STRING or count == 1)
     size = _SIZES.get(type_, 0)
     return count >= 1 and size > 0 and offset % size == 0 and offset + count * size <= boundary
 
 
-def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: HeaderFormat) -> Tuple[bytes, ...]:
+def _read_values(entry: _Entry, value: bytes, boundary: int, kind: HeaderFormat) -> Tuple[bytes, ...]:
     """Check rule 4, and return a tag's values."""
     tag, type_, offset, count = entry
     expected, look = kind.read[tag]
@@ -239,9 +293,9 @@ def _read_values(entry: _Entry, raw: bytes, boundary: int, kind: HeaderFormat) -
     fits = type_ == expected and (type_ == _BINARY or count <= most) and boundary - offset <= MAX_VALUE_BYTES
     values: Tuple[bytes, ...] = ()
     if fits and type_ in _STRING_TYPES:
-        values = tuple(raw[offset:boundary].split(b"\0", count)[:count])
+        values = tuple(value.split(b"\0", count)[:count])
     elif fits:
-        values = (raw[offset : offset + count * _SIZES[type_]],)
+        values = (value[: count * _SIZES[type_]],)
     if not fits or not look.match(values[0]):
         raise TrustError("malformed", "an RPM with a malformed value of tag {}".format(tag))
     return values
