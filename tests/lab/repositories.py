@@ -15,6 +15,7 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 from .keys import OTHER, REPOSITORY, KeyRing
 from .packages import UNSIGNED, Package, build, noise
 from .tools import environment, locked, run
+from .zstd_metadata import pack_with_zstd
 
 DAY = 86400
 REPOSITORIES = ("base", "updates")
@@ -33,6 +34,7 @@ class State(NamedTuple):
     age: int  # seconds between the state's timestamps and the lab's present; negative: in the future
     signer: str = REPOSITORY  # of the packages; repomd.xml is always signed by the repository's key
     description: str = ""
+    compression: str = "gz"  # of the metadata; or "zstd"
 
 
 STATES: Dict[str, State] = {
@@ -43,6 +45,7 @@ STATES: Dict[str, State] = {
     "testing": State("9.9", 1 * DAY, description="packages 9.9: of another repository, newer than new"),
     "other-key-packages": State("2.0", 2 * DAY - 3600, OTHER, "packages 2.0 by another key, repodata one hour newer than new"),
     "unsigned-packages": State("2.0", 2 * DAY - 7200, UNSIGNED, "unsigned packages 2.0, repodata two hours newer than new"),
+    "zstd": State("2.0", 2 * DAY - 10800, description="packages 2.0, repodata in zstd, three hours newer than new", compression="zstd"),
 }
 HISTORY = ("old", "middle", "new", "future")
 
@@ -160,6 +163,8 @@ class Trees:
             build(package, os.path.join(target, "Packages"), scratch, built_at, self._keys, plan.signer)
         command = ["createrepo_c", "--quiet", "--workers", "1", "--revision", str(stamp), "--set-timestamp-to-revision", target]
         run(command, environment(scratch))
+        if plan.compression == "zstd":
+            pack_with_zstd(os.path.join(target, "repodata"))
         self._sign(state, repository, work)
 
     def _sign(self, state: str, repository: str, work: str) -> None:
