@@ -1,6 +1,7 @@
 """A mirror kept right by rsync: whole at every moment, whatever the source does, and whenever the sync is killed."""
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import pytest
 
 from tests.lab.keys import OTHER
 from tests.lab.rsyncd import free_port
+from tests.support.judges import need
 from tests.support.mirrored import FOLDERS, ISO, UPDATES, Mirrored
 from tests.support.waiting import wait_until
 from yum_plugin.errors import FetchError, UsageError
@@ -542,6 +544,49 @@ def test_a_rollback_is_refused_by_name_unless_it_is_accepted(synced):
     assert "--accept-rollback" in report.units[0].error.hint
     report = synced.sync(accept_rollback=True)
     assert set(synced.outcomes(report).values()) == {"switched"} and synced.version() == "old" and synced.problems() == []
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_zstd_metadata_is_mirrored_with_a_library_and_left_and_told_without(has_library, synced, monkeypatch):
+    need("zstd")
+    if has_library:
+        pytest.importorskip("zstandard")
+    else:
+        monkeypatch.setitem(sys.modules, "zstandard", None)
+        monkeypatch.setitem(sys.modules, "compression", None)
+    synced.publish("zstd")
+    report = synced.sync()
+    outcomes = synced.outcomes(report)
+    if has_library:
+        assert set(outcomes.values()) == {"switched"} and synced.problems() == []
+        assert any(name.endswith("primary.xml.zst") for name in os.listdir(os.path.join(synced.dest, UPDATES, "repodata")))
+        return
+    assert {outcomes[folder] for folder in FOLDERS[:2]} == {"unsupported"} and synced.version() == "old" and synced.problems() == []
+    error = next(result.error for result in report.units if result.error)
+    assert error.exit_code == 3 and "python3-zstandard" in error.hint
+
+
+def test_a_list_of_checksums_in_another_form_with_a_bad_line_and_folders_is_mirrored(synced):
+    folder = os.path.join(synced.source, os.path.dirname(ISO))
+    with open(os.path.join(folder, "SHA256SUMS"), "rb") as stream:
+        digest = stream.read(64).decode("ascii")
+    synced.write(os.path.dirname(ISO) + "/extra/a b.iso", "content")
+    content = hashlib.sha256(b"content").hexdigest()
+    text = "# images\r\n\r\nSHA256 (./{}) = {}\r\n?\r\n{}  ../outside.iso\r\n{} *extra/a b.iso\r\n{}  extra/.hidden\r\n".format(
+        os.path.basename(ISO), digest, digest, content.upper(), digest)
+    synced.write(os.path.dirname(ISO) + "/extra/.hidden", "hidden")
+    synced.write(os.path.dirname(ISO) + "/SHA256SUMS", text)
+    with open(os.path.join(folder, "SHA256SUMS.asc"), "wb") as stream:
+        stream.write(synced.lab.keys.sign(text.encode()))
+    report = synced.sync()
+    assert synced.outcomes(report)[os.path.dirname(ISO)] == "switched"
+    published = os.path.join(synced.dest, os.path.dirname(ISO))
+    assert sorted(os.listdir(published + "/extra")) == ["a b.iso"] and os.path.basename(ISO) in os.listdir(published)
+    with open(os.path.join(folder, "extra/a b.iso"), "w") as stream:
+        stream.write("changed")
+    assert synced.outcomes(synced.sync())[os.path.dirname(ISO)] == "unchanged"
+    with open(published + "/extra/a b.iso") as stream:
+        assert stream.read() == "content", "what is proven here stays"
 
 
 def test_a_mirror_whose_own_signature_is_damaged_is_mended(synced):
