@@ -132,6 +132,22 @@ def test_sums_that_nobody_pinned_has_signed_are_refused_wherever_they_come_from(
     assert (code, found[ISO_PATH]["reference"]) == (4, reference) and admin.names() == []
 
 
+@pytest.mark.parametrize("form", [
+    "# images\r\n\r\n{0}  ./{1}\r\n", "SHA256 ({1}) = {0}\n", "?\n{0}  ../elsewhere\n{0}  other\n{2}  other\n{3} *{1}\n",
+])  # fmt: skip
+def test_a_signed_list_in_any_form_vouches_for_what_is_fetched(form, admin):
+    """Its bad lines cost nothing but what they name."""
+    digest = of_tree(admin, ISO_PATH)
+    sums = form.format(digest, ISO, "0" * 64, digest.upper()).encode()
+    fault = served("/SHA256SUMS", sums) + served("/SHA256SUMS.asc", admin.lab.keys.sign(sums))
+    admin.lab.add_mirror("good").faults = fault
+    code, found = admin.get(ISO_PATH)
+    assert code == 0 and found[ISO_PATH]["ok"] and admin.digest(ISO) == digest
+    if b"other" in sums:
+        code, found = admin.get("isos/8.3/other")
+        assert code == 3 and found["isos/8.3/other"]["reference"] == "unreachable"
+
+
 def test_of_several_good_lists_the_newest_counts(admin):
     """A mirror that replays an old list with its old file must not win because it is asked first."""
     admin.lab.add_mirror("replay", "stale")

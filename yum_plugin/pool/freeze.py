@@ -63,10 +63,10 @@ class _SignatureChecker:
         self._signature = b""
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes; raises TrustError malformed for more than a signature has."""
+        """Take the next bytes; raises TrustError unsupported for more than a signature has."""
         self._signature += chunk
         if len(self._signature) > MAX_SIGNATURE_BYTES:
-            raise TrustError("malformed", "larger than a signature may be")
+            raise TrustError("unsupported", "larger than {} bytes, the limit of this program".format(MAX_SIGNATURE_BYTES))
 
     def finish(self) -> Any:
         """Return the proof, or raise TrustError."""

@@ -127,7 +127,7 @@ def _check_shape(root: "etree._Element") -> None:
         depth += 1 if event == "start" else -1
         count += 1
         if depth > MAX_DEPTH or count > 2 * MAX_ELEMENTS:
-            raise TrustError("malformed", "repomd.xml that is too deep or has too many elements")
+            raise TrustError("unsupported", "repomd.xml that is too deep or has too many elements for this program")
         if element.get(_XML_BASE):
             raise TrustError("unsafe-path", "repomd.xml with an xml:base")
 
