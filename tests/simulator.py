@@ -151,6 +151,7 @@ class SimulatedMirror:
         self.scheme = "https"
         self.seconds = MIRROR_SECONDS  # a request
         self.version: Optional[int] = None  # that it serves; None: what is published
+        self.signed_at: Optional[int] = None  # when its metadata was signed; None: as ``signed`` has it
         self.serves = ""  # the repository that it serves in the place of every other, signed by the same key; "": each its own
         self.country = ""
         # What the redirector says of it:
@@ -170,6 +171,8 @@ class SimulatedMirror:
         """What it serves of the repository that a path is in."""
         if version is None:
             version = self._simulator.version if self.version is None else self.version
+        if self.signed_at is not None:
+            form.setdefault("signed_at", self.signed_at)
         return signed(self.serves or path[len(RELEASE):].partition("/")[0], version, **form)
 
     def count(self, file: str) -> int:

@@ -62,6 +62,11 @@ def test_an_empty_repository_and_missing_optional_things_are_fine():
     assert read(data) == [DEMO._replace(epoch=0, size=None, installed_size=None)]
 
 
+def test_a_package_may_have_more_than_4_gib():
+    large = package(size='<size package="{0}" installed="{0}"/>'.format(5 << 30))
+    assert read(document(large)) == [DEMO._replace(size=5 << 30, installed_size=5 << 30)]
+
+
 def test_an_empty_epoch_is_0_and_an_empty_xml_base_says_nothing():
     odd = package(attributes=' xml:base=""', version='<version epoch="" ver="2.0" rel="3"/>',
                   location='<location xml:base="" href="Packages/demo.rpm"/>')

@@ -684,6 +684,23 @@ def test_rollback_attack_by_every_mirror_is_refused_and_the_mark_stays(sim):
     assert sim.state.load("xcp-ng-updates").accepted.sha256 == signed("updates", NEW).sha256
 
 
+def test_modifyrepo_remove_older_data_under_a_newer_signature_is_used_and_becomes_the_mark(sim):
+    sim.without_origin()
+    sim.add_many(3)
+    sim.update()
+    before = sim.state.load("xcp-ng-updates").accepted
+    sim.version = OLD
+    sim.change("m1", "m2", "m3", signed_at=before.signed_at + 60)
+    sim.accepted.clear()
+    outcome = sim.update()
+    assert (outcome.error, outcome.version) == ("", OLD)
+    assert sim.state.load("xcp-ng-updates").accepted.sha256 == signed("updates", OLD).sha256
+    sim.change("m1", signed_at=None, version=NEW)
+    sim.accepted.clear()
+    outcome = sim.refresh(ask_everyone=True)
+    assert (outcome.error, outcome.version, outcome.rejected["m1"][0]) == ("", OLD, "stale"), "what was there before holds nobody back"
+
+
 def test_replay_attack_what_was_signed_once_and_is_served_again_by_most_loses_against_one_newer(sim):
     many(sim, 7, bad=6, fault="stale")
     outcome = sim.refresh()
