@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yum_plugin.util.urls import authority_of, clean_base_url, host_of, port_of, safe_path, safe_repository_id
+from yum_plugin.util.urls import authority_of, clean_base_url, host_of, port_of, quoted_path, safe_path, safe_repository_id
 
 
 @pytest.mark.parametrize("url", [
@@ -67,3 +67,11 @@ def test_whatever_text_comes_the_answer_is_a_safe_value_or_a_value_error(text):
 def test_the_parts_of_a_url():
     assert [host_of("https://Host:8443/x"), authority_of("https://Host:8443/x")] == ["host", "host:8443"]
     assert [port_of(url) for url in ("http://h/", "https://h/", "https://h:1/", "https://[::1]/")] == [80, 443, 1, 443]
+
+
+@pytest.mark.parametrize("path, escaped", [
+    ("isos/a b.iso", "isos/a%20b.iso"), ("a+b~1:2@x.rpm", "a+b~1:2@x.rpm"), ("a%20b", "a%20b"), ("a#b?c", "a%23b%3Fc"), ("\u00fc", "%C3%BC"),
+    ("\udcff", "%FF"), ("a\nb", "a%0Ab"), ("back\\slash", "back%5Cslash"),
+])  # fmt: skip
+def test_the_path_of_a_file_is_escaped_for_a_request(path, escaped):
+    assert quoted_path(path) == escaped
