@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import socketserver
 import subprocess
@@ -12,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from tests.support import documents
 from yum_plugin.model import Mirror, Snapshot
 from yum_plugin.resolve.metalink_writer import MAX_URLS, render_metalink
 from yum_plugin.sources import metalink
@@ -183,3 +185,10 @@ def test_the_real_librepo_follows_our_order_and_enforces_our_hash(tmp_path):
         document = render_metalink(current, [Mirror(stale_url), Mirror(current_url, country="FR")])
         assert loaded(tmp_path, document) == ([stale_url, current_url], current.raw)
     assert stale_asked[0] == current_asked[0] == "/" + REPOMD
+
+
+def test_metadata_without_timestamps_is_named_as_yum_reads_it():
+    """What stands in the place of the missing time elsewhere, the signing time, would make yum refuse the file."""
+    raw = re.sub(rb"<timestamp>[0-9.]+</timestamp>", b"", documents.REPOMD)
+    document = render_metalink(SNAPSHOT._replace(raw=raw, timestamp=SNAPSHOT.signed_at), MIRRORS)
+    assert file_element(document).findtext("mm0:timestamp", namespaces=NAMESPACES) == "0"

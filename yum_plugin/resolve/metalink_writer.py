@@ -9,6 +9,7 @@ from typing import Dict, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from ..model import REPOMD, Mirror, Snapshot
+from ..trust.repomd import parse_repomd
 from ..util.urls import host_of, port_of
 
 MAX_URLS = 100  # librepo wants a preference of 0 to 100, and each one its own
@@ -33,7 +34,7 @@ def render_metalink(snapshot: Snapshot, mirrors: Sequence[Mirror]) -> bytes:
     """Write the metalink of one repository.
 
     Args:
-        snapshot: the proven repomd.xml. Its ``timestamp`` is the newest of its data, not its revision:
+        snapshot: the proven repomd.xml. The newest time of its data is written, which may be 0, and not its revision:
             yum compares it with the downloaded file (yumRepo.py:_checkRepoXMLMetalink).
         mirrors: proven to serve exactly that, best first; ``url`` is the base of the repository.
             Of several on one host and port the first is written, for yum would ignore the others
@@ -46,8 +47,9 @@ def render_metalink(snapshot: Snapshot, mirrors: Sequence[Mirror]) -> bytes:
     for mirror in mirrors:
         chosen.setdefault("{}:{}".format(host_of(mirror.url), port_of(mirror.url)), mirror)
     lines = [_url(mirror, MAX_URLS - place) for place, mirror in enumerate(list(chosen.values())[:MAX_URLS])]
+    timestamp = parse_repomd(snapshot.raw).timestamp if snapshot.raw else snapshot.timestamp
     return _DOCUMENT.format(
-        timestamp=snapshot.timestamp, size=snapshot.size, sha256=snapshot.sha256, urls="".join(lines)
+        timestamp=timestamp, size=snapshot.size, sha256=snapshot.sha256, urls="".join(lines)
     ).encode("utf-8")
 
 
