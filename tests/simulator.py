@@ -11,6 +11,7 @@ Real behaviours that are copied:
 Not copied: names, addresses, TLS, proxies, credentials, the bytes of a range, bandwidth. The lab has those.
 """
 import hashlib
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
@@ -116,6 +117,7 @@ class Request(NamedTuple):
     query: str
     accept: str
     limits: FetchLimits
+    headers: Mapping[str, str] = {}  # of the request
 
     @property
     def file(self) -> str:
@@ -153,6 +155,7 @@ class SimulatedMirror:
         self.version: Optional[int] = None  # that it serves; None: what is published
         self.signed_at: Optional[int] = None  # when its metadata was signed; None: as ``signed`` has it
         self.serves = ""  # the repository that it serves in the place of every other, signed by the same key; "": each its own
+        self.ahead = 0.0  # seconds by which its clock is ahead of the right time
         self.country = ""
         # What the redirector says of it:
         self.listed = True
@@ -189,7 +192,8 @@ class SimulatedMirror:
         base = request.path[:request.path.index("repodata/")]
         content = {REPOMD: metadata.repomd, SIGNATURE: metadata.signature, metadata.primary: b"x" * 4096}
         body = content.get(request.path[len(base):])
-        return Reply(self.seconds, body) if body is not None else self.status(404)
+        date = formatdate(NOW + request.at - self._simulator.clock.began + self.ahead, usegmt=True)
+        return Reply(self.seconds, body, headers={"date": date}) if body is not None else self.status(404)
 
     def status(self, status: int) -> Reply:
         return Reply(self.seconds, status=status)
@@ -239,16 +243,15 @@ FAULTS: Dict[str, Fault] = {
     # Lies and damage: what arrives is not to be believed.
     "tampered": Fault("signature-invalid", _only("repomd.xml", _tampered)),
     "bad-signature": _other("signature-invalid", spoilt=True),
-    "asc-of-another": Fault("signature-invalid", _only("repomd.xml.asc", lambda mirror, request: mirror.serve(
+    "asc-of-another": Fault("out-of-step", _only("repomd.xml.asc", lambda mirror, request: mirror.serve(
         request, mirror.metadata(request.path, PUBLISHED - 1)))),
     "no-asc": Fault("signature-missing", _only("repomd.xml.asc", lambda mirror, request: mirror.status(404))),
     "captive": Fault("signature-missing", lambda mirror, request: Reply(mirror.seconds, b"<html>Welcome</html>")),
     "other-key": _other("unknown-key", key="other"),
     "weak-digest": _other("weak-digest", digest="sha1"),
     "text-signature": _other("wrong-signature-type", kind=1),
-    "signature-from-future": _other("signature-from-future", signed_at=NOW + 2 * DAY),
     "signature-expired": _other("signature-expired", lifetime=60),
-    "fast-forward": _other("fast-forward", version=FUTURE),
+    "fast-forward": _other("wrong-repository", version=FUTURE),
     # Behind, or on the way.
     "stale": _other("stale", version=PUBLISHED - 1),
     "other-repository": Fault("stale", _other_repository),
@@ -392,7 +395,7 @@ class SimulatedSession(Session):
              accept: Tuple[int, ...] = (200,)) -> Stream:
         """See Session."""
         asked = headers or {}
-        reply = self._simulator.answer(url, self._simulator.clock.now + self.spent, asked.get("Accept", ""), limits)
+        reply = self._simulator.answer(url, self._simulator.clock.now + self.spent, asked, limits)
         if "Range" in asked and reply.status == 200:
             reply = reply._replace(status=206)
         late = reply.error is None and reply.seconds > limits.read_seconds
@@ -405,7 +408,7 @@ class SimulatedSession(Session):
         if reply.error is not None:
             raise reply.error
         if reply.status not in accept:
-            raise status_error(reply.status, url)
+            raise status_error(reply.status, url, reply.headers.get("retry-after", ""))
         if len(reply.body) > limits.max_bytes:
             raise FetchError("too-large", "more than the {} bytes that are allowed".format(limits.max_bytes), where=url)
         return SimulatedStream(reply)
@@ -557,12 +560,12 @@ class Simulator:
 
     # What was asked.
 
-    def answer(self, url: str, at: float, accept: str, limits: FetchLimits) -> Reply:
+    def answer(self, url: str, at: float, headers: Mapping[str, str], limits: FetchLimits) -> Reply:
         """Find the server of a URL and let it answer."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         name = {REDIRECTOR: "redirector", "updates.test": "origin"}.get(host, host.partition(".")[0])
-        request = Request(at, name, parts.path.lstrip("/"), parts.query, accept, limits)
+        request = Request(at, name, parts.path.lstrip("/"), parts.query, headers.get("Accept", ""), limits, headers)
         self.log.append(request)
         if name == "redirector":
             return self.redirector.answer(request, parts.scheme)

@@ -66,10 +66,12 @@ def test_fast_forward_metadata_from_the_future_never_becomes_the_high_water_mark
     good_mirrors(lab)
     lab.publish("future")
     done = install(host)
-    assert done.returncode == 1 and "fast-forward: " in done.stderr and "clock" in done.stderr
+    assert done.returncode == 0 and done.stderr.count("clock: ") == 1 and "chronyc makestep" in done.stderr
     assert not os.path.exists(state_path(host, "xcp-ng-updates", "accepted.json"))
     lab.publish("new")
-    assert install(host, "--refresh").returncode == 0
+    done = host.dnf("--refresh", "check-update")
+    assert "rollback" not in done.stderr and "clock: " not in done.stderr
+    assert os.path.exists(state_path(host, "xcp-ng-updates", "accepted.json"))
 
 
 def test_cross_repository_replay_of_testing_at_the_path_of_updates_is_not_installed_and_poisons_no_mark(lab, host):

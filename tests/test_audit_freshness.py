@@ -85,7 +85,6 @@ def watched(subject, every, seconds, clock, sleep):
     ("other-key", "problem", "unknown-key"),
     ("no-asc", "problem", "signature-missing"),
     ("weak-digest", "problem", "weak-digest"),
-    ("fast-forward", "problem", "fast-forward"),
     ("asc-of-another", "problem", "signature-invalid"),
 ])
 def test_every_repository_is_compared_with_the_origin_and_another_mirror(lab, tmp_path, fault, verdict, said):

@@ -192,7 +192,7 @@ def test_a_file_arrives_under_its_name_only_and_for_everybody_to_read(site, tmp_
 
 def test_a_name_with_special_characters_is_asked_for_as_it_is(site, tmp_path):
     assert get(tmp_path, [site.add("good")], path="a/c++-1~rc^2 #1?.rpm").error is None
-    assert site.log.requests("good")[0].target == "/base/a/c++-1~rc%5E2%20%231%3F.rpm"
+    assert site.log.requests("good")[0].target == "/base/a/c%2B%2B-1~rc%5E2%20%231%3F.rpm"
 
 
 # name -> (answer, reference, whether its part is used, options of the server)
@@ -275,6 +275,14 @@ def test_a_wrong_answer_to_the_rest_of_a_file_is_refused_and_the_part_kept(story
     done = get(tmp_path, [site.add("first", half()), site.add("liar", answer), site.add("good")])
     assert references(done) == ["truncated", reference, "ok"]
     assert site.ranges("good") == ["bytes={}-".format(SIZE // 2)] and done.bytes == SIZE
+
+
+@pytest.mark.parametrize("status", [403, 416])
+def test_a_mirror_that_wants_no_range_sends_the_whole_file(status, site, tmp_path):
+    whole = site.add("whole", lambda request: Response(status) if "range" in request.headers else honest(request))
+    assert references(get(tmp_path, [whole])) == ["ok"]
+    assert references(get(tmp_path, [site.add("first", half()), whole])) == ["truncated", "ok"]
+    assert site.ranges("whole")[-2:] == ["bytes={}-".format(SIZE // 2), ""]
 
 
 def test_a_rest_without_end_is_cut_at_the_size_of_the_file(site, tmp_path):

@@ -69,7 +69,7 @@ def test_no_resolution_in_time_and_no_mirror_at_all_are_told_apart():
 
 @pytest.mark.parametrize("results", [
     [(A, fetch("tls-expired")), (B, fetch("tls-expired"))],
-    [(A, trust("signature-from-future")), (B, trust("fast-forward"))],
+    [(A, trust("signature-expired")), (B, fetch("tls-expired"))],
     [(A, fetch("tls-expired")), (B, trust("key-expired"))],
 ])
 def test_a_clock_far_off_is_suggested_when_every_mirror_looks_wrong_in_time(results):

@@ -125,7 +125,6 @@ def test_two_mirrors_that_agree_on_a_forgery_are_not_a_majority(world):
 @pytest.mark.parametrize("faults, reference, refused", [
     (("bad-signature", "no-asc"), "signature-invalid", True),
     (("refused", "other-key"), "unknown-key", True),
-    (("fast-forward", "fast-forward"), "fast-forward", True),
     (("refused", "http-503"), "unreachable", False),
     (("half-synced",), "http-status", False),
     (("expired-certificate", "expired-certificate"), "tls-expired", False),

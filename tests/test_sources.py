@@ -706,6 +706,6 @@ def test_an_answer_in_no_known_form_is_a_bad_answer(body):
 
 
 @pytest.mark.parametrize("text, percent", [
-    ("23%", 23), ("100%", 100), ("0%", 0), ("n/a", 0), ("", 0), ("101%", 0), ("-1%", 0), ("2 3%", 0), ("\u0663%", 0), ("7.5%", 0)])
+    ("23%", 23), ("<1%", 1), ("100%", 100), ("0%", 0), ("n/a", 0), ("", 0), ("101%", 0), ("-1%", 0), ("2 3%", 0), ("\u0663%", 0), ("7.5%", 0)])
 def test_a_weight_is_a_whole_percentage_or_none(text, percent):
     assert clean_percent(text) == percent

@@ -13,6 +13,7 @@ EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_BUG = 5
 UNREADABLE = frozenset(["unsupported"])  # neither proven nor contradicted
+CLOCK_REMEDY = "chronyc makestep sets it, chronyc sources shows who keeps it right"
 
 
 class MirrorsError(Exception):
@@ -101,6 +102,7 @@ class FetchError(MirrorsError):
         "rsync-refused": "the module is unknown, needs a password or accepts no more clients; list the modules of the host: rsync rsync://HOST/",
         "rsync-partial": "the server could not read some of its files, or they changed during the transfer; try again later",
         "rsync-failed": "see rsync(1), EXIT VALUES",
+        "out-of-step": "the mirror is being synced, or a cache on the way has kept one of the two files; try again later",
         "bad-answer": "the server does not speak plain HTTP; a captive portal or a proxy may answer in its place",
     }
 
@@ -116,7 +118,6 @@ class TrustError(MirrorsError):
         "unknown-key": "signed by a key that is not pinned; see fingerprints= in the .conf",
         "weak-digest": "only SHA-256, SHA-384 and SHA-512 signatures are accepted",
         "signature-expired": "the repository must be signed again by its owner",
-        "signature-from-future": "check this host's clock: timedatectl",
         "key-mismatch": "the installed key is not the pinned one; reinstall xcp-ng-release",
         "key-expired": "install the renewed key: update xcp-ng-release",
         "key-revoked": "do not update; ask the XCP-ng team for the new key",
@@ -124,7 +125,6 @@ class TrustError(MirrorsError):
         "rollback": "if the repository really went back: xcpng-mirrors refresh --accept-rollback",
         "wrong-repository": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "unconfirmed": "it is used once the redirector, the origin or a second mirror names it; see 'xcpng-mirrors mirrors'",
-        "fast-forward": "check this host's clock: timedatectl",
         "pinned": "remove the pin: 'xcpng-mirrors precheck --unpin' on this host, 'xcpng-mirrors pool --disagree' on all hosts",
         "mix-and-match": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "payload-mismatch": "the file was changed after it was signed; it is fetched from another mirror",

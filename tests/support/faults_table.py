@@ -4,16 +4,16 @@ import re
 # Faults of what every refresh asks for, with the reference that the log and the table give.
 METADATA_FAULTS = {
     "refused": "unreachable", "blackhole": "", "mute": "", "http-503": "http-status", "drip-500": "", "drip-1k": "",
-    "captive": "signature-missing", "stale": "stale", "rolled-back": "stale", "fast-forward": "fast-forward",
+    "captive": "signature-missing", "stale": "stale", "rolled-back": "stale", "fast-forward": "wrong-repository",
     "bad-signature": "signature-invalid", "other-key": "unknown-key", "weak-digest": "weak-digest", "no-asc": "signature-missing",
-    "asc-of-another": "signature-invalid", "half-synced": "http-status", "mid-sync": "ok", "endless-repomd": "too-large",
+    "asc-of-another": "out-of-step", "half-synced": "http-status", "mid-sync": "ok", "endless-repomd": "too-large",
     "endless-unframed": "too-large", "endless-headers": "", "gzip-bomb": "bad-answer", "redirect-loop": "redirect-refused",
     "redirect-to-http": "redirect-refused", "crlf-location": "redirect-refused", "expired-certificate": "tls-expired",
     "wrong-host-certificate": "tls-hostname", "self-signed-certificate": "tls-untrusted", "incomplete-chain": "tls-incomplete",
 }
 # What the package manager itself or the package verification deals with: the metadata of such a mirror is fine.
 PACKAGE_FAULTS = ["packages-404", "corrupt-packages", "truncated-packages", "short-packages"]
-TRUST_FAULTS = ["captive", "fast-forward", "bad-signature", "other-key", "weak-digest", "no-asc", "asc-of-another"]
+TRUST_FAULTS = ["captive", "fast-forward", "bad-signature", "other-key", "weak-digest", "no-asc"]
 
 
 def good_mirrors(lab, *faults):

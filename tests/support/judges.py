@@ -19,7 +19,6 @@ from .craft import armor, new_packet
 # What they accept and we refuse: the class -> the errors of ours that belong to it
 DIFFERENCES = {
     "weak digest": r"weak-digest: ",
-    "future": r"signature-from-future: ",
     "16 bits": r"signature-invalid: the signature was made over other bytes",
     "message": r"malformed: a message, and no signature beside a file|signature-missing: there is no signature",
     "flaw": r"unsupported: a critical subpacket|malformed: (a truncated OpenPGP packet|a signature without a signed creation time)",

@@ -6,7 +6,7 @@ from yum_plugin.errors import TrustError
 TOKENS = [b"\0", b"\xff", b"\x80", b"\xc2", b"\xc6", b"\xff\xff\xff\xff\xff", b"\n", b"=", b"-----", b"<", b"&", b"]]>"]
 SIGNATURE_REFERENCES = {
     "signature-missing", "signature-invalid", "wrong-signature-type", "weak-digest", "unknown-key",
-    "signature-from-future", "signature-expired", "malformed", "unsupported",
+    "signature-expired", "malformed", "unsupported",
 }
 
 

@@ -24,6 +24,7 @@ class VirtualClock:
 
     def __init__(self, wall: float = 0.0) -> None:
         self.now = 1000.0  # steady seconds; not 0, which would hide a forgotten "minus the start"
+        self.began = self.now
         self.ahead = wall - self.now  # of the wall clock before the steady one; may be set, as clocks are
         self.chance: Callable[[], float] = lambda: 0.5
 

@@ -13,6 +13,7 @@ from ..resolve.refresh_policy import MAX_EXPIRE_SECONDS
 from ..resolve.resolution import Resolution
 from ..resolve.resolver import ResolveOptions, Resolver
 from ..state.store import METALINK, State
+from ..trust.freshness import seconds_ahead
 from ..util.urls import authority_of
 from .common.console import Console, ago, printable, utc
 from .common.host_options import SCHEMA, Host, add_host_arguments, describe_error, open_host, snapshot_values
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         if item.snapshot is not None:
             if not (arguments.quiet or arguments.json):
                 out.line(printable(_line(item.repository.id, item.snapshot, item.mirrors)))
-            if arguments.accept_rollback:
+            if arguments.accept_rollback and not seconds_ahead(item.snapshot, time.time()):
                 host.warn(item.repository.id, _mark(before[item.repository.id].accepted, item.snapshot, arguments.dry_run))
     return max(_exit_code(item) for item in found)
 

@@ -108,7 +108,8 @@ def _marks(repository: Repository, state: State) -> List[Mark]:
 
 
 def _problems_of_memory(memory: Memory, authorities: Sequence[str], now: float) -> List[str]:
-    last_attempt = max([record.at for record in memory.records.values()] or [0])
+    # What was written under a clock that was ahead says nothing of when it was.
+    last_attempt = max([record.at for record in memory.records.values() if record.at <= now] or [0])
     if memory.snapshot is None:
         return ["never resolved; run 'xcpng-mirrors refresh'"]
     problems = []

@@ -1,7 +1,8 @@
 """HTTP requests: ``Session.get`` returns a response within a byte limit and a deadline, or raises FetchError.
 
-No redirect is followed, no cookie kept, no netrc read, nothing decompressed, no credential sent to a place that the .repo
-file does not name (requests CVE-2018-18074, CVE-2024-47081), no server asked that a list may not name (reach.py).
+Only the admin's own baseurl= may redirect (reach.py, rule 8). No cookie is kept, no netrc read, nothing decompressed, no
+credential sent to a place that the .repo file does not name (requests CVE-2018-18074, CVE-2024-47081), no server asked that a
+list may not name (reach.py).
 """
 import contextlib
 import http.client
@@ -9,7 +10,7 @@ import http.cookiejar
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
@@ -18,13 +19,15 @@ from ..errors import FetchError
 from ..model import Network
 from ..util.text import whole_number
 from .connect import refusal_of
-from .reach import is_own, name_refusal
+from .reach import is_own, may_redirect, name_refusal, place_of
 from .session import FetchLimits, Response, Session, Stream, whole
 from .tls import TlsContexts, make_contexts
 from .translate import status_error, translate
 from .transport import HTTP_PROXY_AUTHENTICATION, Guard, GuardedAdapter, KeptConnections, proxies_for
 
 READ_BYTES = 64 * 1024
+REDIRECTS = (301, 302, 303, 307, 308)  # RFC 9110 section 15.4
+MAX_REDIRECTS = 6  # librepo's CURLOPT_MAXREDIRS
 USER_AGENT = "xcpng-mirrors/" + __version__
 
 
@@ -67,7 +70,10 @@ class _HttpStream(Stream):
         self._response.raw.release_conn()
 
     def _expected_bytes(self) -> Optional[int]:
-        if self.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        # Apache's AddEncoding names what a .gz file is, not what was done to it: the file is these bytes, as for librepo.
+        is_own_form = encoding in ("gzip", "x-gzip") and urlsplit(self._response.url).path.endswith(".gz")
+        if encoding not in ("identity", "") and not is_own_form:
             raise FetchError("bad-answer", "an encoding that was not asked for", where=self._response.url)
         if self._response.request.method == "HEAD":
             return 0
@@ -204,16 +210,37 @@ class HttpSession(Session):
         started = time.monotonic()
         wanted = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
         wanted.update(headers or {})
-        proxies = self._route(url)
-        with self.translated(url):
-            request = self._session.prepare_request(requests.Request(method, url, wanted, auth=self._credentials(url)))
-            if target:
-                request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
-            response = self._send(request, limits, proxies)
+        response = self._ask(url, url, wanted, limits, method, target)
+        for _ in range(MAX_REDIRECTS if may_redirect(self._network, url) else 0):
+            if response.status_code in accept or response.status_code not in REDIRECTS:
+                break
+            response.close()
+            response = self._ask(self._next_hop(response), url, wanted, limits, method)
         if response.status_code not in accept:
             response.close()
-            raise status_error(response.status_code, response.url)
+            raise status_error(response.status_code, response.url, response.headers.get("Retry-After", ""))
         return _HttpStream(response, self, limits, started)
+
+    def _ask(self, url: str, first: str, headers: Mapping[str, str], limits: FetchLimits, method: str,
+             target: str = "") -> requests.Response:
+        """Send one request; credentials go with it if it goes where the ``first`` one went."""
+        proxies = self._route(url)
+        with self.translated(url):
+            auth = self._credentials(url) if place_of(url) == place_of(first) else None
+            request = self._session.prepare_request(requests.Request(method, url, headers, auth=auth))
+            if target:
+                request.url = "{0.scheme}://{0.netloc}{1}".format(urlsplit(url), target)
+            return self._send(request, limits, proxies)
+
+    def _next_hop(self, response: requests.Response) -> str:
+        """Return where a redirect leads; raise FetchError redirect-refused if it is not followed."""
+        location = response.headers.get("Location", "")
+        url = urljoin(response.url, location).partition("#")[0]
+        if not location.isprintable() or not url.startswith(("https://", "http://")) or "@" in urlsplit(url).netloc:
+            raise FetchError("redirect-refused", "it redirects to what is no address of a file", where=response.url)
+        if response.url.startswith("https:") and not url.startswith("https:"):
+            raise FetchError("redirect-refused", "it redirects from https to http", where=response.url)
+        return url
 
     def _route(self, url: str) -> Dict[str, str]:
         """Return the proxies for a URL; raise FetchError address-refused if a list may not lead there (net/reach.py)."""

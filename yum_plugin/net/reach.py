@@ -12,6 +12,8 @@ Rules, in order:
     6. The address that counts is the one that is connected to. It is judged there, for a name can have another one the next
        time (DNS rebinding).
     7. User name, password and client certificate belong to scheme, host and port of a baseurl=.
+    8. A server of a baseurl= that is no redirector may redirect, as it may for yum and dnf; never from https to http. Each hop
+       is judged as a URL of a list, and is shown no credentials of another place. A mirror of a list may not.
 """
 import ipaddress
 import re
@@ -46,6 +48,11 @@ def place_of(url: str) -> str:
 def is_own(network: Network, url: str) -> bool:
     """Whether credentials may be shown to the server of a URL (rule 7)."""
     return network.reach is not None and place_of(url) in network.reach.own
+
+
+def may_redirect(network: Network, url: str) -> bool:
+    """Whether redirects of the server of a URL are followed (rule 8). What a redirector answers is an answer of its own."""
+    return is_own(network, url) and network.reach is not None and host_of(url) not in network.reach.redirectors
 
 
 def name_refusal(url: str, reach: Optional[Reach], secure: bool = True, proxied: bool = False) -> str:

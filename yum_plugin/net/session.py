@@ -5,6 +5,12 @@ from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tupl
 
 from ..model import Network
 
+# For repomd.xml, lists of checksums and their signatures, as librepo asks for repomd.xml: a cache on the way that keeps one of a
+# pair makes an honest mirror look like one that was tampered with (RFC 9111 section 5.2.1.4; Pragma for those of HTTP/1.0).
+NO_CACHE = {"Cache-Control": "no-cache", "Pragma": "no-cache"}
+NO_RANGE = (403, 416)  # how servers that want no Range answer one, although they have the file
+MISSING = (404, 410)  # RFC 9110: there is no such file. Any other failure says nothing about that.
+
 
 class FetchLimits(NamedTuple):
     """The limits of one request."""

@@ -5,7 +5,7 @@ import re
 import ssl
 from typing import Iterator, List, NamedTuple, Optional
 
-from ..errors import FetchError, UsageError
+from ..errors import CLOCK_REMEDY, FetchError, UsageError
 from ..model import Network
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
@@ -19,10 +19,11 @@ _CODE_REFERENCES = {
     62: "tls-hostname",
     64: "tls-hostname",  # IP address mismatch
 }
+_NOT_YET = "not yet valid"
 # Python 3.6 gives OpenSSL's text without the code.
 _WORD_REFERENCES = (
     ("certificate has expired", "tls-expired"),
-    ("not yet valid", "tls-expired"),
+    (_NOT_YET, "tls-expired"),
     ("doesn't match", "tls-hostname"),
     ("mismatch", "tls-hostname"),
     ("certificate verify failed", "tls-untrusted"),  # the last one, because it may stand beside each of the others
@@ -149,4 +150,6 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 def tls_error(problem: TlsProblem, where: str) -> FetchError:
     """Make the error for a failed handshake; ``where`` is the URL."""
-    return FetchError(problem.reference, "TLS failed: {}".format(problem.detail), where=where)
+    behind = "this host's clock is behind, or the mirror's certificate is wrong: " + CLOCK_REMEDY
+    hint = behind if _NOT_YET in problem.detail else ""
+    return FetchError(problem.reference, "TLS failed: {}".format(problem.detail), where=where, hint=hint)

@@ -11,7 +11,7 @@ from ..errors import FetchError, MirrorsError, TrustError
 from ..util.text import whole_number
 from ..util.urls import quoted_path
 from .partial_file import PartialFile
-from .session import FetchLimits, Session, Stream
+from .session import NO_RANGE, FetchLimits, Session, Stream
 from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
 from .writer_thread import WriterThread
 
@@ -179,16 +179,24 @@ class Transfer:
         url = self.source.url + quoted_path(self.file.item.path)
         self._session = session
         self.waiting_since = self._clock()
-        with session.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
-            self._accept(stream, offset, end)
-            with WriterThread(self.file.store) as writer:
-                for chunk in stream.chunks():
-                    self.waiting_since = None
-                    self.received += len(chunk)
-                    writer.put(chunk)
-                    self.waiting_since = self._clock()
-        if end is None and self.file.item.size not in (None, self.file.received):
-            raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, self.file.item.size), where=url)
+        with session.open(url, self._limits, headers, accept=(200, 206) + NO_RANGE if headers else (200,)) as stream:
+            if stream.status not in NO_RANGE:
+                self._take(stream, offset, end)
+                return
+        with session.open(url, self._limits) as stream:  # it wants no ranges, but may have the file
+            self._take(stream, offset, None)
+
+    def _take(self, stream: Stream, offset: int, end: Optional[int]) -> None:
+        self._accept(stream, offset, end)
+        with WriterThread(self.file.store) as writer:
+            for chunk in stream.chunks():
+                self.waiting_since = None
+                self.received += len(chunk)
+                writer.put(chunk)
+                self.waiting_since = self._clock()
+        size = self.file.item.size
+        if end is None and size not in (None, self.file.received):
+            raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, size), where=self.source.url)
 
     def _offset(self) -> int:
         mine = self.file.origins in ([], [self.source.url])
@@ -204,8 +212,6 @@ class Transfer:
         if start < self.file.received:
             self.restarted = True
             self.file.restart()
-        if stream.status == 416:
-            raise FetchError("http-status", "HTTP 416")
         length = whole_number(stream.headers.get("content-length", ""))
         if self.file.item.size is None and length is not None:
             self.file.total = start + length
@@ -255,12 +261,9 @@ class Transfer:
 def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optional[int]) -> int:
     """Return at which byte of the file an answer begins, ``offset`` or 0; raise FetchError if it is not the missing part.
 
-    A 416 for a file of unknown size means that all has arrived, or that the partial file belongs to another file: it is
-    fetched again from byte 0. ``end`` is as of ``Transfer._receive``; a server without ranges sends the whole file.
+    ``end`` is as of ``Transfer._receive``; a server without ranges sends the whole file.
     """
     start, expected_end = 0, size
-    if stream.status == 416 and size is not None:
-        raise FetchError("http-status", "HTTP 416")
     if stream.status == 206:
         start = offset
         first, last, total = _content_range(stream)

@@ -7,15 +7,19 @@ import requests
 import urllib3
 
 from ..errors import FetchError
+from ..util.text import printable
 from .connect import AddressRefused
 from .tls import causes_of, find_tls_problem, tls_error
 
+MAX_RETRY_CHARACTERS = 40  # of a date, or seconds
 
-def status_error(status: int, url: str) -> FetchError:
-    """Make the error for a status that is not accepted."""
+
+def status_error(status: int, url: str, retry_after: str = "") -> FetchError:
+    """Make the error for a status that is not accepted; ``retry_after``: the header (RFC 9110 section 10.2.3), "" if none."""
     if 300 <= status < 400:
         return FetchError("redirect-refused", "it redirects (HTTP {})".format(status), where=url)
-    return FetchError("http-status", "HTTP {}".format(status), where=url)
+    wait = ", Retry-After: {}".format(printable(retry_after)[:MAX_RETRY_CHARACTERS]) if retry_after else ""
+    return FetchError("http-status", "HTTP {}{}".format(status, wait), where=url)
 
 
 def translate(error: Exception, url: str) -> FetchError:

@@ -16,7 +16,7 @@ from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Rules, download
 from ..net.fanout import TaskPool
-from ..net.session import OpenSession, Session
+from ..net.session import NO_CACHE, OpenSession, Session
 from ..net.transfer import Attempt, Item, Source
 from ..privsep.gateway import Gateway
 from ..resolve.candidates import listed_fallbacks, settled_list
@@ -320,8 +320,8 @@ def _sums_task(root: str, place: str, site: FetchSite) -> Callable[[Session], _F
 
     def task(client: Session) -> _FetchedSums:
         try:
-            raw = client.get(root + path, timeouts.limits(MAX_SUMS_BYTES)).body
-            signature = client.get(root + path + SIGNATURE_SUFFIX, timeouts.limits(MAX_SIGNATURE_BYTES)).body
+            raw = client.get(root + path, timeouts.limits(MAX_SUMS_BYTES), NO_CACHE).body
+            signature = client.get(root + path + SIGNATURE_SUFFIX, timeouts.limits(MAX_SIGNATURE_BYTES), NO_CACHE).body
         except FetchError as error:
             raise site.gateway.explain(client, error, root, site.network, timeouts.connect_seconds)
         try:

@@ -1,7 +1,7 @@
 """What the findings about one repository amount to: a resolution. Pure."""
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
+from ..errors import CLOCK_REMEDY, FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Probe, Repository, Snapshot
 from ..state.history import Observation
@@ -19,15 +19,17 @@ from ..trust.identity import (
     voices,
 )
 from ..util.urls import authority_of
+from .clock_hint import offset_words
 from .dialogue import Dialogue
 from .patience import remembered_seconds
+from .probe import DoesNotFit
 from .refresh_policy import RefreshPlan
 from .resolution import NO_CANDIDATES, Rejection, Resolution
 from .selection import order_proven
 
 # If every mirror fails for one of these, this host's clock is the likelier cause.
 UNAUTHENTICATED_SECONDS = 7 * 86400  # without a voice that proves who it is, before a warning
-CLOCK_REFERENCES = ("signature-from-future", "fast-forward", "signature-expired", "key-expired", "tls-expired")
+CLOCK_REFERENCES = ("signature-expired", "key-expired", "tls-expired")
 
 
 class Findings:
@@ -59,6 +61,7 @@ class Findings:
         self.dialogue = Dialogue((), False, 0.0)
         self.authenticated = False  # what the redirector said in this run came by https
         self.blocked_at = 0.0  # see ``Memory``
+        self.offsets: List[float] = []  # see ``Resolution``
         self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
 
 
@@ -104,7 +107,7 @@ def conclude(findings: Findings, settings: Settings, now: float, accept_rollback
         The resolution.
     """
     made = _concluded(findings, settings, now, accept_rollback)
-    made = made._replace(memory=_with_redirector(findings, made.memory, now))
+    made = made._replace(memory=_with_redirector(findings, made.memory, now), offsets=tuple(findings.offsets))
     since = made.memory.unauthenticated_since
     is_meant = not (settings.require_https and findings.repository.network.ssl_verify)
     if made.snapshot is None or is_meant or not since or now - since < UNAUTHENTICATED_SECONDS:
@@ -121,6 +124,7 @@ def unauthenticated_words(since: float, now: float) -> str:
 def _concluded(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:
     if findings.plan.quorum == 0 and findings.error is None and findings.memory.snapshot is not None:
         return _kept(findings, findings.memory.snapshot, settings, now)
+    _tell_out_of_step(findings)
     judged = _judge(findings, accept_rollback)
     made = Resolution(findings.repository, error=judged.error, probes=judged.probes, candidates=findings.candidates,
                       stays=judged.stays)
@@ -132,6 +136,21 @@ def _concluded(findings: Findings, settings: Settings, now: float, accept_rollba
     if accept_rollback and made.snapshot is not None:
         decision = decision._replace(note="accept-rollback")
     return made._replace(memory=with_decision(_memory(findings, made, now), decision))
+
+
+def _tell_out_of_step(findings: Findings) -> None:
+    """Tell pairs that do not fit, and whose repomd.xml is proven elsewhere, from those that somebody may have changed.
+
+    Such a mirror is in the middle of its sync, or a cache on the way has kept one of the two files.
+    """
+    held = [findings.accepted, findings.memory.snapshot, *(offer.snapshot for offer in findings.offers)]
+    genuine = {snapshot.sha256 for snapshot in held if snapshot is not None}
+    for number, probe in enumerate(findings.probes):
+        error = findings.errors.get(probe.mirror.url)
+        if isinstance(error, DoesNotFit) and error.sha256 in genuine:
+            what = "repomd.xml is good, and the signature beside it of another state, also when asked for anew"
+            findings.errors[probe.mirror.url] = told = FetchError("out-of-step", what, where=probe.mirror.url)
+            findings.probes[number] = probe._replace(outcome=told.reference, detail=told.what)
 
 
 class _Judgement(NamedTuple):
@@ -339,7 +358,8 @@ def _nobody(findings: Findings, probes: Sequence[Probe]) -> MirrorsError:
     errors: Dict[str, MirrorsError] = dict(findings.errors, **wrong)
     failures = [errors[mirror.url] for mirror in findings.asked if mirror.url in errors]
     if failures and all(error.reference in CLOCK_REFERENCES for error in failures):
-        hint = "check this host's clock (timedatectl): every mirror looks wrong in time"
+        wrong_clock = "check this host's clock (timedatectl): every mirror looks wrong in time"
+        hint = "; ".join(filter(None, [wrong_clock, offset_words(findings.offsets), CLOCK_REMEDY]))
     distrusted = [error for error in failures if isinstance(error, TrustError)]
     if distrusted:
         first = distrusted[0]

@@ -4,14 +4,15 @@ Each function uses the session that it is given, and returns a value or raises o
 """
 import hashlib
 import logging
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from ..errors import FetchError, TrustError
 from ..model import REPOMD, Mirror, Probe
-from ..net.session import Response, Session
+from ..net.session import MISSING, NO_CACHE, NO_RANGE, Response, Session
 from ..sources.redirector import Timeouts
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.metadata import ProvenRepomd, RepomdProver
+from ..trust.openpgp import OtherBytes
 from ..trust.repomd import MAX_REPOMD_BYTES, PRIMARY, Repomd
 
 MAX_METADATA_BYTES = 1024 * 1024 * 1024  # of a file that is only sampled
@@ -26,6 +27,12 @@ class Known(NamedTuple):
     signature: bytes = b""
 
 
+class DoesNotFit(TrustError):
+    """A repomd.xml and a signature over something else; where ``ask_repomd`` raises it, both were asked for twice."""
+
+    sha256 = ""  # of repomd.xml; if that is proven elsewhere, the two are only out of step (outcome.py)
+
+
 class Signed(NamedTuple):
     """A proven repomd.xml, and what its answer cost."""
 
@@ -35,8 +42,9 @@ class Signed(NamedTuple):
     known: bool = False  # the host had it already
 
 
-def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known()) -> Signed:
-    """Fetch repomd.xml and its signature directly from one mirror, and prove them.
+def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known(),
+               hear: Callable[[str], None] = lambda date: None) -> Signed:
+    """Fetch repomd.xml and its signature directly from one mirror, past all caches, and prove them.
 
     Args:
         session: to the mirror.
@@ -44,12 +52,14 @@ def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts:
         prover: with the pinned keys.
         timeouts: of each request.
         known: what the host has already; a mirror that serves it needs no other request.
+        hear: gets the Date header of repomd.xml, "" if there is none.
 
     Raises:
         FetchError: it could not be fetched.
-        TrustError: it is refused.
+        TrustError: it is refused; DoesNotFit.
     """
     repomd = _fetch_repomd(session, mirror, timeouts)
+    hear(repomd.headers.get("date", ""))
     if known.sha256 and hashlib.sha256(repomd.body).hexdigest() == known.sha256:
         try:
             return Signed(prover.prove(repomd.body, known.signature), repomd.first_byte_seconds, len(repomd.body), known=True)
@@ -70,14 +80,14 @@ def ask_repomd(session: Session, mirror: Mirror, prover: RepomdProver, timeouts:
 
 
 def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts: Timeouts, known: Known = Known(),
-               sample: bool = True) -> Probe:
+               sample: bool = True, hear: Callable[[str], None] = lambda date: None) -> Probe:
     """Prove what one mirror serves, and that it also has what that names; arguments and errors as of ``ask_repomd``.
 
     Returns:
         A probe with outcome "ok" and the snapshot; ``first_byte_seconds`` of repomd.xml,
         ``seconds`` of that plus a sample of the metadata it names (a half-synced mirror has none), if it is not known.
     """
-    signed = ask_repomd(session, mirror, prover, timeouts, known)
+    signed = ask_repomd(session, mirror, prover, timeouts, known, hear)
     sample_seconds = sample_metadata(session, mirror, signed.proven.content, timeouts) if sample and not signed.known else 0.0
     return Probe(mirror, "ok", seconds=signed.first_byte_seconds + sample_seconds,
                  first_byte_seconds=signed.first_byte_seconds, bytes=signed.bytes,
@@ -85,21 +95,25 @@ def ask_mirror(session: Session, mirror: Mirror, prover: RepomdProver, timeouts:
 
 
 def _fetch_repomd(session: Session, mirror: Mirror, timeouts: Timeouts) -> Response:
-    return session.get(mirror.url + REPOMD, timeouts.limits(MAX_REPOMD_BYTES))
+    return session.get(mirror.url + REPOMD, timeouts.limits(MAX_REPOMD_BYTES), NO_CACHE)
 
 
 def _fetch_signature(session: Session, mirror: Mirror, timeouts: Timeouts) -> bytes:
-    try:
-        return session.get(mirror.url + REPOMD + ".asc", timeouts.limits(MAX_SIGNATURE_BYTES)).body
-    except FetchError as error:
-        if error.reference != "http-status":
-            raise
+    answer = session.get(mirror.url + REPOMD + ".asc", timeouts.limits(MAX_SIGNATURE_BYTES), NO_CACHE, accept=(200,) + MISSING)
+    if answer.status == 200:
+        return answer.body
     raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=mirror.url)
 
 
 def _prove(prover: RepomdProver, repomd: Response, signature: bytes, mirror: Mirror) -> ProvenRepomd:
     try:
         proven = prover.prove(repomd.body, signature)
+    except OtherBytes as error:
+        what = "repomd.xml and its signature do not fit, also when asked for anew: {}".format(error.what)
+        hint = "a cache on the way has kept one of the two, or a file was changed"
+        misfit = DoesNotFit(error.reference, what, mirror.url, hint)
+        misfit.sha256 = hashlib.sha256(repomd.body).hexdigest()
+        raise misfit from error
     except TrustError as error:
         raise TrustError(error.reference, error.what, where=mirror.url, hint=error.hint) from error
     for told in proven.verdict.ignored:
@@ -126,8 +140,13 @@ def sample_metadata(session: Session, mirror: Mirror, content: Repomd, timeouts:
     if not names:
         return 0.0
     headers = {"Range": "bytes=0-{}".format(SAMPLE_BYTES - 1)}
+    url, limits = mirror.url + names[0], timeouts.limits(MAX_METADATA_BYTES)
     try:
-        with session.open(mirror.url + names[0], timeouts.limits(MAX_METADATA_BYTES), headers, accept=(200, 206)) as stream:
+        with session.open(url, limits, headers, accept=(200, 206) + NO_RANGE) as stream:
+            if stream.status not in NO_RANGE:
+                next(stream.chunks(), b"")
+                return stream.first_byte_seconds
+        with session.open(url, limits) as stream:  # it serves whole files only, as other clients ask for them
             next(stream.chunks(), b"")
             return stream.first_byte_seconds
     except FetchError as error:

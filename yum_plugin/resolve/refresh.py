@@ -6,7 +6,8 @@ What the engine and ``xcpng-mirrors refresh`` call. Rules, in order:
        that the package manager's cache is filled, still under the lock: two engines never fill one cache.
     3. A snapshot pin that holds is taken in place of the newest snapshot. If mirrors lie, it is refused like any other.
     4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata; not for what a
-       single voice has offered on first contact (trust/identity.py), until a second one does.
+       single voice has offered on first contact (trust/identity.py), until a second one does, and not for what is from the
+       future (trust/freshness.py, rule 1).
     5. Where the accepted snapshot stays in use for want of a second voice, the package manager goes on from its own cache of
        it. Without one it is stopped: what its own addresses lead to might be the very snapshot that nobody else knows.
 """
@@ -24,8 +25,10 @@ from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
+from ..trust.freshness import seconds_ahead
 from ..trust.identity import SINGLE_VOICE
 from .cache_age import renew
+from .clock_hint import with_clock_told
 from .metadata_cache import Filled, MetadataCache, fill, has_repomd, valid_sha256
 from .outcome import observations_of
 from .resolution import Resolution
@@ -78,7 +81,7 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         fillable = [item for item in fillable if not _is_renewed(item, caches[item.repository.id], int(clock.wall()))]
         for resolution in _fill_all(fillable, caches, settings, state, int(clock.wall()), gateway, on_file):
             done[resolution.repository.id] = resolution
-    return [done[repository.id] for repository in repositories]
+    return with_clock_told([done[repository.id] for repository in repositories], clock.wall())
 
 
 def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state: State, settings: Settings) -> None:
@@ -92,7 +95,7 @@ def accept(resolutions: Sequence[Resolution], accepted: Sequence[object], state:
     """
     with state.locked(settings.deadline) as is_locked:
         for resolution in resolutions if is_locked else ():
-            is_confirmed = resolution.note != SINGLE_VOICE or resolution.local_folder
+            is_confirmed = (resolution.note != SINGLE_VOICE or resolution.local_folder) and not resolution.ahead
             if resolution.snapshot is not None and resolution.repository.id in accepted and is_confirmed:
                 state.update(resolution.repository.id, accepted=resolution.snapshot, place=resolution.repository.place)
 
@@ -131,7 +134,8 @@ def _write(resolution: Resolution, before: Remembered, state: State, options: Re
     except TrustError as error:
         refused = Decision(int(now), "metadata", asked=len(resolution.probes), error=str(error))
         final = resolution._replace(snapshot=None, mirrors=(), error=error, memory=with_decision(resolution.memory, refused))
-    mark = newest if options.accept_rollback and final.error is None else None
+    is_mark = options.accept_rollback and final.error is None and newest is not None and not seconds_ahead(newest, now)
+    mark = newest if is_mark else None
     has_expired = before.pin is not None and active_pin(before, now) is None
     memory = with_ended_pin(final.memory, before.pin, now, "expired") if before.pin is not None and has_expired else final.memory
     try:

@@ -28,6 +28,8 @@ class Resolution(NamedTuple):
     rejected: Tuple[Rejection, ...] = ()
     note: str = ""  # "freeze", "propagating", "pinned", "single-voice", "unconfirmed", or nothing to note
     warnings: Tuple[str, ...] = ()  # for the admin, although the update goes on
+    ahead: int = 0  # seconds that the snapshot is of the future (trust/freshness.py, rule 1)
+    offsets: Tuple[float, ...] = ()  # seconds by which servers' clocks are ahead of this host's, for messages alone
     probes: Tuple[Probe, ...] = ()  # of all mirrors that answered or failed; empty if nobody was asked
     candidates: Candidates = NO_CANDIDATES
     memory: Memory = Memory()  # to be remembered

@@ -24,6 +24,7 @@ from ..state.memory import Remembered, known_list, quarantined
 from ..trust.identity import owner_of
 from ..trust.metadata import RepomdProver
 from .candidates import Candidates, ListRules, candidates, own_urls, settled_list
+from .clock_hint import offset_of
 from .dialogue import BLOCKED_RETRY_SECONDS, Dialogue, Question
 from .outcome import Findings, compare, conclude
 from .patience import patience_of
@@ -298,9 +299,12 @@ class Resolver:
             # One small answer says whether the origin knows it; a sample is of no use.
             known, is_sampled = Known(doubtful.sha256, doubtful.signature), False
 
+        def hear(date: str) -> None:
+            job.findings.offsets += offset_of(date, self._clock.wall())
+
         def task(session: Session) -> Probe:
             try:
-                return ask_mirror(session, mirror, prover, timeouts, known, is_sampled)
+                return ask_mirror(session, mirror, prover, timeouts, known, is_sampled, hear)
             except FetchError as error:
                 raise explain(session, error, mirror.url, network, timeouts.connect_seconds)
 

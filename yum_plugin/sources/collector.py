@@ -18,7 +18,7 @@ MAX_RANK = 999999  # the last priority of RFC 5854 section 4.2.16
 SOURCES = ("list-page", "json", "redirect", "plain", "metalink", "origin")  # the values of Mirror.source in a list
 _SHA256_CHARACTERS = 64
 _NUMBER = re.compile(r"^[0-9]{1,6}\Z")
-_PERCENT = re.compile(r"^(100|[0-9]{1,2})%\Z")
+_PERCENT = re.compile(r"^<?(100|[0-9]{1,2})%\Z")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -69,7 +69,7 @@ def clean_number(text: str) -> int:
 
 
 def clean_percent(text: str) -> int:
-    """Return the number before the "%", 0 to 100; 0 for anything else ("n/a")."""
+    """Return the number before the "%", 0 to 100; 1 for "<1%", as mirrorbits rounds; 0 for anything else ("n/a")."""
     match = _PERCENT.match(text)
     return int(match.group(1)) if match else 0
 

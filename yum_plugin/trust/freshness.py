@@ -1,8 +1,9 @@
 """Which of the repomd.xml files that mirrors offer is to be used.
 
 Rules, in order:
-    1. Only snapshots whose signature was proven reach this module (trust/openpgp.py checks the
-       signing time). A snapshot whose data claims to be from later than now + 24 h is refused (fast-forward).
+    1. Only snapshots whose signature was proven reach this module. One that was signed, or whose data is dated, later than
+       now + 24 h is used and told, for most often this host's clock is wrong. It never becomes the high-water mark, so it
+       keeps nobody from what comes after it (fast-forward).
     2. Newer is what its owner signed later: snapshots are ordered by (signing time, newest data timestamp, revision). The data
        alone says little: without a file of metadata (modifyrepo_c --remove) it is older, and times may be missing.
     3. The newest snapshot is current. It is a rollback if both its data and its signature are older than those of the high-water
@@ -36,19 +37,15 @@ class Choice(NamedTuple):
     stale: List[Tuple[Mirror, int]]  # seconds behind; 0 for a snapshot that differs only in revision or signing time
 
 
-def refuse_fast_forward(snapshot: Snapshot, now: int) -> None:
-    """Refuse a snapshot from the future (rule 1).
+def seconds_ahead(snapshot: Snapshot, now: float) -> int:
+    """Return how far in the future a snapshot was signed or is dated (rule 1); 0 up to ``MAX_AHEAD_SECONDS``.
 
     Args:
         snapshot: a proven one.
         now: seconds since 1970.
-
-    Raises:
-        TrustError: fast-forward: its data is from later than now + 24 h.
     """
-    ahead = snapshot.timestamp - now
-    if ahead > MAX_AHEAD_SECONDS:
-        raise TrustError("fast-forward", "metadata from {} in the future".format(duration(ahead)))
+    ahead = int(max(snapshot.timestamp, snapshot.signed_at) - now)
+    return ahead if ahead > MAX_AHEAD_SECONDS else 0
 
 
 def choose(offers: Sequence[Offer], accepted: Optional[Snapshot]) -> Choice:

@@ -1,4 +1,5 @@
 """Texts for people and programs: untrusted texts made printable, times in UTC, and sizes. Pure."""
+import email.utils
 import re
 import time
 import unicodedata
@@ -22,6 +23,15 @@ def whole_number(text: str) -> Optional[int]:
     ``str.isdigit`` is true also for characters that ``int`` cannot read, such as a superscript: one byte of a header.
     """
     return int(text) if _NUMBER.match(text) else None
+
+
+def http_time(text: str) -> Optional[float]:
+    """Read a date as HTTP has it (RFC 9110 section 5.6.7), in seconds since 1970; None if it cannot be read."""
+    try:
+        parts = email.utils.parsedate_tz(text)
+        return email.utils.mktime_tz(parts) if parts is not None else None
+    except (TypeError, ValueError, IndexError, OverflowError):  # what some dates make the library itself raise
+        return None
 
 
 def utc(seconds: float) -> str:

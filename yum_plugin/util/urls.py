@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 MAX_URL_CHARACTERS = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_DECODING_ROUNDS = 3  # "%252e" is "%2e" is "."; a path that is still encoded after that is refused
-_PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
+# Not quoted: RFC 3986 section 3.3, and what is quoted already. "+" is, as librepo does it: some stores read it as a space.
+_PATH_CHARACTERS = "/%:@!$&'()*,;=~"
 _VISIBLE = re.compile(r"^[\x21-\x7e]+\Z")
 _HOST = re.compile(r"^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?\Z")
 _PORT = re.compile(r"^:[1-9][0-9]{0,4}\Z")  # without zeros before it: one server has one name

@@ -2,7 +2,6 @@
 
 Whether the plugin is loaded is what the package manager itself reports: it lists its plugins with -v.
 """
-import email.utils
 import os
 import re
 import shlex
@@ -29,7 +28,7 @@ from ...sources.redirector import redirector_roots
 from ...trust.freshness import duration
 from ...util.files import read_capped
 from ...util.places import inside
-from ...util.text import size_words
+from ...util.text import http_time, size_words
 from ...util.urls import authority_of, host_of
 from .console import utc
 from .host_options import Host
@@ -41,7 +40,7 @@ MOST_DRIFT_SECONDS = 300
 MANAGER_SECONDS = 60.0
 MAX_PAGE_BYTES = 2 * 1024 * 1024  # of an answer of which only the headers are read
 DIRECT = Network(proxy="")  # the way to a proxy itself
-CLOCK_REMEDY = "timedatectl set-ntp true && timedatectl"
+CLOCK_REMEDY = "chronyc makestep && chronyc sources && timedatectl"
 PACKAGES = {"dnf": "python3-dnf-plugin-xcpng-mirrors", "yum": "yum-plugin-xcpng-mirrors"}
 FASTESTMIRROR = "/etc/yum/pluginconf.d/fastestmirror.conf"
 _LOADED = re.compile(r"^Loaded plugins:(.*(?:\n\s+:.*)*)", re.M)  # yum breaks a long line; the next ones begin with ":"
@@ -252,10 +251,10 @@ def _drift(url: str, repository: Repository, checked: CheckedHost, problems: Lis
     limits = FetchLimits(MAX_PAGE_BYTES, settings.connect_timeout, settings.read_timeout)
     with checked.gateway.open(repository.network, settings.deadline) as client:
         with client.open(url, limits, accept=tuple(range(200, 500))) as stream:
-            date = email.utils.parsedate_tz(stream.headers.get("date", ""))
+            date = http_time(stream.headers.get("date", ""))
     if date is None:
         return "{} answers".format(authority_of(url))
-    ahead = time.time() - email.utils.mktime_tz(date)
+    ahead = time.time() - date
     if abs(ahead) > MOST_DRIFT_SECONDS:
         problems.append(HostProblem("this host's clock is {} {} that of {}".format(
             duration(int(abs(ahead))), "ahead of" if ahead > 0 else "behind", authority_of(url)), CLOCK_REMEDY))

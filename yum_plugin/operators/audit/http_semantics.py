@@ -3,15 +3,15 @@
 Hosts fetch large packages in ranges from several mirrors at once, and resume where they stopped (RFC 9110 section 14); the
 project's monitor of the mirrors asks for headers only, and compares times.
 """
-import email.utils
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError
 from ...model import REPOMD
 from ...net.fetch import HttpSession
-from ...net.session import Response
+from ...net.session import NO_RANGE, Response
 from ...trust.repomd import MAX_REPOMD_BYTES
+from ...util.text import http_time
 from .client import fetch, session, timeouts_of
 from .model import MIRROR, OK, PROBLEM, WARNING, Check, Cost, Finding, Subject
 
@@ -66,7 +66,8 @@ def _head(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Res
 
 def _part(client: HttpSession, subject: Subject, url: str) -> Tuple[Optional[Response], str]:
     try:
-        return fetch(client, subject, url, MAX_REPOMD_BYTES, {"Range": "bytes={}-{}".format(*PART)}, accept=(200, 206)), ""
+        return fetch(client, subject, url, MAX_REPOMD_BYTES, {"Range": "bytes={}-{}".format(*PART)},
+                     accept=(200, 206) + NO_RANGE), ""
     except FetchError as error:
         return None, "{}: {}".format(error.reference, error.what)
 
@@ -77,8 +78,10 @@ def judge_range(found: HttpAnswers) -> Finding:
     if part is None:
         return Finding("range", PROBLEM, ("a request for a range fails: {}".format(found.problems["part"]),), _RANGES)
     values = {"status": part.status, "content_range": part.headers.get("content-range", "")}
-    if part.status == 200:
-        return Finding("range", PROBLEM, ("Range is ignored: the whole file is sent (HTTP 200)",), _RANGES, values)
+    if part.status == 200 or part.status in NO_RANGE:
+        how = "ignored: the whole file is sent" if part.status == 200 else "refused"
+        words = "Range is {} (HTTP {}): clients fetch whole files, always from their beginning".format(how, part.status)
+        return Finding("range", WARNING, (words,), _RANGES, values)
     expected = body[PART[0]:PART[1] + 1]
     said = _CONTENT_RANGE.match(part.headers.get("content-range", ""))
     wanted = (PART[0], PART[0] + len(expected) - 1, len(body))
@@ -122,7 +125,7 @@ def judge_headers(found: HttpAnswers, now: int) -> Finding:
     words: List[str] = []
     if not length:
         words.append("there is no Content-Length: clients can show no progress and ask for no range")
-    stamp = _time_of(modified)
+    stamp = http_time(modified)
     if stamp is None:
         words.append("Last-Modified is missing" if not modified else "Last-Modified cannot be read: \"{}\"".format(modified))
     elif stamp > now + FUTURE_SECONDS:
@@ -131,12 +134,3 @@ def judge_headers(found: HttpAnswers, now: int) -> Finding:
         remedy = _STATIC if not modified or not length else "timedatectl; and sync with the files' times: rsync -t"
         return Finding("headers", WARNING, tuple(words), remedy, values)
     return Finding("headers", OK, ("Content-Length {}, Last-Modified {}".format(length, modified),), "", values)
-
-
-def _time_of(text: str) -> Optional[float]:
-    """Read an HTTP date; None if it cannot be read."""
-    try:
-        parts = email.utils.parsedate_tz(text)
-        return email.utils.mktime_tz(parts) if parts is not None else None
-    except (TypeError, ValueError, IndexError, OverflowError):  # what some dates make the library itself raise
-        return None

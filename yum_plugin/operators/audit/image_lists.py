@@ -6,6 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ...errors import FetchError, MirrorsError, TrustError
 from ...net.fetch import HttpSession
+from ...net.session import MISSING, NO_CACHE
 from ...trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ...trust.checksum_file import MAX_SUMS_BYTES, parse_checksums
 from ...trust.openpgp import verify_detached
@@ -51,14 +52,12 @@ def read_list(client: HttpSession, subject: Subject, root: str, folder: str) -> 
         FetchError: it could not be fetched.
         TrustError: it must not be trusted.
     """
-    raw = fetch(client, subject, root + folder + SUMS_NAME, MAX_SUMS_BYTES).body
-    try:
-        signature = fetch(client, subject, root + folder + SUMS_NAME + ".asc", MAX_SIGNATURE_BYTES).body
-    except FetchError as error:
-        if error.reference != "http-status":
-            raise
-        raise TrustError("signature-missing", "{} has no signature beside it".format(SUMS_NAME)) from error
-    verdict = verify_detached(raw, signature, subject.keys, subject.now)
+    url = root + folder + SUMS_NAME
+    raw = fetch(client, subject, url, MAX_SUMS_BYTES, NO_CACHE).body
+    signature = fetch(client, subject, url + ".asc", MAX_SIGNATURE_BYTES, NO_CACHE, accept=(200,) + MISSING)
+    if signature.status != 200:
+        raise TrustError("signature-missing", "{} has no signature beside it".format(SUMS_NAME))
+    verdict = verify_detached(raw, signature.body, subject.keys, subject.now)
     return ChecksumList(folder, parse_checksums(raw), verdict.signed_at, raw)
 
 

@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Optional, Tuple
 from ...errors import FetchError, MirrorsError, TrustError
 from ...model import REPOMD, Mirror, Repository, Snapshot
 from ...net.certificate import ServedCertificate
-from ...net.session import Session
+from ...net.session import MISSING, NO_CACHE, Session
 from ...net.translate import status_error
 from ...net.transport import proxies_for
 from ...privsep.gateway import Gateway
@@ -88,7 +88,7 @@ def _refuse_incomplete(inspection: Inspection) -> None:
     """Raise the error of a file that is missing."""
     if inspection.repomd.error is not None:
         raise inspection.repomd.error
-    if inspection.signature.error is not None and inspection.signature.status is not None:
+    if inspection.signature.error is not None and inspection.signature.status in MISSING:
         raise TrustError("signature-missing", "repomd.xml has no signature beside it", where=inspection.mirror.url)
     if inspection.signature.error is not None:
         raise inspection.signature.error
@@ -98,7 +98,7 @@ def _inspect_file(client: Session, url: str, max_bytes: int, timeouts: Timeouts,
                   wall: Callable[[], float]) -> Tuple[FileInspection, bytes]:
     inspection, started, body = FileInspection(url, wall()), time.monotonic(), bytearray()
     try:
-        with client.open(url, timeouts.limits(max_bytes), accept=ANY_STATUS) as stream:
+        with client.open(url, timeouts.limits(max_bytes), NO_CACHE, accept=ANY_STATUS) as stream:
             headers = tuple((name[:MAX_HEADER_CHARACTERS], value[:MAX_HEADER_CHARACTERS])
                             for name, value in sorted(stream.headers.items())[:MAX_HEADERS])
             inspection = inspection._replace(address=client.address, status=stream.status, headers=headers,

@@ -13,7 +13,7 @@ from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
 from ...net.partial_file import disk_error
-from ...net.session import FetchLimits, OpenSession, Session
+from ...net.session import NO_CACHE, FetchLimits, OpenSession, Session
 from ...net.transfer import Item, Source
 from ...privsep.gateway import here
 from ...trust.digest import DigestChecker
@@ -102,7 +102,7 @@ class HttpSource(SyncSource):
         with self._client(HEADS_SECONDS) as client:
             for path in paths:
                 try:
-                    body = client.get(self.url + path, FetchLimits(MAX_REPOMD_BYTES)).body
+                    body = client.get(self.url + path, FetchLimits(MAX_REPOMD_BYTES), NO_CACHE).body
                     write_whole(staged_path(stage, path), body, durable=False)
                 except FetchError as error:
                     reasons[path] = error

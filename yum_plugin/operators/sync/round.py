@@ -210,12 +210,12 @@ class Round:
 
     def _is_not_found(self, path: str) -> bool:
         reason = self._staging.reasons.get(path)
-        return reason is not None and reason.reference == "http-status" and reason.what in _NOT_FOUND
+        return reason is not None and reason.reference == "http-status" and reason.what.partition(",")[0] in _NOT_FOUND
 
     def _read_head(self, unit: Unit) -> None:
         for path in unit.heads:
             reason = self._staging.reasons.get(path)
-            if self._is_absent(path) or (path != unit.head and reason is not None and reason.reference == "http-status"):
+            if self._is_absent(path) or (path != unit.head and self._is_not_found(path)):
                 raise TrustError("signature-missing", "the source has no signature beside it", unit.head, UNSIGNED_HINT)
             if reason is not None:
                 raise reason

@@ -28,7 +28,7 @@ from .signed_unit import Head
 # WAITING: a dry run would switch it; GONE: the source does not have it, and it stays; DELETED: as GONE, but for --delete-unit
 SWITCHED, UNCHANGED, KEPT, WAITING, GONE, DELETED = "switched", "unchanged", "kept", "waiting", "gone", "deleted"
 # A second round cannot fix these.
-_PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked", "fast-forward",
+_PERMANENT = frozenset(["rollback", "unknown-key", "weak-digest", "key-expired", "key-revoked",
                         "wrong-repository", "unconfirmed"])
 
 
