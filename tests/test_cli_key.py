@@ -119,7 +119,7 @@ def pipe(keeper):
     (another_key, ["key-mismatch", "key-mismatch"]), (no_file, ["key-file", "key-mismatch"]), (pipe, ["key-file", "key-mismatch"]),
     (rubbish, ["key-invalid", "key-mismatch"]), (endless, ["key-file", "key-mismatch"]),
     (lambda keeper: crafted(keeper, "expired", lifetime=1000), ["key-expired", "key-file"]),
-    (lambda keeper: crafted(keeper, "revoked", revocation), ["key-revoked", "key-file"]),
+    (lambda keeper: crafted(keeper, "revoked", revocation), ["key-revoked"]),
     (lambda keeper: crafted(keeper, "encrypts", flags=b"\x0c"), ["key-invalid", "key-file"]),
     (lambda keeper: keeper.settings(fingerprints="0" * 40), ["key-mismatch", "key-mismatch"]),
 ])  # fmt: skip
@@ -127,7 +127,9 @@ def test_what_is_wrong_is_told_with_what_to_do(spoil, references, keeper):
     spoil(keeper)
     assert keeper.references() == (1, references)
     code, out, err = keeper.key("check")
-    assert (code, out) == (1, "") and len(err.splitlines()) == len(references) and all("; " in line for line in err.splitlines())
+    steps = references[0] in ("key-expired", "key-revoked")
+    assert (code, out.startswith("next: no pinned key can vouch")) == (1, steps) and bool(out) == steps
+    assert len(err.splitlines()) == len(references) and all("; " in line for line in err.splitlines())
     assert keeper.key("show")[0] == 0
 
 
@@ -199,6 +201,37 @@ def test_a_change_over_is_complete_when_both_keys_are_everywhere(keeper):
     assert keeper.references() == (1, ["key-file"])
     keeper.host.import_key(second)
     assert keeper.references() == (0, [])
+
+
+def test_a_key_that_was_announced_or_revoked_beside_one_that_is_good_is_in_order_and_told(keeper):
+    """Whether in the same key file or in one of its own."""
+    old, other = keeper.lab.key_fingerprint, keeper.lab.keys.fingerprint(OTHER)
+    retired = rsa_key("retired")
+    path = keeper.path("retired")
+    with open(path, "wb") as stream:
+        stream.write(armor(key_packets(retired, revocation(retired)), "PUBLIC KEY BLOCK"))
+    keeper.use(keeper.key_file, path, shutil.copy(keeper.lab.other_key_file, keeper.path("second")))
+    keeper.settings(fingerprints="{} {}".format(old, retired.fingerprint))
+    assert keeper.references() == (0, [])
+    code, out, _ = keeper.key("check")
+    assert code == 0 and "next: {} is revoked and vouches for nothing".format(retired.fingerprint) in " ".join(out.split())
+    answer = json.loads(keeper.key("show", "--json")[1])
+    assert [(each["fingerprint"], each["state"], each["imported"], each["announced_by"]) for each in answer["standings"]] == [
+        (old, "in use", True, []), (retired.fingerprint, "revoked", False, []), (other, "not trusted", False, [])]
+    assert answer["last_signatures"] == [{"id": "xcp-ng-updates", "signed_at": None, "signers": [], "refused": None}]
+    assert keeper.path("x.conf") in answer["pinned_by"]
+    out = keeper.key("show")[1]
+    assert "pinned: {}: in use ({}".format(old, keeper.path("x.conf")) in out and "revoked, vouches for nothing" in out
+
+
+def test_a_revoked_key_that_rpm_still_believes_is_told_with_the_command(keeper):
+    crafted(keeper, "revoked", revocation)
+    keeper.host.import_key(keeper.key_file)
+    name = "gpg-pubkey-" + rsa_key("revoked").fingerprint[-8:].lower()
+    command = "rpm --root {} -e --allmatches {}".format(keeper.host.root, name)
+    assert command in " ".join(json.loads(keeper.key("check", "--json")[1])["next"])
+    keeper.host.rpm("-e", "--allmatches", name)
+    assert command not in " ".join(json.loads(keeper.key("check", "--json")[1])["next"])
 
 
 def test_no_rpm_program_is_told(keeper, monkeypatch):

@@ -115,7 +115,7 @@ class TrustError(MirrorsError):
         "signature-missing": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "signature-invalid": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
         "wrong-signature-type": "the mirror is avoided for a while; see 'xcpng-mirrors mirrors'",
-        "unknown-key": "signed by a key that is not pinned; see fingerprints= in the .conf",
+        "unknown-key": "do not install it; if the publisher has changed the key: 'xcpng-mirrors key show' names the commands",
         "weak-digest": "only SHA-256, SHA-384 and SHA-512 signatures are accepted",
         "signature-expired": "the repository must be signed again by its owner",
         "key-mismatch": "the installed key is not the pinned one; reinstall xcp-ng-release",

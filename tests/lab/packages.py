@@ -2,7 +2,7 @@
 import os
 import random
 import shutil
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from .keys import REPOSITORY, KeyRing, gpg_time
 from .tools import environment, run
@@ -23,8 +23,10 @@ A package of the lab; its content is {size} bytes of noise.
 mkdir -p %{{buildroot}}/usr/share/{name}
 cp {payload} %{{buildroot}}/usr/share/{name}/payload
 echo {version} > %{{buildroot}}/usr/share/{name}/version
+cp -R {more}/. %{{buildroot}}/
 %files
 /usr/share/{name}
+{paths}
 """
 
 # No compression and no brp scripts: a package of 30 MB is built in well under a second.
@@ -47,6 +49,7 @@ class Package(NamedTuple):
     version: str
     size: int = 2000  # bytes of payload
     requires: str = ""
+    files: Tuple[Tuple[str, bytes], ...] = ()  # more files: absolute path and content
 
     @property
     def file_name(self) -> str:
@@ -124,11 +127,18 @@ def _write_sources(package: Package, top: str) -> str:
     payload = os.path.join(top, "payload")
     with open(payload, "wb") as stream:
         stream.write(noise("{}-{}".format(package.name, package.version), package.size))
+    more = os.path.join(top, "more")
+    os.makedirs(more, exist_ok=True)
+    for path, content in package.files:
+        os.makedirs(os.path.dirname(more + path), exist_ok=True)
+        with open(more + path, "wb") as stream:
+            stream.write(content)
     requires = "Requires: {}".format(package.requires) if package.requires else ""
     fields = {"name": package.name, "version": package.version, "size": package.size}
     spec = os.path.join(top, "lab.spec")
     with open(spec, "w") as text:
-        text.write(_SPEC.format(payload=payload, requires=requires, **fields))
+        text.write(_SPEC.format(payload=payload, requires=requires, more=more, paths="\n".join(path for path, _ in package.files),
+                                **fields))
     return spec
 
 

@@ -128,6 +128,13 @@ def _refuse_dead(keys: Sequence[PublicKey], now: int) -> None:
         raise errors[0]
 
 
+def _file_errors(item: RepositoryKeys) -> List[MirrorsError]:
+    """Return what is wrong with the files; one of the old key or of a new one is in order beside one that is good."""
+    errors = [file.error for file in item.files if file.error]
+    beside = ("key-mismatch", "key-revoked", "key-expired") if len(errors) < len(item.files) else ()
+    return [error for error in errors if error.reference not in beside]
+
+
 def outlook(repositories: Sequence[RepositoryKeys], fingerprints: Sequence[str]) -> List[str]:
     """Return what newer systems will refuse about the pinned keys, and what helps; no problem for this host."""
     weak = {key.fingerprint: file.path for item in repositories for file in item.files for key in file.keys
@@ -153,17 +160,18 @@ def disagreements(repositories: Sequence[RepositoryKeys], fingerprints: Sequence
         The problems, each with a hint; empty if the three agree. Other keys in the rpm database are no problem, because
         this program does not trust them.
     """
-    problems = [file.error for item in repositories for file in item.files if file.error]
+    problems = [error for item in repositories for error in _file_errors(item)]
     problems += [UsageError("key-file", "gpgkey= names no key file", where=item.repository.id)
                  for item in repositories if not item.files]
     paths = {key.fingerprint: file.path for item in repositories for file in item.files for key in file.keys}
+    revoked = {key.fingerprint for item in repositories for file in item.files for key in file.keys if key.revoked}
     root = "" if installroot == "/" else "--root {} ".format(installroot)
     known = {key.fingerprint for key in imported or ()}
     for fingerprint in fingerprints:
         if fingerprint not in paths:
             problems.append(TrustError("key-mismatch", "no installed key file holds the pinned key", where=fingerprint,
                                        hint="update xcp-ng-release, or correct fingerprints= in the .conf"))
-        elif imported is not None and fingerprint not in known:
+        elif imported is not None and fingerprint not in known | revoked:
             problems.append(UsageError("key-file", "the pinned key is not in the rpm database", where=fingerprint,
                                        hint="rpm {}--import {}".format(root, paths[fingerprint])))
     if imported is None:

@@ -349,6 +349,9 @@ def _decision(findings: Findings, made: Resolution) -> Decision:
     return decision._replace(revision=made.snapshot.revision, used=used, note=made.note)
 
 
+_KEY_REFERENCES = ("unknown-key", "key-revoked", "key-expired")  # what a host meets that was off while the key changed
+
+
 def _nobody(findings: Findings, probes: Sequence[Probe]) -> MirrorsError:
     """Name why no mirror is proven: the first distrust if any mirror answered at all, else what kept them away."""
     asked = len(findings.asked)
@@ -363,6 +366,8 @@ def _nobody(findings: Findings, probes: Sequence[Probe]) -> MirrorsError:
     distrusted = [error for error in failures if isinstance(error, TrustError)]
     if distrusted:
         first = distrusted[0]
+        if any(error.reference in _KEY_REFERENCES for error in distrusted):
+            hint = "if its key was changed, 'xcpng-mirrors key show' names the commands; else " + hint
         what = "none of {} mirrors offers metadata that the pinned key has signed{}: {}".format(
             asked, " for this repository" if wrong else "", first.what)
         return TrustError(first.reference, what, where=first.where, hint=hint)
