@@ -384,6 +384,22 @@ def test_unattended_without_y_dnf_imports_no_key_and_the_command_that_helps_is_n
 
 
 @pytest.mark.dnf
+@pytest.mark.parametrize("state", [3, 4])
+def test_a_key_that_a_repo_file_names_in_the_network_is_neither_fetched_nor_believed(state, publisher, host, lab):
+    """It lies on the mirrors, and -y would import it: what it has signed is refused before dnf comes to that."""
+    [path] = [os.path.join(host.made.repos, name) for name in os.listdir(host.made.repos)]
+    with open(path) as stream:
+        text = stream.read().replace("gpgkey=", "gpgkey={}{}repodata/repomd.xml.key ".format(lab.origin.url, UPDATES))
+    with open(path, "w") as stream:
+        stream.write(text)
+    publisher.publish(state)
+    assert os.path.exists(publisher.package("../repodata/repomd.xml.key"))
+    done = host.update("lab-agent")
+    assert done.result == (1, "1", "1") and "unknown-key: " in done.said, done.said
+    assert asked_for_keys(lab) == [] and host.imported() == {publisher.old}
+
+
+@pytest.mark.dnf
 def test_the_story_a_host_that_is_a_step_behind_is_told_the_two_commands(publisher, host, lab):
     publisher.publish(3)
     done = host.update()
