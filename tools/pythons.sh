@@ -11,7 +11,7 @@ cd "$here" || exit 2
 # Rules, tables and parsers: what decides, and what reads bytes. test_rpmfile and test_sources also measure time and memory of
 # the largest input, which takes half of the time and is the same on every Python.
 tests=$(ls tests/test_simulated_*.py tests/test_bounds.py tests/test_candidates.py tests/test_checksum_file.py tests/test_config.py \
-  tests/test_files.py tests/test_freshness.py tests/test_history.py tests/test_identity.py tests/test_key_corpus.py \
+  tests/test_files.py tests/test_freshness.py tests/test_history.py tests/test_identity.py tests/test_key_change.py tests/test_key_corpus.py \
   tests/test_keys.py tests/test_metalink.py tests/test_net.py tests/test_signature_corpus.py \
   tests/test_openpgp.py tests/test_outcome.py tests/test_packages.py tests/test_packets.py tests/test_places.py tests/test_primary.py \
   tests/test_refresh_policy.py tests/test_repomd.py tests/test_rpmfile.py tests/test_safe_parsers.py tests/test_selection.py tests/test_snapshot_pin.py \
