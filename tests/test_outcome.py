@@ -57,6 +57,12 @@ def test_all_bad_the_order_of_asking_counts_not_that_of_the_resolutions():
     assert conclude(findings, SETTINGS, NOW, False).error.reference == "signature-missing"
 
 
+@pytest.mark.parametrize("reference", ["unknown-key", "key-revoked", "key-expired"])
+def test_all_bad_and_one_by_another_key_or_a_dead_one_the_way_through_a_change_of_keys_is_named(reference):
+    assert "key show" in judged((A, trust("signature-missing")), (B, trust(reference))).error.hint
+    assert "key show" not in judged((A, trust("signature-missing")), (B, fetch("timed-out"))).error.hint
+
+
 def test_all_unreachable_is_no_refusal():
     error = judged((A, fetch("http-status")), (B, fetch("timed-out"))).error
     assert isinstance(error, FetchError) and error.reference == "http-status"
