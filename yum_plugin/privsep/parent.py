@@ -35,7 +35,7 @@ from .wire import (
     MAX_CONTROL_BYTES,
     REQUEST,
     VALUE,
-    Head,
+    ResponseHead,
     WireError,
     decoded,
     encoded,
@@ -305,7 +305,7 @@ class _RemoteStream(Stream):
         head: the first frame of the answer.
     """
 
-    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: Head) -> None:
+    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: ResponseHead) -> None:
         self._session = session
         self._url = url
         self._most = max_bytes
