@@ -26,7 +26,7 @@ from tests.support.waiting import LONG_SECONDS, ends
 from yum_plugin.errors import FetchError, MirrorsError, UsageError
 from yum_plugin.model import Mirror, Network
 from yum_plugin.net.fetch import FetchLimits, HttpSession
-from yum_plugin.privsep import gateway, names, parent, seccomp, wire
+from yum_plugin.privsep import child, gateway, names, parent, seccomp, wire
 from yum_plugin.privsep.confine import NOBODY, PASSWD, user_in
 from yum_plugin.privsep.parent import RemoteSession, separated
 from yum_plugin.sources.redirector import PAGE, Timeouts
@@ -645,3 +645,17 @@ def test_all_mirrors_of_all_repositories_are_asked_together_by_one_child():
         done = subprocess.run([sys.executable, "-c", script.format(str(REPOSITORY_ROOT), together.parties, server.url, together.parties)],
                               stdout=subprocess.PIPE, universal_newlines=True, check=True)
     assert done.stdout.strip() == str(together.parties)
+
+
+def test_a_file_that_cannot_be_opened_in_the_child_is_answered_and_no_silence(monkeypatch):
+    """The parent would wait for its whole time: so it was when the child could no longer load what examines a chain."""
+    def fails(served, request):
+        raise PermissionError("confined")
+
+    mine, theirs = socket.socketpair()
+    monkeypatch.setitem(child._ANSWERS, "explain", fails)
+    with mine, theirs, mine.makefile("rb") as answers:
+        child._answer(child.ServedSession(theirs, None, None, threading.Event(), None), {"do": "explain"})
+        mine.settimeout(20)
+        kind, payload = wire.receive(answers)
+    assert kind == wire.ERROR and b"PermissionError" in payload

@@ -362,6 +362,8 @@ def _explain(session: Session, error: FetchError, url: str, network: Network, ti
         remote.answer(url)
     except FetchError as refined:
         return refined
+    except MirrorsError as problem:  # it is no more than a diagnosis
+        log.warning("%s: its certificates are not examined: %s", url, problem)
     return error
 
 
