@@ -2,8 +2,10 @@
 import functools
 import glob
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,27 @@ def admin(lab, tmp_path):
     from .support.command import Admin
 
     return Admin(lab, tmp_path)
+
+
+@pytest.fixture
+def open_path():
+    """A folder that the user without rights can enter, too, and write to."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(str(path))
+
+
+@pytest.fixture
+def rsync_stand_in(open_path, monkeypatch):
+    """A function that puts a shell script called rsync first on PATH."""
+    def make(script):
+        folder = open_path / "bin"
+        folder.mkdir()
+        (folder / "rsync").write_text("#!/bin/sh\n" + script)
+        (folder / "rsync").chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 import os
 import random
 import shutil
-import sys
 
 import pytest
 from hypothesis import given
@@ -348,24 +347,14 @@ def test_a_folder_that_the_daemon_cannot_read_does_not_end_the_listing(served, c
         pytest.skip("only root can start a daemon that may not read")
 
 
-_ENDLESS = """#!{python}
-import sys
-try:
-    while True:
-        for number in range(10000):
-            sys.stdout.write("-rw-r--r--        100 2026/01/01 00:00:00 8/f%d-%s\\n" % (number, 40 * "x"))
-except BrokenPipeError:
-    sys.stderr.close()
-"""
+_ENDLESS = """exec awk 'BEGIN { while (1) for (n = 0; n < 10000; n++)
+printf "-rw-r--r--        100 2026/01/01 00:00:00 8/f%d-@\\n", n }'
+""".replace("@", 40 * "x")
 
 
-def test_a_listing_without_end_is_ended_and_told(served, tmp_path, monkeypatch):
+def test_a_listing_without_end_is_ended_and_told(served, rsync_stand_in):
     """However many names there are, none but the wanted ones are kept, and the list is left at a bound."""
-    program = tmp_path / "bin" / "rsync"
-    program.parent.mkdir()
-    program.write_text(_ENDLESS.format(python=sys.executable))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    rsync_stand_in(_ENDLESS)
     for subject, most in ((served, 20000), (served._replace(budget=Budget(Cost(9, 10**6), 60.0)), 10**9)):
         seen = tree.summarize_listing(by_rsync(subject, most), {PACKAGE: 1}, (UPDATES,))
         assert seen.problem.reference == "too-large" and 5000 < seen.names <= 20000

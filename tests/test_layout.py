@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from pathlib import Path
 from xmlrpc.client import dumps, loads
 
@@ -117,6 +118,12 @@ def test_plugins_import_the_standard_library_and_their_manager_only(path):
     foreign = {imported.split(".")[0] for imported in imports_of(path)} - OUTSIDERS_OF_PLUGINS - PYTHON_2_NAMES - {"yum_plugin"}
     assert [module for module in sorted(foreign) if not is_standard(module)] == []
     assert {imported for imported in imports_of(path) if imported.startswith("yum_plugin")} <= {"yum_plugin.plugins.bridge"}
+
+
+def test_no_two_classes_have_one_name():
+    """Who reads a name in a message, a type or a search has to find one thing."""
+    found = [node.name for path in MODULES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+    assert sorted(each for each, count in Counter(found).items() if count > 1) == []
 
 
 TEST_CODE = sorted((REPOSITORY_ROOT / "tests").rglob("*.py"))

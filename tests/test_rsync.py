@@ -4,10 +4,8 @@ import shutil
 import socket
 import stat
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -212,29 +210,8 @@ def test_a_server_that_is_silent_or_none_ends_in_time(greeting, bounds, referenc
 # The program itself.
 
 
-@pytest.fixture
-def open_path():
-    """A folder that rsync's user can enter, too, and write to."""
-    path = Path(tempfile.mkdtemp())
-    path.chmod(0o777)
-    yield path
-    shutil.rmtree(str(path))
-
-
-@pytest.fixture
-def stand_in(open_path, monkeypatch):
-    """A program called rsync, first on PATH."""
-    def make(script):
-        folder = open_path / "bin"
-        folder.mkdir()
-        (folder / "rsync").write_text("#!/bin/sh\n" + script)
-        (folder / "rsync").chmod(0o755)
-        monkeypatch.setenv("PATH", "{}:{}".format(folder, os.environ["PATH"]))
-    return make
-
-
-def test_nothing_of_the_callers_environment_says_how_rsync_runs(stand_in, open_path, monkeypatch):
-    stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(open_path))
+def test_nothing_of_the_callers_environment_says_how_rsync_runs(rsync_stand_in, open_path, monkeypatch):
+    rsync_stand_in('env >{0}/env; echo "$@" >{0}/words\n'.format(open_path))
     for name in ("RSYNC_RSH", "RSYNC_PROXY", "RSYNC_PASSWORD", "RSYNC_CONNECT_PROG", "RSYNC_OLD_ARGS", "TZ", "LANG", "LD_PRELOAD_X"):
         monkeypatch.setenv(name, "trap")
     assert list(listing(RsyncAddress("h", 873, "m", ""), LIMITS)) == []
@@ -252,8 +229,8 @@ def test_a_machine_without_rsync_says_so(monkeypatch, open_path):
     assert "install" in refused.value.hint
 
 
-def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in, open_path):
-    stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(open_path))
+def test_who_reads_no_further_ends_the_program_and_all_that_it_started(rsync_stand_in, open_path):
+    rsync_stand_in("echo $$ >{}/pid\nwhile :; do echo '-rw-r--r-- 1 2026/11/26 03:03:31 x'; done\n".format(open_path))
     entries = listing(RsyncAddress("h", 873, "m", ""), LIMITS)
     assert next(entries).path == "x"
     entries.close()
@@ -261,23 +238,23 @@ def test_who_reads_no_further_ends_the_program_and_all_that_it_started(stand_in,
         os.kill(int((open_path / "pid").read_text()), 0)
 
 
-def test_what_it_says_endlessly_on_stderr_is_kept_in_part(stand_in):
-    stand_in("head -c 3000000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho '@ERROR: full' >&2\nexit 5\n")
+def test_what_it_says_endlessly_on_stderr_is_kept_in_part(rsync_stand_in):
+    rsync_stand_in("head -c 3000000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho '@ERROR: full' >&2\nexit 5\n")
     with pytest.raises(FetchError) as refused:
         list(listing(RsyncAddress("h", 873, "m", ""), LIMITS))
     assert refused.value.reference == "rsync-refused" and "full" in refused.value.what and len(refused.value.what) < 20000
 
 
 @pytest.mark.parametrize("line", ["Welcome!", "-rw-r--r-- x", "receiving file list"])
-def test_what_is_no_listing_is_a_bad_answer_and_not_an_empty_one(line, stand_in):
-    stand_in("echo '{}'\n".format(line))
+def test_what_is_no_listing_is_a_bad_answer_and_not_an_empty_one(line, rsync_stand_in):
+    rsync_stand_in("echo '{}'\n".format(line))
     with pytest.raises(FetchError) as refused:
         list(listing(RsyncAddress("h", 873, "m", ""), LIMITS))
     assert refused.value.reference == "bad-answer"
 
 
-def test_a_line_that_was_cut_off_is_no_entry(stand_in):
-    stand_in("printf -- '-rw-r--r-- 1 2026/11/26 03:03:31 whole\\n-rw-r--r-- 1 2026/11/26 03:03:31 ha'\nexit 12\n")
+def test_a_line_that_was_cut_off_is_no_entry(rsync_stand_in):
+    rsync_stand_in("printf -- '-rw-r--r-- 1 2026/11/26 03:03:31 whole\\n-rw-r--r-- 1 2026/11/26 03:03:31 ha'\nexit 12\n")
     found = []
     with pytest.raises(FetchError) as refused:
         for entry in listing(RsyncAddress("h", 873, "m", ""), LIMITS):
@@ -296,8 +273,8 @@ def test_every_exit_code_has_a_reference(code, said, kind, reference):
     assert type(error) is kind and error.reference == reference and error.what
 
 
-def test_the_group_is_gone_when_the_block_is_left(stand_in, open_path):
-    stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(open_path))
+def test_the_group_is_gone_when_the_block_is_left(rsync_stand_in, open_path):
+    rsync_stand_in("sleep 600 & echo $! >{0}/child; echo x; wait\n".format(open_path))
     with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
         assert next(run.lines(100)) == b"x"
     assert ends((open_path / "child").read_text().strip())
@@ -307,8 +284,8 @@ def test_the_group_is_gone_when_the_block_is_left(stand_in, open_path):
 
 
 @needs_root
-def test_rsync_has_no_root_no_capability_and_no_new_privilege_and_its_calls_are_filtered(stand_in):
-    stand_in("cat /proc/self/status\n")
+def test_rsync_has_no_root_no_capability_and_no_new_privilege_and_its_calls_are_filtered(rsync_stand_in):
+    rsync_stand_in("cat /proc/self/status\n")
     with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
         status = dict(line.decode("ascii").split(":\t", 1) for line in run.lines(1000) if b":\t" in line)
     user = str(user_in(PASSWD)[0])
@@ -317,7 +294,7 @@ def test_rsync_has_no_root_no_capability_and_no_new_privilege_and_its_calls_are_
 
 
 @needs_root
-def test_a_program_that_was_taken_over_stays_in_its_group_and_reaches_no_other_process_key_namespace_or_file_of_root(stand_in, open_path):
+def test_a_program_that_was_taken_over_stays_in_its_group_and_reaches_no_other_process_key_namespace_or_file_of_root(rsync_stand_in, open_path):
     secret = open_path / "secret"
     secret.write_text("root's")
     secret.chmod(0o600)
@@ -331,7 +308,7 @@ def test_a_program_that_was_taken_over_stays_in_its_group_and_reaches_no_other_p
               "    except OSError as error:\n        print(name, error.errno, flush=True)\n").format(tries)
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers of the calls are those of x86_64")
-    stand_in("exec /usr/bin/env python3 - <<'END'\n{}END\n".format(script))
+    rsync_stand_in("exec /usr/bin/env python3 - <<'END'\n{}END\n".format(script))
     with run_rsync(["--", "rsync://h/m/"], LIMITS, "h") as run:
         found = dict(line.decode("ascii").rsplit(" ", 1) for line in run.lines(1000))
         run.finish()

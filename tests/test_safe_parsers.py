@@ -18,11 +18,14 @@ def cut(data, size):
 
 @pytest.mark.parametrize("size", [1000, MAX_TAG_BYTES - 1, MAX_TAG_BYTES, MAX_TAG_BYTES + 1, 10**6])
 @pytest.mark.parametrize("data, is_short", [
-    (b"<" + b"x" * (MAX_TAG_BYTES - 1), True), (b"<" + b"x" * (MAX_TAG_BYTES - 1) + b"<", True), (b"<" + b"x" * MAX_TAG_BYTES + b"<", False),
-    (b"x" * (MAX_TAG_BYTES + 2), False), (b"<a><" + b"x" * (MAX_TAG_BYTES + 2), False),
-    ((b"<" + b"x" * (MAX_TAG_BYTES - 1)) * 5, True), (b"<a/>" * 100000, True), (b"<a/>" * 100000 + b"x" * (MAX_TAG_BYTES + 2), False),
-    (b"", True)])  # fmt: skip
-def test_a_tag_or_text_may_be_so_long_and_no_longer_however_it_arrives(data, is_short, size):
+    (b"<" + b"x" * (MAX_TAG_BYTES - 2) + b">", True), (b"<" + b"x" * (MAX_TAG_BYTES - 2) + b"><a>", True),
+    (b"<" + b"x" * (MAX_TAG_BYTES - 1) + b"><a>", False), (b"<" + b"x" * MAX_TAG_BYTES, False),
+    (b"<a b='>" + b"x" * MAX_TAG_BYTES + b"'>", False), (b'<a b=">" ' + b"x" * MAX_TAG_BYTES + b">", False),
+    (b"<a>" + b"x" * 3 * MAX_TAG_BYTES, True), (b"<a b='>' c=\"'\">" + b"x" * 3 * MAX_TAG_BYTES + b"</a>", True),
+    (b"<a>" + b"'" * 2 * MAX_TAG_BYTES + b"<" + b"x" * MAX_TAG_BYTES, False), (b"<!-- it's " + b"x" * 2 * MAX_TAG_BYTES + b"-->", True),
+    (b"x" * 3 * MAX_TAG_BYTES, True), ((b"<" + b"x" * (MAX_TAG_BYTES - 2) + b">") * 5, True), (b"<a/>" * 100000, True),
+    (b"<a/>" * 100000 + b"<" + b"x" * MAX_TAG_BYTES, False), (b"", True)])  # fmt: skip
+def test_a_tag_may_be_so_long_and_no_longer_and_text_of_any_length_however_it_arrives(data, is_short, size):
     if is_short:
         assert b"".join(with_short_tags(cut(data, size))) == data
     else:

@@ -14,8 +14,10 @@ The engine ends when stdin does.
     "installs" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is the package
     manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
     {"event": "metadata", "repository": ID, "file": NAME, "bytes": SO FAR, "total": BYTES or null}
-    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]} | {"status": "left" | "refused", "text": TEXT}}
-    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names.
+    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]}
+                 | {"status": "left" | "refused", "text": TEXT, "cause": TEXT}}
+    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "cause": what of
+    the text several repositories may have in common; it may be missing.
 
 "prepare", no events: {"schema": 1, "action": "prepare", "config": PATH, "installroot": PATH, "repositories": [...],
                         "packages": true | false}
@@ -60,7 +62,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError
+from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError, describe
 from .host.keyring import load_keys
 from .host.log import open_log
 from .host.repository_options import repository_from_request
@@ -368,7 +370,8 @@ def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
 
 def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
     log.warning("%s: %s", repository_id, error)
-    return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error)}
+    return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error),
+            "cause": describe(error.reference, error.what, "", "")}
 
 
 _ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {

@@ -29,6 +29,12 @@ def own_lines(completed):
     return [line for line in (completed.stdout + completed.stderr).splitlines() if "xcpng-mirrors" in line]
 
 
+def left_alone(lines):
+    """The repositories, in order, that these lines tell to be left as they are."""
+    found = re.findall(r"xcpng-mirrors: (\S+(?:, \S+)*) (?:is left as it is|are left as they are): ", "\n".join(lines))
+    return sorted(", ".join(found).split(", "))
+
+
 def listed(done):
     """The versions of lab-agent in the table that ``dnf list`` prints; "2.0" alone may be a speed."""
     return re.findall(r"^lab-agent\.\S+ +([0-9.]+)-", done.stdout, re.MULTILINE)

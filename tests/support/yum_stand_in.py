@@ -6,6 +6,8 @@ Written from yum's public behaviour, for machines without yum. It has no solver,
     plugins     hooks run in the order of file names, slot by slot; a plugin of another type is not loaded for API users; a .py
                 without .conf prints two lines; an exception of a hook ends yum with a traceback, PluginYumExit with its
                 message and exit code 1; conduit.getErrors() is another dictionary where there are no errors
+    pretrans    runs after the download and the check of signatures, right before rpm, also for what no download has brought;
+                conduit.getTsInfo().getMembers() has the members of the transaction (yum/__init__.py:runTransaction)
     lock        a command of root writes its process id to /var/run/yum.pid below the installroot, one of another user to
                 yum.pid in the cache folder; the folder is made; a second yum waits for the first; the lock of a dead process
                 or with bogus content is removed; API users take no lock by themselves (yum/__init__.py:doLock)
@@ -52,7 +54,7 @@ except ImportError:  # Python 2.7
 RETRIES = 10
 TYPE_CORE, TYPE_INTERACTIVE = 0, 1
 SLOTS = ("config", "postconfig", "init", "args", "prelistenabledrepos", "prereposetup", "postreposetup", "predownload",
-         "postdownload", "clean", "close")
+         "postdownload", "pretrans", "clean", "close")
 METALINK = "{http://www.metalinker.org/}"
 MIRROR_MANAGER = "{http://fedorahosted.org/mirrormanager}"
 
@@ -553,6 +555,10 @@ class Conduit(object):
         """Return the repositories."""
         return self._base.repos
 
+    def getTsInfo(self):
+        """Return the transaction."""
+        return self._base.tsInfo
+
     def getDownloadPackages(self):
         """Return what is to be installed."""
         return self._pkglist
@@ -716,6 +722,10 @@ class Base(object):
             print('exiting because "Download Only" specified')
             return 0
         done = self.installed()
+        members = [Failure(po=package, ts_state="u" if package.name in done else "i") for package in packages]
+        members += [Failure(po=Failure(name=each.po.name, repoid="installed"), ts_state="ud") for each in members if each.ts_state == "u"]
+        self.tsInfo = Failure(getMembers=lambda: members)
+        self.plugins.run("pretrans")
         for package in packages:
             done[package.name] = package.version
             if not isinstance(package, LocalPackage):

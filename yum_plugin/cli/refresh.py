@@ -51,10 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
             found = Resolver(host.settings, before, options, gateway=gateway).run(repositories)
         else:
             found = refresh(repositories, host.settings, host.state, options, gateway=gateway)
-    for item in found:
-        if item.snapshot is not None and item.mirrors and not item.local_folder and not arguments.dry_run:
-            metalink = render_metalink(item.snapshot, item.mirrors)
-            host.state.write_metalink(item.repository.id, metalink)  # for clients that have no plugin of ours
+    if not arguments.dry_run:
+        _write_metalinks(found, host.state)
     out = Console(sys.stdout)
     if arguments.json:
         out.line(json.dumps(_values(found, host), indent=1))
@@ -67,6 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.accept_rollback and not seconds_ahead(item.snapshot, time.time()):
                 host.warn(item.repository.id, _mark(before[item.repository.id].accepted, item.snapshot, arguments.dry_run))
     return max(_exit_code(item) for item in found)
+
+
+def _write_metalinks(found: Sequence[Resolution], state: State) -> None:
+    """Write the metalinks for clients that have no plugin of ours."""
+    for item in found:
+        if item.snapshot is not None and item.mirrors and not item.local_folder:
+            state.write_metalink(item.repository.id, render_metalink(item.snapshot, item.mirrors))
 
 
 def _with_last_result(repository: Repository, state: State) -> Repository:

@@ -3,6 +3,7 @@
 Python 2.7 and 3, standard library only. It never imports the engine: yum and dnf run as root, and their process must not
 parse bytes from the network.
 """
+import atexit
 import fnmatch
 import hashlib
 import json
@@ -119,6 +120,15 @@ class BridgeSettings(object):
         return dict(values, action=action, config=self.config, installroot=self.root, repositories=repositories)
 
 
+def start(parser, folders, root):
+    """Return the settings of the .conf in one of some folders, and the engine that they name; see BridgeSettings."""
+    paths = [os.path.join(folder, "xcpng-mirrors.conf") for folder in folders]
+    settings = BridgeSettings(parser, next((path for path in paths if os.access(path, os.R_OK)), ""), root)
+    engine = Engine(settings.command, settings.reason)
+    atexit.register(engine.finish)
+    return settings, engine
+
+
 def changeable(weak):
     """Return why what has a weak point is not used, and the remedy."""
     return "others than root can change {0}; {1}".format(weak, places.remedy(weak))
@@ -140,12 +150,6 @@ def read_small(path):
             return stream.read(MAX_CACHED_BYTES + 1)
     except (IOError, OSError):
         return None
-
-
-def sha256_of(path):
-    """Return the SHA-256 of a file in hex; None if it cannot be read or is larger than a repomd.xml may be."""
-    data = read_small(path)
-    return None if data is None or len(data) > MAX_CACHED_BYTES else hashlib.sha256(data).hexdigest()
 
 
 class Cache(object):
@@ -178,8 +182,9 @@ class Cache(object):
         return hashlib.sha256(json.dumps([SCHEMA, repository, paths, contents], sort_keys=True).encode("ascii")).hexdigest()
 
     def sha256(self):
-        """Return the SHA-256 of the cached repomd.xml in hex, None if it cannot be read."""
-        return sha256_of(self.repomd)
+        """Return the SHA-256 of the cached repomd.xml in hex, None if it cannot be read or is larger than one may be."""
+        data = read_small(self.repomd)
+        return None if data is None or len(data) > MAX_CACHED_BYTES else hashlib.sha256(data).hexdigest()
 
     def is_proven(self):
         """Whether the cached repomd.xml is the one that the cache was filled with, for the same key, and that was accepted."""

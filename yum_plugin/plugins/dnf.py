@@ -6,7 +6,6 @@ told and dnf goes on, but nothing counts as proven; where packages come in, all 
 """
 from __future__ import absolute_import
 
-import atexit
 import contextlib
 import functools
 import importlib.util
@@ -39,18 +38,18 @@ def _load(name):
 bridge, proofs = _load("bridge"), _load("proofs")
 
 
-class XcpngMirrors(dnf.Plugin):
+class XcpngMirrors(proofs.Run, dnf.Plugin):  # type: ignore[name-defined]
     """Updates that survive bad mirrors."""
 
     name = NAME
+    manager, error = "dnf", dnf.exceptions.Error
 
     def __init__(self, base, cli):
-        super(XcpngMirrors, self).__init__(base, cli)
-        self.base = base
-        self.cli = cli
-        self.settings = self.engine = None  # made on first use
-        self.proofs = proofs.Proofs("dnf", self._ask)  # begun anew whenever dnf loads the repositories
+        dnf.Plugin.__init__(self, base, cli)
         self._told = set()  # warnings
+        self.begin()
+
+    # What dnf calls, in its order.
 
     def config(self):
         """Wrap dnf's methods; dnf calls this after it has read the repositories, also for history and clean.
@@ -62,74 +61,104 @@ class XcpngMirrors(dnf.Plugin):
             if hasattr(self.base, name):  # older versions do not have all of them
                 setattr(self.base, name, functools.partial(wrapper, getattr(self.base, name)))
 
-    def _set_up(self):
-        if self.settings is None:
-            parser = self.read_config(self.base.conf)
-            paths = [os.path.join(folder, NAME + ".conf") for folder in self.base.conf.pluginconfpath]
-            settings = bridge.BridgeSettings(
-                parser, next((path for path in paths if os.path.isfile(path)), ""), self.base.conf.installroot)
-            self.engine = bridge.Engine(settings.command, settings.reason)
-            atexit.register(self.engine.finish)
-            self.settings = settings
-
-    @contextlib.contextmanager
-    def _looking(self):
-        """Tell what goes wrong and let dnf go on: what is not proven then is not installed."""
-        try:
-            self._set_up()
-            yield
-        except dnf.exceptions.Error:
-            raise
-        except Exception as error:
-            reference = "state" if isinstance(error, OSError) else "internal: " + type(error).__name__  # its lock on a full disk
-            self.warn("the repositories are left as they are: {}: {}".format(reference, error))
-            logger.debug("%s", NAME, exc_info=True)
-
-    def warn(self, text):
-        """Warn, once."""
-        if text not in self._told:
-            self._told.add(text)
-            logger.warning("%s: %s", NAME, text)
-
-    @contextlib.contextmanager
-    def _installing(self):
-        """Stop dnf at whatever goes wrong: what is not verified is not installed."""
-        try:
-            self._set_up()
-            yield
-        except dnf.exceptions.Error:
-            raise
-        except Exception as error:
-            logger.debug("%s", NAME, exc_info=True)
-            raise dnf.exceptions.Error("{}: {}".format(NAME, proofs.UNVERIFIED.format(proofs.why(error))))
-
     def _fill_sack(self, original, load_system_repo=True, load_available_repos=True):
         """Stand in for ``base.fill_sack``."""
         load = functools.partial(original, load_system_repo, load_available_repos)
-        return self._prove_after(load, fills=True) if load_available_repos else load()
+        return self._prove_after(load, fills=not self.base.conf.cacheonly) if load_available_repos else load()
 
     def _load_cached(self, original, load_system_repo=True):
         """Stand in for ``base.fill_sack_from_repos_in_cache``."""
         return self._prove_after(functools.partial(original, load_system_repo), fills=False)
 
     def _prove_after(self, load, fills):
-        self.proofs = proofs.Proofs("dnf", self._ask)
+        self.begin()
         if os.geteuid() != 0:  # such a user has a cache of his own; what he downloads is proven when he does
             return load()
-        with self._looking():
-            if fills and not self.base.conf.cacheonly:
-                self._fill()
+        with self._guarded(installs=False):
+            if fills:
+                self.fill([repo for repo in self.ours() if not self._any_cache_will_do(repo)])
         sack = load()
-        with self._looking():
-            self._compare()
+        with self._guarded(installs=False):
+            self.prove_loaded()
+            self._forget_expired(set(self.filled))
         return sack
 
-    def is_ours(self, repo):
-        """Whether a repository is one that we look after."""
-        return not repo.mirrorlist and not repo.metalink and self.settings.wants(repo.id, list(repo.baseurl))
+    def _download(self, original, pkglist, progress=None, callback_total=None):
+        """Stand in for ``base.download_packages``: whoever has fetched a package, it is verified then."""
+        pkglist, started = list(pkglist), time.time()
+        with self._guarded(installs=True):
+            wanted = self.wanted(pkglist)
+            received = self._fetch(pkglist, wanted, progress or dnf.callback.NullDownloadProgress())
+            done = [pkg for pkg in pkglist if self.is_verified(pkg.localPkg())]
+            rest = [pkg for pkg in pkglist if not self.is_verified(pkg.localPkg())]
+        if done:
+            original(done)  # it finds them in its cache, and notes that it has to remove them later
+        if rest or not done:
+            original(rest, progress, callback_total)
+        elif callback_total is not None:
+            callback_total(received, started)
+        with self._guarded(installs=True):
+            self.require_verified(wanted)
 
-    def _ours(self):
-        return [repo for repo in self.base.repos.iter_enabled() if self.is_ours(repo)]
+    def _download_elsewhere(self, original, payloads, *arguments, **named):
+        """Stand in for ``base._download_remote_payloads``, by which ``dnf reposync`` downloads to a folder of its own."""
+        original(payloads, *arguments, **named)
+        with self._guarded(installs=True):
+            folders = [(each.pkg, each._target_params().get("dest")) for each in payloads if hasattr(each, "pkg")]
+            paths = dict((id(pkg), os.path.join(folder, os.path.basename(pkg.location))) for pkg, folder in folders if folder)
+            self.require_verified(self.wanted([pkg for pkg, folder in folders if folder], lambda pkg: paths[id(pkg)]))
+
+    def pre_transaction(self):
+        """Verify what came neither by a download nor in this process, before rpm installs it."""
+        with self._guarded(installs=True):
+            if self.base.transaction:
+                self.require_verified(self.wanted(self.base.transaction.install_set))
+
+    @contextlib.contextmanager
+    def _guarded(self, installs):
+        """Guard whatever of ours goes wrong in the body.
+
+        Args:
+            installs: packages come in: dnf stops. Otherwise it only looks, and goes on: what is not proven then is not installed.
+        """
+        try:
+            if self.settings is None:
+                self.settings, self.engine = bridge.start(
+                    self.read_config(self.base.conf), self.base.conf.pluginconfpath, self.base.conf.installroot)
+            yield
+        except dnf.exceptions.Error:
+            raise
+        except Exception as error:
+            logger.debug("%s", NAME, exc_info=True)
+            if installs:
+                raise dnf.exceptions.Error(self.message(proofs.UNVERIFIED.format(proofs.why(error))))
+            # dnf's lock on a full disk is no bug of ours
+            text = "state: {}".format(error) if isinstance(error, OSError) else proofs.why(error)
+            self.warn("the repositories are left as they are: " + text)
+
+    # What proofs.Run asks for.
+
+    def warn(self, text):
+        """Warn, once."""
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("%s", self.message(text))
+
+    def note(self, text):
+        """Tell the log."""
+        logger.debug("%s", self.message(text))
+
+    def message(self, text):
+        """Return a message with our name before it."""
+        return "{}: {}".format(NAME, text)
+
+    def known(self):
+        """Return all repositories by id."""
+        return self.base.repos
+
+    def enabled(self):
+        """Return the repositories that are enabled."""
+        return list(self.base.repos.iter_enabled())
 
     def describe(self, repo):
         """Return a repository in the form of the engine's request."""
@@ -137,91 +166,40 @@ class XcpngMirrors(dnf.Plugin):
         installs = self.cli is not None and bool(self.cli.demands.resolving)
         return bridge.describe(repo, repo.proxy or None, installs)
 
-    def _cache(self, repo):
+    def cache(self, repo):
+        """Return dnf's cache of a repository."""
         types = TYPES + (("other",) if repo.load_metadata_other else ())
         return bridge.Cache(self.settings, self.describe(repo), repo._repo.getCachedir(), "dnf", types)
 
-    def _caches(self, repos):
-        return dict((repo.id, self._cache(repo)) for repo in repos)
-
-    def _fill(self):
-        """Fill the caches of our repositories, all in one, unless they still hold."""
-        repos, demands = self._ours(), self.cli.demands if self.cli is not None else None
-        freshest = demands is not None and bool(demands.freshest_metadata)
-        any_cache_will_do = demands is not None and not demands.fresh_metadata and not freshest  # cli.py:_process_demands
-        persistor = self.base._repo_persistor  # None for users of dnf's API; "clean expire-cache" writes there
+    def is_forced(self, repo):
+        """Whether newer metadata is wanted in any case: --refresh, or "clean expire-cache", which writes to the persistor."""
+        persistor = self.base._repo_persistor  # None for users of dnf's API
         expired = persistor.get_expired_repos() or () if persistor is not None else ()
-        cold, requests = [], []
-        for repo in repos:
-            cache = self._cache(repo)
-            is_forced = freshest or repo.id in expired
-            if any_cache_will_do and cache.sha256():
-                continue
-            if not is_forced and cache.is_warm(time.time()):
-                self._use_cache(repo, cache.sha256())
-            else:
-                cold.append(repo)
-                requests.append(cache.request(is_forced))
-        described = [self.describe(repo) for repo in repos]
-        verifies = self.settings.verify_packages and any(each["installs"] for each in described)
-        if cold or verifies:
-            self.engine.prepare(self.settings.request("prepare", described, packages=verifies and not cold))
-        if cold:
-            self._resolve(cold, requests)
+        return self.cli is not None and bool(self.cli.demands.freshest_metadata) or repo.id in expired
 
-    def _use_cache(self, repo, digest):
-        """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
-        repo._repo.setSyncStrategy(dnf.repo.SYNC_LAZY)
-        self.proofs.filled[repo.id] = digest
+    def _any_cache_will_do(self, repo):
+        """Whether the command takes the cache of a repository whatever its age (cli.py:_process_demands)."""
+        demands = self.cli.demands if self.cli is not None else None
+        fresh = demands is None or demands.fresh_metadata or demands.freshest_metadata
+        return not fresh and self.cache(repo).sha256() is not None
 
-    def _resolve(self, cold, requests):
-        meters = dict((repo.id, DnfMeter(repo)) for repo in cold)
+    def resolve(self, requests):
+        """Let the engine fill dnf's caches, under dnf's lock and with its progress lines; return the verdicts."""
+        meters = dict((each["id"], DnfMeter(self.base.repos[each["id"]])) for each in requests)
         with dnf.lock.build_metadata_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
-            verdicts = self._ask("resolve", requests, self.settings.seconds,
-                                 lambda event: meters[event["repository"]].update(event))
-        for repo in cold:
-            meters[repo.id].end()
-            verdict = verdicts[repo.id]
-            if verdict["status"] == "resolved":
-                self._apply(repo, verdict["sha256"])
-            elif self.proofs.is_told(repo.id, verdict):
-                self.warn("{} is left as it is: {}".format(repo.id, verdict["text"]))
-
-    def _ask(self, action, repositories, seconds, on_event=None, **values):
-        """Let the engine answer a request; return the verdicts, and stop dnf if one of them is a refusal."""
-        verdicts, warnings = self.engine.ask(self.settings.request(action, repositories, **values), seconds, on_event)
-        for text in warnings:
-            self.warn(text)
-        for name, verdict in sorted(verdicts.items()):
-            if verdict["status"] == "refused":
-                raise dnf.exceptions.Error("{}: {}: {}".format(NAME, name, verdict["text"]))
+            verdicts = self.ask("resolve", requests, self.settings.seconds,
+                                lambda event: meters[event["repository"]].update(event))
+        for name, meter in meters.items():
+            meter.end()
+            if verdicts[name]["status"] == "resolved":
+                with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
+                    for entry in os.scandir(os.path.dirname(self.cache(self.base.repos[name]).repomd)):
+                        os.utime(entry.path, follow_symlinks=False)
         return verdicts
 
-    def _apply(self, repo, digest):
-        if not repo.repo_gpgcheck:
-            self.warn(repo.id + ": repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
-                      "set repo_gpgcheck=1, for without this plugin nothing proves it")
-        self._use_cache(repo, digest)
-        with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
-            for entry in os.scandir(os.path.dirname(self._cache(repo).repomd)):
-                os.utime(entry.path, follow_symlinks=False)
-
-    def _compare(self):
-        """Compare what dnf has loaded with what was proven, which becomes the high-water mark; let all else be proven now."""
-        same, other = self.proofs.compare(self._caches(self.base.repos[name] for name in self.proofs.filled))
-        self.engine.accept(same)
-        self._stop_for(other)
-        self._forget_expired(set(same))
-        unproven = self.proofs.missing(self._caches(self._ours()), self.settings.seconds)
-        if unproven:
-            self.warn(unproven)
-        for name, text in self.proofs.failed():
-            self.warn("{} is left as it is: {}".format(name, text))
-
-    @staticmethod
-    def _stop_for(text):
-        if text:
-            raise dnf.exceptions.Error("{}: {}".format(NAME, text))
+    def is_fresh(self, repo):
+        """Let dnf load the cache in this run whatever its age or --refresh says; where it cannot, it fetches as ever."""
+        repo._repo.setSyncStrategy(dnf.repo.SYNC_LAZY)
 
     def _forget_expired(self, names):
         """Let dnf not note these repositories as expired, as it does after --refresh where it has not fetched them itself."""
@@ -235,65 +213,41 @@ class XcpngMirrors(dnf.Plugin):
 
             persistor.save = save
 
-    def _wanted(self, targets):
-        """Return what is to be verified, as Proofs takes it; stop dnf if a repository that is used is not proven.
+    def size_of(self, package):
+        """Return the bytes of a package."""
+        return package.downloadsize
 
-        Args:
-            targets: (package, path) for each package that is about to be used, also those of other repositories.
+    def is_admins(self, package):
+        """Whether the file of a package lies in no cache: dnf uses those of file: repositories in their place."""
+        return package._is_local_pkg()
+
+    def _fetch(self, pkglist, wanted, progress):
+        """Let the engine bring packages into dnf's cache, shown as dnf's own downloads are; return the bytes received.
+
+        Not those that another server than the repository's has (xml:base).
         """
-        repos = self.base.repos
-        ours = [(pkg, path) for pkg, path in targets if pkg.reponame in repos and self.is_ours(repos[pkg.reponame])]
-        used = [repos[name] for name in sorted(set(pkg.reponame for pkg, _ in ours))]
-        self._stop_for(self.proofs.missing(self._caches(used), self.settings.seconds))
-        described = dict((repo.id, self.describe(repo)) for repo in used)
-        return [(described[pkg.reponame], proofs.describe_package(pkg, pkg.location, pkg.downloadsize, path, pkg._is_local_pkg()))
-                for pkg, path in ours] if self.settings.verify_packages else []
+        payloads = dict((pkg.localPkg(), dnf.repo.RPMPayload(pkg, progress)) for pkg in pkglist
+                        if pkg.repoid in self.filled and not pkg._is_local_pkg() and not pkg.baseurl)
+        there = set(path for path in payloads if os.path.exists(path))
+        wanted = [item for item in wanted if item[1]["target"] in payloads]
 
-    def _download(self, original, pkglist, progress=None, callback_total=None):
-        """Stand in for ``base.download_packages``: whoever has fetched a package, it is verified then."""
-        pkglist, started = list(pkglist), time.time()
-        with self._installing():
-            wanted = self._wanted([(pkg, pkg.localPkg()) for pkg in pkglist])
-            meter = DnfPackageMeter(progress or dnf.callback.NullDownloadProgress(), self._fetchable(pkglist))
-            self._fetch([item for item in wanted if item[1]["target"] in meter.payloads], meter)
-        done = [pkg for pkg in pkglist if pkg.localPkg() in meter.payloads and self.proofs.is_verified(pkg.localPkg())]
-        rest = [pkg for pkg in pkglist if not any(pkg is each for each in done)]
-        if done:
-            original(done)  # it finds them in its cache, and notes that it has to remove them later
-        if rest or not done:
-            original(rest, progress, callback_total)
-        elif callback_total is not None:
-            callback_total(meter.received_bytes, started)
-        with self._installing():
-            self._stop_for(self.proofs.unverified(wanted))
+        def show(path, event):
+            payload = payloads[path]
+            if event["event"] == "progress":
+                progress.progress(payload, event["bytes"])
+            elif event["status"] != "verified":
+                progress.end(payload, dnf.callback.STATUS_FAILED, event["text"])
+            elif path in there:
+                progress.end(payload, dnf.callback.STATUS_ALREADY_EXISTS, "Already downloaded")
+            else:
+                progress.progress(payload, payload.download_size)
+                progress.end(payload, dnf.callback.STATUS_OK, None)
 
-    def _fetchable(self, pkglist):
-        return [pkg for pkg in pkglist if pkg.reponame in self.proofs.filled and not pkg._is_local_pkg() and not pkg.baseurl]
-
-    def _fetch(self, wanted, meter):
-        """Let the engine bring packages from proven mirrors into dnf's cache; what it cannot bring is left to dnf."""
-        if not wanted:
-            return
-        meter.start()
-        with dnf.lock.build_download_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
-            text = self.proofs.packages("fetch", wanted, meter.update)
-        if text:
-            self.warn("packages are left to dnf, and verified after it: " + text)
-
-    def _download_elsewhere(self, original, payloads, *arguments, **named):
-        """Stand in for ``base._download_remote_payloads``, by which ``dnf reposync`` downloads to a folder of its own."""
-        original(payloads, *arguments, **named)
-        with self._installing():
-            places = [(each.pkg, each._target_params().get("dest")) for each in payloads if hasattr(each, "pkg")]
-            self._stop_for(self.proofs.unverified(self._wanted(
-                [(pkg, os.path.join(folder, os.path.basename(pkg.location))) for pkg, folder in places if folder])))
-
-    def pre_transaction(self):
-        """Verify what came neither by a download nor in this process, before rpm installs it."""
-        with self._installing():
-            if self.base.transaction:
-                self._stop_for(self.proofs.unverified(self._wanted(
-                    [(pkg, pkg.localPkg()) for pkg in self.base.transaction.install_set])))
+        if wanted:
+            progress.start(len(payloads), sum(each.download_size for each in payloads.values()))
+            with dnf.lock.build_download_lock(self.base.conf.cachedir, self.base.conf.exit_on_lock):
+                self.fetch(wanted, show)
+        return sum(payloads[path].download_size for path in payloads if path not in there and self.is_verified(path))
 
 
 class DnfMeter(object):
@@ -321,47 +275,3 @@ class DnfMeter(object):
         """Finish the line."""
         if self._shown:
             self._repo._md_pload.end()
-
-
-class Payload(object):
-    """A package in dnf's progress display."""
-
-    def __init__(self, pkg):
-        self.download_size = pkg.downloadsize
-        self.was_there = os.path.exists(pkg.localPkg())
-        self._name = os.path.basename(pkg.location)
-
-    def __str__(self):
-        return self._name
-
-
-class DnfPackageMeter(object):
-    """dnf's own progress display for packages that the engine fetches.
-
-    Args:
-        progress: dnf's display.
-        pkglist: the packages.
-    """
-
-    def __init__(self, progress, pkglist):
-        self._progress = progress
-        self.payloads = dict((pkg.localPkg(), Payload(pkg)) for pkg in pkglist)
-        self.received_bytes = 0
-
-    def start(self):
-        """Begin."""
-        self._progress.start(len(self.payloads), sum(each.download_size for each in self.payloads.values()))
-
-    def update(self, path, event):
-        """Take an event of the engine about one of them."""
-        payload = self.payloads[path]
-        if event["event"] == "progress":
-            self._progress.progress(payload, event["bytes"])
-        elif event["status"] == "verified" and payload.was_there:
-            self._progress.end(payload, dnf.callback.STATUS_ALREADY_EXISTS, "Already downloaded")
-        elif event["status"] == "verified":
-            self.received_bytes += payload.download_size
-            self._progress.progress(payload, payload.download_size)
-            self._progress.end(payload, dnf.callback.STATUS_OK, None)
-        else:
-            self._progress.end(payload, dnf.callback.STATUS_FAILED, event["text"])

@@ -7,10 +7,8 @@ and nothing counts as proven; where packages come in, it ends yum.
 """
 from __future__ import absolute_import
 
-import atexit
 import functools
 import os
-import time
 import types
 
 from yum.plugins import TYPE_CORE, PluginYumExit
@@ -40,36 +38,37 @@ def _load(name):
 bridge, proofs = _load("bridge"), _load("proofs")
 
 
-class Run(object):
+class YumRun(proofs.Run):  # type: ignore[name-defined]
     """What the hooks of one run share; yum's base has it as its attribute ``_xcpng_mirrors``."""
 
+    manager, error = "yum", PluginYumExit
+
     def __init__(self, conduit):
-        paths = [os.path.join(folder, NAME + ".conf") for folder in conduit._parent.pluginconfpath]
-        config = next((path for path in paths if os.access(path, os.R_OK)), "")
-        self.settings = bridge.BridgeSettings(conduit._conf, config, conduit._base.conf.installroot)
-        self.engine = bridge.Engine(self.settings.command, self.settings.reason)
-        atexit.register(self.engine.finish)
-        self.proofs = proofs.Proofs("yum", self.ask)
-        self.seen = set()  # ids of repositories
+        self.settings, self.engine = bridge.start(
+            conduit._conf, conduit._parent.pluginconfpath, conduit._base.conf.installroot)
         self.conduit = conduit  # of the hook that runs now
+        self.seen = set()  # ids of repositories
+        self.begin()
 
-    def ask(self, action, repositories, seconds, on_event=None, **values):
-        """Let the engine answer a request; return the verdicts, and end yum if one of them is a refusal."""
-        verdicts, warnings = self.engine.ask(self.settings.request(action, repositories, **values), seconds, on_event)
-        for text in warnings:
-            _warn(self.conduit, text)
-        for name, verdict in sorted(verdicts.items()):
-            if verdict["status"] == "refused":
-                raise PluginYumExit(_message(name, verdict["text"]))
-        return verdicts
+    def warn(self, text):
+        """Warn, once."""
+        _warn(self.conduit, text)
 
-    def is_ours(self, repo):
-        """Whether a repository is one that we look after."""
-        return not repo.mirrorlist and not repo.metalink and self.settings.wants(repo.id, repo.baseurl)
+    def note(self, text):
+        """Tell who has given -v."""
+        self.conduit.info(3, _message(text))
 
-    def ours(self):
-        """Return our repositories that are enabled."""
-        return [repo for repo in self.conduit.getRepos().listEnabled() if self.is_ours(repo)]
+    def message(self, text):
+        """Return a message with our name before it."""
+        return _message(text)
+
+    def known(self):
+        """Return all repositories by id."""
+        return self.conduit.getRepos().repos
+
+    def enabled(self):
+        """Return the repositories that are enabled."""
+        return self.conduit.getRepos().listEnabled()
 
     def describe(self, repo):
         """Return a repository in the form of the engine's request."""
@@ -81,18 +80,21 @@ class Run(object):
         """Return yum's cache of a repository."""
         return bridge.Cache(self.settings, self.describe(repo), repo.cachedir, "yum", TYPES)
 
-    def missing(self, repos):
-        """Let the engine prove what yum has loaded by itself; return why that cannot be done, "" if all is proven."""
-        return self.proofs.missing(dict((repo.id, self.cache(repo)) for repo in repos), self.settings.seconds)
+    def is_forced(self, repo):
+        """Whether newer metadata is wanted in any case: "clean expire-cache" removes the cookie, "makecache" sets 0."""
+        return not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
 
-    def wanted(self, packages):
-        """Return what is to be verified, as Proofs takes it; end yum if a repository that is used is not proven."""
-        repos = self.conduit.getRepos().repos
-        ours = [po for po in packages if po.repoid in repos and self.is_ours(repos[po.repoid])]
-        _stop_for(self.missing([repos[name] for name in sorted(set(po.repoid for po in ours))]))
-        return [(po, self.describe(po.repo), proofs.describe_package(
-            po, po.relativepath, po.size, po.localPkg(), not po.localPkg().startswith(po.repo.pkgdir)))
-            for po in ours] if self.settings.verify_packages else []
+    def is_fresh(self, repo):
+        """Let yum load the cache in this run, whatever metadata_expire= says (yumRepo.py:metadataCurrent)."""
+        repo._metadataCurrent = True
+
+    def size_of(self, package):
+        """Return the bytes of a package."""
+        return package.size
+
+    def is_admins(self, package):
+        """Whether the file of a package lies in no cache: yum uses those of file: repositories in their place."""
+        return not package.localPkg().startswith(package.repo.pkgdir)
 
 
 class DoneRepos(set):  # type: ignore[type-arg]
@@ -105,65 +107,60 @@ class DoneRepos(set):  # type: ignore[type-arg]
         return repository_id in self.ours or set.__contains__(self, repository_id)
 
 
-def _warn(conduit, *words):
+def _warn(conduit, text):
     """Warn, once."""
     told = conduit._base.__dict__.setdefault("_xcpng_mirrors_told", set())
-    if words not in told:
-        told.add(words)
-        conduit.error(1, _message(*words))
+    if text not in told:
+        told.add(text)
+        conduit.error(1, _message(text))
 
 
-def _message(*words):
+def _message(text):
     """Return a message as str of ASCII characters: on Python 2 yum cannot print the text of an exception otherwise."""
-    return str(": ".join((NAME,) + words).encode("ascii", "replace").decode("ascii"))
-
-
-def _stop_for(text):
-    if text:
-        raise PluginYumExit(_message(text))
+    return str((NAME + ": " + text).encode("ascii", "replace").decode("ascii"))
 
 
 def _run_of(conduit):
     base = conduit._base
     if base.__dict__.get("_xcpng_mirrors") is None:
-        base._xcpng_mirrors = Run(conduit)
+        base._xcpng_mirrors = YumRun(conduit)
     base._xcpng_mirrors.conduit = conduit
     return base._xcpng_mirrors
 
 
-def _looking(hook):
-    """Make a hook tell what goes wrong and let yum go on; users other than root have a cache of their own."""
+def _guarded(installs):
+    """Return a decorator of hooks for whatever goes wrong in them.
 
-    @functools.wraps(hook)
-    def guarded(conduit):
-        if os.geteuid() != 0:
-            return
-        try:
-            hook(conduit, _run_of(conduit))
-        except PluginYumExit:
-            raise
-        except Exception as error:
-            _warn(conduit, "the repositories are left as they are", proofs.why(error))
+    Args:
+        installs: packages come in: it ends yum. Otherwise yum only looks, and goes on: what is not proven then is not installed.
+            Users other than root look into a cache of their own.
+    """
+    def decorate(hook):
+        @functools.wraps(hook)
+        def guarded(conduit):
+            if not installs and os.geteuid() != 0:
+                return
+            try:
+                hook(conduit, _run_of(conduit))
+            except PluginYumExit:
+                raise
+            except Exception as error:
+                if installs:
+                    raise PluginYumExit(_message(proofs.UNVERIFIED.format(proofs.why(error))))
+                _warn(conduit, "the repositories are left as they are: " + proofs.why(error))
 
-    return guarded
+        return guarded
 
-
-def _installing(hook):
-    """Make a hook end yum at whatever goes wrong: what is not verified is not installed."""
-
-    @functools.wraps(hook)
-    def guarded(conduit):
-        try:
-            hook(conduit, _run_of(conduit))
-        except PluginYumExit:
-            raise
-        except Exception as error:
-            raise PluginYumExit(_message(proofs.UNVERIFIED.format(proofs.why(error))))
-
-    return guarded
+    return decorate
 
 
-@_looking
+def _installs(conduit):
+    """Whether the command installs packages; users of yum's API have no command and count as not installing."""
+    command = (conduit.getCmdLine()[1] or [""])[0]
+    return command.startswith(INSTALLING) and command not in LOOKING
+
+
+@_guarded(installs=False)
 def prelistenabledrepos_hook(conduit, run):
     """Exclude our repositories from fastestmirror, whose hooks run before ours and whose exclude= removes the origin
     (fastestmirror.py:prereposetup_hook deletes excluded hosts from repo.urls)."""
@@ -175,133 +172,85 @@ def prelistenabledrepos_hook(conduit, run):
             repo.id for repo in conduit.getRepos().repos.values() if run.is_ours(repo))
 
 
-@_looking
+@_guarded(installs=False)
 def prereposetup_hook(conduit, run):
-    """Fill the caches of our repositories, all in one, unless they still hold or only the cache is to be used (-C)."""
-    if conduit._base.conf.cache:
-        return
-    new = dict((repo.id, repo) for repo in run.ours() if repo.id not in run.seen)
-    run.seen.update(new)
-    cold, described = {}, []
-    for name, repo in sorted(new.items()):
-        cache = run.cache(repo)
-        described.append(run.describe(repo))
-        if not _is_forced(repo) and cache.is_warm(time.time()):
-            _use_cache(run, repo, cache.sha256())
-            conduit.info(3, _message(name, "its cache still holds"))
-        else:
-            cold[name] = cache.request(_is_forced(repo))
-    verifies = run.settings.verify_packages and any(each["installs"] for each in described)
-    if cold or verifies:
-        run.engine.prepare(run.settings.request("prepare", described, packages=verifies and not cold))
-    verdicts = run.ask("resolve", [cold[name] for name in sorted(cold)], run.settings.seconds, lambda event: None) if cold else {}
-    for name, verdict in sorted(verdicts.items()):
-        if verdict["status"] != "resolved":
-            if run.proofs.is_told(name, verdict):
-                _warn(conduit, name + " is left as it is", verdict["text"])
-            continue
-        if not new[name].repo_gpgcheck:
-            _warn(conduit, name, "repo_gpgcheck=0 in its .repo file; its metadata was proven all the same; "
-                                 "set repo_gpgcheck=1, for without this plugin nothing proves it")
-        conduit.info(3, _message(name, "mirrors, best first", " ".join(verdict["mirrors"])))
-        _use_cache(run, new[name], verdict["sha256"])
+    """Fill the caches of our repositories, before yum loads them, unless only the cache is to be used (-C)."""
+    if not conduit._base.conf.cache:
+        new = [repo for repo in run.ours() if repo.id not in run.seen]
+        run.seen.update(repo.id for repo in new)
+        run.fill(new)
 
 
-def _use_cache(run, repo, digest):
-    run.proofs.filled[repo.id] = digest
-    repo._metadataCurrent = True  # in this run, whatever metadata_expire= says (yumRepo.py:metadataCurrent)
-
-
-def _is_forced(repo):
-    """Whether newer metadata is wanted in any case: "yum clean expire-cache" removes the cookie, "yum makecache" sets 0."""
-    return not os.path.exists(repo.metadata_cookie) or repo.metadata_expire == 0
-
-
-def _installs(conduit):
-    """Whether the command installs packages; users of yum's API have no command and count as not installing."""
-    command = (conduit.getCmdLine()[1] or [""])[0]
-    return command.startswith(INSTALLING) and command not in LOOKING
-
-
-@_looking
+@_guarded(installs=False)
 def postreposetup_hook(conduit, run):
-    """Compare what yum has loaded with what was proven, which becomes the high-water mark; let all else be proven now."""
-    repos = run.ours()
-    same, other = run.proofs.compare(dict((repo.id, run.cache(repo)) for repo in repos if repo.id in run.proofs.filled))
-    if same:
-        run.engine.accept(same)
-    _stop_for(other)
-    unproven = run.missing([repo for repo in repos if os.path.exists(run.cache(repo).repomd)])
-    if unproven:
-        _warn(conduit, unproven)
-    for name, text in run.proofs.failed():
-        _warn(conduit, name + " is left as it is", text)
+    """Prove what yum has loaded."""
+    run.prove_loaded()
 
 
-@_installing
+@_guarded(installs=True)
 def predownload_hook(conduit, run):
     """Fetch and verify our packages into yum's cache, before yum downloads (also with --downloadonly)."""
-    wanted = run.wanted(conduit.getDownloadPackages())
-    _fetch(conduit, run, wanted)
+    packages = conduit.getDownloadPackages()
+    wanted = run.wanted(packages)
+    _fetch(run, packages, wanted)
     if getattr(conduit._base.conf, "downloadonly", False):
-        for po, repository, package in wanted:
-            _verify_on_arrival(conduit, run, po, repository, package)
+        by_path = dict((package["target"], (repository, package)) for repository, package in wanted)
+        for po in packages:
+            if po.localPkg() in by_path:
+                _verify_on_arrival(run, po, *by_path[po.localPkg()])
 
 
-def _verify_on_arrival(conduit, run, po, repository, package):
+def _verify_on_arrival(run, po, repository, package):
     """Let yum's own check of the file be ours, too: with --downloadonly it calls no hook after the download."""
     check = po.verifyLocalPkg
 
     def verify_local_pkg(*arguments):
         if not check(*arguments):
             return False
-        unverified = run.proofs.unverified([(repository, dict(package, target=po.localPkg()))])
+        unverified = run.unverified([(repository, dict(package, target=po.localPkg()))])
         if unverified:
-            _warn(conduit, unverified)
+            run.warn(unverified)
         return not unverified
 
     po.verifyLocalPkg = verify_local_pkg
 
 
-@_installing
+@_guarded(installs=True)
 def postdownload_hook(conduit, run):
     """Bring what yum could not get, and verify what it has fetched; yum does not look at its checksums again."""
-    errors, wanted = conduit.getErrors(), run.wanted(conduit.getDownloadPackages())
-    _fetch(conduit, run, wanted)
-    for po, _, package in wanted:
-        if run.proofs.is_verified(package["target"]):
-            errors.pop(po, None)
-    _stop_for(run.proofs.unverified([item[1:] for item in wanted if item[0] not in errors]))
+    errors, packages = conduit.getErrors(), conduit.getDownloadPackages()
+    _fetch(run, packages, run.wanted(packages))
+    for po in [po for po in errors if run.is_verified(po.localPkg())]:
+        del errors[po]
+    run.require_verified(run.wanted([po for po in packages if po not in errors]))
 
 
-@_installing
+@_guarded(installs=True)
 def pretrans_hook(conduit, run):
     """Verify what came by no download of this run, before rpm installs it."""
-    members = [member.po for member in conduit.getTsInfo().getMembers() if member.ts_state in ("i", "u")]
-    _stop_for(run.proofs.unverified([item[1:] for item in run.wanted(members)]))
+    run.require_verified(run.wanted([each.po for each in conduit.getTsInfo().getMembers() if each.ts_state in ("i", "u")]))
 
 
-def _fetch(conduit, run, wanted):
-    """Let the engine bring packages from proven mirrors into yum's cache; what it cannot bring is left to yum."""
-    wanted = [item for item in wanted if item[0].repoid in run.proofs.filled and not item[0].basepath and not item[2]["keep"]
-              and not run.proofs.is_verified(item[2]["target"])]
+def _fetch(run, packages, wanted):
+    """Let the engine bring packages into yum's cache, but for those that another server than the repository's has."""
+    missing = dict((po.localPkg(), po) for po in packages if po.repoid in run.filled and not po.basepath
+                   and not run.is_verified(po.localPkg()))
+    wanted = [item for item in wanted if item[1]["target"] in missing and not item[1]["keep"]]
     if wanted:
-        meter = YumMeter(wanted)
-        text = run.proofs.packages("fetch", [item[1:] for item in wanted], meter.update)
+        meter = YumMeter(dict((item[1]["target"], missing[item[1]["target"]]) for item in wanted))
+        run.fetch(wanted, meter.update)
         meter.end()
-        if text:
-            _warn(conduit, "packages are left to yum, and verified after it", text)
 
 
 class YumMeter(object):
     """A progress line in yum's style for fetched packages; there is none if every package was in the cache.
 
     Args:
-        wanted: package object, repository, description of each package.
+        packages: package object by path.
     """
 
-    def __init__(self, wanted):
-        self._packages = dict((item[2]["target"], item[0]) for item in wanted if not os.path.exists(item[2]["target"]))
+    def __init__(self, packages):
+        self._packages = dict(item for item in packages.items() if not os.path.exists(item[0]))
         self._bytes = dict.fromkeys(self._packages, 0)
         self._shown = None  # yum's urlgrabber.progress.TextMeter, once there is progress to show
 

@@ -53,7 +53,8 @@ from .wire import (
 STACK_BYTES = 512 * 1024  # of a thread; the default of 8 MiB would use up the address space with a thousand of them
 GC_THRESHOLD = 100000  # cli/main.py
 # What is otherwise loaded at its first use.
-LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "lxml.etree", "yum_plugin.sources.list_forms")
+LATE_MODULES = ("_strptime", "encodings.idna", "ipaddress", "stringprep", "lxml.etree", "yum_plugin.net.tls_chain",
+                "yum_plugin.sources.list_forms")
 LATE_ENCODINGS = ("ascii", "latin-1", "iso-8859-1", "utf-8", "utf-8-sig", "idna", "punycode")
 CERTIFICATE_MODULES = ("cryptography.x509", "yum_plugin.net.certificate", "yum_plugin.net.reachability")
 
@@ -239,9 +240,7 @@ def _answer(served: ServedSession, request: Dict[str, Any]) -> None:
         _ANSWERS[request["do"]](served, request)
     except MirrorsError as error:
         send_value(served.sock, ERROR, error_values(error))
-    except OSError:
-        raise
-    except Exception as error:  # a fault of this program: the parent logs it
+    except Exception as error:  # a fault of this program: the parent logs it; if the parent has gone, this fails, too
         send_value(served.sock, ERROR, error_values(MirrorsError("internal", "{}: {}".format(type(error).__name__, error))))
 
 

@@ -35,7 +35,7 @@ from .wire import (
     MAX_CONTROL_BYTES,
     REQUEST,
     VALUE,
-    Head,
+    ResponseHead,
     WireError,
     decoded,
     encoded,
@@ -305,7 +305,7 @@ class _RemoteStream(Stream):
         head: the first frame of the answer.
     """
 
-    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: Head) -> None:
+    def __init__(self, session: RemoteSession, url: str, max_bytes: int, head: ResponseHead) -> None:
         self._session = session
         self._url = url
         self._most = max_bytes
@@ -362,6 +362,8 @@ def _explain(session: Session, error: FetchError, url: str, network: Network, ti
         remote.answer(url)
     except FetchError as refined:
         return refined
+    except MirrorsError as problem:  # it is no more than a diagnosis
+        log.warning("%s: its certificates are not examined: %s", url, problem)
     return error
 
 

@@ -25,7 +25,7 @@ class ChildProcess:
     """A process that waits for its settings, see wire.py.
 
     Args:
-        examines: it will examine certificates, and loads what that takes.
+        examines: it will examine certificates, and loads what that takes: it cannot do so later.
     """
 
     def __init__(self, examines: bool) -> None:
@@ -50,7 +50,7 @@ class ChildProcess:
 
 def start_early() -> Optional[ChildProcess]:
     """Start the process while this one still loads its own modules; None where there is none, see ``parent.separated``."""
-    return ChildProcess(examines=False) if can_separate() else None
+    return ChildProcess(examines=True) if can_separate() else None
 
 
 def can_separate() -> bool:

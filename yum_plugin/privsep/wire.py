@@ -109,7 +109,7 @@ def error_of(said: Mapping[str, Any]) -> MirrorsError:
     return family(*(text[:MAX_WORDS_CHARACTERS] for text in texts if text is not None))
 
 
-class Head(NamedTuple):
+class ResponseHead(NamedTuple):
     """The beginning of an answer."""
 
     status: int
@@ -120,13 +120,14 @@ class Head(NamedTuple):
     address: str
 
 
-def head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> Head:
+def head_of(said: Mapping[str, Any], accept: Tuple[int, ...]) -> ResponseHead:
     """Read the beginning of an answer; WireError if it cannot be one, or its status is none of those that are accepted."""
     try:
         headers = {str(name): str(value) for name, value in said["headers"].items()}
         expires = said["certificate_expires"]
-        head = Head(said["status"], headers, tuple(str(link) for link in said["links"]), float(said["first_byte_seconds"]),
-                     None if expires is None else int(expires), clean_address(said["address"]))
+        links = tuple(str(link) for link in said["links"])
+        head = ResponseHead(said["status"], headers, links, float(said["first_byte_seconds"]),
+                            None if expires is None else int(expires), clean_address(said["address"]))
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise WireError("a malformed head")
     is_number = isinstance(head.status, int) and head.status in accept and 0 <= head.first_byte_seconds < MAX_SECONDS
