@@ -82,6 +82,8 @@ def test_two_good_mirrors_behind_a_first_one_that_is(fault, world):
     assert item.error is None
     assert item.snapshot.timestamp == world.lab.trees.stamp("new")
     good = ["bad", "good1"] if fault == "mid-sync" else ["good1", "good2"]
+    if fault == "fast-forward":  # signed by the key's owner: the origin decides
+        good = ["good1", "origin"]
     assert world.names(item) in (good, ["good1", "good2"])
     assert len(item.warnings) <= int(fault in TRUST_FAULTS), "a word for distrust, and for nothing else"
 
@@ -422,7 +424,8 @@ def test_a_clock_years_behind_is_named(world):
     world.mirrors(a="", b="")
     clock = resolver.Clock(wall=lambda: NOW - 40 * 365 * 86400.0)
     item = refresh([lab_repository(world.lab)], world.settings, world.state, clock=clock)[0]
-    assert "timedatectl" in str(item.error)
+    [line] = item.warnings
+    assert item.error is None and line.startswith("clock: ") and "behind" in line and "chronyc makestep" in line
 
 
 def test_a_freeze_is_told(world):

@@ -6,6 +6,7 @@ function turns a Request into a Response, which also says how badly it is to be 
 import socket
 import ssl
 import threading
+from email.utils import formatdate
 from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple, Union
 from urllib.parse import unquote
 
@@ -270,6 +271,8 @@ def _parse(head: bytes, tls: bool) -> Request:
 def _head(response: Response) -> bytes:
     lines = ["HTTP/1.1 {} {}".format(response.status, REASONS.get(response.status, "Something"))]
     lines += ["{}: {}".format(name, value) for name, value in response.headers]
+    if not any(name.lower() == "date" for name, _ in response.headers):
+        lines.append("Date: {}".format(formatdate(usegmt=True)))
     lines.append("Connection: close" if response.length is None else "Content-Length: {}".format(response.length))
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
