@@ -1,5 +1,4 @@
 """What is said about a wrong clock of this host. Servers' Date headers are hints for people, and decide nothing. Pure."""
-from statistics import median
 from typing import List, Sequence
 
 from ..errors import CLOCK_REMEDY, describe
@@ -20,7 +19,7 @@ def offset_words(offsets: Sequence[float]) -> str:
     """Word what several servers' clocks say of this host's; "" if none has said anything."""
     if not offsets:
         return ""
-    ahead = 60 * round(median(offsets) / 60)  # one server whose own clock is wrong counts for nothing
+    ahead = 60 * round(sorted(offsets)[len(offsets) // 2] / 60)  # the median: one wrong server does not count
     if abs(ahead) <= ALIKE_SECONDS:
         return "the servers' clocks (Date) agree with this host's"
     side = "behind" if ahead > 0 else "ahead"

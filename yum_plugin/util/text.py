@@ -1,5 +1,4 @@
 """Texts for people and programs: untrusted texts made printable, times in UTC, and sizes. Pure."""
-import email.utils
 import re
 import time
 import unicodedata
@@ -27,6 +26,8 @@ def whole_number(text: str) -> Optional[int]:
 
 def http_time(text: str) -> Optional[float]:
     """Read a date as HTTP has it (RFC 9110 section 5.6.7), in seconds since 1970; None if it cannot be read."""
+    import email.utils  # late: most engines ask no mirror
+
     try:
         parts = email.utils.parsedate_tz(text)
         return email.utils.mktime_tz(parts) if parts is not None else None
