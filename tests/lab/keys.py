@@ -38,6 +38,8 @@ class KeyRing:
         self._link_folder = ""
         self._fingerprints: Dict[str, str] = {}
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        with open(os.path.join(folder, "gpg-agent.conf"), "w", encoding="ascii") as stream:
+            stream.write("disable-check-own-socket\n")  # on a busy machine the agent fails that test of itself, and ends
 
     @property
     def homedir(self) -> str:
