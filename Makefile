@@ -8,6 +8,7 @@ VENV ?= .venv
 # Commands that the lab and the package need, and those that only tests and bench do; tools/need.sh knows their packages.
 TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
 TEST_TOOLS ?= rsync nginx chromium
+EXTRA_TEST_TOOLS ?= faketime
 RPM_FLAGS ?=
 BENCH_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
@@ -33,6 +34,7 @@ lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
 
 test: lint ## lint, then every test; those without the lab also on Python 3.6 and on the newest Python here
 	@tools/need.sh $(TOOLS) $(TEST_TOOLS)
+	@tools/need.sh $(EXTRA_TEST_TOOLS) || echo "test: what needs $(EXTRA_TEST_TOOLS) is left out"
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),,tools/pythons.sh build/pythons)
 

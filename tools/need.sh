@@ -25,6 +25,7 @@ package() {
     apt-get:createrepo_c) echo createrepo-c ;;
     apt-get:gpg) echo gnupg ;;
     apt-get:nginx) echo nginx-light ;;
+    dnf:faketime) echo libfaketime ;;
     dnf:venv) echo python3 ;;
     dnf:rpmbuild) echo rpm-build ;;
     dnf:rpmsign) echo rpm-sign ;;
