@@ -15,7 +15,7 @@ tests=$(ls tests/test_simulated_*.py tests/test_bounds.py tests/test_candidates.
   tests/test_keys.py tests/test_metalink.py tests/test_net.py tests/test_signature_corpus.py \
   tests/test_openpgp.py tests/test_outcome.py tests/test_packages.py tests/test_packets.py tests/test_places.py tests/test_primary.py \
   tests/test_refresh_policy.py tests/test_repomd.py tests/test_rpmfile.py tests/test_safe_parsers.py tests/test_selection.py tests/test_snapshot_pin.py \
-  tests/test_sources.py tests/test_state.py tests/test_sync_plan.py tests/test_text.py tests/test_urls.py)
+  tests/test_sources.py tests/test_state.py tests/test_sync_plan.py tests/test_text.py tests/test_tls_chain.py tests/test_urls.py)
 measures='memory or linear or largest or endless_package or fifty_kills or changed_byte'
 
 # Print the path of a Python that runs: of PATH, or of pyenv.

@@ -8,7 +8,7 @@ import calendar
 import socket
 import ssl
 import time
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 from ..errors import FetchError
 from ..model import Network
@@ -19,6 +19,7 @@ from .transport import proxies_for
 _RECORD_HANDSHAKE = 22  # RFC 5246 section 6.2.1
 _MESSAGE_CERTIFICATE = 11  # section 7.4
 _MAX_FLIGHT_BYTES = 128 * 1024  # of a server's first messages; chains have about 5 KiB
+_VERSION, _UTC_TIME = 0xA0, 0x17  # tags of DER; the version is optional
 _READ_BYTES = 16 * 1024  # a record has no more (section 6.2.1)
 
 
@@ -135,10 +136,11 @@ def lacks_intermediates(chain: List[bytes]) -> bool:
     Returns:
         True if the server sent only its own certificate and another one has issued it.
     """
-    if len(chain) != 1:
+    try:
+        issuer, _, subject = _leaf(chain[0])
+    except (IndexError, ValueError):  # no certificate
         return False
-    leaf = _parsed(chain[0])
-    return leaf is not None and leaf.issuer != leaf.subject
+    return len(chain) == 1 and issuer != subject
 
 
 def has_ended(chain: List[bytes], now: float) -> bool:
@@ -148,11 +150,46 @@ def has_ended(chain: List[bytes], now: float) -> bool:
         chain: from served_chain.
         now: seconds since 1970.
     """
-    leaf = _parsed(chain[0]) if chain else None
     try:
-        return leaf is not None and time_of(leaf, "not_valid_after") < now
-    except ValueError:  # no date
+        _, validity, _ = _leaf(chain[0])
+        tag, end = _elements(validity)[1]
+        century = "" if tag != _UTC_TIME else "19" if end >= b"5" else "20"  # RFC 5280 section 4.1.2.5.1
+        return calendar.timegm(time.strptime(century + end.decode("ascii"), "%Y%m%d%H%M%SZ")) < now
+    except (IndexError, ValueError):  # no certificate, or no date
         return False
+
+
+def _leaf(der: bytes) -> List[bytes]:
+    """Return issuer, validity and subject of a certificate as they are encoded (RFC 5280 section 4.1).
+
+    Whatever fetches metadata needs this for a rare failure only. cryptography would take 40 ms of every start for it, because it
+    cannot be loaded any more once the process is confined (privsep/child.py).
+
+    Raises:
+        IndexError, ValueError: it is none.
+    """
+    fields = [content for tag, content in _elements(_elements(_elements(der)[0][1])[0][1]) if tag != _VERSION]
+    issuer, validity, subject = fields[2:5]  # after the serial number and the algorithm
+    return [issuer, validity, subject]
+
+
+def _elements(data: bytes) -> List[Tuple[int, bytes]]:
+    """Split DER into its elements, each with its tag (X.690 section 8.1).
+
+    Raises:
+        IndexError, ValueError: one is cut off.
+    """
+    found, at = [], 0
+    while at < len(data):
+        tag, length, at = data[at], data[at + 1], at + 2
+        if length & 0x80:
+            octets = length & 0x7F
+            length, at = int.from_bytes(data[at:at + octets], "big"), at + octets
+        if at + length > len(data):
+            raise ValueError("an element that is cut off")
+        found.append((tag, data[at:at + length]))
+        at += length
+    return found
 
 
 def time_of(certificate: Any, which: str) -> int:
@@ -167,16 +204,6 @@ def time_of(certificate: Any, which: str) -> int:
     """
     aware = getattr(certificate, which + "_utc", None)
     return calendar.timegm((aware or getattr(certificate, which)).utctimetuple())
-
-
-def _parsed(der: bytes) -> Any:
-    """Parse a certificate; None if it cannot be parsed."""
-    from cryptography import x509  # late: it takes 40 ms to load, for a rare failure
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    try:
-        return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        return None
 
 
 def explain_tls(error: FetchError, url: str, network: Network, timeout_seconds: float) -> FetchError:

@@ -50,7 +50,7 @@ class ChildProcess:
 
 def start_early() -> Optional[ChildProcess]:
     """Start the process while this one still loads its own modules; None where there is none, see ``parent.separated``."""
-    return ChildProcess(examines=True) if can_separate() else None
+    return ChildProcess(examines=False) if can_separate() else None
 
 
 def can_separate() -> bool:
