@@ -21,7 +21,7 @@ from ...privsep.gateway import DOWNLOAD_CPU_SECONDS
 from ...privsep.parent import MALFORMED, sandbox_error
 from ...privsep.task import WAITING, ApartTask, run_apart
 from ...privsep.wire import MAX_VALUE_BYTES, encoded
-from ...trust.keys import PublicKey
+from ...trust.keys import PublicKey, Subkey
 from ...util.text import MAX_TEXT_CHARACTERS, printable
 from ..facts import MIRRORS_ADDRESS
 from .application import Application, application, failing
@@ -95,14 +95,24 @@ def prepare(given: Mapping[str, Any], contexts: Mapping[Network, Any]) -> Callab
 
 def _subject_values(subject: Subject) -> Dict[str, Any]:
     """Return the subject as JSON, without its callbacks."""
-    keys = [list(key._replace(material=base64.b64encode(key.material.public_bytes(
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode("ascii"))) for key in subject.keys]
+    keys = [list(_written(key)._replace(subkeys=[list(_written(subkey)) for subkey in key.subkeys])) for key in subject.keys]
     return dict({name: getattr(subject, name) for name in _PLAIN}, keys=keys)
+
+
+def _written(key: Any) -> Any:
+    """Return a key or subkey with its numbers as text."""
+    return key._replace(material=base64.b64encode(key.material.public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode("ascii"))
+
+
+def _read(key: Any) -> Any:
+    return key._replace(material=load_der_public_key(base64.b64decode(key.material)))
 
 
 def _subject_of(given: Mapping[str, Any]) -> Subject:
     frozen = {name: _frozen(value) for name, value in given.items()}
-    keys = tuple(PublicKey(*key)._replace(material=load_der_public_key(base64.b64decode(key[-1]))) for key in frozen["keys"])
+    keys = tuple(_read(key)._replace(subkeys=tuple(_read(Subkey(*subkey)) for subkey in key.subkeys))
+                 for key in (PublicKey(*values) for values in frozen["keys"]))
     made = {name: kind(*frozen[name]) for name, kind in _MADE.items()}
     return Subject(**dict({name: frozen[name] for name in _PLAIN}, keys=keys, budget=Budget(Cost(0, 0), 0), **made))
 
