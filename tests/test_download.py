@@ -17,9 +17,9 @@ from yum_plugin.net import download as scheduler
 from yum_plugin.net import partial_file as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
+from yum_plugin.net.items import Item, Source
 from yum_plugin.net.partial_file import PartialFile, disk_error, require_space
 from yum_plugin.net.stall import RateMeter, RateRules, RateView, stop_reason
-from yum_plugin.net.transfer import Item, Source
 
 BLOB = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(12000))  # 384000 bytes
 SIZE = len(BLOB)
@@ -165,9 +165,13 @@ GOING_WELL = RateView(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, 
     ("a far mirror needs a second before it answers", {"idle_seconds": 1.9, "answered": False, "answer_seconds": 0.5}, None),
     ("but not for ever", {"idle_seconds": 2.0, "answered": False, "answer_seconds": 0.5}, "timed-out"),
     ("slow, and nobody else was measured", {"rate": 4999.0}, "too-slow"),
-    ("slow enough is enough, however fast the others are", {"rate": 5000.0, "best_rate": 1e9}, None),
-    ("slow, the others have all been tried and are as slow", {"rate": 2000.0, "unmeasured": False, "best_rate": 19000.0}, None),
-    ("slow, one of the others is much faster", {"rate": 2000.0, "unmeasured": False, "best_rate": 20001.0}, "too-slow"),
+    ("not slow, but another one is several times as fast", {"rate": 5000.0, "best_rate": 20001.0}, "too-slow"),
+    ("a megabyte per second, and another one is several times as fast", {"rate": 1e6, "best_rate": 4.1e6}, "too-slow"),
+    ("that much faster is not worth it for the rest", {"rate": 1e6, "best_rate": 5e6, "remaining": 600000}, None),
+    ("it is for a larger rest", {"rate": 1e6, "best_rate": 5e6, "remaining": 630000}, "too-slow"),
+    ("a rest that never comes", {"rate": 0.0, "best_rate": 5e6, "remaining": 600000}, "too-slow"),
+    ("slow, the others have all been tried and are as slow", {"rate": 2000.0, "unmeasured": False, "best_rate": 8000.0}, None),
+    ("slow, one of the others is much faster", {"rate": 2000.0, "unmeasured": False, "best_rate": 8001.0}, "too-slow"),
     ("slow, nothing known of anybody, all tried", {"rate": 1.0, "unmeasured": False, "best_rate": 0.0}, None),
     ("the window is not full yet", {"rate": None}, None),
     ("a trickle for half a minute, nobody else", {"long_rate": 499.0, "rate": 499.0, "untried": False, "unmeasured": False,
@@ -406,7 +410,7 @@ def test_cve_2021_35937_a_planted_part_is_not_written_through(kind, site, tmp_pa
 
 def test_a_file_that_another_process_is_fetching_is_left_to_it(site, tmp_path):
     other = PartialFile(str(tmp_path / "file"))
-    other.write(b"theirs")
+    other.write_at(0, b"theirs")
     done = get(tmp_path, [site.add("good")])
     assert isinstance(done.error, UsageError) and "another process" in str(done.error)
     assert read(tmp_path / ".file.part") == b"theirs"
@@ -439,7 +443,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_under_the_name(tmp_path):
     partial = PartialFile(str(tmp_path / "file"))
     partial._stream = open("/dev/full", "r+b", buffering=0)
     with pytest.raises(UsageError) as refusal:
-        partial.write(b"x")
+        partial.write_at(0, b"x")
     assert "No space left" in str(refusal.value) and "df -h" in str(refusal.value) and os.listdir(str(tmp_path)) == []
     partial._stream.close()
 
@@ -448,13 +452,16 @@ def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
     class Reluctant:
         taken = b""
 
+        def seek(self, position):
+            assert position == 0
+
         def write(self, data):
             self.taken += bytes(data[:3])
             return len(data[:3])
 
     partial = PartialFile(str(tmp_path / "file"))
     partial._stream = Reluctant()
-    partial.write(b"0123456789")
+    partial.write_at(0, b"0123456789")
     assert partial._stream.taken == b"0123456789"
 
 

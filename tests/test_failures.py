@@ -2,7 +2,7 @@
 import pytest
 
 from tests.support.world import NOW, mirror
-from yum_plugin.net.transfer import Attempt
+from yum_plugin.net.items import Attempt
 from yum_plugin.state.failures import remember_failures
 from yum_plugin.state.memory import quarantined
 from yum_plugin.state.store import State

@@ -4,7 +4,7 @@ from typing import List
 from ..host.settings import Settings
 from ..model import MirrorList, Repository
 from ..net.download import Rules
-from ..net.transfer import Source
+from ..net.items import Source
 from ..state.memory import Memory, quarantined
 from ..util.urls import authority_of
 from .candidates import listed_fallbacks

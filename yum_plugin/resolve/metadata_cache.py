@@ -27,9 +27,9 @@ from ..host.keyring import pinned_packets
 from ..host.settings import Settings
 from ..model import REPOMD, Repository
 from ..net.download import Events, Fetched, download
+from ..net.items import Attempt, Item, Source
 from ..net.partial_file import disk_error, require_space
 from ..net.session import OpenSession
-from ..net.transfer import Attempt, Item, Source
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.repomd import MAX_REPOMD_BYTES, RepomdFile, parse_repomd

@@ -3,7 +3,7 @@ from typing import Dict, Sequence
 
 from ..errors import TrustError, UsageError
 from ..model import Mirror, Probe
-from ..net.transfer import Attempt
+from ..net.items import Attempt
 from ..util.urls import authority_of
 from .history import Observation
 from .memory import Decision, judge_record, with_decision
