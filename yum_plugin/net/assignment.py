@@ -4,8 +4,8 @@ Rules, in order:
     1. A part that nobody fetches goes to a mirror that was tried least often for its file; of those to one that is no last
        resort, then to one that failed least often, then to one that is not slow. It waits for such a mirror rather
        than ask another.
-    2. A mirror is slow if another one was measured to send ``MUCH_FASTER`` times as fast. One that was never measured is not:
-       that is its chance.
+    2. A mirror is slow if another one was measured to send ``MUCH_FASTER`` times as fast, and it would not be done with the part
+       before all together are done with all that is missing. One that was never measured is not: that is its chance.
     3. Among equals the one with the fewest requests under way comes next, then the given order: three mirrors give more than one.
     4. If no file waits, a mirror without a request takes over the rear of a part, so that all end at
        the same time by their rates; one that was never measured counts as the one that it helps. So large files come from
@@ -49,28 +49,31 @@ class Cut(NamedTuple):
     url: str
 
 
-def is_slow(rate: float, rates: Sequence[float]) -> bool:
-    """Apply rule 2."""
-    return 0.0 < rate * MUCH_FASTER < max(rates, default=0.0)
-
-
-def next_mirror(choices: Sequence[Choice]) -> Tuple[bool, Optional[str]]:
+def next_mirror(choices: Sequence[Choice], wanted: int = 0, missing: int = 0) -> Tuple[bool, Optional[str]]:
     """Apply rules 1 to 3.
 
     Args:
         choices: the mirrors that may be asked for the part at all, in the given order.
+        wanted: bytes of the part; 0: unknown.
+        missing: bytes of all files.
 
     Returns:
         Whether there is any, and which one is asked now; None: the best are busy.
     """
     rates = [choice.rate for choice in choices]
+    all_seconds = missing / max(sum(rates), 1.0)
 
     def standing(choice: Choice) -> Tuple[int, bool, int, bool]:
-        return (choice.tries, choice.last_resort, choice.failures, is_slow(choice.rate, rates))
+        slow = _is_outdone(choice.rate, max(rates)) and (not wanted or wanted / choice.rate > all_seconds)
+        return (choice.tries, choice.last_resort, choice.failures, slow)
 
     best = min((standing(choice) for choice in choices), default=None)
     free = [choice for choice in choices if standing(choice) == best and choice.room > 0]
     return bool(choices), min(free, key=lambda choice: choice.under_way).url if free else None
+
+
+def _is_outdone(rate: float, best: float) -> bool:
+    return 0.0 < rate * MUCH_FASTER < best
 
 
 def next_cut(part: Running, idle: Sequence[Choice]) -> Optional[Cut]:
@@ -83,7 +86,7 @@ def next_cut(part: Running, idle: Sequence[Choice]) -> Optional[Cut]:
     Returns:
         What to take over, or None.
     """
-    helpers = [choice for choice in idle if not is_slow(choice.rate, [part.rate])]
+    helpers = [choice for choice in idle if not _is_outdone(choice.rate, part.rate)]
     if not helpers or part.rate <= 0.0:
         return None
     helper = max(helpers, key=lambda choice: choice.rate or part.rate)  # of equal ones the first

@@ -35,7 +35,8 @@ PER_MIRROR = 2  # mirrors are run by volunteers; two requests hide the pause bet
 ROUNDS = 2  # rule 4
 WORTHWHILE_BYTES = 4 * 1024 * 1024  # rule 4
 SESSION_SECONDS = 24 * 3600.0  # no download takes longer
-TICK_SECONDS = 0.1  # between two checks of the pace; a fifth of stall.py:WINDOW_SECONDS
+TICK_SECONDS = 0.05  # between two checks of the pace; a tenth of stall.py:WINDOW_SECONDS
+PROGRESS_SECONDS = 0.1  # between two reports of a file's progress
 HEARTBEAT_SECONDS = 2.0  # far below plugins/bridge.py:IDLE_SECONDS, after which the engine counts as dead
 PAUSE_SECONDS = 1.0  # between two rounds while the line is away
 # These cannot be fixed by a second try.
@@ -117,12 +118,14 @@ class _Download:
         self._events = events
         self._workers = workers
         self._files = [FileDownload(index, item, rules.max_bytes) for index, item in enumerate(items)]
+        self._unfinished = sum(file.item.size or 0 for file in self._files)  # bytes of the files without a result
         self._pending = list(self._files)  # those with a part that nobody fetches
         self._active: List[Transfer] = []
         self._failures: Dict[str, int] = {source.url: 0 for source in sources}
         self._reliable: Set[str] = set()  # mirrors that have sent a whole file, and a right one
         self._whole_only: Set[str] = set()  # mirrors without ranges
         self._rates: Dict[str, float] = {source.url: source.rate for source in sources}
+        self._answers: Dict[str, float] = {}  # what the slowest answer of each has taken, in seconds
         self._heard_at: Optional[float] = None  # when a mirror has last sent anything
         self._unanswered: Dict[int, List[str]] = {}  # by the file's number: the tries since then that ended in silence
         self._resume_at = 0.0  # the own line is away: nobody is asked before
@@ -156,7 +159,7 @@ class _Download:
                 continue
             part = file.unowned()
             if part is not None:
-                is_any, url = next_mirror(self._choices(file))
+                is_any, url = next_mirror(self._choices(file), part.missing, self._missing())
                 if url is not None:
                     self._start(file, part, url)
                 elif is_any:
@@ -167,6 +170,10 @@ class _Download:
                 self._pending.remove(file)
         if not self._pending:
             self._share_out()
+
+    def _missing(self) -> int:
+        """Return the bytes that are still to come, as far as sizes are known."""
+        return self._unfinished - sum(file.received for file in {transfer.file for transfer in self._active})
 
     def _may_be_asked(self, file: FileDownload, whole: bool = False) -> List[Source]:
         """Return the mirrors that are left for a file, or for all of it at once."""
@@ -234,6 +241,7 @@ class _Download:
         others = [source for source in self._may_be_asked(file) if source.url != transfer.source.url]
         mine = file.tries[transfer.source.url]
         untried = [source for source in others if file.tries.get(source.url, 0) < mine]
+        rates = [self._rates[source.url] for source in others if not source.last_resort]
         view = RateView(
             idle_seconds=now - since if since is not None else 0.0,
             answered=transfer.answered_at is not None,
@@ -242,18 +250,29 @@ class _Download:
             answer_seconds=transfer.source.answer_seconds,
             untried=bool(untried),
             unmeasured=any(not self._rates[source.url] for source in untried),
-            best_rate=max((self._rates[source.url] for source in others if not source.last_resort), default=0.0),
+            best_rate=max(rates, default=0.0),
             switches=file.switches,
-            remaining=part.end - part.position if part.end is not None else None)
+            remaining=part.missing or None,
+            others_seconds=max(self._missing(), part.missing) / max(sum(rates), 1.0),
+            idle_answer_seconds=self._idle_answer_seconds(untried),
+            early_rate=transfer.rate)
         reason = stop_reason(view, self._rate_rules)
         if reason is not None and transfer.stop(reason):
             self._workers.give_up()
             self._ended(transfer, FetchError(reason.reference, reason.what, where=transfer.source.url))
 
+    def _idle_answer_seconds(self, others: Sequence[Source]) -> float:
+        """Return the longest answer of a download in which one of the others has nothing to do; 0: all are busy."""
+        busy = {transfer.source.url for transfer in self._active}
+        is_idle = not self._pending and any(self._answers.get(source.url) and source.url not in busy for source in others)
+        return max(self._answers.values()) if is_idle else 0.0
+
     def _note(self, transfer: Transfer) -> None:
         """Note how fast a mirror is, and that it was heard."""
+        url = transfer.source.url
+        self._answers[url] = max(self._answers.get(url, 0.0), transfer.answer_seconds)
         if transfer.rate:
-            self._rates[transfer.source.url] = transfer.rate
+            self._rates[url] = transfer.rate
         if transfer.heard_at is not None and transfer.heard_at > (self._heard_at or 0.0):
             self._heard_at = transfer.heard_at
             self._unanswered.clear()
@@ -313,7 +332,7 @@ class _Download:
         file, url = transfer.file, transfer.source.url
         if not isinstance(file.error, TrustError):
             file.error = error
-        if error.reference == "too-slow" and transfer.rate >= self._rules.minrate:
+        if error.reference == "too-slow" and (transfer.answered_at is None or transfer.rate >= self._rules.minrate):
             self._add_attempt(transfer, LEFT, error.what)
             return
         self._add_attempt(transfer, error.reference, error.what)
@@ -360,6 +379,7 @@ class _Download:
         file.end(keep=self._rules.keep_parts and isinstance(error, FetchError))
         fetched = Fetched(file.number, file.verdict if error is None else None, error, tuple(file.attempts))
         self._results[file.number] = fetched
+        self._unfinished -= file.item.size or 0
         self._events.done(fetched)
 
     def _report_progress(self, transfer: Transfer, now: float) -> None:
@@ -367,6 +387,6 @@ class _Download:
         file = transfer.file
         reported, reported_at = self._reported.get(file.number, (-1, 0.0))
         silent_seconds = now - reported_at
-        if (file.received != reported and silent_seconds >= TICK_SECONDS) or silent_seconds >= HEARTBEAT_SECONDS:
+        if (file.received != reported and silent_seconds >= PROGRESS_SECONDS) or silent_seconds >= HEARTBEAT_SECONDS:
             self._reported[file.number] = (file.received, now)
             self._events.progress(file.number, file.received, file.total, transfer.source.url)

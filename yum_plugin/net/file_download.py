@@ -78,6 +78,7 @@ class FileDownload:
             self._begin_anew()
             self.partial.restart()
             self.spans = Spans()
+            self.repairing = ""
             self.parts = [Part(0, self.item.size)]
 
     def _begin_anew(self) -> None:

@@ -92,3 +92,8 @@ class Part:
     def complete(self) -> bool:
         """Whether all of it has arrived."""
         return self.end is not None and self.position >= self.end
+
+    @property
+    def missing(self) -> int:
+        """How many bytes have not arrived; 0 if that is not known."""
+        return max(0, self.end - self.position) if self.end is not None else 0

@@ -4,9 +4,12 @@ Rules, in order:
     1. Silence: no byte for ``timeout_seconds`` ends the try. If another mirror has not been tried for this file yet, a
        shorter silence does: ``hedge_seconds``, doubled each time the file has switched mirrors for that reason, so that a
        host whose own line pauses soon waits for the full time-out; before the answer at least four times the delay that was
-       measured for this mirror. Switching is cheap: the part that has arrived is kept.
-    2. Slowness: another mirror that may be asked was measured to send ``MUCH_FASTER`` times as fast, whatever both rates are, and
-       the rest would come ``WORTH_SECONDS`` earlier from it. Or fewer than ``minrate`` bytes per second over
+       measured for this mirror. Switching is cheap: the part that has arrived is kept. Where nothing else is left to do for a
+       mirror that has answered in this download, four times the longest of those answers are enough, ``QUICK_HEDGE_SECONDS``
+       at least: nobody waits for the last file of a mirror that is far away. That is no fault of the one that is left.
+    2. Slowness: another mirror that may be asked was measured to send ``MUCH_FASTER`` times as fast, whatever both rates are,
+       and the others would be done with all that is missing ``WORTH_SECONDS`` before this one is done with its rest. Before the
+       window is full, it must be so by ``EARLY_DOUBT`` more. Or fewer than ``minrate`` bytes per second over
        ``WINDOW_SECONDS``, and another mirror was never measured and not tried for this file yet. If all mirrors are slow,
        the host's own line is the reason, and no mirror is left.
     3. Slow retrieval: fewer than a tenth of ``minrate`` over ``LONG_WINDOW_SECONDS`` ends the try even without another
@@ -23,12 +26,14 @@ from typing import Deque, NamedTuple, Optional, Tuple
 
 from ..errors import FetchError
 
+QUICK_HEDGE_SECONDS = 0.25  # rule 1; a lost packet of a mirror nearby
 HEDGE_SECONDS = 0.7  # longer than two lost packets in a row (RFC 6298: 0.2 s on Linux, doubled), too short to annoy a person
 ANSWER_FACTOR = 4.0  # rule 1
 WINDOW_SECONDS = 0.5  # long enough to hold several round trips
 LONG_WINDOW_SECONDS = 30.0  # as dnf's timeout: stock dnf would give up after it
 MUCH_FASTER = 4.0  # rule 2; below that, leaving it is a guess about the next minute
 WORTH_SECONDS = 0.5  # rule 2: a new connection and a lost packet
+EARLY_DOUBT = 4.0  # rule 2: a new connection becomes so much faster, or more (slow start, RFC 5681 section 3.1)
 TRICKLE_SHARE = 0.1  # of minrate, rule 3
 OUTAGE_TIMEOUTS = 4  # rule 4
 # what the system says of an address that cannot be reached; "Connection refused" is an answer
@@ -82,6 +87,9 @@ class RateView(NamedTuple):
     best_rate: float  # bytes per second of the fastest other mirror that may be asked; 0: unknown
     switches: int  # how often this file has switched mirrors after a silence
     remaining: Optional[int] = None  # bytes of what was asked for; None: not known
+    others_seconds: float = 0.0  # that the others would need for all that is missing, the rest included
+    idle_answer_seconds: float = 0.0  # the longest answer of others, one of which is idle; 0: there are none
+    early_rate: float = 0.0  # bytes per second while the window is not full yet; 0: not known
 
 
 def stop_reason(view: RateView, rules: RateRules) -> Optional[FetchError]:
@@ -94,8 +102,12 @@ def stop_reason(view: RateView, rules: RateRules) -> Optional[FetchError]:
     Returns:
         The reason as an error without ``where``, or None to go on.
     """
+    if _is_outwaited(view):
+        return FetchError("too-slow", "no answer for {:.1f} s".format(view.idle_seconds))
     if view.idle_seconds >= _idle_limit_seconds(view, rules):
         return FetchError("timed-out", "nothing arrived for {:.1f} s".format(view.idle_seconds))
+    if view.rate is None and view.early_rate and _is_outdone(view, view.early_rate * EARLY_DOUBT):
+        return FetchError("too-slow", "{:.0f} bytes per second".format(view.early_rate))
     if view.rate is not None and (_is_outdone(view, view.rate) or view.unmeasured and view.rate < rules.minrate):
         return FetchError("too-slow", "{:.0f} bytes per second".format(view.rate))
     if view.long_rate is not None and view.long_rate < rules.minrate * TRICKLE_SHARE:
@@ -107,7 +119,15 @@ def _is_outdone(view: RateView, rate: float) -> bool:
     """Whether another mirror is several times as fast, and the rest large enough to matter."""
     if view.best_rate <= MUCH_FASTER * rate:
         return False
-    return view.remaining is None or view.remaining / max(rate, 1.0) - view.remaining / view.best_rate > WORTH_SECONDS
+    return view.remaining is None or view.remaining / max(rate, 1.0) - view.others_seconds > WORTH_SECONDS
+
+
+def _is_outwaited(view: RateView) -> bool:
+    """Whether an idle mirror would probably have answered by now."""
+    if view.answered or view.switches or not view.untried or not view.idle_answer_seconds:
+        return False
+    usual_seconds = max(view.idle_answer_seconds, view.answer_seconds)
+    return view.idle_seconds >= max(QUICK_HEDGE_SECONDS, ANSWER_FACTOR * usual_seconds)
 
 
 def is_outage(heard_seconds: Optional[float], unanswered: int, rules: RateRules) -> bool:

@@ -20,7 +20,8 @@ from .writer_thread import WriterThread
 FIRST_BYTES = 1024 * 1024  # asked first of a mirror that has not sent a good file yet
 MIN_MEASURED_BYTES = 64 * 1024  # a smaller file says more about the answer's delay than about the speed
 MIN_SECONDS = 0.1  # the scheduler's tick: what took less is not known better
-EARLY_SECONDS = 0.15  # after these the first guess is made whether another mirror should help
+EARLY_SECONDS = 0.1  # after these the first guess is made whether another mirror should help
+SLOW_SECONDS = 0.25  # what has not sent MIN_MEASURED_BYTES by then is slow, or far away
 _PATH_CHARACTERS = "/%:@!$&'()*+,;=~"  # not quoted: RFC 3986 section 3.3, and what is quoted already
 
 
@@ -46,6 +47,7 @@ class Transfer:
         self._is_reliable = is_reliable
         self.abandoned = False  # the scheduler has given the part to another transfer
         self.answered_at: Optional[float] = None
+        self.answer_seconds = 0.0  # from the request to the answer's header; 0: there was none yet
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
         self.restarted = False
         self.knows_no_ranges = False  # it sends whole files only
@@ -92,11 +94,13 @@ class Transfer:
         offset, end = self._offset(), first_end if first_end is not None or not self.part.bounded else self.part.end
         asked = "bytes={}-{}".format(offset, "" if end is None else end - 1)
         headers = {"Range": asked} if asked != "bytes=0-" else {}
+        asked_at = self._clock()
         url = self.source.url + quote(self.file.item.path, safe=_PATH_CHARACTERS)
         self._session = session
-        self.waiting_since = self._clock()
+        self.waiting_since = asked_at
         with session.open(url, self._limits, headers, accept=(200, 206, 416) if headers else (200,)) as stream:
             self._accept(stream, offset, end)
+            self.answer_seconds = max(self.answer_seconds, self._clock() - asked_at)
             self._read(stream, end if stream.status == 206 else None)
         if self.part.end is None:
             self.part.end = self.file.total = self.part.position
@@ -192,5 +196,7 @@ class Transfer:
     def end_measure(self, now: float) -> None:
         """Note the rate of a try that was done before its window was full."""
         unmeasured = not self.meters or self.meters[0].rate() is None
-        if self.answered_at is not None and self.received >= MIN_MEASURED_BYTES and unmeasured:
-            self.rate = self.received / max(MIN_SECONDS, now - self.answered_at)
+        if self.answered_at is None or not unmeasured:
+            return
+        if self.received >= MIN_MEASURED_BYTES or now - self.answered_at >= SLOW_SECONDS:
+            self.rate = max(1, self.received) / max(MIN_SECONDS, now - self.answered_at)
