@@ -178,9 +178,12 @@ class _Download:
     def _may_be_asked(self, file: FileDownload, whole: bool = False) -> List[Source]:
         """Return the mirrors that are left for a file, or for all of it at once."""
         in_parts = len(file.parts) > 1 and not whole
-        return [source for url, source in self._sources.items()
-                if url not in file.excluded and file.tries.get(url, 0) < ROUNDS
-                and not (in_parts and (url in self._whole_only or url == file.repairing))]
+        usable = [source for url, source in self._sources.items()
+                  if url not in file.excluded and file.tries.get(url, 0) < ROUNDS
+                  and not (in_parts and url in self._whole_only) and (whole or url != file.repairing)]
+        if not file.repairing or whole:
+            return usable
+        return [source for source in usable if source.url not in file.spans.origins()] or usable  # rather than another suspect
 
     def _choices(self, file: FileDownload) -> List[Choice]:
         loads = Counter(transfer.source.url for transfer in self._active)
@@ -359,7 +362,7 @@ class _Download:
                 self._failures[url] -= 1
             file.forgive()
             self._resume_at = time.monotonic() + PAUSE_SECONDS
-        elif len(file.parts) > 1 and self._may_be_asked(file, whole=True):
+        elif (len(file.parts) > 1 or file.repairing) and self._may_be_asked(file, whole=True):
             file.repairing, file.single_source = "", True
             file.discard()
         else:

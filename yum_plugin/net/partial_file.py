@@ -139,7 +139,7 @@ class PartialFile:
         except FileNotFoundError:
             return [(0, size)] if size else []
         except (OSError, ValueError):
-            return []
+            found = []
         self._has_map = True
         ends = [0] + [end for _, end in found]
         return found if all(ends[place] <= start < end <= size for place, (start, end) in enumerate(found)) else []
