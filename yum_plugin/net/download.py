@@ -177,7 +177,7 @@ class _Download:
 
     def _may_be_asked(self, file: FileDownload, whole: bool = False) -> List[Source]:
         """Return the mirrors that are left for a file, or for all of it at once."""
-        in_parts = len(file.parts) > 1 and not whole
+        in_parts = file.in_parts and not whole
         usable = [source for url, source in self._sources.items()
                   if url not in file.excluded and file.tries.get(url, 0) < ROUNDS
                   and not (in_parts and url in self._whole_only) and (whole or url != file.repairing)]
@@ -326,9 +326,9 @@ class _Download:
             file.tries[transfer.source.url] -= 1
             self._add_attempt(transfer, LEFT, error.what)
             return
-        self._add_attempt(transfer, error.reference, error.what, origins[0])
-        file.excluded.add(origins[0])
-        self._failures[origins[0]] += 1
+        self._add_attempt(transfer, error.reference, error.what, transfer.culprit)
+        file.excluded.add(transfer.culprit)
+        self._failures[transfer.culprit] += 1
 
     def _failed(self, transfer: Transfer, error: FetchError) -> None:
         """Decide what a failure means for the next tries of the file."""
@@ -362,7 +362,7 @@ class _Download:
                 self._failures[url] -= 1
             file.forgive()
             self._resume_at = time.monotonic() + PAUSE_SECONDS
-        elif (len(file.parts) > 1 or file.repairing) and self._may_be_asked(file, whole=True):
+        elif file.in_parts and self._may_be_asked(file, whole=True):
             file.repairing, file.single_source = "", True
             file.discard()
         else:

@@ -45,6 +45,11 @@ class FileDownload:
         """Bytes in the partial file."""
         return self.spans.total()
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether a mirror that sends it from the start to its end is of no use."""
+        return len(self.parts) > 1 or self.parts[0].bounded or bool(self.repairing)
+
     def unowned(self) -> Optional[Part]:
         """Return a part that nobody fetches."""
         with self._lock:
@@ -78,8 +83,8 @@ class FileDownload:
             self._begin_anew()
             self.partial.restart()
             self.spans = Spans()
-            self.repairing = ""
-            self.parts = [Part(0, self.item.size)]
+            self.repairing, self.total = "", self.item.size
+            self.parts = [Part(0, self.total)]
 
     def _begin_anew(self) -> None:
         self._refuse()

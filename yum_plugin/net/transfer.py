@@ -128,13 +128,14 @@ class Transfer:
 
     def _accept(self, stream: Stream, offset: int, end: Optional[int]) -> None:
         """Check the answer's header; from here on only this transfer writes to the part, unless it was abandoned meanwhile."""
-        alone = len(self.file.parts) == 1
+        alone = not self.file.in_parts
         try:
             start = start_of_answer(stream, offset, end, self.file.item.size if alone else self.file.total)
             if not alone and (start != offset or stream.status == 416):
                 raise FetchError("bad-answer", "the whole file in place of a part")
-        except FetchError:
-            self.knows_no_ranges = not alone and (stream.status != 206 or self.file.item.size is None)
+        except FetchError as error:
+            of_parts = stream.status != 206 or error.reference == "bad-answer" or self.file.item.size is None
+            self.knows_no_ranges = of_parts and not alone
             raise
         with self._lock:
             if self.abandoned:
