@@ -4,6 +4,8 @@ import itertools
 import pytest
 
 from yum_plugin.net.assignment import LEAST_BYTES, Choice, Running, next_cut, next_mirror
+from yum_plugin.net.own_line import OwnLine
+from yum_plugin.net.stall import RateRules
 
 MB = 1000 * 1000
 A, B, C = Choice("a"), Choice("b"), Choice("c")
@@ -86,3 +88,35 @@ def test_assignment_rule_4_a_large_file_takes_what_all_rates_together_allow(rate
         run.step(0.05)
     useful = sum(rate for rate in rates if rate * 4 >= rates[0])
     assert run.now <= 1.15 * 30 / useful and run.requests <= 8
+
+
+# The host's own line, on virtual time
+
+RULES = RateRules(minrate=1000, timeout_seconds=30.0)
+
+
+def test_stall_rule_4_silence_of_all_and_then_one_of_them_again_was_the_line():
+    line = OwnLine()
+    assert line.heard("a", 10.0) == []
+    line.silent(0, "a", answered=True)
+    line.silent(1, "b", answered=False)
+    assert line.heard("a", 85.0) == [(0, "a"), (1, "b")] and line.heard("a", 86.0) == []
+
+
+def test_stall_rule_4_mirrors_that_are_dead_are_to_blame_if_another_one_answers():
+    line = OwnLine()
+    line.heard("c", 10.0)
+    line.silent(0, "a", answered=False)
+    line.silent(0, "b", answered=False)
+    assert not line.is_lost(3) and line.heard("c", 12.0) == [] and line.unanswered(0, 13.0, RULES) == []
+
+
+def test_stall_rule_4_the_tries_of_an_outage_do_not_count_until_it_has_lasted_too_long():
+    line = OwnLine()
+    line.silent(0, "a", answered=False)
+    assert line.unanswered(0, 5.0, RULES) == []  # nobody was heard yet
+    line.heard("a", 10.0)
+    for now, expected in ((85.0, ["a"]), (129.0, ["a"]), (130.0, [])):
+        line.silent(0, "a", answered=False)
+        assert line.unanswered(0, now, RULES) == expected
+    assert line.is_lost(1) and not line.is_lost(2)

@@ -23,10 +23,11 @@ from ..model import Network
 from .assignment import Choice, Running, next_cut, next_mirror
 from .file_download import FileDownload
 from .items import EARLIER, LEFT, Attempt, Item, Source
+from .own_line import OwnLine
 from .partial_file import require_space
 from .session import FetchLimits, OpenSession
 from .spans import Part
-from .stall import HEDGE_SECONDS, RateRules, RateView, is_outage, is_silence, stop_reason
+from .stall import HEDGE_SECONDS, RateRules, RateView, is_silence, stop_reason
 from .transfer import Transfer
 from .workers import Workers
 
@@ -126,8 +127,7 @@ class _Download:
         self._whole_only: Set[str] = set()  # mirrors without ranges
         self._rates: Dict[str, float] = {source.url: source.rate for source in sources}
         self._answers: Dict[str, float] = {}  # what the slowest answer of each has taken, in seconds
-        self._heard_at: Optional[float] = None  # when a mirror has last sent anything
-        self._unanswered: Dict[int, List[str]] = {}  # by the file's number: the tries since then that ended in silence
+        self._line = OwnLine()
         self._resume_at = 0.0  # the own line is away: nobody is asked before
         self._results: Dict[int, Fetched] = {}
         self._reported: Dict[int, Tuple[int, float]] = {}  # bytes and time of the last progress event
@@ -276,11 +276,15 @@ class _Download:
         self._answers[url] = max(self._answers.get(url, 0.0), transfer.answer_seconds)
         if transfer.rate:
             self._rates[url] = transfer.rate
-        if transfer.heard_at is not None and transfer.heard_at > (self._heard_at or 0.0):
-            self._heard_at = transfer.heard_at
-            self._unanswered.clear()
+        if transfer.heard_at is not None:
+            self._heard(url, transfer.heard_at)
         if transfer.file.unowned() is not None and transfer.file not in self._pending:  # between what an earlier run has left
             self._pending.insert(0, transfer.file)
+
+    def _heard(self, url: str, at: float) -> None:
+        for number, mirror in self._line.heard(url, at):
+            self._files[number].forgive()
+            self._failures[mirror] -= 1
 
     def _ended(self, transfer: Transfer, error: Optional[Exception]) -> None:
         """Handle a result: conclude the file, or put it at the head of the queue again."""
@@ -343,10 +347,9 @@ class _Download:
         if error.reference in _LASTING:
             file.excluded.add(url)
         if not is_silence(error):
-            self._heard_at = time.monotonic()
-            self._unanswered.clear()
-        elif transfer.answered_at is None:
-            self._unanswered.setdefault(file.number, []).append(url)
+            self._heard("", time.monotonic())
+        else:
+            self._line.silent(file.number, url, transfer.answered_at is not None)
         if error.reference == "timed-out":
             file.switches += 1
         if transfer.received >= WORTHWHILE_BYTES and not (file.single_source or transfer.restarted):
@@ -354,18 +357,17 @@ class _Download:
 
     def _give_up(self, file: FileDownload) -> None:
         """Conclude a file that no mirror is left for, unless waiting for the line, or asking for all of it at once, may help."""
-        heard_seconds = time.monotonic() - self._heard_at if self._heard_at is not None else None
-        unanswered = self._unanswered.pop(file.number, [])
-        if is_outage(heard_seconds, len(unanswered), self._rate_rules):
+        unanswered = self._line.unanswered(file.number, time.monotonic(), self._rate_rules)
+        if unanswered:
             for url in unanswered:
                 file.tries[url] -= 1
-                self._failures[url] -= 1
-            file.forgive()
             self._resume_at = time.monotonic() + PAUSE_SECONDS
         elif file.in_parts and self._may_be_asked(file, whole=True):
             file.repairing, file.single_source = "", True
             file.discard()
         else:
+            if self._line.is_lost(len(self._sources)):
+                file.forgive()  # nobody answers any more: that is nobody's fault
             self._conclude(file, file.error or FetchError("unreachable", "no mirror is known", where=file.item.path))
 
     def _finished(self, file: FileDownload) -> None:

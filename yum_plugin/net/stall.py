@@ -17,7 +17,8 @@ Rules, in order:
        Attacks on Package Managers", 2008).
     4. The host's own line is away if somebody was heard in this download before, and since then every mirror that was asked
        kept silent. That is waited for ``OUTAGE_TIMEOUTS`` time-outs from the last byte on, as librepo asks four times, and
-       no mirror is blamed. One that refuses, or sends an error, was heard.
+       no mirror is blamed. One that refuses, or sends an error, was heard. If the first one that is heard again had been
+       silent, too, it was the line.
 """
 import errno
 import os
@@ -33,6 +34,7 @@ WINDOW_SECONDS = 0.5  # long enough to hold several round trips
 LONG_WINDOW_SECONDS = 30.0  # as dnf's timeout: stock dnf would give up after it
 MUCH_FASTER = 4.0  # rule 2; below that, leaving it is a guess about the next minute
 WORTH_SECONDS = 0.5  # rule 2: a new connection and a lost packet
+PAUSE_SECONDS = 0.25  # rule 2: whoever sends slowly sends something meanwhile
 EARLY_DOUBT = 4.0  # rule 2: a new connection becomes so much faster, or more (slow start, RFC 5681 section 3.1)
 TRICKLE_SHARE = 0.1  # of minrate, rule 3
 OUTAGE_TIMEOUTS = 4  # rule 4
@@ -117,8 +119,8 @@ def stop_reason(view: RateView, rules: RateRules) -> Optional[FetchError]:
 
 def _is_outdone(view: RateView, rate: float) -> bool:
     """Whether another mirror is several times as fast, and the rest large enough to matter."""
-    if view.best_rate <= MUCH_FASTER * rate:
-        return False
+    if view.best_rate <= MUCH_FASTER * rate or view.idle_seconds > PAUSE_SECONDS or not rate:
+        return False  # what pauses is judged by rule 1: it may be the host's own line
     return view.remaining is None or view.remaining / max(rate, 1.0) - view.others_seconds > WORTH_SECONDS
 
 
