@@ -12,11 +12,11 @@ from typing import List, Optional, Sequence, Tuple
 from tests.lab.lab import Lab
 from tests.lab.tools import ToolError, missing
 
-from . import distance, dnf, files, report, resolve, start
+from . import brownout, distance, dnf, files, report, resolve, start
 from .measure import Figure, Measure, Samples, figure
 from .stage import MeasureError, Stage, package_sizes
 
-MODULES = (resolve, start, dnf, distance, files)
+MODULES = (resolve, start, dnf, distance, files, brownout)
 Chosen = Tuple[Measure, List[str]]  # with the names that are wanted of it
 MEASURES: Tuple[Measure, ...] = tuple(measure for module in MODULES for measure in module.MEASURES)
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results.json")

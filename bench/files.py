@@ -26,7 +26,7 @@ _DOWNLOAD = """\
 import sys, time
 from yum_plugin.model import Network
 from yum_plugin.net.download import download
-from yum_plugin.net.transfer import Item, Source
+from yum_plugin.net.items import Item, Source
 from yum_plugin.trust.digest import DigestChecker
 url, path, size, digest, bundle, target = sys.argv[1:]
 item = Item(path, target, lambda: DigestChecker("sha256", digest), int(size))

@@ -17,9 +17,9 @@ from yum_plugin.net import download as scheduler
 from yum_plugin.net import partial_file as spool_module
 from yum_plugin.net import transfer
 from yum_plugin.net.download import Events, Rules, download
+from yum_plugin.net.items import Item, Source
 from yum_plugin.net.partial_file import PartialFile, disk_error, require_space
-from yum_plugin.net.stall import RateMeter, RateRules, RateView, stop_reason
-from yum_plugin.net.transfer import Item, Source
+from yum_plugin.net.stall import RateMeter, RateRules, RateView, is_outage, is_silence, stop_reason
 
 BLOB = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(12000))  # 384000 bytes
 SIZE = len(BLOB)
@@ -165,9 +165,25 @@ GOING_WELL = RateView(idle_seconds=0.0, answered=True, rate=1e6, long_rate=1e6, 
     ("a far mirror needs a second before it answers", {"idle_seconds": 1.9, "answered": False, "answer_seconds": 0.5}, None),
     ("but not for ever", {"idle_seconds": 2.0, "answered": False, "answer_seconds": 0.5}, "timed-out"),
     ("slow, and nobody else was measured", {"rate": 4999.0}, "too-slow"),
-    ("slow enough is enough, however fast the others are", {"rate": 5000.0, "best_rate": 1e9}, None),
-    ("slow, the others have all been tried and are as slow", {"rate": 2000.0, "unmeasured": False, "best_rate": 19000.0}, None),
-    ("slow, one of the others is much faster", {"rate": 2000.0, "unmeasured": False, "best_rate": 20001.0}, "too-slow"),
+    ("not slow, but another one is several times as fast", {"rate": 5000.0, "best_rate": 20001.0}, "too-slow"),
+    ("a megabyte per second, and another one is several times as fast", {"rate": 1e6, "best_rate": 4.1e6}, "too-slow"),
+    ("that much faster is not worth it for the rest", {"rate": 1e6, "best_rate": 5e6, "remaining": 600000, "others_seconds": 0.12}, None),
+    ("it is for a larger rest", {"rate": 1e6, "best_rate": 5e6, "remaining": 630000, "others_seconds": 0.12}, "too-slow"),
+    ("the others have so much else to do that it is not worth it", {"rate": 1e6, "best_rate": 5e6, "remaining": 9000000,
+                                                                    "others_seconds": 8.6}, None),
+    ("its window is not full, but sixteen times is clear", {"rate": None, "early_rate": 1e6, "best_rate": 16.1e6}, "too-slow"),
+    ("its window is not full, and eight times is slow start", {"rate": None, "early_rate": 1e6, "best_rate": 8e6}, None),
+    ("no answer, and one that has answered at once is idle", {"answered": False, "answer_seconds": 0.0, "idle_seconds": 0.25,
+                                                             "idle_answer_seconds": 0.01}, "too-slow"),
+    ("no answer, and one that needs as long is idle", {"answered": False, "idle_seconds": 0.6, "idle_answer_seconds": 0.16}, None),
+    ("no answer, but the file has switched already: the line", {"answered": False, "idle_seconds": 0.6, "switches": 1,
+                                                               "idle_answer_seconds": 0.01}, None),
+    ("no answer, and the idle one was tried", {"answered": False, "idle_seconds": 0.6, "untried": False,
+                                              "idle_answer_seconds": 0.01}, None),
+    ("nothing in the window, but no long silence yet", {"rate": 0.0, "unmeasured": False, "best_rate": 5e6}, None),
+    ("slow because it pauses: that may be the line", {"rate": 1e5, "unmeasured": False, "best_rate": 5e6, "idle_seconds": 0.3}, None),
+    ("slow, the others have all been tried and are as slow", {"rate": 2000.0, "unmeasured": False, "best_rate": 8000.0}, None),
+    ("slow, one of the others is much faster", {"rate": 2000.0, "unmeasured": False, "best_rate": 8001.0}, "too-slow"),
     ("slow, nothing known of anybody, all tried", {"rate": 1.0, "unmeasured": False, "best_rate": 0.0}, None),
     ("the window is not full yet", {"rate": None}, None),
     ("a trickle for half a minute, nobody else", {"long_rate": 499.0, "rate": 499.0, "untried": False, "unmeasured": False,
@@ -331,15 +347,19 @@ def test_of_two_that_gave_a_wrong_file_together_the_guilty_one_is_found(site, tm
     site.servers["closes"]._answer = lambda request: next(closing, honest)(request)  # it only failed once
     done = get(tmp_path, sources, events=wrong.events)
     assert done.error is None and read(tmp_path / "file") == BLOB
-    assert [mirrors for _, mirrors, _ in wrong.calls] == [(sources[0].url, sources[1].url), (sources[2].url,)]
-    assert site.ranges("closes")[1:] == [""]  # alone, from byte 0
+    closes, lies, other = [source.url for source in sources]
+    assert [mirrors for _, mirrors, _ in wrong.calls] == [(closes, lies), (other, lies)]
+    assert site.ranges("lies too") == ["bytes=0-{}".format(SIZE // 2 - 1)] and site.ranges("closes")[1:] == ["bytes={}-".format(SIZE // 2)]
+    assert [attempt.mirror for attempt in done.attempts if attempt.reference == "payload-mismatch"] == [lies]
 
 
-def test_after_a_wrong_mixture_no_mirror_continues_the_part_of_another(site, tmp_path):
-    sources = [site.add("closes", half()), site.add("lies", flipped), site.add("closes too", half()), site.add("good")]
+def test_after_a_wrong_mixture_only_the_bytes_of_the_guilty_one_come_again(site, tmp_path):
+    lying = site.add("lies", lambda request: flipped(request)._replace(stop_at=SIZE - 1000 - range_of(request, SIZE)[0]))
+    sources = [site.add("closes", half()), lying, site.add("good"), site.add("good too")]
     done = get(tmp_path, sources)
-    assert references(done) == ["truncated", "payload-mismatch", "truncated", "ok"] and done.bytes == SIZE + SIZE // 2 + SIZE
-    assert site.ranges("lies") == ["bytes={}-".format(SIZE // 2)] and site.ranges("good") == [""]
+    assert done.error is None and read(tmp_path / "file") == BLOB
+    assert site.ranges("closes") == [""] and done.bytes == SIZE + 1000 + SIZE // 2 - 1000  # the shorter of both suspects, then its
+    assert [attempt.mirror for attempt in done.attempts if attempt.reference == "payload-mismatch"] == [lying.url]
 
 
 def test_two_that_are_both_wrong_are_each_asked_alone_and_nothing_gets_a_name(site, tmp_path):
@@ -414,7 +434,7 @@ def test_cve_2021_35937_a_planted_part_is_not_written_through(kind, site, tmp_pa
 
 def test_a_file_that_another_process_is_fetching_is_left_to_it(site, tmp_path):
     other = PartialFile(str(tmp_path / "file"))
-    other.write(b"theirs")
+    other.write_at(0, b"theirs")
     done = get(tmp_path, [site.add("good")])
     assert isinstance(done.error, UsageError) and "another process" in str(done.error)
     assert read(tmp_path / ".file.part") == b"theirs"
@@ -447,7 +467,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing_under_the_name(tmp_path):
     partial = PartialFile(str(tmp_path / "file"))
     partial._stream = open("/dev/full", "r+b", buffering=0)
     with pytest.raises(UsageError) as refusal:
-        partial.write(b"x")
+        partial.write_at(0, b"x")
     assert "No space left" in str(refusal.value) and "df -h" in str(refusal.value) and os.listdir(str(tmp_path)) == []
     partial._stream.close()
 
@@ -456,13 +476,16 @@ def test_a_disk_that_takes_only_a_part_gets_the_rest(tmp_path):
     class Reluctant:
         taken = b""
 
+        def seek(self, position):
+            assert position == 0
+
         def write(self, data):
             self.taken += bytes(data[:3])
             return len(data[:3])
 
     partial = PartialFile(str(tmp_path / "file"))
     partial._stream = Reluctant()
-    partial.write(b"0123456789")
+    partial.write_at(0, b"0123456789")
     assert partial._stream.taken == b"0123456789"
 
 
@@ -491,6 +514,150 @@ def test_a_target_that_cannot_be_is_an_error_of_that_file_alone(site, tmp_path):
 def test_another_error_of_the_disk_is_reported_in_its_own_words():
     error = disk_error(OSError(errno.EROFS, "Read-only file system"), "/x/file")
     assert (error.reference, error.exit_code) == ("state", 2) and "Read-only" in str(error)
+
+
+# Parts of a file from several mirrors at once
+
+
+def paced(rate=800000, answer=honest):
+    return lambda request: answer(request)._replace(rate=rate)
+
+
+LARGE = b"".join(hashlib.sha256(b"large %d" % number).digest() for number in range(75000))  # 2.4 MB
+
+
+def of_large(request):
+    return honest(request, LARGE)
+
+
+def get_large(folder, sources, rules=PATIENT, events=Events(), size=len(LARGE)):
+    proven = [source._replace(proven=True) for source in sources]
+    return get(folder, proven, rules, events, size=size, checker=lambda: Sha256(hashlib.sha256(LARGE).hexdigest()))
+
+
+@pytest.mark.parametrize("size", [len(LARGE), None], ids=["known", "announced"])
+def test_a_large_file_comes_from_several_mirrors_at_once_and_no_byte_twice(size, site, tmp_path):
+    sources = [site.add(name, paced(answer=of_large)) for name in ("one", "two", "three")]
+    done = get_large(tmp_path, sources, size=size)
+    assert done.error is None and read(tmp_path / "file") == LARGE and set(references(done)) == {"ok"}
+    assert len(LARGE) <= done.bytes <= 1.1 * len(LARGE) and {attempt.mirror for attempt in done.attempts} == {s.url for s in sources}
+    assert site.ranges("one")[0] == "" and all(word.startswith("bytes=") for word in site.ranges("two") + site.ranges("three"))
+    assert os.listdir(str(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("whole", [lambda request: Response(200, (), (LARGE,), len(LARGE)),
+                                   lambda request: Response(416) if "range" in request.headers else of_large(request)])
+def test_a_mirror_that_ignores_or_refuses_ranges_is_not_asked_for_parts_again_and_not_blamed(whole, site, tmp_path):
+    sources = [site.add("one", paced(answer=of_large)), site.add("whole", whole)]
+    done = get_large(tmp_path, sources)
+    assert done.error is None and read(tmp_path / "file") == LARGE and len(site.ranges("whole")) == 1
+    assert [attempt.reference for attempt in done.attempts if attempt.mirror == sources[1].url] == ["left"]
+
+
+def test_the_mirror_that_sent_a_wrong_part_of_a_large_file_is_named_and_only_its_part_comes_again(site, tmp_path):
+    wrong = LARGE[:-1] + b"?"
+    sources = [site.add("one", paced(answer=of_large)), site.add("lies", paced(answer=lambda request: honest(request, wrong))),
+               site.add("three", paced(answer=of_large))]
+    done = get_large(tmp_path, sources)
+    assert done.error is None and read(tmp_path / "file") == LARGE and done.bytes < 2 * len(LARGE)
+    blamed = [attempt.mirror for attempt in done.attempts if attempt.reference not in ("ok", "left")]
+    assert blamed == [sources[1].url]
+
+
+def test_what_has_arrived_out_of_order_is_continued_by_the_next_run(site, tmp_path):
+    def interrupt(number, received, total, mirror):
+        if received > len(LARGE) // 2:
+            raise KeyboardInterrupt
+
+    sources = [site.add(name, paced(answer=of_large)) for name in ("one", "two", "three")]
+    with pytest.raises(KeyboardInterrupt):
+        get_large(tmp_path, sources, events=Events(progress=interrupt))
+    assert sorted(os.listdir(str(tmp_path))) == [".file.map.part", ".file.part"]
+    done = get_large(tmp_path, sources[:1])
+    assert done.error is None and read(tmp_path / "file") == LARGE and done.bytes <= len(LARGE) // 2
+    assert os.listdir(str(tmp_path)) == ["file"]
+
+
+@pytest.mark.parametrize("text", [b"", b"0 10\n5 20", b"x", b"0 99999999999", b"-5 10", b"5 5", "0 \u0665".encode("utf-8")])
+def test_a_map_that_cannot_be_right_costs_the_part_and_no_more(text, site, tmp_path):
+    leave_part(tmp_path, BLOB[:1000])
+    (tmp_path / ".file.map.part").write_bytes(text)
+    assert get(tmp_path, [site.add("good")]).error is None
+    assert read(tmp_path / "file") == BLOB and os.listdir(str(tmp_path)) == ["file"]
+
+
+def test_a_map_that_is_wrong_is_no_mirrors_fault(site, tmp_path):
+    leave_part(tmp_path, BLOB[:1000] + bytes(1000) + BLOB[2000:3000])
+    (tmp_path / ".file.map.part").write_bytes(b"0 1500\n2000 3000\n")
+    done = get(tmp_path, [site.add("good")])
+    assert done.error is None and read(tmp_path / "file") == BLOB and set(references(done)) == {"ok"}
+
+
+# The host's own line
+
+
+class Line:
+    """Mirrors behind one line, which may be away: then nobody answers."""
+
+    def __init__(self):
+        self.away, self.asked = threading.Event(), 0
+
+    def answer(self, request):
+        self.asked += self.away.is_set()
+        return SILENCE if self.away.is_set() else honest(request)
+
+
+OUTAGE = RateRules(minrate=1000, timeout_seconds=30.0)
+
+
+@pytest.mark.parametrize("story, heard_seconds, unanswered, verdict", [
+    ("amid packages, everybody is silent", 35.0, 4, True),
+    ("for 75 seconds", 75.0, 4, True),
+    ("for longer than stock waits", 120.0, 4, False),
+    ("nobody was heard in this download: it may be the mirrors", None, 4, False),
+    ("the last of them was heard to refuse", 5.0, 0, False),
+])
+def test_an_outage_of_the_own_line_is_waited_for_as_stock_waits(story, heard_seconds, unanswered, verdict):
+    assert is_outage(heard_seconds, unanswered, OUTAGE) == verdict
+
+
+@pytest.mark.parametrize("reference, what, verdict", [
+    ("timed-out", "no answer in time", True), ("unreachable", os.strerror(errno.ENETUNREACH), True),
+    ("unreachable", os.strerror(errno.ECONNREFUSED), False), ("unreachable", "Temporary failure in name resolution", True),
+    ("http-status", "HTTP 503", False), ("truncated", "the connection was closed in the middle", False),
+])
+def test_only_what_a_dead_line_looks_like_is_silence(reference, what, verdict):
+    assert is_silence(FetchError(reference, what)) == verdict
+
+
+def test_an_outage_amid_packages_is_waited_for_and_no_mirror_is_blamed(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "PAUSE_SECONDS", 0.05)
+    line, results = Line(), []
+
+    def done(fetched):
+        results.append(fetched)
+        line.away.set()
+
+    def progress(number, received, total, mirror):
+        if line.asked > 2 * scheduler.ROUNDS + 1:  # all tries of both mirrors were used up
+            line.away.clear()
+
+    rules = PATIENT._replace(timeout_seconds=5.0, hedge_seconds=0.05)
+    monkeypatch.setattr(scheduler, "HEARTBEAT_SECONDS", 0.05)
+    sources = [site.add(name, line.answer) for name in ("one", "two")]
+    download(many(tmp_path, 3), sources, Network(proxy=""), rules, Events(progress, done))
+    assert [each.error for each in results] == [None] * 3 and line.asked > 2 * scheduler.ROUNDS
+    assert {attempt.reference for each in results for attempt in each.attempts} == {"ok", "left"}
+
+
+def test_an_outage_that_does_not_end_is_a_time_out_of_the_file_and_of_no_mirror(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "PAUSE_SECONDS", 0.05)
+    line = Line()
+    sources = [site.add("one", line.answer)]
+    results = download(many(tmp_path, 2), sources, Network(proxy=""), PATIENT._replace(timeout_seconds=0.3),
+                       Events(done=lambda fetched: line.away.set()))
+    assert [getattr(each.error, "reference", "") for each in results] == ["", "timed-out"]
+    assert {attempt.reference for attempt in results[1].attempts} == {"left"}
 
 
 # Slow lines and endless games

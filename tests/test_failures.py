@@ -2,7 +2,7 @@
 import pytest
 
 from tests.support.world import NOW, mirror
-from yum_plugin.net.transfer import Attempt
+from yum_plugin.net.items import Attempt
 from yum_plugin.state.failures import remember_failures
 from yum_plugin.state.memory import quarantined
 from yum_plugin.state.store import State
@@ -40,3 +40,13 @@ def test_of_several_attempts_a_lie_counts_and_else_the_last_one(references, coun
 def test_where_no_mirror_is_to_blame_nothing_is_written(attempts, tmp_path):
     state, memory = remembered(tmp_path, *attempts)
     assert not memory.records and not memory.decisions and state.observed(ID, NOW) == []
+
+
+def test_how_fast_mirrors_were_is_remembered_and_one_that_was_left_for_a_quicker_one_is_not_quarantined(tmp_path):
+    state = State(str(tmp_path))
+    attempts = [Attempt(ONE, "left", "50000 bytes per second", 12500, 5e4), Attempt(TWO, "ok", "", 3000000, 9e6),
+                Attempt("https://small.test/", "ok", "", 70000, 1e5)]  # too little to tell anything
+    remember_failures(state, ID, "packages", attempts, NOW)
+    memory = state.load(ID).memory
+    assert memory.rates == {ONE: (5e4, NOW), TWO: (9e6, NOW)}
+    assert not quarantined(memory, NOW) and not memory.decisions

@@ -15,7 +15,7 @@ from yum_plugin.engine import serve
 from yum_plugin.errors import FetchError, TrustError, UsageError
 from yum_plugin.host.keyring import load_keys
 from yum_plugin.model import Mirror, Repository
-from yum_plugin.net.transfer import Attempt, Source
+from yum_plugin.net.items import Attempt, Source
 from yum_plugin.packages import quarantine, verify
 from yum_plugin.packages.verify import (
     PackageEvents,

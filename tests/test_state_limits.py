@@ -150,7 +150,7 @@ def test_the_known_list_names_itself_as_its_source_but_for_the_origin():
 
 
 def test_what_is_not_known_is_zero_or_empty():
-    assert Memory() == ((), "", {}, None, (), 0.0, "", (), 0.0, 0.0, (), "", "", 0.0, 0.0, 0.0, False, 0.0, 0.0)
+    assert Memory() == ((), "", {}, None, (), 0.0, "", (), 0.0, 0.0, (), "", "", 0.0, 0.0, 0.0, False, 0.0, 0.0, {})
     assert Decision(1, "pin") == (1, "pin", 0, 0, (), (), 0, "", "")
     assert SEEN == (NOW, "https://a.test/", "ok", "metadata", None, None, None, None, None, "", None)
 
@@ -159,20 +159,43 @@ def test_the_numbers_that_other_modules_use():
     assert (memory.MAX_SIGNATURE_BYTES, encoding.SCHEMA) == (8192, 1)
 
 
+@pytest.mark.parametrize("story, rates, measured, remembered", [
+    ("a new mirror", {}, 4e6, (4e6, NOW)),
+    ("halfway between old and new", {"u": (2e6, NOW - 60)}, 4e6, (3e6, NOW)),
+    ("nothing new in it", {"u": (3.9e6, NOW - 60)}, 4e6, (3.9e6, NOW - 60)),
+    ("the same, after long", {"u": (4e6, NOW - memory.RATE_WORTH_SECONDS - 1)}, 4e6, (4e6, NOW)),
+    ("too old to count", {"u": (2e6, NOW - memory.RATE_SECONDS - 1)}, 4e6, (4e6, NOW)),
+    ("from the future: a clock was set back", {"u": (2e6, NOW + 60)}, 4e6, (4e6, NOW)),
+])
+def test_a_rate_is_remembered(story, rates, measured, remembered):
+    made = memory.with_rates(Memory(rates=rates), {"u": measured}, NOW)
+    assert made.rates == {"u": remembered} and memory.known_rate(made, "u", NOW) == remembered[0]
+
+
+def test_a_rate_is_forgotten_after_a_day_so_that_a_mirror_gets_its_chance():
+    slow = Memory(rates={"u": (5e4, NOW)})
+    assert [memory.known_rate(slow, "u", NOW + seconds) for seconds in (0, 24 * 3600, 24 * 3600 + 1)] == [5e4, 5e4, 0.0]
+    assert memory.known_rate(slow, "other", NOW) == 0.0
+    many = memory.with_rates(slow, {str(number): 1e6 for number in range(300)}, NOW + 1)
+    assert len(many.rates) == memory.MAX_RATES and "u" not in many.rates
+
+
 # The files of the state
 
 
 def test_every_value_of_a_memory_is_written_and_read_again():
     full = Memory((mirror("a"),), "a" * 64, {"https://a.test/": Record("ok", "d", 1, 2, 3, 0.5, None)}, snapshot(3), ("u",), 1.5, "freeze",
                   (Decision(1, "pin", 2, 3, ("a",), (("b", "c", "d"),), 4, "note", "error"),), 2.5, 0.25, ("F" * 40,), "sig", "8/8.3/base/x86_64/",
-                  3.5, 4.5, 5.5, True, 6.5, 7.5)
+                  3.5, 4.5, 5.5, True, 6.5, 7.5, {"https://a.test/": (8.5, 9)})
     assert all(value != Memory._field_defaults[name] for name, value in full._asdict().items())
     values = json.loads(json.dumps(dict(encoding.memory_to(full), schema=1)))
     assert encoding.memory_of(values) == full
-    for name in ("decisions", "heard_at", "luck", "pins", "signature", "place", "listed_at", "digest_unknown_at", "answer_seconds"):
+    for name in ("decisions", "heard_at", "luck", "pins", "signature", "place", "listed_at", "digest_unknown_at", "answer_seconds",
+                 "listed_securely", "blocked_at", "unauthenticated_since", "rates"):
         del values[name]
     assert encoding.memory_of(values) == full._replace(
-        decisions=(), confirmed_at=0, jitter=0, fingerprints=(), signature="", place="", listed_at=0, digest_unknown_at=0, answer_seconds=0)
+        decisions=(), confirmed_at=0, jitter=0, fingerprints=(), signature="", place="", listed_at=0, digest_unknown_at=0, answer_seconds=0,
+        listed_securely=False, blocked_at=0, unauthenticated_since=0, rates={})
 
 
 def test_a_digest_has_64_characters_and_that_of_a_pin_hex_digits():

@@ -1,38 +1,45 @@
 """Downloads of several files from several mirrors at once: which mirror sends which file, and what is tried again where.
 
-Rules, in order:
-    1. Mirrors are asked in the given order; those that failed less often come first, the last resort comes last. One mirror
-       gets at most ``PER_MIRROR`` requests at a time, all together at most ``OVERALL``. A file waits for a mirror that did
-       not fail rather than ask one that did.
+Rules, in order (which mirror sends which part of which file: ``assignment.py``):
+    1. One mirror gets at most ``PER_MIRROR`` requests at a time, all together at most ``OVERALL``.
     2. A mirror is left when it fails, stalls or is slow (``stall.py``), or announces another size than the signed metadata.
        The part that has arrived is kept, and the next mirror continues it (Range, RFC 9110 section 14); so does the checker.
-    3. After wrong bytes the whole file is discarded. If a single mirror sent them, it is not asked for the file again; if
-       several did, the file comes from one mirror alone from now on, so that the bad one can be found.
-    4. Each mirror is tried ``ROUNDS`` times for a file. A try that brought ``WORTHWHILE_BYTES`` does not count if it
-       continued the file: the file's size limits how many there can be. After wrong bytes, a bad certificate or "404" the
+       One that sends the whole file in place of a part is asked for whole files only.
+    3. After wrong bytes of a single mirror the file is discarded, and that mirror is not asked for it again. If several sent
+       them, the bytes of one after the other are fetched again from others, those of the least first, until the file is
+       right: that one sent the wrong ones. If this does not help, the file comes from one mirror alone from now on.
+    4. Each mirror is tried ``ROUNDS`` times for a file. A try that brought its part, or ``WORTHWHILE_BYTES`` and continued the
+       file, does not count: the file's size limits how many there can be. After wrong bytes, a bad certificate or "404" the
        mirror is not tried again.
+    5. Where the host's own line is away (``stall.py`` rule 4) the tries since then do not count.
 """
 import queue
-import threading
 import time
 from collections import Counter
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
-from .partial_file import disk_error, require_space
-from .session import FetchLimits, OpenSession, Session
-from .stall import HEDGE_SECONDS, RateRules, RateView, stop_reason
-from .transfer import EARLIER, Attempt, FileDownload, Item, Source, Transfer
+from .assignment import Choice, Running, next_cut, next_mirror
+from .file_download import FileDownload
+from .items import EARLIER, LEFT, Attempt, Item, Source
+from .own_line import OwnLine
+from .partial_file import require_space
+from .session import FetchLimits, OpenSession
+from .spans import Part
+from .stall import HEDGE_SECONDS, RateRules, RateView, is_silence, stop_reason
+from .transfer import Transfer
+from .workers import Workers
 
 OVERALL = 3  # dnf's default for max_parallel_downloads; more only divide the bandwidth of the host
 PER_MIRROR = 2  # mirrors are run by volunteers; two requests hide the pause between two small files
 ROUNDS = 2  # rule 4
 WORTHWHILE_BYTES = 4 * 1024 * 1024  # rule 4
 SESSION_SECONDS = 24 * 3600.0  # no download takes longer
-TICK_SECONDS = 0.1  # between two checks of the pace; a fifth of stall.py:WINDOW_SECONDS
+TICK_SECONDS = 0.05  # between two checks of the pace; a tenth of stall.py:WINDOW_SECONDS
+PROGRESS_SECONDS = 0.1  # between two reports of a file's progress
 HEARTBEAT_SECONDS = 2.0  # far below plugins/bridge.py:IDLE_SECONDS, after which the engine counts as dead
-MIN_MEASURED_BYTES = 64 * 1024  # a smaller file says more about the answer's delay than about the speed
+PAUSE_SECONDS = 1.0  # between two rounds while the line is away
 # These cannot be fixed by a second try.
 _LASTING = frozenset(["http-status", "redirect-refused", "too-large", "bad-answer",
                       "tls-expired", "tls-hostname", "tls-untrusted", "tls-incomplete"])
@@ -97,131 +104,39 @@ def download(items: Sequence[Item], sources: Sequence[Source], network: Network,
         from .fetch import HttpSessions  # late: a process that keeps root has another one do this
         open_session = HttpSessions().open
     open_ = open_session
-    workers = _Workers(lambda: open_(network, SESSION_SECONDS), events)
+    workers = Workers(lambda: open_(network, SESSION_SECONDS),
+                      lambda file, error: events.wrong(file.number, file.partial.path, file.suspects(), error))
     return _Download(items, sources, rules, events, workers).run()
-
-
-class _Workers:
-    """Threads that run transfers, each with its own session, whose connections are used for several files."""
-
-    def __init__(self, open_session: Callable[[], Session], events: Events) -> None:
-        self.results: "queue.Queue[Tuple[Transfer, Optional[Exception]]]" = queue.Queue()
-        self._open = open_session
-        self._jobs: "queue.Queue[Optional[Transfer]]" = queue.Queue()
-        self._events = events
-        self._wrong_lock = threading.Lock()
-        self._sessions: Dict[threading.Thread, Session] = {}
-        self._threads: List[threading.Thread] = []
-        self._stopped = False
-
-    def add_thread(self) -> None:
-        """Add a thread.
-
-        Raises:
-            UsageError: no session can be opened: the TLS settings cannot be used, or the process that opens them has died.
-        """
-        thread = threading.Thread(target=self._work, args=(self._open(),), daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def start(self, transfer: Transfer) -> None:
-        """Let the next free thread run a transfer, which ends up in ``results``."""
-        self._jobs.put(transfer)
-
-    def stop(self) -> None:
-        """End all threads: idle ones by an empty job, reading ones by ending their connection."""
-        self._stopped = True
-        for _ in self._threads:
-            self._jobs.put(None)
-        for session in list(self._sessions.values()):
-            session.abort()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the threads to end, at most so long for all of them."""
-        ends_at = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, ends_at - time.monotonic()))
-
-    def _work(self, first: Session) -> None:
-        session: Optional[Session] = first
-        while session is not None:
-            with session:
-                self._sessions[threading.current_thread()] = session
-                if self._serve(session):
-                    return
-            session = self._next_session()
-
-    def _next_session(self) -> Optional[Session]:
-        """Open another session; if that fails, report the error for every waiting transfer and return None."""
-        try:
-            return self._open()
-        except MirrorsError as error:
-            for transfer in iter(self._jobs.get, None):
-                self.results.put((transfer, error))
-            return None
-
-    def _serve(self, session: Session) -> bool:
-        """Run transfers until one fails, which makes its connection unusable; return True if there are no more."""
-        while True:
-            transfer = self._jobs.get()
-            if transfer is None or self._stopped:
-                return True
-            error = self._run(transfer, session)
-            if transfer.abandoned:
-                return True  # another thread has been added in place of this one
-            self.results.put((transfer, error))
-            if error is not None or transfer.stopped:
-                return False
-
-    def _run(self, transfer: Transfer, session: Session) -> Optional[Exception]:
-        try:
-            transfer.run(session)
-        except TrustError as error:
-            return self._discard(transfer, error)
-        except OSError as error:
-            return disk_error(error, transfer.file.partial.path)
-        except Exception as error:  # the scheduler raises it in the caller's thread
-            return error
-        return None
-
-    def _discard(self, transfer: Transfer, wrong: TrustError) -> Exception:
-        file = transfer.file
-        transfer.wrong_origins = tuple(file.origins)
-        try:
-            if EARLIER not in file.origins:
-                with self._wrong_lock:
-                    self._events.wrong(file.number, file.partial.path, transfer.wrong_origins, wrong)
-            file.discard()
-        except Exception as error:  # as in _run
-            return error
-        return wrong
 
 
 class _Download:
     """The scheduler: runs in the caller's thread, starts and stops transfers, and reports the progress."""
 
-    def __init__(self, items: Sequence[Item], sources: Sequence[Source], rules: Rules, events: Events, workers: _Workers) -> None:
-        self._sources = list(sources)
+    def __init__(self, items: Sequence[Item], sources: Sequence[Source], rules: Rules, events: Events, workers: Workers) -> None:
+        self._sources = {source.url: source for source in sources}
         self._rules = rules
         self._rate_rules = RateRules(rules.minrate, rules.timeout_seconds, rules.hedge_seconds)
         self._events = events
         self._workers = workers
         self._files = [FileDownload(index, item, rules.max_bytes) for index, item in enumerate(items)]
-        self._pending = list(self._files)
+        self._unfinished = sum(file.item.size or 0 for file in self._files)  # bytes of the files without a result
+        self._pending = list(self._files)  # those with a part that nobody fetches
         self._active: List[Transfer] = []
         self._failures: Dict[str, int] = {source.url: 0 for source in sources}
         self._reliable: Set[str] = set()  # mirrors that have sent a whole file, and a right one
+        self._whole_only: Set[str] = set()  # mirrors without ranges
         self._rates: Dict[str, float] = {source.url: source.rate for source in sources}
+        self._answers: Dict[str, float] = {}  # what the slowest answer of each has taken, in seconds
+        self._line = OwnLine()
+        self._resume_at = 0.0  # the own line is away: nobody is asked before
         self._results: Dict[int, Fetched] = {}
         self._reported: Dict[int, Tuple[int, float]] = {}  # bytes and time of the last progress event
 
     def run(self) -> List[Fetched]:
         """Work until every item has a result."""
-        for _ in self._files[:OVERALL]:
-            self._workers.add_thread()
         try:
             self._start_transfers()
-            while self._active:
+            while self._active or self._pending:
                 self._wait()
                 self._start_transfers()
         finally:
@@ -229,48 +144,85 @@ class _Download:
             if self._active:  # an interrupt: partial files are kept, and the threads must not write to them any more
                 self._workers.join(self._rules.connect_seconds)
             for file in self._files:
-                file.partial.end(keep=True)
+                file.end(keep=True)
         return [self._results[file.number] for file in self._files]
 
     def _start_transfers(self) -> None:
         """Start what can be started; conclude the files that no mirror is left for."""
+        if time.monotonic() < self._resume_at:
+            return
         busy = False  # if all mirrors are busy for one untried file, they are for every other: no need to look again
         for file in list(self._pending):
             if len(self._active) >= OVERALL:
                 return
             if busy and not file.tries:
                 continue
-            candidates = self._candidates(file)
-            loads = Counter(transfer.source.url for transfer in self._active)
+            part = file.unowned()
+            if part is not None:
+                is_any, url = next_mirror(self._choices(file), part.missing, self._missing())
+                if url is not None:
+                    self._start(file, part, url)
+                elif is_any:
+                    busy = busy or not file.tries
+                elif not any(transfer.file is file for transfer in self._active):
+                    self._give_up(file)
+            if file.unowned() is None and file.number not in self._results:
+                self._pending.remove(file)
+        if not self._pending:
+            self._share_out()
+
+    def _missing(self) -> int:
+        """Return the bytes that are still to come, as far as sizes are known."""
+        return self._unfinished - sum(file.received for file in {transfer.file for transfer in self._active})
+
+    def _may_be_asked(self, file: FileDownload, whole: bool = False) -> List[Source]:
+        """Return the mirrors that are left for a file, or for all of it at once."""
+        in_parts = file.in_parts and not whole
+        usable = [source for url, source in self._sources.items()
+                  if url not in file.excluded and file.tries.get(url, 0) < ROUNDS
+                  and not (in_parts and url in self._whole_only) and (whole or url != file.repairing)]
+        if not file.repairing or whole:
+            return usable
+        return [source for source in usable if source.url not in file.spans.origins()] or usable  # rather than another suspect
+
+    def _choices(self, file: FileDownload) -> List[Choice]:
+        loads = Counter(transfer.source.url for transfer in self._active)
+
+        def choice(source: Source) -> Choice:
+            url = source.url
             # one transfer at a time until the mirror has sent a good file: all of them would share its fault
-            free = [source for source in candidates if loads[source.url] < (PER_MIRROR if source.url in self._reliable else 1)]
-            if not candidates:
-                self._pending.remove(file)
-                self._conclude(file, file.error or FetchError("unreachable", "no mirror is known", where=file.item.path))
-            elif free:
-                self._pending.remove(file)
-                self._start(file, free[0])
-            else:
-                busy = busy or not file.tries
+            room = (PER_MIRROR if url in self._reliable else 1) - loads[url]
+            return Choice(url, file.tries.get(url, 0), source.last_resort, self._failures[url], self._rates[url], loads[url],
+                          room, source.answer_seconds)
 
-    def _may_be_asked(self, file: FileDownload) -> List[Source]:
-        return [source for source in self._sources if source.url not in file.excluded and file.tries.get(source.url, 0) < ROUNDS]
+        return [choice(source) for source in self._may_be_asked(file)]
 
-    def _candidates(self, file: FileDownload) -> List[Source]:
-        """Return the mirrors that are best to ask next, all of them equally good but for their order."""
-        def standing(source: Source) -> Tuple[int, bool, int]:
-            return (file.tries.get(source.url, 0), source.last_resort, self._failures[source.url])
-
-        usable = self._may_be_asked(file)
-        best = min((standing(source) for source in usable), default=None)
-        return [source for source in usable if standing(source) == best]
-
-    def _start(self, file: FileDownload, source: Source) -> None:
-        file.tries[source.url] = file.tries.get(source.url, 0) + 1
+    def _start(self, file: FileDownload, part: Part, url: str) -> None:
+        file.tries[url] = file.tries.get(url, 0) + 1
         limits = FetchLimits(file.max_bytes, self._rules.connect_seconds, self._rules.timeout_seconds)
-        transfer = Transfer(file, source, limits, is_reliable=source.url in self._reliable)
+        source = self._sources[url]
+        transfer = Transfer(file, part, source, limits, is_reliable=source.proven or url in self._reliable)
         self._active.append(transfer)
+        self._workers.provide(len(self._active))
         self._workers.start(transfer)
+
+    def _share_out(self) -> None:
+        """Let idle mirrors help those that have much left to send."""
+        for transfer in list(self._active):
+            part, file = transfer.part, transfer.file
+            if len(self._active) >= OVERALL or len(self._active) == len(self._sources):
+                return
+            if part.end is None or file.single_source or file.repairing or transfer.answered_at is None:
+                continue
+            running = Running(transfer.source.url, max(part.position, transfer.passed), part.end,
+                              transfer.rate or self._rates[transfer.source.url])
+            idle = [choice for choice in self._choices(file)
+                    if not (choice.under_way or choice.last_resort or choice.failures or choice.url in self._whole_only)]
+            cut = next_cut(running, idle)
+            if cut is not None:
+                rest = file.cut(part, cut.at)
+                if rest is not None:
+                    self._start(file, rest, cut.url)
 
     def _wait(self) -> None:
         """Wait for a result, at most one tick; then check the running transfers."""
@@ -287,11 +239,12 @@ class _Download:
 
     def _check_pace(self, transfer: Transfer, now: float) -> None:
         rate, long_rate = transfer.measure(now)
-        self._note_rate(transfer.source, rate)
-        since = transfer.waiting_since
-        others = [source for source in self._may_be_asked(transfer.file) if source.url != transfer.source.url]
-        mine = transfer.file.tries[transfer.source.url]
-        untried = [source for source in others if transfer.file.tries.get(source.url, 0) < mine]
+        self._note(transfer)
+        since, part, file = transfer.waiting_since, transfer.part, transfer.file
+        others = [source for source in self._may_be_asked(file) if source.url != transfer.source.url]
+        mine = file.tries[transfer.source.url]
+        untried = [source for source in others if file.tries.get(source.url, 0) < mine]
+        rates = [self._rates[source.url] for source in others if not source.last_resort]
         view = RateView(
             idle_seconds=now - since if since is not None else 0.0,
             answered=transfer.answered_at is not None,
@@ -300,69 +253,138 @@ class _Download:
             answer_seconds=transfer.source.answer_seconds,
             untried=bool(untried),
             unmeasured=any(not self._rates[source.url] for source in untried),
-            best_rate=max((self._rates[source.url] for source in others), default=0.0),
-            switches=transfer.file.switches)
+            best_rate=max(rates, default=0.0),
+            switches=file.switches,
+            remaining=part.missing or None,
+            others_seconds=max(self._missing(), part.missing) / max(sum(rates), 1.0),
+            idle_answer_seconds=self._idle_answer_seconds(untried),
+            early_rate=transfer.rate)
         reason = stop_reason(view, self._rate_rules)
         if reason is not None and transfer.stop(reason):
-            self._workers.add_thread()
+            self._workers.give_up()
             self._ended(transfer, FetchError(reason.reference, reason.what, where=transfer.source.url))
 
-    def _note_rate(self, source: Source, rate: Optional[float]) -> None:
-        self._rates[source.url] = max(self._rates[source.url], rate or 0.0)
+    def _idle_answer_seconds(self, others: Sequence[Source]) -> float:
+        """Return the longest answer of a download in which one of the others has nothing to do; 0: all are busy."""
+        busy = {transfer.source.url for transfer in self._active}
+        is_idle = not self._pending and any(self._answers.get(source.url) and source.url not in busy for source in others)
+        return max(self._answers.values()) if is_idle else 0.0
+
+    def _note(self, transfer: Transfer) -> None:
+        """Note how fast a mirror is, and that it was heard."""
+        url = transfer.source.url
+        self._answers[url] = max(self._answers.get(url, 0.0), transfer.answer_seconds)
+        if transfer.rate:
+            self._rates[url] = transfer.rate
+        if transfer.heard_at is not None:
+            self._heard(url, transfer.heard_at)
+        if transfer.file.unowned() is not None and transfer.file not in self._pending:  # between what an earlier run has left
+            self._pending.insert(0, transfer.file)
+
+    def _heard(self, url: str, at: float) -> None:
+        for number, mirror in self._line.heard(url, at):
+            self._files[number].forgive()
+            self._failures[mirror] -= 1
 
     def _ended(self, transfer: Transfer, error: Optional[Exception]) -> None:
         """Handle a result: conclude the file, or put it at the head of the queue again."""
         self._active.remove(transfer)
-        file = transfer.file
+        transfer.part.owned = False
+        file, url = transfer.file, transfer.source.url
         if error is not None and not isinstance(error, MirrorsError):
             raise error
-        if isinstance(error, TrustError) and EARLIER in transfer.wrong_origins:
-            file.tries[transfer.source.url] -= 1  # the part of an earlier run was wrong, or did not fit: no mirror's fault
-            self._pending.insert(0, file)
+        if file.number in self._results:
             return
-        mirror = transfer.culprit
-        file.attempts.append(Attempt(mirror, error.reference if error else "ok", error.what if error else "", transfer.received))
-        if error is None:
-            self._reliable.add(transfer.source.url)
-            self._note_speed(transfer)
-            self._conclude(file, None)
-        elif isinstance(error, (FetchError, TrustError)):
-            self._failures[mirror] += 1
-            self._blame(transfer, error)
-            self._pending.insert(0, file)
-        else:
-            self._conclude(file, error)
-
-    def _note_speed(self, transfer: Transfer) -> None:
-        """Remember how fast a mirror sent a file that was done before its rate could be measured."""
-        if transfer.answered_at is not None and transfer.received >= MIN_MEASURED_BYTES:
-            seconds = max(TICK_SECONDS, time.monotonic() - transfer.answered_at)
-            self._note_rate(transfer.source, transfer.received / seconds)
-
-    def _blame(self, transfer: Transfer, error: MirrorsError) -> None:
-        """Decide what a failure means for the next tries of the file."""
-        file, mirror = transfer.file, transfer.culprit
+        transfer.end_measure(time.monotonic())
+        self._note(transfer)
         if isinstance(error, TrustError):
-            if len(transfer.wrong_origins) > 1:
-                file.single_source = True
-            else:
-                file.excluded.add(mirror)
-            file.error = error
+            self._refused(transfer, error)
+        elif error is None or transfer.part.dropped or transfer.knows_no_ranges:
+            file.tries[url] -= 1
+            if transfer.knows_no_ranges:
+                self._whole_only.add(url)
+            self._add_attempt(transfer, LEFT if transfer.knows_no_ranges or transfer.part.dropped else "ok")
+            if file.finished:
+                self._finished(file)
+        elif isinstance(error, FetchError):
+            self._failed(transfer, error)
+        else:
+            self._add_attempt(transfer, error.reference, error.what)
+            self._conclude(file, error)
+        if file.number not in self._results and file.unowned() is not None and file not in self._pending:
+            self._pending.insert(0, file)
+
+    @staticmethod
+    def _add_attempt(transfer: Transfer, reference: str, what: str = "", mirror: str = "") -> None:
+        transfer.file.attempts.append(
+            Attempt(mirror or transfer.source.url, reference, what, transfer.received, transfer.rate))
+
+    def _refused(self, transfer: Transfer, error: TrustError) -> None:
+        """Decide what wrong bytes mean for the next tries of the file (rule 3)."""
+        file, origins = transfer.file, transfer.wrong_origins
+        if EARLIER in origins:
+            file.tries[transfer.source.url] -= 1  # the part of an earlier run was wrong, or did not fit: no mirror's fault
             return
+        file.error = error
+        if len(origins) > 1:
+            file.tries[transfer.source.url] -= 1
+            self._add_attempt(transfer, LEFT, error.what)
+            return
+        self._add_attempt(transfer, error.reference, error.what, transfer.culprit)
+        file.excluded.add(transfer.culprit)
+        self._failures[transfer.culprit] += 1
+
+    def _failed(self, transfer: Transfer, error: FetchError) -> None:
+        """Decide what a failure means for the next tries of the file."""
+        file, url = transfer.file, transfer.source.url
         if not isinstance(file.error, TrustError):
             file.error = error
+        if error.reference == "too-slow" and (transfer.answered_at is None or transfer.rate >= self._rules.minrate):
+            self._add_attempt(transfer, LEFT, error.what)
+            return
+        self._add_attempt(transfer, error.reference, error.what)
+        self._failures[url] += 1
         if error.reference in _LASTING:
-            file.excluded.add(mirror)
+            file.excluded.add(url)
+        if not is_silence(error):
+            self._heard("", time.monotonic())
+        else:
+            self._line.silent(file.number, url, transfer.answered_at is not None)
         if error.reference == "timed-out":
             file.switches += 1
         if transfer.received >= WORTHWHILE_BYTES and not (file.single_source or transfer.restarted):
-            file.tries[mirror] -= 1
+            file.tries[url] -= 1
+
+    def _give_up(self, file: FileDownload) -> None:
+        """Conclude a file that no mirror is left for, unless waiting for the line, or asking for all of it at once, may help."""
+        unanswered = self._line.unanswered(file.number, time.monotonic(), self._rate_rules)
+        if unanswered:
+            for url in unanswered:
+                file.tries[url] -= 1
+            self._resume_at = time.monotonic() + PAUSE_SECONDS
+        elif file.in_parts and self._may_be_asked(file, whole=True):
+            file.repairing, file.single_source = "", True
+            file.discard()
+        else:
+            if self._line.is_lost(len(self._sources)):
+                file.forgive()  # nobody answers any more: that is nobody's fault
+            self._conclude(file, file.error or FetchError("unreachable", "no mirror is known", where=file.item.path))
+
+    def _finished(self, file: FileDownload) -> None:
+        if file.repairing and file.error is not None:  # without its bytes the file is right
+            file.attempts.append(Attempt(file.repairing, file.error.reference, file.error.what, 0))
+            self._failures[file.repairing] += 1
+        self._reliable.update(file.spans.origins())
+        self._conclude(file, None)
 
     def _conclude(self, file: FileDownload, error: Optional[MirrorsError]) -> None:
         """Close a file and report its result."""
-        file.partial.end(keep=self._rules.keep_parts and isinstance(error, FetchError))
+        if file in self._pending:
+            self._pending.remove(file)
+        file.end(keep=self._rules.keep_parts and isinstance(error, FetchError))
         fetched = Fetched(file.number, file.verdict if error is None else None, error, tuple(file.attempts))
         self._results[file.number] = fetched
+        self._unfinished -= file.item.size or 0
         self._events.done(fetched)
 
     def _report_progress(self, transfer: Transfer, now: float) -> None:
@@ -370,6 +392,6 @@ class _Download:
         file = transfer.file
         reported, reported_at = self._reported.get(file.number, (-1, 0.0))
         silent_seconds = now - reported_at
-        if (file.received != reported and silent_seconds >= TICK_SECONDS) or silent_seconds >= HEARTBEAT_SECONDS:
+        if (file.received != reported and silent_seconds >= PROGRESS_SECONDS) or silent_seconds >= HEARTBEAT_SECONDS:
             self._reported[file.number] = (file.received, now)
             self._events.progress(file.number, file.received, file.total, transfer.source.url)

@@ -1,7 +1,8 @@
 """The partial file: beside its target, under another name until all of it is proven.
 
 ``.NAME.part`` is opened without following links, is locked by one process at a time (flock), and is renamed only when it
-is complete and on disk. A later run hashes again what an interrupted one left, and continues it.
+is complete and on disk. A later run hashes again what an interrupted one left, and continues it. Where parts have arrived
+out of order, ``.NAME.map.part`` says which: a line with start and end for each. It need not be right, for all is proven.
 """
 import contextlib
 import errno
@@ -9,13 +10,15 @@ import fcntl
 import os
 import shutil
 import stat
-from typing import BinaryIO, Dict, Iterable, Iterator, Optional, Tuple
+from typing import BinaryIO, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import UsageError
+from ..util.files import read_capped, write_whole
 
 READ_BYTES = 256 * 1024
 WRITE_BACK_BYTES = 8 * 1024 * 1024
 FINAL_MODE = 0o644
+MAX_MAP_BYTES = 64 * 1024
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -86,8 +89,11 @@ class PartialFile:
         folder, name = os.path.split(target)
         self.target = target
         self.path = os.path.join(folder, ".{}.part".format(name))
+        self._map = os.path.join(folder, ".{}.map.part".format(name))
+        self._has_map = False
         self._stream: Optional[BinaryIO] = None
-        self._unflushed = 0  # bytes written since the kernel was asked to write them to the disk
+        self._next = 0  # the byte behind the last write
+        self._unflushed = 0  # bytes written up to there since the kernel was asked to write them to the disk
 
     @property
     def stream(self) -> BinaryIO:
@@ -124,30 +130,56 @@ class PartialFile:
         with _disk_errors(self.path):
             return os.fstat(self.stream.fileno()).st_size
 
-    def read_back(self) -> Iterator[bytes]:
-        """Yield the content from the start; afterwards the next write goes to the end."""
-        with _disk_errors(self.path):
-            self.stream.seek(0)
-            while True:
-                chunk = self.stream.read(READ_BYTES)
-                if not chunk:
-                    return
-                yield chunk
+    def parts(self) -> List[Tuple[int, int]]:
+        """Return what an earlier run left, as start and end of each part."""
+        size = self.size()
+        try:
+            lines = read_capped(self._map, MAX_MAP_BYTES).decode("ascii").splitlines()
+            found = sorted((int(start), int(end)) for start, end in (line.split() for line in lines))
+        except FileNotFoundError:
+            return [(0, size)] if size else []
+        except (OSError, ValueError):
+            found = []
+        self._has_map = True
+        ends = [0] + [end for _, end in found]
+        return found if all(ends[place] <= start < end <= size for place, (start, end) in enumerate(found)) else []
 
-    def write(self, data: bytes) -> None:
-        """Append.
+    def note_parts(self, parts: Sequence[Tuple[int, int]]) -> None:
+        """Write down for a later run which parts have arrived; unneeded, and not done, for one part from byte 0."""
+        if len(parts) > 1 or parts and parts[0][0]:
+            with _disk_errors(self._map):
+                write_whole(self._map, "".join("{} {}\n".format(*part) for part in parts).encode("ascii"), 0o600, durable=False)
+            self._has_map = True
+        else:
+            self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        if self._has_map:
+            with _disk_errors(self._map), contextlib.suppress(FileNotFoundError):
+                os.unlink(self._map)
+            self._has_map = False
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """Return bytes that were written, at most so many."""
+        with _disk_errors(self.path):
+            return os.pread(self.stream.fileno(), min(size, READ_BYTES), position)
+
+    def write_at(self, position: int, data: bytes) -> None:
+        """Write at a place.
 
         Raises:
             UsageError: state: no space, no permission.
         """
         with _disk_errors(self.path):
+            self.stream.seek(position)
             written = self.stream.write(data)
             while written < len(data):  # an almost full disk writes a part, and fails at the next write
                 written += self.stream.write(data[written:])
-        self._unflushed += written
+        self._unflushed = written + (self._unflushed if position == self._next else 0)
+        self._next = position + written
         if self._unflushed >= WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):  # macOS has none
             # on Linux this advice makes the kernel start writing (mm/fadvise.c), so that less is left for fsync
-            begin = self.stream.tell() - self._unflushed
+            begin = self._next - self._unflushed
             os.posix_fadvise(self.stream.fileno(), begin, self._unflushed, os.POSIX_FADV_DONTNEED)
             self._unflushed = 0
 
@@ -156,6 +188,7 @@ class PartialFile:
         with _disk_errors(self.path):
             self.stream.seek(0)
             self.stream.truncate()
+        self._forget_parts()
         self._unflushed = 0
 
     def commit(self) -> None:
@@ -168,6 +201,7 @@ class PartialFile:
             os.fchmod(self.stream.fileno(), FINAL_MODE)
             os.fsync(self.stream.fileno())
             os.rename(self.path, self.target)
+        self._forget_parts()
         self._close()
 
     def end(self, keep: bool) -> None:
@@ -178,6 +212,7 @@ class PartialFile:
             if not keep or os.fstat(self._stream.fileno()).st_size == 0:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.path)
+                self._forget_parts()
         self._close()
 
     def _close(self) -> None:

@@ -2,118 +2,26 @@
 
 It runs in a thread of ``download.py``, whose scheduler watches it and may end it from outside.
 """
-import re
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Optional, Tuple
 
-from ..errors import FetchError, MirrorsError, TrustError
+from ..errors import FetchError
 from ..util.text import whole_number
 from ..util.urls import quoted_path
-from .partial_file import PartialFile
+from .answer import start_of_answer
+from .file_download import FileDownload
+from .items import Source
 from .session import NO_RANGE, FetchLimits, Session, Stream
+from .spans import Part
 from .stall import LONG_WINDOW_SECONDS, WINDOW_SECONDS, RateMeter
 from .writer_thread import WriterThread
 
 FIRST_BYTES = 1024 * 1024  # asked first of a mirror that has not sent a good file yet
-EARLIER = ""  # in place of a mirror's URL: the part that an earlier run left
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})\Z")  # RFC 9110 section 14.4, the length known
-
-
-class Item(NamedTuple):
-    """A file to fetch."""
-
-    path: str  # below a mirror's base, from ``urls.safe_path``
-    target: str  # absolute path of the file to be
-    make_checker: Callable[[], Any]  # a new object with update(chunk) and finish(), which raise TrustError
-    size: Optional[int] = None  # bytes, where signed metadata gives them
-
-
-class Source(NamedTuple):
-    """A mirror to fetch from."""
-
-    url: str  # base of all items, ends in "/"
-    answer_seconds: float = 0.0  # what an answer took when it was measured; 0: unknown
-    rate: float = 0.0  # bytes per second, measured; 0: unknown
-    last_resort: bool = False  # asked after every other one: the origin
-
-
-class Attempt(NamedTuple):
-    """The result of one try."""
-
-    mirror: str  # Source.url
-    reference: str  # "ok" or a reference of errors.py
-    what: str
-    bytes: int  # that arrived in this try
-
-
-class FileDownload:
-    """One item while it is fetched; one transfer or the scheduler uses it at a time.
-
-    Args:
-        number: of the item in the caller's list.
-        item: what to fetch.
-        max_bytes: the limit if the size is not known.
-    """
-
-    def __init__(self, number: int, item: Item, max_bytes: int) -> None:
-        self.number = number
-        self.item = item
-        self.max_bytes = max_bytes if item.size is None else item.size
-        self.total = item.size  # bytes; as a mirror announces it if metadata does not
-        self.partial = PartialFile(item.target)
-        self.checker: Any = None
-        self.verdict: Any = None
-        self.received = 0  # bytes in the partial file, all of them seen by the checker
-        self.origins: List[str] = []  # the mirrors that sent them
-        self.single_source = False  # after wrong bytes from several mirrors: each sends all of it, so that the bad one is found
-        self.tries: Dict[str, int] = {}
-        self.excluded: Set[str] = set()  # mirrors that are not asked for this file again
-        self.switches = 0  # how often it went to another mirror after a silence
-        self.attempts: List[Attempt] = []
-        self.error: Optional[MirrorsError] = None  # the last one; a TrustError is not replaced by another kind
-
-    def prepare(self) -> None:
-        """Start checking, with the part of an earlier run: nothing is known of its origin, so it is hashed again."""
-        if self.checker is not None:
-            return
-        if not 0 < self.partial.size() <= self.max_bytes:
-            self.restart()
-            return
-        self.checker = self.item.make_checker()
-        try:
-            for chunk in self.partial.read_back():
-                self.checker.update(chunk)
-                self.received += len(chunk)
-        except TrustError:
-            self.restart()
-        else:
-            self.origins = [EARLIER]
-
-    def discard(self) -> None:
-        """Discard what has arrived."""
-        self.partial.restart()
-        self.checker = None
-        self.received = 0
-        self.origins = []
-
-    def restart(self) -> None:
-        """Begin at byte 0."""
-        self.discard()
-        self.checker = self.item.make_checker()
-
-    def store(self, chunk: bytes) -> None:
-        """Write and check the next bytes; raises TrustError, UsageError, or FetchError for endless data."""
-        if self.received + len(chunk) > self.max_bytes:
-            raise FetchError("too-large", "more than the {} bytes that the file has or may have".format(self.max_bytes))
-        self.partial.write(chunk)
-        self.received += len(chunk)
-        self.checker.update(chunk)
-
-    def finish(self) -> None:
-        """Ask the checker for its verdict; only after a good one give the file its name."""
-        self.verdict = self.checker.finish()
-        self.partial.commit()
+MIN_MEASURED_BYTES = 64 * 1024  # a smaller file says more about the answer's delay than about the speed
+MIN_SECONDS = 0.1  # the scheduler's tick: what took less is not known better
+EARLY_SECONDS = 0.1  # after these the first guess is made whether another mirror should help
+SLOW_SECONDS = 0.25  # what has not sent MIN_MEASURED_BYTES by then is slow, or far away
 
 
 class Transfer:
@@ -121,6 +29,7 @@ class Transfer:
 
     Args:
         file: that is to be completed.
+        part: of it, which this one fetches.
         source: that is asked.
         limits: time-outs; the byte limit is the file's own.
         is_reliable: the mirror has sent a good file before. Any other is first asked for ``FIRST_BYTES`` of a larger file: the
@@ -128,17 +37,25 @@ class Transfer:
         clock: monotonic seconds.
     """
 
-    def __init__(self, file: FileDownload, source: Source, limits: FetchLimits, is_reliable: bool = True,
+    def __init__(self, file: FileDownload, part: Part, source: Source, limits: FetchLimits, is_reliable: bool = True,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.file = file
+        self.part = part
+        part.owned = True
         self.source = source
         self._is_reliable = is_reliable
-        self.abandoned = False  # the scheduler has given the file to another transfer
+        self.abandoned = False  # the scheduler has given the part to another transfer
         self.answered_at: Optional[float] = None
+        self.answer_seconds = 0.0  # from the request to the answer's header; 0: there was none yet
         self.waiting_since: Optional[float] = None  # None: not waiting for the mirror
         self.restarted = False
-        self.wrong_origins: Tuple[str, ...] = ()  # FileDownload.origins when the checker refused
+        self.knows_no_ranges = False  # it sends whole files only
+        self.cut_short = False  # not all of the answer was read
+        self.wrong_origins: Tuple[str, ...] = ()  # FileDownload.suspects when the checker refused
         self.received = 0
+        self.passed = 0  # the byte behind the last one that arrived; it may not be written yet
+        self.rate = 0.0  # bytes per second, as far as it is known
+        self.heard_at: Optional[float] = None  # when something has last arrived
         self.meters: Tuple[RateMeter, ...] = ()
         self._limits = limits._replace(max_bytes=file.max_bytes)
         self._clock = clock
@@ -147,76 +64,96 @@ class Transfer:
         self._session: Optional[Session] = None
 
     def run(self, session: Session) -> None:
-        """Fetch, check and name the file.
+        """Fetch and check the part; name the file if it was the last one.
 
         Raises:
             FetchError, TrustError, UsageError: the reason why it failed.
         """
-        self.file.prepare()
-        if self.file.total is None or self.file.received < self.file.total:
+        self.file.prepare(self.part)
+        if not self.part.complete:
             try:
                 first_end = self._first_end()
                 self._receive(session, first_end)
-                if first_end is not None and self.file.received != self.file.total:
+                if first_end is not None and not (self.part.complete or self.part.dropped):
                     self._receive(session, None)
             except FetchError as error:
                 reason = self._stop_reason or error  # rather than what the broken connection said
                 raise FetchError(reason.reference, reason.what, where=self.source.url)
             finally:
                 self.waiting_since = None
-        self.file.finish()
+        self.file.finish(self.part)
 
     def _first_end(self) -> Optional[int]:
         """Return the end of the first request: the byte behind its last one, None for the whole rest."""
-        first_end = self._offset() + FIRST_BYTES
-        return None if self._is_reliable or self.file.item.size is None or self.file.item.size <= first_end else first_end
+        first_end, end = self._offset() + FIRST_BYTES, self.part.end
+        return None if self._is_reliable or self.file.item.size is None or end is None or end <= first_end else first_end
 
-    def _receive(self, session: Session, end: Optional[int]) -> None:
-        """Fetch the missing bytes, or those of them before ``end``."""
-        offset = self._offset()
-        part = "bytes={}-{}".format(offset, "" if end is None else end - 1)
-        headers = {"Range": part} if part != "bytes=0-" else {}
+    def _receive(self, session: Session, first_end: Optional[int]) -> None:
+        """Fetch the missing bytes of the part, or those of them before ``first_end``."""
+        offset, end = self._offset(), first_end if first_end is not None or not self.part.bounded else self.part.end
+        asked = "bytes={}-{}".format(offset, "" if end is None else end - 1)
+        headers = {"Range": asked} if asked != "bytes=0-" else {}
+        asked_at = self._clock()
         url = self.source.url + quoted_path(self.file.item.path)
         self._session = session
-        self.waiting_since = self._clock()
+        self.waiting_since = asked_at
         with session.open(url, self._limits, headers, accept=(200, 206) + NO_RANGE if headers else (200,)) as stream:
-            if stream.status not in NO_RANGE:
-                self._take(stream, offset, end)
-                return
-        with session.open(url, self._limits) as stream:  # it wants no ranges, but may have the file
-            self._take(stream, offset, None)
+            wants_none = stream.status in NO_RANGE and not self.file.in_parts  # but it may have the file
+            if not wants_none:
+                self._take(stream, offset, end, asked_at)
+        if wants_none:
+            with session.open(url, self._limits) as stream:
+                self._take(stream, offset, None, asked_at)
+        if self.part.end is None:
+            self.part.end = self.file.total = self.part.position
+        if first_end is None and not (self.part.complete or self.part.dropped):
+            raise FetchError("truncated", "{} of {} bytes arrived".format(self.part.position, self.part.end), where=url)
 
-    def _take(self, stream: Stream, offset: int, end: Optional[int]) -> None:
+    def _take(self, stream: Stream, offset: int, end: Optional[int], asked_at: float) -> None:
         self._accept(stream, offset, end)
-        with WriterThread(self.file.store) as writer:
+        self.answer_seconds = max(self.answer_seconds, self._clock() - asked_at)
+        self._read(stream, end if stream.status == 206 else None)
+
+    def _read(self, stream: Stream, end: Optional[int]) -> None:
+        """Store the body, which ends before ``end``; what another transfer has been given meanwhile is not read."""
+        part, self.passed = self.part, self.part.position
+        with WriterThread(lambda chunk: self.file.store(part, chunk, self.source.url)) as writer:
             for chunk in stream.chunks():
                 self.waiting_since = None
                 self.received += len(chunk)
+                self.passed += len(chunk)
                 writer.put(chunk)
-                self.waiting_since = self._clock()
-        size = self.file.item.size
-        if end is None and size not in (None, self.file.received):
-            raise FetchError("truncated", "{} of {} bytes arrived".format(self.file.received, size), where=self.source.url)
+                self.waiting_since = self.heard_at = self._clock()
+                if part.dropped or part.bounded and part.end is not None and part.end != end and self.passed >= part.end:
+                    self.cut_short = True
+                    return
 
     def _offset(self) -> int:
-        mine = self.file.origins in ([], [self.source.url])
-        return self.file.received if mine or not self.file.single_source else 0
+        file = self.file
+        mine = file.spans.origins() in ((), (self.source.url,))
+        return self.part.position if mine or not file.single_source else 0
 
     def _accept(self, stream: Stream, offset: int, end: Optional[int]) -> None:
-        """Check the answer's header; from here on only this transfer writes to the file, unless it was abandoned meanwhile."""
-        start = _check_header(stream, offset, end, self.file.item.size)
+        """Check the answer's header; from here on only this transfer writes to the part, unless it was abandoned meanwhile."""
+        alone = not self.file.in_parts
+        try:
+            start = start_of_answer(stream, offset, end, self.file.item.size if alone else self.file.total)
+            if not alone and start != offset:
+                raise FetchError("bad-answer", "the whole file in place of a part")
+        except FetchError as error:
+            of_parts = stream.status != 206 or error.reference == "bad-answer" or self.file.item.size is None
+            self.knows_no_ranges = of_parts and not alone
+            raise
         with self._lock:
             if self.abandoned:
                 raise FetchError("timed-out", "given up")
-            self.answered_at = self._clock()
-        if start < self.file.received:
+            self.answered_at = self.heard_at = self._clock()
+        if start < self.part.position:
             self.restarted = True
-            self.file.restart()
+            self.file.restart(self.part)
         length = whole_number(stream.headers.get("content-length", ""))
-        if self.file.item.size is None and length is not None:
-            self.file.total = start + length
-        if self.source.url not in self.file.origins:
-            self.file.origins.append(self.source.url)
+        if self.part.end is None and length is not None:
+            self.part.end = self.file.total = start + length
 
     def stop(self, reason: FetchError) -> bool:
         """End the try from outside.
@@ -255,39 +192,17 @@ class Transfer:
             self.meters = tuple(RateMeter(self.answered_at, 0, window) for window in (WINDOW_SECONDS, LONG_WINDOW_SECONDS))
         for meter in self.meters:
             meter.note(now, self.received)
-        return self.meters[0].rate(), self.meters[1].rate()
+        rate = self.meters[0].rate()
+        if rate is not None:
+            self.rate = rate
+        elif now - self.answered_at >= EARLY_SECONDS:
+            self.end_measure(now)
+        return rate, self.meters[1].rate()
 
-
-def _check_header(stream: Stream, offset: int, end: Optional[int], size: Optional[int]) -> int:
-    """Return at which byte of the file an answer begins, ``offset`` or 0; raise FetchError if it is not the missing part.
-
-    ``end`` is as of ``Transfer._receive``; a server without ranges sends the whole file.
-    """
-    start, expected_end = 0, size
-    if stream.status == 206:
-        start = offset
-        first, last, total = _content_range(stream)
-        if first != offset:
-            raise FetchError("bad-answer", "a part of the file that was not asked for")
-        _check_size(total, size)
-        expected_end = total if end is None else end
-        if last != expected_end - 1:
-            raise FetchError("bad-answer", "another part of the file than was asked for")
-    length = whole_number(stream.headers.get("content-length", ""))
-    if size is not None and expected_end is not None and length is not None and "transfer-encoding" not in stream.headers:
-        _check_size(length, expected_end - start)
-    return start
-
-
-def _content_range(stream: Stream) -> Tuple[int, ...]:
-    """Return the first and the last byte of a part, and the size of the whole file; bad-answer if the header lacks them."""
-    match = _CONTENT_RANGE.match(stream.headers.get("content-range", ""))
-    if match is None:
-        raise FetchError("bad-answer", "a part of the file, and it does not say which")
-    return tuple(int(digits) for digits in match.groups())
-
-
-def _check_size(announced: int, expected: Optional[int]) -> None:
-    if expected not in (None, announced):
-        reference = "truncated" if announced < (expected or 0) else "too-large"
-        raise FetchError(reference, "it announces {} bytes instead of {}".format(announced, expected))
+    def end_measure(self, now: float) -> None:
+        """Note the rate of a try that was done before its window was full."""
+        unmeasured = not self.meters or self.meters[0].rate() is None
+        if self.answered_at is None or not unmeasured:
+            return
+        if self.received >= MIN_MEASURED_BYTES or now - self.answered_at >= SLOW_SECONDS:
+            self.rate = max(1, self.received) / max(MIN_SECONDS, now - self.answered_at)

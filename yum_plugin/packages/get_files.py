@@ -16,8 +16,8 @@ from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Network
 from ..net.download import Events, Rules, download
 from ..net.fanout import TaskPool
+from ..net.items import Attempt, Item, Source
 from ..net.session import NO_CACHE, OpenSession, Session
-from ..net.transfer import Attempt, Item, Source
 from ..privsep.gateway import Gateway
 from ..resolve.candidates import listed_fallbacks, settled_list
 from ..resolve.selection import rank_candidates

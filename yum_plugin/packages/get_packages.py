@@ -11,8 +11,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set
 from ..errors import FetchError
 from ..model import Repository
 from ..net.download import Rules, download
+from ..net.items import Item, Source
 from ..net.session import OpenSession
-from ..net.transfer import Item, Source
 from ..resolve.resolution import Resolution
 from ..trust.digest import DigestChecker
 from ..trust.evr import Key, evr_key

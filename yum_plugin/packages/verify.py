@@ -29,8 +29,8 @@ from typing import (
 from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..model import Repository
 from ..net.download import Events, Fetched, Rules, download
+from ..net.items import Attempt, Item, Source
 from ..net.session import OpenSession
-from ..net.transfer import Attempt, Item, Source
 from ..resolve.download_plan import MAX_PACKAGE_BYTES
 from ..trust.hashing import new_hash, require_strong
 from ..trust.keys import PublicKey

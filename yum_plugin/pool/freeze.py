@@ -17,7 +17,7 @@ from ..errors import FetchError, MirrorsError, TrustError, UsageError
 from ..host.keyring import load_keys
 from ..host.settings import Settings
 from ..model import REPOMD, Probe, Snapshot
-from ..net.transfer import Item, Source
+from ..net.items import Item, Source
 from ..packages.get_files import FetchedFile, FileRequest, fetch_files
 from ..packages.get_packages import primary_checker
 from ..privsep.gateway import Gateway

@@ -4,8 +4,8 @@ from typing import List
 from ..host.settings import Settings
 from ..model import MirrorList, Repository
 from ..net.download import Rules
-from ..net.transfer import Source
-from ..state.memory import Memory, quarantined
+from ..net.items import Source
+from ..state.memory import Memory, known_rate, quarantined
 from ..util.urls import authority_of
 from .candidates import listed_fallbacks
 
@@ -38,7 +38,8 @@ def sources_of(repository: Repository, memory: Memory, settings: Settings, now: 
     listed, _ = listed_fallbacks(MirrorList(memory.mirrors), settings.deny, settings.require_https, repository.network.reach)
     origins = {mirror.url for mirror in listed}
     origins.update(url + repository.path for url in settings.fallbacks if repository.path)
-    mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0)
+    mirrors = [Source(url, memory.records[url].seconds if url in memory.records else 0.0, known_rate(memory, url, now),
+                      proven=True)
                for url in memory.usable if url not in origins]
     mirrors.sort(key=lambda source: authority_of(source.url) in failed)
     return mirrors + [Source(url, last_resort=True) for url in sorted(origins)]

@@ -27,9 +27,10 @@ from ..host.keyring import pinned_packets
 from ..host.settings import Settings
 from ..model import REPOMD, Repository
 from ..net.download import Events, Fetched, download
+from ..net.items import Attempt, Item, Source
 from ..net.partial_file import disk_error, require_space
 from ..net.session import OpenSession
-from ..net.transfer import Attempt, Item, Source
+from ..state.memory import known_rate
 from ..trust.armor import MAX_FILE_BYTES as MAX_SIGNATURE_BYTES
 from ..trust.digest import DigestChecker
 from ..trust.keyfile import read_key_file
@@ -275,7 +276,8 @@ def _bring(resolution: Resolution, files: Sequence[RepomdFile], targets: Sequenc
             on_file(missing[result.number].href, size, size)
 
     events = Events(lambda number, received, total, mirror: on_file(missing[number].href, received, total), done)
-    sources = [Source(mirror.url, last_resort=mirror.source == "origin") for mirror in resolution.mirrors]
+    sources = [Source(mirror.url, rate=known_rate(resolution.memory, mirror.url, now), last_resort=mirror.source == "origin",
+                      proven=True) for mirror in resolution.mirrors]
     sources += [source for source in sources_of(repository, resolution.memory, settings, now)
                 if source.url not in {mirror.url for mirror in resolution.mirrors}]
     fetched = download(items, sources, repository.network, rules, events, open_session)

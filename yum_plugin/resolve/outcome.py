@@ -333,7 +333,7 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     signature = made.snapshot.signature if len(made.snapshot.signature) <= MAX_SIGNATURE_BYTES else b""
     return Memory(mirrors, listed.sha256, records, snapshot, usable, now, made.note, previous.decisions,
                   now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"),
-                  findings.repository.place)
+                  findings.repository.place, rates=previous.rates)
 
 
 def _decision(findings: Findings, made: Resolution) -> Decision:

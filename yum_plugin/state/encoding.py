@@ -81,6 +81,7 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "listed_securely": memory.listed_securely,
         "blocked_at": memory.blocked_at,
         "unauthenticated_since": memory.unauthenticated_since,
+        "rates": {url: list(entry) for url, entry in memory.rates.items()},
     }
 
 
@@ -101,7 +102,8 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")),
         str(values.get("place", "")), float(values.get("listed_at", 0)), float(values.get("digest_unknown_at", 0)),
         float(values.get("answer_seconds", 0)), values.get("listed_securely") is True, float(values.get("blocked_at", 0)),
-        float(values.get("unauthenticated_since", 0)))
+        float(values.get("unauthenticated_since", 0)),
+        {str(url): (float(rate), int(at)) for url, (rate, at) in values.get("rates", {}).items()})
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -1,19 +1,22 @@
-"""The failures of downloads: mirrors that failed are quarantined, so that the next request does not begin with them."""
+"""The results of downloads: mirrors that failed are quarantined, so that the next request does not begin with them, and how
+fast the others were is remembered.
+"""
 from typing import Dict, Sequence
 
 from ..errors import TrustError, UsageError
 from ..model import Mirror, Probe
-from ..net.transfer import Attempt
+from ..net.items import LEFT, Attempt
 from ..util.urls import authority_of
 from .history import Observation
-from .memory import Decision, judge_record, with_decision
+from .memory import Decision, judge_record, with_decision, with_rates
 from .store import State
 
+TELLING_BYTES = 256 * 1024  # of a try that says how fast a mirror is; a shorter one is mostly the answer's delay
 _WORDS = {"packages": "a package", "metadata": "a file of metadata"}
 
 
 def remember_failures(state: State, repository_id: str, about: str, attempts: Sequence[Attempt], now: int) -> None:
-    """Put mirrors that failed into quarantine.
+    """Put mirrors that failed into quarantine, and remember rates.
 
     Args:
         state: where mirrors are remembered; the caller holds its lock.
@@ -27,14 +30,21 @@ def remember_failures(state: State, repository_id: str, about: str, attempts: Se
     """
     worst: Dict[str, Attempt] = {}
     for attempt in attempts:
-        if attempt.reference in UsageError.REFERENCES:  # a fault of this host and of no mirror
+        if attempt.reference in UsageError.REFERENCES or attempt.reference == LEFT:  # a fault of this host and of no mirror
             continue
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
-    if not failed:
+    rates = {attempt.mirror: attempt.rate for attempt in attempts
+             if attempt.rate and (attempt.bytes >= TELLING_BYTES or attempt.reference in (LEFT, "too-slow"))}
+    if not failed and not rates:
         return
-    memory = state.load(repository_id).memory
+    known = state.load(repository_id).memory
+    memory = with_rates(known, rates, now)
+    if not failed:
+        if memory is not known:
+            state.update(repository_id, memory)
+        return
     records = dict(memory.records)
     for url, attempt in failed.items():
         probe = Probe(Mirror(url), attempt.reference, "{}: {}".format(_WORDS[about], attempt.what))

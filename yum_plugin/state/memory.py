@@ -11,6 +11,10 @@ MAX_DECISIONS = 20  # with the next two, mirrors.json grows by 60 KB at most, us
 MAX_REJECTED = 12
 MAX_REASON_CHARACTERS = 200
 MAX_CLOCK_STEP_SECONDS = 24 * 3600
+RATE_SECONDS = 24 * 3600  # so long a mirror counts as quick or slow; then it gets its chance
+RATE_CHANGE = 1.25  # a rate that is so much higher or lower is written down ...
+RATE_WORTH_SECONDS = 6 * 3600  # ... and any rate after so long
+MAX_RATES = 200
 MAX_SIGNATURE_BYTES = 8 * 1024  # kept; XCP-ng's have 800
 
 
@@ -62,6 +66,7 @@ class Memory(NamedTuple):
     listed_securely: bool = False  # ``mirrors`` came by https: an http list does not replace them
     blocked_at: float = 0.0  # seconds since 1970; when https to the redirector was waited for in vain; 0: it is not blocked
     unauthenticated_since: float = 0.0  # seconds since 1970; only answers that anybody can forge were heard since; 0: others, too
+    rates: Dict[str, Tuple[float, int]] = {}  # by Mirror.url: bytes per second of downloads, and when, in seconds since 1970
 
 
 class SnapshotPin(NamedTuple):
@@ -120,6 +125,29 @@ def quarantined(memory: Memory, now: int) -> Sequence[str]:
     # An end further away than any quarantine lasts was written under a wrong clock.
     return [authority_of(url) for url, record in memory.records.items()
             if now < record.quarantined_until <= now + MAX_QUARANTINE_SECONDS]
+
+
+def known_rate(memory: Memory, url: str, now: int) -> float:
+    """Return the bytes per second that a mirror has sent lately; 0 if that is not known."""
+    rate, at = memory.rates.get(url, (0.0, 0))
+    return rate if 0 <= now - at <= RATE_SECONDS else 0.0
+
+
+def with_rates(memory: Memory, measured: Mapping[str, float], now: int) -> Memory:
+    """Return a memory that also holds new rates, each halfway between what was known and what was measured; old ones go.
+
+    It is the same one if nothing is new in them.
+    """
+    known = {url: known_rate(memory, url, now) for url in measured}
+    news = {url: (rate + (known[url] or rate)) / 2 for url, rate in measured.items()
+            if not known[url] / RATE_CHANGE <= rate <= known[url] * RATE_CHANGE
+            or now - memory.rates[url][1] > RATE_WORTH_SECONDS}
+    if not news:
+        return memory
+    rates = {url: entry for url, entry in memory.rates.items() if known_rate(memory, url, now)}
+    rates.update((url, (rate, now)) for url, rate in news.items())
+    newest = sorted(rates, key=lambda url: rates[url][1])[-MAX_RATES:]
+    return memory._replace(rates={url: rates[url] for url in newest})
 
 
 def known_list(memory: Memory) -> MirrorList:

@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from ...errors import FetchError, MirrorsError, UsageError
 from ...model import Network
 from ...net.download import Events, Rules, download
+from ...net.items import Item, Source
 from ...net.partial_file import disk_error
 from ...net.session import NO_CACHE, FetchLimits, OpenSession, Session
-from ...net.transfer import Item, Source
 from ...privsep.gateway import here
 from ...trust.digest import DigestChecker
 from ...trust.repomd import MAX_REPOMD_BYTES
