@@ -3,12 +3,12 @@ import itertools
 
 import pytest
 
-from yum_plugin.net.assignment import LEAST_BYTES, Choice, Running, next_cut, next_mirror
+from yum_plugin.net.assignment import LEAST_BYTES, MirrorLoad, Running, next_cut, next_mirror
 from yum_plugin.net.own_line import OwnLine
 from yum_plugin.net.stall import RateRules
 
 MB = 1000 * 1000
-A, B, C = Choice("a"), Choice("b"), Choice("c")
+A, B, C = MirrorLoad("a"), MirrorLoad("b"), MirrorLoad("c")
 
 
 @pytest.mark.parametrize("story, choices, expected", [
@@ -74,7 +74,7 @@ class Virtual:
         self.parts = [part for part in self.parts if part[1] < part[2]]
         for part in list(self.parts):
             busy = {each[0] for each in self.parts}
-            idle = [Choice(mirror, rate=rate) for mirror, rate in self.rates.items() if mirror not in busy]
+            idle = [MirrorLoad(mirror, rate=rate) for mirror, rate in self.rates.items() if mirror not in busy]
             cut = next_cut(Running(part[0], int(part[1]), int(part[2]), self.rates[part[0]]), idle)
             if cut is not None:
                 part[2], end = cut.at, part[2]

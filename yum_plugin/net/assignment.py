@@ -20,7 +20,7 @@ WORTH_SECONDS = 0.3  # a new connection to a mirror of the same continent costs 
 LEAST_BYTES = 256 * 1024  # a shorter part is mostly the answer's delay
 
 
-class Choice(NamedTuple):
+class MirrorLoad(NamedTuple):
     """A mirror that may be asked for a part."""
 
     url: str
@@ -49,7 +49,7 @@ class Cut(NamedTuple):
     url: str
 
 
-def next_mirror(choices: Sequence[Choice], wanted: int = 0, missing: int = 0) -> Tuple[bool, Optional[str]]:
+def next_mirror(choices: Sequence[MirrorLoad], wanted: int = 0, missing: int = 0) -> Tuple[bool, Optional[str]]:
     """Apply rules 1 to 3.
 
     Args:
@@ -63,7 +63,7 @@ def next_mirror(choices: Sequence[Choice], wanted: int = 0, missing: int = 0) ->
     rates = [choice.rate for choice in choices]
     all_seconds = missing / max(sum(rates), 1.0)
 
-    def standing(choice: Choice) -> Tuple[int, bool, int, bool]:
+    def standing(choice: MirrorLoad) -> Tuple[int, bool, int, bool]:
         slow = _is_outdone(choice.rate, max(rates)) and (not wanted or wanted / choice.rate > all_seconds)
         return (choice.tries, choice.last_resort, choice.failures, slow)
 
@@ -76,7 +76,7 @@ def _is_outdone(rate: float, best: float) -> bool:
     return 0.0 < rate * MUCH_FASTER < best
 
 
-def next_cut(part: Running, idle: Sequence[Choice]) -> Optional[Cut]:
+def next_cut(part: Running, idle: Sequence[MirrorLoad]) -> Optional[Cut]:
     """Apply rules 4 and 5.
 
     Args:

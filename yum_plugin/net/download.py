@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from ..errors import FetchError, MirrorsError, TrustError
 from ..model import Network
-from .assignment import Choice, Running, next_cut, next_mirror
+from .assignment import MirrorLoad, Running, next_cut, next_mirror
 from .file_download import FileDownload
 from .items import EARLIER, LEFT, Attempt, Item, Source
 from .own_line import OwnLine
@@ -185,14 +185,14 @@ class _Download:
             return usable
         return [source for source in usable if source.url not in file.spans.origins()] or usable  # rather than another suspect
 
-    def _choices(self, file: FileDownload) -> List[Choice]:
+    def _choices(self, file: FileDownload) -> List[MirrorLoad]:
         loads = Counter(transfer.source.url for transfer in self._active)
 
-        def choice(source: Source) -> Choice:
+        def choice(source: Source) -> MirrorLoad:
             url = source.url
             # one transfer at a time until the mirror has sent a good file: all of them would share its fault
             room = (PER_MIRROR if url in self._reliable else 1) - loads[url]
-            return Choice(url, file.tries.get(url, 0), source.last_resort, self._failures[url], self._rates[url], loads[url],
+            return MirrorLoad(url, file.tries.get(url, 0), source.last_resort, self._failures[url], self._rates[url], loads[url],
                           room, source.answer_seconds)
 
         return [choice(source) for source in self._may_be_asked(file)]
