@@ -8,16 +8,17 @@ The engine ends when stdin does.
 "resolve", metadata resolution:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
-                       "installs": true | false, "metadata_expire": SECONDS,
+                       "installs": true | false, "attended": true | false, "metadata_expire": SECONDS,
                        "cache": {"folder": PATH, "layout": "dnf" | "yum", "types": [TYPE, ...], "key": HEX,
                                  "forced": true | false}}]}
-    "installs" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is the package
-    manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
+    "installs", "attended" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is
+    the package manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
     {"event": "metadata", "repository": ID, "file": NAME, "bytes": SO FAR, "total": BYTES or null}
-    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]}
-                 | {"status": "left" | "refused", "text": TEXT, "cause": TEXT}}
-    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "cause": what of
-    the text several repositories may have in common; it may be missing.
+    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...], "waits": true | false} |
+                 {"status": "left" | "refused", "text": TEXT, "cause": TEXT}}
+    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "waits": that was
+    not proven anew, and the cache is as old as it was. "cause": what of the text several repositories may have in common; it
+    may be missing.
 
 "prepare", no events: {"schema": 1, "action": "prepare", "config": PATH, "installroot": PATH, "repositories": [...],
                         "packages": true | false}
@@ -365,7 +366,8 @@ def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
     snapshot = resolution.snapshot
     if snapshot is None:
         return _failure(resolution.repository.id, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
-    return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors]}
+    return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors],
+            "waits": resolution.waits}
 
 
 def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dict[str, Any]:

@@ -41,6 +41,7 @@ class Repository(NamedTuple):
     network: Network = Network()
     cached_sha256: str = ""  # of the repomd.xml in the package manager's cache, if it may be used; "": mirrors are asked anyway
     installs: bool = False  # the package manager is about to install from it, not only to look
+    attended: bool = False  # somebody has typed the command, and waits for it at a terminal
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
 
     is_sampled: bool = True  # whether a mirror has to show that it has the files of its repomd.xml; needless before a fill

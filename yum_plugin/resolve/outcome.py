@@ -52,6 +52,7 @@ class Findings:
         self.error: Optional[MirrorsError] = None  # what ended the job early
         self.jitter = 0.0  # see ``Memory``
         self.listed_now = False  # the redirector has sent a list in this run
+        self.still_waits = False  # nobody was asked, not even the redirector
         self.digest = ""  # that the redirector named, where it was asked for that alone
         self.digest_unknown = False  # it did not know that request
         self.own: FrozenSet[str] = frozenset()  # base URLs that the admin has named
@@ -213,18 +214,29 @@ def _unauthenticated_since(findings: Findings, now: float) -> float:
 
 
 def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Resolution:
-    """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided."""
+    """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided.
+
+    Whether the redirector has named it makes the difference between a proof and a decision to wait (refresh_policy.py, rule 6).
+    """
     listed, proven = findings.candidates.listed, findings.plan.proven
+    named = listed.sha256 if findings.authenticated else ""
     note = _note(findings, snapshot, [snapshot.sha256], settings, now)
     if findings.memory.note == SINGLE_VOICE and findings.candidates.listed.sha256 != snapshot.sha256:
         note = SINGLE_VOICE
-    memory = findings.memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note)
+    memory = findings.memory
+    if named == snapshot.sha256:
+        memory = memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note, waited_at=0.0,
+                                 awaited_sha256="", awaited_since=0.0)
+    elif not findings.still_waits:
+        memory = memory._replace(waited_at=now, awaited_sha256=named or memory.awaited_sha256,
+                                 awaited_since=memory.awaited_since or (now if named else 0.0))
     # else it is a list of who has what is to come
     if listed.mirrors and _replaces(findings) and listed.sha256 in ("", snapshot.sha256):
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
     warnings = _warnings(findings.repository, snapshot, [], note, now)
     return Resolution(findings.repository, snapshot, mirrors=proven, note=note, warnings=warnings,
-                      candidates=findings.candidates, memory=memory, unchanged=findings.digest == snapshot.sha256)
+                      candidates=findings.candidates, memory=memory, waits=named != snapshot.sha256,
+                      unchanged=findings.digest == snapshot.sha256)
 
 
 def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:

@@ -81,6 +81,9 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "listed_securely": memory.listed_securely,
         "blocked_at": memory.blocked_at,
         "unauthenticated_since": memory.unauthenticated_since,
+        "waited_at": memory.waited_at,
+        "awaited_sha256": memory.awaited_sha256,
+        "awaited_since": memory.awaited_since,
     }
 
 
@@ -101,7 +104,8 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         float(values.get("luck", 0)), tuple(str(each) for each in values.get("pins", ())), str(values.get("signature", "")),
         str(values.get("place", "")), float(values.get("listed_at", 0)), float(values.get("digest_unknown_at", 0)),
         float(values.get("answer_seconds", 0)), values.get("listed_securely") is True, float(values.get("blocked_at", 0)),
-        float(values.get("unauthenticated_since", 0)))
+        float(values.get("unauthenticated_since", 0)), float(values.get("waited_at", 0)), str(values.get("awaited_sha256", "")),
+        float(values.get("awaited_since", 0)))
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -62,6 +62,9 @@ class Memory(NamedTuple):
     listed_securely: bool = False  # ``mirrors`` came by https: an http list does not replace them
     blocked_at: float = 0.0  # seconds since 1970; when https to the redirector was waited for in vain; 0: it is not blocked
     unauthenticated_since: float = 0.0  # seconds since 1970; only answers that anybody can forge were heard since; 0: others, too
+    waited_at: float = 0.0  # seconds since 1970; when a look has last waited, which proves nothing (refresh_policy.py, rule 6)
+    awaited_sha256: str = ""  # that the redirector named then in place of ``snapshot``; "": nothing is known to be new
+    awaited_since: float = 0.0  # seconds since 1970; when it first did
 
 
 class SnapshotPin(NamedTuple):
