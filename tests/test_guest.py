@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.lab.plugin import cache_path, install_plugin, state_path
+from tests.lab.tools import environment, run
 from tests.support.faults_table import good_mirrors, listed, own_lines
 from tests.support.own_fragments import OwnFragments
 from tests.support.terminal import Terminal
@@ -220,3 +221,49 @@ def test_a_variable_and_a_fragment_that_change_count_from_the_next_command_on(la
             lab.log.clear()
     dnf.run("check-update")
     assert any("/8.9/" in entry.path for entry in lab.log.requests()) and not any("/8.3/" in entry.path for entry in lab.log.requests())
+
+
+# A copy of one's own.
+
+
+@pytest.fixture
+def copy(lab, tmp_path):
+    """The packages of the updates in a folder, with metadata that nobody has signed."""
+    folder = str(tmp_path / "copy")
+    shutil.copytree(os.path.join(lab.trees.path("new"), "8/8.3/updates/x86_64/Packages"), os.path.join(folder, "Packages"))
+    run(["createrepo_c", "-q", folder], environment(str(tmp_path)))
+    return "file://" + folder + "/"
+
+
+def own(admin, copy, *lines):
+    """Let the updates come from there, with these lines in their section."""
+    admin.edit(r"(?m)^baseurl=.*/updates/x86_64/$", "baseurl=" + copy)
+    admin.edit(r"(?m)^repo_gpgcheck=1\n", "")
+    admin.edit(r"(?m)^(baseurl=file:.*)$", "\n".join((r"\1",) + lines))
+
+
+def test_a_copy_of_ones_own_is_left_as_typed_with_one_line_once(lab, copy, admin):
+    good_mirrors(lab)
+    own(admin, copy, "repo_gpgcheck=0")
+    told = [line for line in admin.told(admin.run("check-update")) if "own-copy" in line]
+    assert len(told) == 1 and "repos=" in told[0] and "fingerprints=" in told[0]
+    assert admin.told(admin.run("check-update")) == []
+    done = admin.run("-y", "install", "lab-agent")
+    assert (done.returncode, admin.host.version("lab-agent"), admin.told(done)) == (0, "2.0", []), done.stdout + done.stderr
+    assert not os.path.exists(state_path(admin.host, UPDATES, "accepted.json"))
+
+
+@pytest.mark.dnf
+def test_the_packages_of_a_copy_of_ones_own_are_verified_by_the_keys_that_were_named(lab, copy, dnf):
+    own(dnf, copy, "repo_gpgcheck=0")
+    dnf.edit(r"(?s)(\[xcp-ng-updates\].*)gpgkey=[^\n]*", r"\1gpgkey=file://" + os.path.join(dnf.host.folder, "none.asc"))
+    done = dnf.run("-y", "--setopt=xcp-ng-updates.gpgcheck=0", "install", "lab-agent")
+    assert (done.returncode, dnf.host.version("lab-agent")) == (1, "")
+
+
+@pytest.mark.dnf
+@pytest.mark.parametrize("lines", [(), ("repo_gpgcheck=1",)], ids=["not written", "wanted"])
+def test_metadata_without_signature_is_refused_unless_the_file_says_that_it_is_a_copy(lines, lab, copy, dnf):
+    own(dnf, copy, *lines)
+    done = dnf.run("-y", "install", "lab-agent", "--setopt=xcp-ng-updates.repo_gpgcheck=0")
+    assert (done.returncode, dnf.host.version("lab-agent")) == (1, "") and dnf.told(done) != []

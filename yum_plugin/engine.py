@@ -15,10 +15,10 @@ The engine ends when stdin does.
     the package manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
     {"event": "metadata", "repository": ID, "file": NAME, "bytes": SO FAR, "total": BYTES or null}
     result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...], "waits": true | false} |
-                 {"status": "left" | "refused", "text": TEXT, "cause": TEXT}}
+                 {"status": "left" | "refused", "text": TEXT, "reference": TEXT, "cause": TEXT}}
     "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "waits": that was
     not proven anew, and the cache is as old as it was. "cause": what of the text several repositories may have in common; it
-    may be missing.
+    may be missing. Of "own-copy" the admin is told later, by a warning.
 
 "prepare", no events: {"schema": 1, "action": "prepare", "config": PATH, "installroot": PATH, "repositories": [...],
                         "packages": true | false}
@@ -72,7 +72,7 @@ from .model import Network, Repository
 from .net.session import OpenSession
 from .privsep.gateway import DOWNLOAD_CPU_SECONDS, Gateway, Separate, together
 from .resolve.download_plan import rules_of, sources_of
-from .resolve.loaded import prove_loaded
+from .resolve.loaded import prove_loaded, sha256_of_copy
 from .resolve.metadata_cache import MetadataCache, read_cache, valid_sha256
 from .resolve.refresh import accept, refresh
 from .resolve.refresh_policy import with_run
@@ -279,6 +279,10 @@ def _prove(run: _Run, request: Dict[str, Any]) -> None:
         try:
             if repository.id not in call.caches:
                 raise UsageError("usage", "a repository without its cache folder", where=repository.id)
+            if repository.own_copy:
+                verdicts[repository.id] = {"status": "proven", "sha256": sha256_of_copy(call.caches[repository.id])}
+                _tell_once(call, repository)
+                continue
             found.append(prove_loaded(repository, call.caches[repository.id], call.state, now))
             verdicts[repository.id] = {"status": "proven", "sha256": found[-1].proven().sha256}
         except MirrorsError as error:
@@ -360,6 +364,18 @@ def _repositories(request: Dict[str, Any], settings: Settings,
         except UsageError as error:
             left[values["id"]] = _failure(values["id"], error, settings)
     return repositories, caches, left
+
+
+def _tell_once(call: _Call, repository: Repository) -> None:
+    """Tell the admin of a copy of his own, once for each reason and place."""
+    text = str(UsageError("own-copy", repository.own_copy))
+    memory = call.state.load(repository.id, repository.place).memory
+    if memory.told == text:
+        return
+    call.emit.warning(repository.id, text)
+    with contextlib.suppress(UsageError), call.state.locked(call.settings.deadline) as is_locked:
+        if is_locked:
+            call.state.update(repository.id, memory._replace(told=text, place=repository.place))
 
 
 def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:

@@ -65,6 +65,7 @@ class Memory(NamedTuple):
     waited_at: float = 0.0  # seconds since 1970; when a look has last waited, which proves nothing (refresh_policy.py, rule 6)
     awaited_sha256: str = ""  # that the redirector named then in place of ``snapshot``; "": nothing is known to be new
     awaited_since: float = 0.0  # seconds since 1970; when it first did
+    told: str = ""  # what the admin has been told once, of a copy of his own
 
 
 class SnapshotPin(NamedTuple):
