@@ -267,3 +267,26 @@ def test_metadata_without_signature_is_refused_unless_the_file_says_that_it_is_a
     own(dnf, copy, *lines)
     done = dnf.run("-y", "install", "lab-agent", "--setopt=xcp-ng-updates.repo_gpgcheck=0")
     assert (done.returncode, dnf.host.version("lab-agent")) == (1, "") and dnf.told(done) != []
+
+
+# A place of one's own.
+
+
+def test_a_mirror_of_ones_own_that_is_typed_before_the_redirector_sends_what_is_installed(lab, admin):
+    good_mirrors(lab)
+    lab.add_mirror("own")
+    lab.set_order(["good1", "good2"])
+    admin.edit(r"(?m)^baseurl=(.*/updates/x86_64/)$", r"baseurl={}8/8.3/updates/x86_64/ \1".format(lab.mirrors["own"].url))
+    done = admin.run("-y", "install", "lab-agent")
+    assert (done.returncode, admin.host.version("lab-agent"), admin.told(done)) == (0, "2.0", [])
+    assert {entry.server for entry in lab.log.requests(path_ends=".rpm")} == {"own"}
+
+
+@pytest.mark.dnf
+def test_a_mirror_of_ones_own_that_is_behind_does_not_hold_the_host_back(lab, dnf):
+    good_mirrors(lab)
+    lab.add_mirror("own", fault="stale")
+    lab.set_order(["good1", "good2"])
+    dnf.edit(r"(?m)^baseurl=(.*/updates/x86_64/)$", r"baseurl={}8/8.3/updates/x86_64/ \1".format(lab.mirrors["own"].url))
+    done = dnf.run("-y", "install", "lab-agent")
+    assert (done.returncode, dnf.host.version("lab-agent")) == (0, "2.0")

@@ -59,7 +59,7 @@ class Mirror(NamedTuple):
     url: str  # ends in "/"; whoever makes it says what it is the base of
     name: str = ""
     country: str = ""  # ISO 3166 code in upper case, "" if unknown
-    source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
+    source: str = ""  # list-page, json, redirect, plain, metalink, known, own, baseurl, origin
     rank: int = 0  # 1 = the source's first choice
     excluded: str = ""  # the redirector's own reason for not offering it now
     weight: int = 0  # percent of this host's requests that the redirector plans for it; 0: none, or unknown

@@ -30,6 +30,7 @@ from ..model import Mirror, Repository, Snapshot
 from ..state.memory import Memory
 from ..trust.freshness import duration, is_rollback
 from .candidates import Candidates
+from .selection import OWN
 
 MAX_EXPIRE_SECONDS = 48 * 3600.0  # dnf.conf(5): the default of metadata_expire; also for "never"
 WIDELY = 0.5  # of the mirrors have the new snapshot
@@ -88,8 +89,9 @@ def plan_refresh(repository: Repository, memory: Memory, accepted: Optional[Snap
     none_due = memory.confirmed_at <= memory.resolved_at <= now < due_at(memory, repository)
     if named not in ("", known.sha256):
         waited = now - memory.resolved_at
-        few = len(found.mirrors) < WIDELY * len(_mirrors_of(memory))
-        early = few and (waited < SPREAD_SECONDS or len(found.mirrors) < 2) or waited < _jitter_of(memory) * SPREAD_SECONDS
+        having = [mirror for mirror in found.mirrors if mirror.source not in (OWN, "baseurl")]
+        few = len(having) < WIDELY * len(_mirrors_of(memory))
+        early = few and (waited < SPREAD_SECONDS or len(having) < 2) or waited < _jitter_of(memory) * SPREAD_SECONDS
         proven = _still_offered(memory, memory.mirrors)
         return RefreshPlan(0, proven) if proven and none_due and early else full
     proven = _still_offered(memory, found.mirrors) or (() if found.mirrors else _still_offered(memory, found.origins))
