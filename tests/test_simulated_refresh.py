@@ -387,6 +387,24 @@ def test_refresh_policy_rule_6_what_is_known_and_since_when_is_kept_until_it_is_
     assert (settled.memory().awaited_sha256, settled.memory().awaited_since, settled.memory().waited_at) == ("", 0.0, 0.0)
 
 
+# The host's own outage.
+
+
+@pytest.mark.parametrize("fault", ["refused", "mute"])
+@pytest.mark.parametrize("answers", ["", "redirector", "origin"])
+def test_after_the_hosts_own_outage_no_mirror_is_avoided(answers, fault, settled):
+    """Nobody could be reached: the cable was out. If anybody answers, those that do not are to blame."""
+    settled.change(fault=fault)
+    settled.redirector.fault = "" if answers == "redirector" else fault
+    settled.origin.fault = "" if answers == "origin" else fault
+    settled.accepted.clear()
+    settled.later(hours=1.0)
+    assert bool(settled.refresh().error) == (answers != "origin")
+    asked = [record for record in settled.memory().records.values() if record.outcome in ("unreachable", "timed-out")]
+    assert all(bool(record.quarantined_until) == bool(answers) for record in asked)
+    assert len(asked) >= 6 or (answers, fault) == ("origin", "mute"), "there the origin's answer ended the asking"
+
+
 # Rule 4: the redirector's digest alone.
 
 

@@ -5,7 +5,7 @@ from ..errors import FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Probe, Repository, Snapshot
 from ..state.history import Observation
-from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
+from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, is_own_outage, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
 from ..trust.identity import (
     SINGLE_VOICE,
@@ -314,8 +314,10 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     if findings.listed_now and not _replaces(findings):
         listed = MirrorList(previous.mirrors, previous.sha256)
     mirrors = listed.mirrors or previous.mirrors
-    records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now))
-                                  for probe in made.probes}
+    is_blamed = not _is_own_outage(findings, made)
+    records: Dict[str, Record] = {
+        probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now), is_blamed)
+        for probe in made.probes}
     for mirror in mirrors:
         if mirror.url in previous.records:
             records.setdefault(mirror.url, previous.records[mirror.url])
@@ -327,6 +329,14 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     return Memory(mirrors, listed.sha256, records, snapshot, usable, now, made.note, previous.decisions,
                   now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"),
                   findings.repository.place)
+
+
+def _is_own_outage(findings: Findings, made: Resolution) -> bool:
+    """Whether nobody at all could be reached, the redirector included, so that no mirror is to blame."""
+    if made.snapshot is not None or findings.listed_now or findings.digest or findings.dialogue.reached:
+        return False
+    asked = [(question.root, "unreachable") for question in findings.dialogue.asked]
+    return is_own_outage(asked + [(probe.mirror.url, probe.outcome) for probe in made.probes])
 
 
 def _decision(findings: Findings, made: Resolution) -> Decision:

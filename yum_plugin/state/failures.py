@@ -6,7 +6,7 @@ from ..model import Mirror, Probe
 from ..net.transfer import Attempt
 from ..util.urls import authority_of
 from .history import Observation
-from .memory import Decision, judge_record, with_decision
+from .memory import Decision, is_own_outage, judge_record, with_decision
 from .store import State
 
 _WORDS = {"packages": "a package", "metadata": "a file of metadata"}
@@ -32,7 +32,7 @@ def remember_failures(state: State, repository_id: str, about: str, attempts: Se
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
-    if not failed:
+    if not failed or is_own_outage([(url, attempt.reference) for url, attempt in worst.items()]):
         return
     memory = state.load(repository_id).memory
     records = dict(memory.records)

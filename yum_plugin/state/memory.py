@@ -91,7 +91,17 @@ class Remembered(NamedTuple):
     others: Mapping[str, str] = {}  # digest -> another repository, in words; see trust/identity.py
 
 
-def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
+def is_own_outage(outcomes: Sequence[Tuple[str, str]]) -> bool:
+    """Whether failures are this host's: several servers were asked, and not one of them could be reached.
+
+    Args:
+        outcomes: URL and outcome of each server.
+    """
+    servers = {authority_of(url) for url, _ in outcomes}
+    return len(servers) > 1 and all(outcome in ("unreachable", "timed-out") for _, outcome in outcomes)
+
+
+def judge_record(previous: Optional[Record], probe: Probe, now: int, is_blamed: bool = True) -> Record:
     """Turn a probe into what is remembered of the mirror, and decide how long it is quarantined.
 
     Args:
@@ -99,12 +109,16 @@ def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
         probe: what asking it gave; outcome "stale" counts as healthy, for it may catch up any minute, and so does "unconfirmed",
             for it may be the first one to have something new.
         now: seconds since 1970.
+        is_blamed: whether a failure is the mirror's; that of this host quarantines nobody.
 
     Returns:
         The new record.
     """
     if probe.outcome in ("ok", "stale", UNCONFIRMED):
         return Record(probe.outcome, probe.detail, now, 0, 0, probe.seconds, probe.certificate_expires)
+    if not is_blamed:
+        failures, until = (previous.failures, previous.quarantined_until) if previous else (0, 0)
+        return Record(probe.outcome, probe.detail, now, failures, until, probe.seconds, probe.certificate_expires)
     failures = (previous.failures if previous else 0) + 1
     seconds = min(MAX_QUARANTINE_SECONDS, QUARANTINE_SECONDS * 2 ** min(failures - 1, 10))
     return Record(probe.outcome, probe.detail, now, failures, now + seconds, probe.seconds, probe.certificate_expires)
