@@ -164,3 +164,23 @@ def test_an_own_baseurl_by_http_is_not_asked_beside_the_same_mirror_listed_by_ht
     twin = repository("http://mirrors.test/" + PATH, "http://a.test/" + PATH)
     found = candidates(twin, based_list("a"), [], RULES)
     assert urls(found.mirrors + found.origins) == based("a", "origin")
+
+
+@pytest.mark.parametrize("typed, prefer, failed, expected", [
+    ("http://lan.test/x/ R", (), (), ["http://lan.test/x/", "m", "n"]),  # as yum (failovermethod=priority) and dnf take it
+    ("http://lan.test/x/ http://lan2.test/x/ R", (), (), ["http://lan.test/x/", "http://lan2.test/x/", "m", "n"]),
+    ("http://lan.test/x/ R", ("n.test",), (), ["http://lan.test/x/", "n", "m"]),
+    ("http://lan.test/x/ R", (), ("lan.test",), ["m", "n", "http://lan.test/x/"]),
+    ("R http://lan.test/x/", (), (), ["m", "n"]),
+    ("R http://lan.test/x/", ("lan.test",), (), ["http://lan.test/x/", "m", "n"]),
+    ("https://origin.test/x/ R", (), (), ["m", "n"]),  # thousands of hosts must not begin there
+    ("http://n.test/{0} R", (), (), ["n", "m"]),  # the list names it by https
+])
+def test_a_place_of_ones_own_that_is_typed_before_the_redirector_or_named_by_prefer_comes_first(typed, prefer, failed, expected):
+    redirector = "https://mirrors.test/" + PATH
+    texts = tuple(typed.format(PATH).replace("R", redirector).split())
+    repository = Repository("r", texts, PATH, (), ())
+    offered = MirrorList(tuple(Mirror(url) for url in based("m", "n")))
+    found = candidates(repository, offered, failed, RULES._replace(prefer=prefer))
+    assert urls(found.mirrors) == [based(each)[0] if len(each) == 1 else each for each in expected]
+    assert "https://mirrors.test/" + PATH not in urls(found.origins)

@@ -1,9 +1,19 @@
 """Volunteers' mirrors are asked no more than stock asks them, and an update is hidden no longer than from stock."""
 import pytest
 
+from yum_plugin.cli.status import STALE_SECONDS
 from yum_plugin.model import MirrorList, Repository
 from yum_plugin.resolve.candidates import Candidates
-from yum_plugin.resolve.refresh_policy import MAX_EXPIRE_SECONDS, MAX_PROVEN, RefreshPlan, due_at, plan_refresh, with_run
+from yum_plugin.resolve.refresh_policy import (
+    MAX_EXPIRE_SECONDS,
+    MAX_PROVEN,
+    UNHEARD_SECONDS,
+    RefreshPlan,
+    due_at,
+    plan_refresh,
+    still_waits,
+    with_run,
+)
 from yum_plugin.state.memory import Memory
 
 from .support.world import NOW, mirror, mirrors, snapshot
@@ -24,8 +34,8 @@ def found(*offered, named=HELD.sha256):
     return Candidates(MirrorList(offered, named), tuple(offered), (ORIGIN,), ())
 
 
-def plan(repository=REPOSITORY, memory=MEMORY, accepted=HELD, offer=found(*LISTED), now=NOW, chance=0.0):
-    return plan_refresh(repository, memory, accepted, offer, ENOUGH, now, lambda: chance)
+def plan(repository=REPOSITORY, memory=MEMORY, accepted=HELD, offer=found(*LISTED), now=NOW):
+    return plan_refresh(repository, memory, accepted, offer, ENOUGH, now)
 
 
 def test_nobody_is_asked_while_the_redirector_names_what_is_held_and_nobody_is_due():
@@ -78,28 +88,61 @@ def test_the_origin_is_kept_where_nobody_else_is_offered():
 def test_something_new_is_asked_for_once_half_of_the_mirrors_have_it():
     """Else all hosts of the world are upon the first mirror that has it, or on the origin."""
     few, half = found(*LISTED[:2], named=NEWER.sha256), found(*LISTED[:3], named=NEWER.sha256)
-    assert plan(offer=few) == RefreshPlan(0, LISTED[1:4])
-    assert plan(offer=found(named=NEWER.sha256)) == RefreshPlan(0, LISTED[1:4])
-    assert plan(offer=half) == FULL
+    turn = MEMORY._replace(jitter=0.3)
+    assert plan(offer=few, memory=turn) == RefreshPlan(0, LISTED[1:4])
+    assert plan(offer=found(named=NEWER.sha256), memory=turn) == RefreshPlan(0, LISTED[1:4])
+    assert plan(offer=half, memory=turn) == FULL
+
+
+def test_a_look_that_nobody_attends_waits_for_three_hours_at_most():
+    turn = MEMORY._replace(jitter=1.0, resolved_at=NOW - 3 * HOUR, confirmed_at=NOW - 3 * HOUR)
+    few = found(*LISTED[:2], named=NEWER.sha256)
+    assert [plan(offer=few, memory=turn, now=NOW + seconds).quorum for seconds in (-1, 0)] == [0, ENOUGH]
+    assert plan(offer=found(named=NEWER.sha256), memory=turn).quorum == 0, "no mirror has it: not all upon the origin"
+
+
+def test_without_any_word_of_the_redirector_a_mirror_is_asked_before_status_calls_that_a_problem():
+    dnf, silent = REPOSITORY._replace(expire_seconds=48 * HOUR), found(*LISTED, named="")
+    held = MEMORY._replace(resolved_at=NOW - UNHEARD_SECONDS, confirmed_at=NOW - UNHEARD_SECONDS)
+    assert [plan(dnf, held, offer=silent, now=NOW + seconds).quorum for seconds in (-1, 0)] == [0, 1]
+    assert plan(dnf, held).quorum == 0 and UNHEARD_SECONDS < STALE_SECONDS
+
+
+def test_a_look_that_has_waited_asks_nobody_again_for_refresh_after_and_whoever_attends_or_installs_does():
+    waited = MEMORY._replace(waited_at=NOW - 60.0, awaited_sha256=NEWER.sha256, jitter=0.9)
+
+    def still(repository=REPOSITORY, memory=waited, now=NOW, refresh_after=900.0):
+        made = still_waits(repository, memory, HELD, found(*LISTED), refresh_after, now)
+        return made is not None
+
+    assert still() and still(memory=waited._replace(awaited_sha256=""))
+    assert not still(REPOSITORY._replace(installs=True)) and not still(REPOSITORY._replace(attended=True))
+    assert not still(now=NOW + 840.0) and not still(now=NOW - 61.0) and not still(refresh_after=0.0)
+    assert not still(memory=waited._replace(jitter=0.1)), "its turn has come"
+    assert not still(REPOSITORY._replace(cached_sha256="")) and not still(memory=MEMORY)
 
 
 def test_who_is_about_to_install_hears_of_something_new_at_once():
     """"Nothing to do" while a newer update is out there would be the worst answer to somebody who updates a host."""
-    assert plan(REPOSITORY._replace(installs=True), offer=found(*LISTED[:1], named=NEWER.sha256), chance=0.99) == FULL
-    assert plan(REPOSITORY._replace(installs=True), offer=found(*LISTED, named="")) == FULL, "the redirector was late"
-    assert plan(REPOSITORY._replace(installs=True)) == RefreshPlan(0, LISTED[1:4]), "where nothing is new nobody is asked"
-    assert [with_run(REPOSITORY, {"installs": said}).installs for said in (True, False, None, 1, "yes")] == [True] + [False] * 4
+    for word in ("installs", "attended"):
+        urgent = REPOSITORY._replace(**{word: True})
+        assert plan(urgent, MEMORY._replace(jitter=1.0), offer=found(*LISTED[:1], named=NEWER.sha256)) == FULL
+        assert plan(urgent, offer=found(*LISTED, named="")) == FULL, "the redirector was late"
+        assert plan(urgent) == RefreshPlan(0, LISTED[1:4]), "where nothing is new nobody is asked"
+        said = [getattr(with_run(REPOSITORY, {word: value}), word) for value in (True, False, None, 1, "yes")]
+        assert said == [True] + [False] * 4
 
 
 def test_hosts_that_ask_often_learn_of_something_new_one_after_another():
     new = found(*LISTED, named=NEWER.sha256)
-    assert [plan(offer=new, chance=chance).quorum for chance in (0.3, 0.4)] == [ENOUGH, 0], "an hour of three has passed since the last look"
-    assert plan(offer=new, chance=0.99, memory=MEMORY._replace(confirmed_at=NOW - 4 * HOUR, resolved_at=NOW - 3 * HOUR)) == FULL
+    turns = [MEMORY._replace(jitter=jitter) for jitter in (0.3, 0.4, float("inf"), -1.0)]
+    assert [plan(offer=new, memory=memory).quorum for memory in turns] == [ENOUGH, 0, 0, ENOUGH], "an hour of three has passed"
+    assert plan(offer=new, memory=turns[1]._replace(confirmed_at=NOW - 4 * HOUR, resolved_at=NOW - 3 * HOUR)) == FULL
 
 
 def test_whatever_hinders_something_new_ends_when_one_is_due():
     memory = MEMORY._replace(confirmed_at=NOW - 6 * HOUR, resolved_at=NOW - 60.0)
-    assert plan(offer=found(named=NEWER.sha256), memory=memory, chance=0.99) == FULL
+    assert plan(offer=found(named=NEWER.sha256), memory=memory._replace(jitter=0.99)) == FULL
 
 
 def test_what_is_kept_does_not_grow_without_end():

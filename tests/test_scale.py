@@ -31,10 +31,11 @@ def test_ours_asks_mirrors_no_more_than_stock_and_the_first_design_did(outcomes)
 
 
 def test_ours_asks_the_origin_for_no_more_than_stock_does_on_the_day_of_a_publication_either(outcomes):
-    """Where the first mirror that has something new is alone, the origin is the second voice."""
-    ours, stock = (row_of(outcomes[design]) for design in (OURS, STOCK))
+    """Where the first mirror that has something new is alone, the origin is the second voice; few are so early: three worlds."""
+    more = [{design: run(design, MIRRORS, HOSTS, SEED + number) for design in (OURS, STOCK)} for number in (1, 2)]
+    ours, stock = ([row_of(world[design]) for world in [outcomes] + more] for design in (OURS, STOCK))
     for of in ("origin", "origin_bytes", "origin_worst_day", "origin_worst_bytes"):
-        assert 0 < getattr(ours, of) <= 1.1 * getattr(stock, of), of
+        assert 0 < sum(getattr(row, of) for row in ours) <= 1.1 * sum(getattr(row, of) for row in stock), of
 
 
 def test_ours_brings_an_update_sooner_than_stock(outcomes):

@@ -52,6 +52,11 @@ def publish(sim, *having, names=True):
     sim.redirector.digest = None if names else ""
 
 
+def at_once(sim, jitter=0.0):
+    """Let the host's part of the time over which looks are spread be another one."""
+    sim.state.update(ID, sim.memory()._replace(jitter=jitter))
+
+
 def test_every_numbered_rule_of_these_modules_has_a_test_named_for_it():
     tested = set()
     for path in Path(__file__).parent.glob("test_*.py"):
@@ -144,11 +149,28 @@ def test_refresh_policy_rule_2_an_installing_host_asks_nobody_where_nothing_is_n
 
 @pytest.mark.parametrize("having, asked", [(0, False), (1, False), (2, False), (3, True), (6, True)])
 def test_refresh_policy_rule_2_a_host_that_only_looks_waits_until_half_of_the_mirrors_have_it(having, asked, settled):
+    at_once(settled)
     publish(settled, *list(settled.mirrors)[:having])
-    settled.clock.chance = lambda: 0.0
     outcome = settled.refresh()
     assert bool(settled.asked) == asked and outcome.version == (NEWER if asked else NEW) and "origin" not in settled.asked
     assert asked or outcome.mirrors == ["m1", "m2"], "those that were proven then; they keep what they had"
+
+
+@pytest.mark.parametrize("having, hours", [(2, 3.0), (0, 5.25)])
+def test_refresh_policy_rule_2_what_few_have_is_waited_for_three_hours_and_what_no_mirror_has_until_one_is_due(having, hours, settled):
+    publish(settled, *list(settled.mirrors)[:having])
+    at_once(settled, 0.5)
+    settled.later(hours=hours - 0.1)
+    assert settled.refresh().version == NEW and settled.asked == []
+    settled.later(hours=0.1, seconds=settled.settings.refresh_after)
+    assert settled.refresh().version == NEWER
+
+
+def test_refresh_policy_rule_2_who_looks_at_a_terminal_sees_a_publication_at_once(settled):
+    publish(settled, "m3")
+    at_once(settled, 0.999)
+    assert settled.refresh().version == NEW
+    assert settled.refresh(settled.repository(attended=True)).version == NEWER
 
 
 @pytest.mark.parametrize("extra", [dict(excluded="Down"), dict(source="origin")], ids=["an excluded one", "the origin"])
@@ -158,8 +180,7 @@ def test_refresh_policy_rule_2_neither_excluded_mirrors_nor_the_origin_count_for
     sim.update()
     memory = sim.memory()
     others = tuple(Mirror("https://x{}.test/".format(number), **extra) for number in range(3))
-    sim.state.update(ID, memory._replace(mirrors=memory.mirrors + others))
-    sim.clock.chance = lambda: 0.0
+    sim.state.update(ID, memory._replace(mirrors=memory.mirrors + others, jitter=0.0))
     publish(sim, "m1")
     assert sim.refresh().version == NEWER and "m1" in sim.asked
 
@@ -169,7 +190,7 @@ def test_refresh_policy_rule_2_where_no_mirror_had_anything_the_first_that_has_s
     sim.add("a", excluded="Down")
     sim.update()
     assert [mirror.source for mirror in sim.memory().mirrors if not mirror.excluded] == ["origin"]
-    sim.clock.chance = lambda: 0.0
+    at_once(sim)
     publish(sim, "a")
     assert sim.refresh().mirrors == ["a"]
 
@@ -177,7 +198,7 @@ def test_refresh_policy_rule_2_where_no_mirror_had_anything_the_first_that_has_s
 def test_refresh_policy_rule_2_what_is_missing_on_a_denied_mirror_is_waited_for_too(settled):
     """Half of those that the redirector offered then; a denied one is offered and cannot be asked."""
     settled.configure(deny=("m1.test",))
-    settled.clock.chance = lambda: 0.0
+    at_once(settled)
     publish(settled, "m1", "m3", "m4")
     settled.refresh()
     assert settled.asked == []
@@ -186,9 +207,9 @@ def test_refresh_policy_rule_2_what_is_missing_on_a_denied_mirror_is_waited_for_
 @pytest.mark.parametrize("hours, chance, asked", [
     (0.0, 0.01, False), (1.0, 0.32, True), (1.0, 0.35, False), (2.9, 0.96, True), (2.9, 0.98, False), (3.0, 0.999, True)])
 def test_refresh_policy_rule_2_hosts_that_only_look_ask_for_something_new_at_different_times(hours, chance, asked, settled):
-    """Within SPREAD_SECONDS after their last look."""
+    """Within SPREAD_SECONDS after their last proof."""
     assert SPREAD_SECONDS == 3 * 3600
-    settled.clock.chance = lambda: chance
+    at_once(settled, chance)
     publish(settled, *settled.mirrors)
     settled.later(hours=hours)
     settled.refresh()
@@ -292,6 +313,96 @@ def test_refresh_policy_rule_3_the_origin_is_kept_where_nobody_else_is_offered(s
     assert sim.refresh().mirrors == ["origin"] and sim.asked == []
     sim.change("a", excluded="")
     assert sim.refresh().mirrors == ["a"], "packages must not all come from there"
+
+
+# Rule 6: to wait is no proof.
+
+
+@pytest.mark.parametrize("silence", ["a new digest", "no digest", "dead", "by http", "no redirector"])
+def test_refresh_policy_rule_6_check_update_then_update_finds_what_was_published_though_the_look_waited(silence, settled):
+    """The look must leave the memory as it was proven: what it writes decides whether "update" asks anybody."""
+    at_once(settled, 0.999)
+    publish(settled, *settled.mirrors, names=silence != "no digest")
+    settled.redirector.fault = "refused" if silence == "dead" else ""
+    settled.redirector.http_only = silence == "by http"
+    changes = dict(base_urls=settled.urls("m1", "m2"), path="") if silence == "no redirector" else {}
+    if changes:
+        settled.change(version=NEW)
+        settled.update(settled.repository(**changes))
+        settled.change(version=NEWER)
+    place = settled.repository(**changes).place
+    before = settled.state.load(ID, place).memory
+    settled.later(hours=1.0)
+    outcome = settled.refresh(settled.repository(**changes))
+    after = settled.state.load(ID, place).memory
+    assert (outcome.version, settled.asked, outcome.resolution.waits, outcome.resolution.unchanged) == (NEW, [], True, False)
+    kept = ("snapshot", "usable", "resolved_at", "confirmed_at", "jitter", "note", "decisions")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert after.waited_at > before.resolved_at
+    assert settled.refresh(settled.repository(installs=True, **changes)).version == NEWER
+
+
+def test_refresh_policy_rule_6_looks_however_often_do_not_draw_again_when_it_is_this_hosts_turn(settled):
+    at_once(settled, 0.5)
+    publish(settled, *settled.mirrors)
+    settled.clock.chance = lambda: 0.999
+    for _ in range(12):
+        assert settled.refresh().version == NEW and settled.memory().jitter == 0.5
+        settled.later(seconds=440.0)
+    settled.later(seconds=200.0)  # an hour and a half in all
+    assert settled.refresh().version == NEWER
+
+
+def test_refresh_policy_rule_6_a_look_that_waits_asks_the_redirector_for_one_digest_and_not_again_for_refresh_after(settled):
+    at_once(settled, 0.999)
+    publish(settled, *settled.mirrors)
+    settled.later(hours=0.5)
+    asked = []
+    for _ in range(4):
+        settled.refresh()
+        asked.append([(request.server, request.file) for request in settled.requests])
+        settled.later(seconds=settled.settings.refresh_after / 2)
+    once = [("redirector", "sha256")]
+    assert asked == [once, [], once, []]
+
+
+def test_refresh_policy_rule_6_what_is_known_and_since_when_is_kept_until_it_is_taken_or_named_no_more(settled):
+    at_once(settled, 0.999)
+    publish(settled, *settled.mirrors)
+    settled.later(hours=0.5)
+    settled.refresh()
+    first = settled.memory()
+    assert (first.awaited_sha256, first.awaited_since) == (signed("updates", NEWER).sha256, first.waited_at)
+    settled.later(hours=0.5)
+    settled.refresh()
+    assert settled.memory().awaited_since == first.awaited_since < settled.memory().waited_at
+    settled.redirector.digest = signed("updates", NEW).sha256
+    settled.later(hours=0.5)
+    settled.refresh()
+    assert (settled.memory().awaited_sha256, settled.memory().awaited_since) == ("", 0.0)
+    settled.redirector.digest = None
+    settled.later(hours=0.5)
+    settled.refresh()
+    settled.update(settled.repository(installs=True))
+    assert (settled.memory().awaited_sha256, settled.memory().awaited_since, settled.memory().waited_at) == ("", 0.0, 0.0)
+
+
+# The host's own outage.
+
+
+@pytest.mark.parametrize("fault", ["refused", "mute"])
+@pytest.mark.parametrize("answers", ["", "redirector", "origin"])
+def test_after_the_hosts_own_outage_no_mirror_is_avoided(answers, fault, settled):
+    """Nobody could be reached: the cable was out. If anybody answers, those that do not are to blame."""
+    settled.change(fault=fault)
+    settled.redirector.fault = "" if answers == "redirector" else fault
+    settled.origin.fault = "" if answers == "origin" else fault
+    settled.accepted.clear()
+    settled.later(hours=1.0)
+    assert bool(settled.refresh().error) == (answers != "origin")
+    asked = [record for record in settled.memory().records.values() if record.outcome in ("unreachable", "timed-out")]
+    assert all(bool(record.quarantined_until) == bool(answers) for record in asked)
+    assert len(asked) >= 6 or (answers, fault) == ("origin", "mute"), "there the origin's answer ended the asking"
 
 
 # Rule 4: the redirector's digest alone.

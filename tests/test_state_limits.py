@@ -150,7 +150,7 @@ def test_the_known_list_names_itself_as_its_source_but_for_the_origin():
 
 
 def test_what_is_not_known_is_zero_or_empty():
-    assert Memory() == ((), "", {}, None, (), 0.0, "", (), 0.0, 0.0, (), "", "", 0.0, 0.0, 0.0, False, 0.0, 0.0, {})
+    assert Memory() == ((), "", {}, None, (), 0.0, "", (), 0.0, 0.0, (), "", "", 0.0, 0.0, 0.0, False, 0.0, 0.0, {}, 0.0, "", 0.0, "")
     assert Decision(1, "pin") == (1, "pin", 0, 0, (), (), 0, "", "")
     assert SEEN == (NOW, "https://a.test/", "ok", "metadata", None, None, None, None, None, "", None)
 
@@ -186,7 +186,8 @@ def test_a_rate_is_forgotten_after_a_day_so_that_a_mirror_gets_its_chance():
 def test_every_value_of_a_memory_is_written_and_read_again():
     full = Memory((mirror("a"),), "a" * 64, {"https://a.test/": Record("ok", "d", 1, 2, 3, 0.5, None)}, snapshot(3), ("u",), 1.5, "freeze",
                   (Decision(1, "pin", 2, 3, ("a",), (("b", "c", "d"),), 4, "note", "error"),), 2.5, 0.25, ("F" * 40,), "sig", "8/8.3/base/x86_64/",
-                  3.5, 4.5, 5.5, True, 6.5, 7.5, {"https://a.test/": (8.5, 9)})
+                  3.5, 4.5, 5.5, True, 6.5, 7.5, {"https://a.test/": (8.5, 9)},
+                  10.5, "b" * 64, 11.5, "own-copy")
     assert all(value != Memory._field_defaults[name] for name, value in full._asdict().items())
     values = json.loads(json.dumps(dict(encoding.memory_to(full), schema=1)))
     assert encoding.memory_of(values) == full

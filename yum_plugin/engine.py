@@ -8,16 +8,17 @@ The engine ends when stdin does.
 "resolve", metadata resolution:
     {"schema": 1, "action": "resolve", "config": PATH, "installroot": PATH,
      "repositories": [{"id": ..., "base_urls": [...], "gpgkeys": [...], network settings ...,
-                       "installs": true | false, "metadata_expire": SECONDS,
+                       "installs": true | false, "attended": true | false, "metadata_expire": SECONDS,
                        "cache": {"folder": PATH, "layout": "dnf" | "yum", "types": [TYPE, ...], "key": HEX,
                                  "forced": true | false}}]}
-    "installs" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is the package
-    manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
+    "installs", "attended" and "metadata_expire" may be missing; resolve/refresh_policy.py says what they are for. "cache" is
+    the package manager's own cache folder of the repository, whose lock the plugin holds; resolve/metadata_cache.py fills it.
     {"event": "metadata", "repository": ID, "file": NAME, "bytes": SO FAR, "total": BYTES or null}
-    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...]}
-                 | {"status": "left" | "refused", "text": TEXT, "cause": TEXT}}
-    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "cause": what of
-    the text several repositories may have in common; it may be missing.
+    result: {ID: {"status": "resolved", "sha256": HEX, "mirrors": [URL, ...], "waits": true | false} |
+                 {"status": "left" | "refused", "text": TEXT, "reference": TEXT, "cause": TEXT}}
+    "resolved": the cache holds exactly the signed repomd.xml with that digest, and the files that it names. "waits": that was
+    not proven anew, and the cache is as old as it was. "cause": what of the text several repositories may have in common; it
+    may be missing. Of "own-copy" the admin is told later, by a warning.
 
 "prepare", no events: {"schema": 1, "action": "prepare", "config": PATH, "installroot": PATH, "repositories": [...],
                         "packages": true | false}
@@ -71,7 +72,7 @@ from .model import Network, Repository
 from .net.session import OpenSession
 from .privsep.gateway import DOWNLOAD_CPU_SECONDS, Gateway, Separate, together
 from .resolve.download_plan import rules_of, sources_of
-from .resolve.loaded import prove_loaded
+from .resolve.loaded import prove_loaded, sha256_of_copy
 from .resolve.metadata_cache import MetadataCache, read_cache, valid_sha256
 from .resolve.refresh import accept, refresh
 from .resolve.refresh_policy import with_run
@@ -278,6 +279,10 @@ def _prove(run: _Run, request: Dict[str, Any]) -> None:
         try:
             if repository.id not in call.caches:
                 raise UsageError("usage", "a repository without its cache folder", where=repository.id)
+            if repository.own_copy:
+                verdicts[repository.id] = {"status": "proven", "sha256": sha256_of_copy(call.caches[repository.id])}
+                _tell_once(call, repository)
+                continue
             found.append(prove_loaded(repository, call.caches[repository.id], call.state, now))
             verdicts[repository.id] = {"status": "proven", "sha256": found[-1].proven().sha256}
         except MirrorsError as error:
@@ -361,11 +366,24 @@ def _repositories(request: Dict[str, Any], settings: Settings,
     return repositories, caches, left
 
 
+def _tell_once(call: _Call, repository: Repository) -> None:
+    """Tell the admin of a copy of his own, once for each reason and place."""
+    text = str(UsageError("own-copy", repository.own_copy))
+    memory = call.state.load(repository.id, repository.place).memory
+    if memory.told == text:
+        return
+    call.emit.warning(repository.id, text)
+    with contextlib.suppress(UsageError), call.state.locked(call.settings.deadline) as is_locked:
+        if is_locked:
+            call.state.update(repository.id, memory._replace(told=text, place=repository.place))
+
+
 def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
     snapshot = resolution.snapshot
     if snapshot is None:
         return _failure(resolution.repository.id, resolution.error or MirrorsError("internal", "no snapshot"), call.settings)
-    return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors]}
+    return {"status": "resolved", "sha256": snapshot.sha256, "mirrors": [mirror.url for mirror in resolution.mirrors],
+            "waits": resolution.waits}
 
 
 def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dict[str, Any]:

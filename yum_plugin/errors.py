@@ -70,6 +70,7 @@ class UsageError(MirrorsError):
     REFERENCES = {
         "usage": "see 'xcpng-mirrors --help'",
         "configuration": "see the comments in the .conf file",
+        "own-copy": "to have it proven: repo_gpgcheck=1, and its key in fingerprints=; to leave it out for good: repos=",
         "key-file": "reinstall the package that owns the key: xcp-ng-release",
         "sandbox": "see /var/log/xcpng-mirrors.log, and check the memory of this host",
         "state": "check free space and permissions of the state directory",

@@ -41,8 +41,10 @@ class Repository(NamedTuple):
     network: Network = Network()
     cached_sha256: str = ""  # of the repomd.xml in the package manager's cache, if it may be used; "": mirrors are asked anyway
     installs: bool = False  # the package manager is about to install from it, not only to look
+    attended: bool = False  # somebody has typed the command, and waits for it at a terminal
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
 
+    own_copy: str = ""  # why it is a copy that the admin has made on purpose (host/own_copy.py); "": it is none
     is_sampled: bool = True  # whether a mirror has to show that it has the files of its repomd.xml; needless before a fill
 
     @property
@@ -57,7 +59,7 @@ class Mirror(NamedTuple):
     url: str  # ends in "/"; whoever makes it says what it is the base of
     name: str = ""
     country: str = ""  # ISO 3166 code in upper case, "" if unknown
-    source: str = ""  # list-page, json, redirect, plain, metalink, known, baseurl, origin
+    source: str = ""  # list-page, json, redirect, plain, metalink, known, own, baseurl, origin
     rank: int = 0  # 1 = the source's first choice
     excluded: str = ""  # the redirector's own reason for not offering it now
     weight: int = 0  # percent of this host's requests that the redirector plans for it; 0: none, or unknown

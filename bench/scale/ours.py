@@ -244,7 +244,9 @@ class OurHost:
         memory = self._memory[number] = memory._replace(listed_at=now)
         plan = RefreshPlan(ENOUGH)
         if network.with_policy:
-            plan = plan_refresh(repository, memory, held, found, ENOUGH, now, self._random.random)
+            plan = plan_refresh(repository, memory, held, found, ENOUGH, now)
+        if plan.quorum == 0 and found.listed.sha256 != held.sha256:
+            return  # it waits, which is no proof
         if plan.quorum == 0:
             memory = memory._replace(resolved_at=now, usable=tuple(mirror.url for mirror in plan.proven))
             listed = found.listed.mirrors if found.listed.sha256 == repository.cached_sha256 else memory.mirrors

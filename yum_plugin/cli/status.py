@@ -18,6 +18,7 @@ from .. import __version__
 from ..errors import EXIT_OK, EXIT_PROBLEM
 from ..model import Repository, Snapshot
 from ..resolve.outcome import UNAUTHENTICATED_SECONDS, unauthenticated_words
+from ..resolve.refresh_policy import waiting_words
 from ..state.memory import Memory, Record, SnapshotPin, quarantined
 from ..state.snapshot_pin import active_pin, words
 from ..state.store import State
@@ -146,6 +147,8 @@ def _lines(item: Status, now: float, with_marks: bool) -> List[str]:
     if memory.snapshot is not None:
         note = " ({})".format(memory.note) if memory.note else ""
         lines.append("  resolved: {}: {}{}".format(ago(now - memory.resolved_at), _words(memory.snapshot, now), note))
+        if memory.awaited_sha256:
+            lines.append("  waits:    " + waiting_words(memory, now))
         lines.append("  usable:   " + ", ".join(authority_of(url) for url in memory.usable))
     if item.pin is not None:
         lines.append("  pinned:   {}; 'xcpng-mirrors precheck --unpin' removes the pin".format(words(item.pin, memory.snapshot)))
@@ -178,6 +181,7 @@ def _repository_values(item: Status, now: float) -> Dict[str, Any]:
         "resolved": snapshot_values(memory.snapshot, now),
         "resolved_at": utc(memory.resolved_at) if memory.snapshot else None,
         "note": memory.note,
+        "awaited": {"sha256": memory.awaited_sha256, "since": utc(memory.awaited_since)} if memory.awaited_sha256 else None,
         "pin": pin_values(item.pin, now),
         "usable": list(memory.usable),
         "resting": [{"url": url, "reference": record.outcome, "detail": record.detail, "failures": record.failures,

@@ -49,14 +49,14 @@ def read_repositories(
         The repositories in the order of the files, and a warning for each file, line or repository that cannot be used.
     """
     found: List[Repository] = []
-    sections, _, warnings = _read_sections(reposdir, root)
+    sections, home, warnings = _read_sections(reposdir, root)
     for name, options in sections.items():
         ours = any(fnmatch.fnmatchcase(name, pattern) for pattern in settings.repos)
         if not ours or (ids and name not in ids):
             continue
         try:
             if ids or include_disabled or read_flag(options.get("enabled", "1")):
-                found.append(_repository(name, options, main or {}, settings, variables))
+                found.append(_repository(name, dict(options, repofile=home[name]), main or {}, settings, variables))
         except (UsageError, ValueError) as problem:
             what = problem.what if isinstance(problem, UsageError) else "enabled= is {}".format(problem)
             warnings.append("{}: {}".format(name, what))
@@ -71,7 +71,7 @@ def _repository(
         if options.get(key):
             raise UsageError("configuration", "the repository is left as it is: it has a {}= of its own".format(key), where=name)
     values: Dict[str, Any] = {key: options.get(key, main.get(key)) for key in _INHERITED}
-    values["id"] = name
+    values["id"], values["repofile"] = name, options["repofile"]
     for key, option in (("base_urls", "baseurl"), ("gpgkeys", "gpgkey")):
         text = options.get(option, "")
         replaced = replace_variables(text, variables) if len(text) <= MAX_LIST_CHARACTERS else "$"

@@ -6,6 +6,7 @@ from ..errors import UsageError
 from ..model import Network, Reach, Repository
 from ..net.reach import place_of
 from ..util.urls import authority_of, clean_base_url, host_of, safe_repository_id
+from .own_copy import own_copy
 from .settings import Settings, bounded_text, read_flag, read_path
 
 MAX_URLS = 64  # baseurls of one repository
@@ -17,7 +18,8 @@ def repository_from_request(values: object, settings: Settings, is_offline: bool
     """Check the options of one repository.
 
     Args:
-        values: a dictionary with id, base_urls, gpgkeys, proxy, proxy_username, proxy_password, proxy_auth_method, username,
+        values: a dictionary with id, base_urls, gpgkeys, repofile (its path), proxy, proxy_username,
+            proxy_password, proxy_auth_method, username,
             password, sslverify, sslcacert, sslclientcert, sslclientkey, ip_resolve: texts as in the .repo file, with variables
             replaced; base_urls and gpgkeys are lists of texts; sslverify and ip_resolve may also be true/false and 4/6.
             A missing value or null means "not set"; ``proxy`` "" or "_none_" means "no proxy, even if the environment
@@ -30,19 +32,26 @@ def repository_from_request(values: object, settings: Settings, is_offline: bool
         The repository, without gpgkeys that are no files, and without baseurls that are neither http nor https if it has others.
 
     Raises:
-        UsageError: configuration: the repository cannot be used and must be left as it is.
+        UsageError: own-copy: it is one, and ``is_offline`` is not set.
+            configuration: the repository cannot be used and must be left as it is.
     """
     if not isinstance(values, dict):
         raise UsageError("configuration", "a repository that is no JSON object")
     name = values.get("id")
     try:
-        base_urls = _base_urls(_texts(values, "base_urls", MAX_URLS), is_offline)
+        typed = _texts(values, "base_urls", MAX_URLS)
+        key_paths = _key_paths(_texts(values, "gpgkeys", MAX_KEYS))
+        reason, named = own_copy(_text(values, "id"), typed, _text(values, "repofile"), key_paths, settings)
+        if reason and not is_offline:
+            raise UsageError("own-copy", reason, where=_text(values, "id"))
+        base_urls = _base_urls(typed, is_offline)
         return Repository(
             id=safe_repository_id(_text(values, "id")),
             base_urls=base_urls,
             path=repository_path(base_urls, settings.redirectors),
-            key_paths=_key_paths(_texts(values, "gpgkeys", MAX_KEYS)),
-            fingerprints=settings.fingerprints,
+            key_paths=key_paths,
+            fingerprints=named if reason else settings.fingerprints,
+            own_copy=reason,
             network=Network() if is_offline else _network(values)._replace(reach=reach_of(base_urls, settings)),
         )
     except ValueError as problem:

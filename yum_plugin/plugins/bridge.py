@@ -173,7 +173,7 @@ class Cache(object):
     def _key(self):
         """Return what a filled cache is good for: whatever is changed in what follows, mirrors are asked anew."""
         repository = dict(self._repository)
-        for name in ("installs", "metadata_expire"):
+        for name in ("installs", "attended", "metadata_expire"):
             del repository[name]
         state = os.path.join(self._settings.state_dir, repository["id"])
         paths = self._settings.files + [os.path.join(state, "pin.json")]
@@ -211,20 +211,22 @@ class Cache(object):
                                              "key": self.key, "forced": bool(forced)})
 
 
-def describe(repo, proxy, installs=False):
+def describe(repo, proxy, installs=False, is_command=False):
     """Return a repository of yum or dnf in the form of the engine's request; both use the same names for these options.
 
     Args:
         repo: the package manager's object.
         proxy: a URL, "_none_" for no proxy, None for the proxy of the environment.
         installs: whether packages are about to be installed; other commands may see new metadata later.
+        is_command: whether the package manager's own command runs, and not a program with its API.
     """
+    is_typed = is_command and os.isatty(0) and (os.isatty(1) or os.isatty(2))  # Ansible has a terminal, and reads the output
     same = ("id", "username", "password", "proxy_username", "proxy_password", "sslcacert", "sslclientcert", "sslclientkey",
             "ip_resolve")
-    return dict(((name, getattr(repo, name)) for name in same), proxy=proxy,
+    return dict(((name, getattr(repo, name)) for name in same), proxy=proxy, repofile=getattr(repo, "repofile", None),
                 proxy_auth_method=getattr(repo, "proxy_auth_method", ""),  # yum has none: libcurl sends Basic then
                 base_urls=list(repo.baseurl), gpgkeys=list(repo.gpgkey), sslverify=bool(repo.sslverify),
-                installs=installs, metadata_expire=repo.metadata_expire)
+                installs=installs, attended=is_typed, metadata_expire=repo.metadata_expire)
 
 
 def clean_environment():

@@ -164,7 +164,7 @@ class XcpngMirrors(proofs.Run, dnf.Plugin):  # type: ignore[name-defined]
         """Return a repository in the form of the engine's request."""
         # with an empty proxy, libdnf leaves the choice to libcurl, which uses the environment
         installs = self.cli is not None and bool(self.cli.demands.resolving)
-        return bridge.describe(repo, repo.proxy or None, installs)
+        return bridge.describe(repo, repo.proxy or None, installs, self.cli is not None)
 
     def cache(self, repo):
         """Return dnf's cache of a repository."""
@@ -191,7 +191,7 @@ class XcpngMirrors(proofs.Run, dnf.Plugin):  # type: ignore[name-defined]
                                 lambda event: meters[event["repository"]].update(event))
         for name, meter in meters.items():
             meter.end()
-            if verdicts[name]["status"] == "resolved":
+            if verdicts[name]["status"] == "resolved" and not verdicts[name].get("waits"):
                 with contextlib.suppress(OSError):  # dnf prints the age of what it has not loaded in the second in which it came
                     for entry in os.scandir(os.path.dirname(self.cache(self.base.repos[name]).repomd)):
                         os.utime(entry.path, follow_symlinks=False)

@@ -105,7 +105,8 @@ class Run(object):
                 self._use(repos[name], verdict["sha256"])
         left = dict((name, verdict) for name, verdict in verdicts.items() if verdict["status"] != "resolved")
         self._failed = dict(item for item in left.items() if "failed" in item[1])
-        self._tell_left(dict(item for item in left.items() if "failed" not in item[1]))
+        self._tell_left(dict(item for item in left.items() if "failed" not in item[1]
+                             and item[1].get("reference") != "own-copy"))
 
     def resolve(self, requests):
         """Let the engine fill caches; return the verdicts."""

@@ -74,7 +74,7 @@ class YumRun(proofs.Run):  # type: ignore[name-defined]
         """Return a repository in the form of the engine's request."""
         # None means proxy=_none_, False or "" means no proxy=; for libproxy we use the environment
         proxy = "_none_" if repo.proxy is None else repo.proxy if repo.proxy != "libproxy" else None
-        return bridge.describe(repo, proxy or None, _installs(self.conduit))
+        return bridge.describe(repo, proxy or None, _installs(self.conduit), bool(self.conduit.getCmdLine()[1]))
 
     def cache(self, repo):
         """Return yum's cache of a repository."""

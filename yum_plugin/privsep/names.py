@@ -22,6 +22,7 @@ from .wire import MAX_CONTROL_BYTES, WireError, decoded, encoded
 
 CPU_SECONDS = 600  # of the process; looking up a name takes less than a millisecond
 READABLE = ("/etc", "/usr", "/lib", "/lib64", "/run", "/var/run", "/var/lib/sss", "/var/db/nscd", "/var/cache/nscd")
+ANSWER_SECONDS = 5.5  # resolv.conf(5): after five the second name server is asked, and one that is alive answers at once
 MAX_FOUND = 32  # addresses of one name that are passed on
 MAX_TEXT_CHARACTERS = 200
 _Found = List[Tuple[Any, Any, int, str, Any]]
@@ -70,6 +71,8 @@ class _Lookup:
 class NameClient:
     """Asks the process that looks up names; in any thread.
 
+    Where no name server answers, that costs one time-out: what waits then, and what is asked later, fails at once until one does.
+
     Args:
         sock: to that process.
     """
@@ -79,6 +82,7 @@ class NameClient:
         self._lock = threading.Lock()
         self._lookups: Dict[int, _Lookup] = {}
         self._last = 0
+        self._silent = False  # the name servers have not answered in time, and not since then
 
     def start(self) -> None:
         """Begin to read the answers."""
@@ -90,11 +94,20 @@ class NameClient:
                 said = decoded(self._sock.recv(MAX_CONTROL_BYTES))
                 with self._lock:
                     lookup = self._lookups.pop(said["id"], None) if isinstance(said.get("id"), int) else None
+                self._silent = self._silent and said.get("error") == socket.EAI_AGAIN
                 if lookup is not None:
                     lookup.said = said
                     lookup.done.set()
         with self._lock:
             waiting, self._lookups, self._last = list(self._lookups.values()), {}, -1
+        for lookup in waiting:
+            lookup.done.set()
+
+    def _give_up(self) -> None:
+        """Let all that wait for an answer wait no longer."""
+        with self._lock:
+            self._silent = True
+            waiting, self._lookups = list(self._lookups.values()), {}
         for lookup in waiting:
             lookup.done.set()
 
@@ -114,7 +127,10 @@ class NameClient:
         if self._last < 0:
             raise OSError("the process that looks up names has died")
         self._sock.sendall(encoded({"id": number, "host": str(host), "port": int(port), "family": int(family)}))
-        lookup.done.wait()
+        if not lookup.done.wait(0.0 if self._silent else ANSWER_SECONDS):
+            self._give_up()
+        if lookup.said is None and self._silent:
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server answers; see /etc/resolv.conf")
         if lookup.said is None:
             raise OSError("the process that looks up names has died")
         return found_in(lookup.said, int(port), int(family))

@@ -5,7 +5,7 @@ from ..model import Mirror, MirrorList, Reach, Repository
 from ..sources.collector import merge
 from ..sources.redirector import FORMS, PAGE
 from ..util.urls import authority_of, host_of
-from .selection import rank_candidates
+from .selection import OWN, is_named, rank_candidates
 
 
 class Candidates(NamedTuple):
@@ -64,7 +64,8 @@ def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence
 
     Returns:
         The candidates. The admin's own baseurl and fallbacks= are used as they are typed, also with require_https; what a
-        list names, its fallbacks included, obeys the settings and net/reach.py.
+        list names, its fallbacks included, obeys the settings and net/reach.py. A place of his own that he typed before the
+        redirector is asked first, as yum and dnf take it; any other one last, unless prefer= names it.
     """
     own, reach = _own_mirrors(repository, rules.redirectors), repository.network.reach
     if not repository.path:
@@ -72,6 +73,11 @@ def candidates(repository: Repository, listed: MirrorList, quarantined: Sequence
         return Candidates(listed, tuple(ranked), (), tuple(left_out))
     mirrors = [mirror for mirror in listed.mirrors if mirror.source != "origin"]
     ranked, left_out = rank_candidates(mirrors, rules.prefer, rules.deny, quarantined, not rules.require_https, chance, reach)
+    chosen, _ = rank_candidates(_chosen_first(own, repository, rules), rules.prefer, rules.deny, (), allow_http=True)
+    for mirror in chosen[::-1]:
+        twin = next((each for each in ranked if each.url.partition(":")[2] == mirror.url.partition(":")[2]), mirror)
+        ranked = [each for each in ranked if each is not twin]
+        ranked.insert(len(ranked) if authority_of(mirror.url) in quarantined else 0, twin._replace(source=mirror.source))
     fallbacks = [Mirror(url + repository.path, "origin", source="origin") for url in rules.fallbacks]
     listed_origins, refused = listed_fallbacks(listed, rules.deny, rules.require_https, reach)
     fallbacks += listed_origins
@@ -85,6 +91,20 @@ def listed_fallbacks(listed: MirrorList, deny: Sequence[str], require_https: boo
     """Return the fallbacks that a list names and that may be asked, and those left out with the reason in words."""
     origins = [mirror for mirror in listed.mirrors if mirror.source == "origin"]
     return rank_candidates(origins, (), deny, (), not require_https, reach=reach)
+
+
+def _chosen_first(own: Sequence[Mirror], repository: Repository, rules: ListRules) -> List[Mirror]:
+    """Return the admin's own mirrors that come before those of a list; the fallbacks, which serve everybody, never do."""
+    fallbacks = {host_of(url) for url in rules.fallbacks}
+    own_places = {mirror.url for mirror in own}
+    redirected = min((rank for rank, url in enumerate(repository.base_urls, 1) if url not in own_places), default=0)
+    found = []
+    for mirror in own:
+        if mirror.rank < redirected and host_of(mirror.url) not in fallbacks:
+            found.append(mirror._replace(source=OWN))
+        elif is_named(mirror, rules.prefer):
+            found.append(mirror)
+    return found
 
 
 def own_urls(repository: Repository, rules: ListRules) -> FrozenSet[str]:

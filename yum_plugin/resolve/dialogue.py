@@ -110,6 +110,11 @@ class Dialogue:
             return 0.0 if self.asked else before
         return before if self.blocked else now if self.is_silent(steady) else before
 
+    @property
+    def reached(self) -> bool:
+        """Whether the redirector has answered by https, or sent a list."""
+        return self._reached or any(self._lists.values())
+
     def _secure_lists(self) -> List[Question]:
         return [Question(form, root) for form in FORMS for root in self._secure]
 

@@ -13,6 +13,8 @@ order:
     5. If something is missing for the proof (the file, its signature, the key), or rule 3 or 4 is not kept, the repository is
        unproven: the plugin lets nothing be installed from it.
     6. What is proven becomes the high-water mark (``refresh.accept``). Users other than root neither see nor change the marks.
+    7. A copy that the admin has made on purpose (host/own_copy.py) is what he typed: nothing of its metadata is proven, and it
+       becomes no mark. Its packages are verified by his keys.
 """
 import hashlib
 from typing import Optional
@@ -59,6 +61,15 @@ def prove_loaded(repository: Repository, cache: MetadataCache, state: State, now
         found = _identify(found, state, accepted)
     _require_pinned(repository, remembered, found.proven(), now)
     return found
+
+
+def sha256_of_copy(cache: MetadataCache) -> str:
+    """Return the digest of what is loaded of a copy of the admin's own (rule 7).
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return hashlib.sha256(_read(cache.path(REPOMD), MAX_REPOMD_BYTES, "see whether the disk of this cache is full")).hexdigest()
 
 
 def _prove(repository: Repository, cache: MetadataCache, raw: bytes, accepted: Optional[Snapshot], now: int) -> Resolution:

@@ -5,7 +5,7 @@ from ..errors import CLOCK_REMEDY, FetchError, MirrorsError, TrustError
 from ..host.settings import Settings
 from ..model import Mirror, MirrorList, Probe, Repository, Snapshot
 from ..state.history import Observation
-from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, judge_record, with_decision
+from ..state.memory import MAX_SIGNATURE_BYTES, Decision, Memory, Record, is_own_outage, judge_record, with_decision
 from ..trust.freshness import Choice, Offer, choose, duration, note_of
 from ..trust.identity import (
     SINGLE_VOICE,
@@ -54,6 +54,7 @@ class Findings:
         self.error: Optional[MirrorsError] = None  # what ended the job early
         self.jitter = 0.0  # see ``Memory``
         self.listed_now = False  # the redirector has sent a list in this run
+        self.still_waits = False  # nobody was asked, not even the redirector
         self.digest = ""  # that the redirector named, where it was asked for that alone
         self.digest_unknown = False  # it did not know that request
         self.own: FrozenSet[str] = frozenset()  # base URLs that the admin has named
@@ -232,18 +233,29 @@ def _unauthenticated_since(findings: Findings, now: float) -> float:
 
 
 def _kept(findings: Findings, snapshot: Snapshot, settings: Settings, now: float) -> Resolution:
-    """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided."""
+    """Resolve to the last snapshot, with those of its mirrors that are still offered; nothing new was decided.
+
+    Whether the redirector has named it makes the difference between a proof and a decision to wait (refresh_policy.py, rule 6).
+    """
     listed, proven = findings.candidates.listed, findings.plan.proven
+    named = listed.sha256 if findings.authenticated else ""
     note = _note(findings, snapshot, [snapshot.sha256], settings, now)
     if findings.memory.note == SINGLE_VOICE and findings.candidates.listed.sha256 != snapshot.sha256:
         note = SINGLE_VOICE
-    memory = findings.memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note)
+    memory = findings.memory
+    if named == snapshot.sha256:
+        memory = memory._replace(usable=tuple(mirror.url for mirror in proven), resolved_at=now, note=note, waited_at=0.0,
+                                 awaited_sha256="", awaited_since=0.0)
+    elif not findings.still_waits:
+        memory = memory._replace(waited_at=now, awaited_sha256=named or memory.awaited_sha256,
+                                 awaited_since=memory.awaited_since or (now if named else 0.0))
     # else it is a list of who has what is to come
     if listed.mirrors and _replaces(findings) and listed.sha256 in ("", snapshot.sha256):
         memory = memory._replace(mirrors=listed.mirrors, sha256=listed.sha256)
     warnings = _warnings(findings.repository, snapshot, [], note, now)
     return Resolution(findings.repository, snapshot, mirrors=proven, note=note, warnings=warnings,
-                      candidates=findings.candidates, memory=memory, unchanged=findings.digest == snapshot.sha256)
+                      candidates=findings.candidates, memory=memory, waits=named != snapshot.sha256,
+                      unchanged=findings.digest == snapshot.sha256)
 
 
 def _note(findings: Findings, snapshot: Snapshot, seen: Sequence[str], settings: Settings, now: float) -> str:
@@ -321,8 +333,10 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     if findings.listed_now and not _replaces(findings):
         listed = MirrorList(previous.mirrors, previous.sha256)
     mirrors = listed.mirrors or previous.mirrors
-    records: Dict[str, Record] = {probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now))
-                                  for probe in made.probes}
+    is_blamed = not _is_own_outage(findings, made)
+    records: Dict[str, Record] = {
+        probe.mirror.url: judge_record(previous.records.get(probe.mirror.url), probe, int(now), is_blamed)
+        for probe in made.probes}
     for mirror in mirrors:
         if mirror.url in previous.records:
             records.setdefault(mirror.url, previous.records[mirror.url])
@@ -334,6 +348,14 @@ def _memory(findings: Findings, made: Resolution, now: float) -> Memory:
     return Memory(mirrors, listed.sha256, records, snapshot, usable, now, made.note, previous.decisions,
                   now, findings.jitter, findings.repository.fingerprints, signature.decode("latin-1"),
                   findings.repository.place, rates=previous.rates)
+
+
+def _is_own_outage(findings: Findings, made: Resolution) -> bool:
+    """Whether nobody at all could be reached, the redirector included, so that no mirror is to blame."""
+    if made.snapshot is not None or findings.listed_now or findings.digest or findings.dialogue.reached:
+        return False
+    asked = [(question.root, "unreachable") for question in findings.dialogue.asked]
+    return is_own_outage(asked + [(probe.mirror.url, probe.outcome) for probe in made.probes])
 
 
 def _decision(findings: Findings, made: Resolution) -> Decision:

@@ -7,12 +7,14 @@ What the engine and ``xcpng-mirrors refresh`` call. Rules, in order:
     3. A snapshot pin that holds is taken in place of the newest snapshot. If mirrors lie, it is refused like any other.
     4. The high-water mark is raised by ``accept`` alone, after the package manager has loaded the metadata; not for what a
        single voice has offered on first contact (trust/identity.py), until a second one does, and not for what is from the
-       future (trust/freshness.py, rule 1).
+       future (trust/freshness.py, rule 1). A decision to wait fills the cache with what it lacks of the same snapshot, and
+       keeps its age.
     5. Where the accepted snapshot stays in use for want of a second voice, the package manager goes on from its own cache of
        it. Without one it is stopped: what its own addresses lead to might be the very snapshot that nobody else knows.
 """
 import contextlib
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, List, Mapping, Optional, Sequence
 
@@ -25,12 +27,13 @@ from ..state.failures import remember_failures
 from ..state.memory import Decision, Remembered, with_decision
 from ..state.snapshot_pin import HeldSnapshot, active_pin, hold, remove_pin, warning, with_ended_pin
 from ..state.store import State
-from ..trust.freshness import seconds_ahead
+from ..trust.freshness import duration, seconds_ahead
 from ..trust.identity import SINGLE_VOICE
 from .cache_age import renew
 from .clock_hint import with_clock_told
 from .metadata_cache import Filled, MetadataCache, fill, has_repomd, valid_sha256
 from .outcome import observations_of
+from .refresh_policy import waiting_words
 from .resolution import Resolution
 from .resolver import Clock, MakeTasks, ResolveOptions, Resolver
 
@@ -73,13 +76,18 @@ def refresh(repositories: Sequence[Repository], settings: Settings, state: State
         resolver = Resolver(settings, before, options, clock, gateway, make_tasks)
         for resolution in resolver.run(todo) if todo else []:
             now = clock.wall()
+            if resolution.waits:
+                log.info("%s: revision %d was proven %s ago; %s", resolution.repository.id, resolution.proven().revision,
+                         duration(int(now - resolution.memory.resolved_at)), waiting_words(resolution.memory, now))
+            elif resolution.unchanged:
+                log.info("%s: the redirector names what is held: the last resolution still holds", resolution.repository.id)
             done[resolution.repository.id] = _write(resolution, before[resolution.repository.id], state, options, now)
             state.observe(resolution.repository.id, observations_of(resolution, now))
         for name in done:
             done[name] = _with_what_stays(done[name], caches.get(name))
         fillable = [done[name] for name in caches if name in done and done[name].snapshot is not None]
-        fillable = [item for item in fillable if not _is_renewed(item, caches[item.repository.id], int(clock.wall()))]
-        for resolution in _fill_all(fillable, caches, settings, state, int(clock.wall()), gateway, on_file):
+        fillable = [item for item in fillable if not _is_renewed(item, caches[item.repository.id], clock)]
+        for resolution in _fill_all(fillable, caches, settings, state, clock, gateway, on_file):
             done[resolution.repository.id] = resolution
     return with_clock_told([done[repository.id] for repository in repositories], clock.wall())
 
@@ -158,11 +166,11 @@ def _with_pin(resolution: Resolution, held: HeldSnapshot) -> Resolution:
         last = memory.decisions[-1]._replace(note="pinned")
         memory = memory._replace(decisions=memory.decisions[:-1] + (last,))
     if isinstance(resolution.error, TrustError) and resolution.stays is None:
-        return resolution._replace(memory=memory, unchanged=False)
+        return resolution._replace(memory=memory, unchanged=False, waits=False)
     mirrors = resolution.mirrors if resolution.snapshot is not None else tuple(map(Mirror, memory.usable))
     warnings = resolution.warnings + tuple(filter(None, [held_back, str(resolution.error or "")]))
     return resolution._replace(snapshot=held.snapshot, error=None, mirrors=mirrors, warnings=warnings, memory=memory,
-                               local_folder=held.folder, stays=None, unchanged=False)
+                               local_folder=held.folder, stays=None, unchanged=False, waits=False)
 
 
 def _with_what_stays(resolution: Resolution, cache: Optional[MetadataCache]) -> Resolution:
@@ -178,16 +186,26 @@ def _with_what_stays(resolution: Resolution, cache: Optional[MetadataCache]) -> 
     return resolution._replace(snapshot=accepted, error=None, mirrors=mirrors, note=error.reference, warnings=(warning,))
 
 
-def _is_renewed(resolution: Resolution, cache: MetadataCache, now: int) -> bool:
-    return resolution.unchanged and renew(cache, resolution.proven(), now)
+def _is_renewed(resolution: Resolution, cache: MetadataCache, clock: Clock) -> bool:
+    is_held = resolution.unchanged or resolution.waits
+    return is_held and renew(cache, resolution.proven(), _age_of(resolution, cache, clock))
 
 
-def _fill_all(resolutions: Sequence[Resolution], caches: Mapping[str, MetadataCache], settings: Settings, state: State, now: int,
-              gateway: Gateway, on_file: OnRepositoryFile) -> List[Resolution]:
+def _age_of(resolution: Resolution, cache: MetadataCache, clock: Clock) -> int:
+    """Return the time that becomes the age of a cache: now, or what it was where nothing was proven."""
+    with contextlib.suppress(OSError):
+        if resolution.waits:
+            return int(os.stat(cache.cookie).st_mtime)
+    return int(clock.wall())
+
+
+def _fill_all(resolutions: Sequence[Resolution], caches: Mapping[str, MetadataCache], settings: Settings, state: State,
+              clock: Clock, gateway: Gateway, on_file: OnRepositoryFile) -> List[Resolution]:
     """Fill the caches of several repositories side by side; a resolution whose cache cannot be filled gets the error."""
     def fill_one(resolution: Resolution) -> Filled:
         name = resolution.repository.id
-        return fill(resolution, caches[name], state.path(name, "new"), settings, now, gateway.open,
+        age = _age_of(resolution, caches[name], clock)
+        return fill(resolution, caches[name], state.path(name, "new"), settings, age, gateway.open,
                     lambda file, received, total: on_file(name, file, received, total))
 
     if not resolutions:
@@ -200,6 +218,6 @@ def _fill_all(resolutions: Sequence[Resolution], caches: Mapping[str, MetadataCa
             log.warning("%s: the cache is not filled: %s", resolution.repository.id, filled.error)
             resolution = resolution._replace(snapshot=None, mirrors=(), error=filled.error)
         with contextlib.suppress(UsageError):  # a memory of failures that cannot be written costs time at the next refresh
-            remember_failures(state, resolution.repository.id, "metadata", filled.attempts, now)
+            remember_failures(state, resolution.repository.id, "metadata", filled.attempts, int(clock.wall()))
         final.append(resolution)
     return final

@@ -35,6 +35,7 @@ class Resolution(NamedTuple):
     memory: Memory = Memory()  # to be remembered
     local_folder: str = ""  # of a pinned snapshot: where its metadata lies on this disk
     stays: Optional[Snapshot] = None  # what this host has accepted, beside the error "unconfirmed": it may stay in use
+    waits: bool = False  # nothing was proven: the last resolution is gone on with (refresh_policy.py, rule 6)
     unchanged: bool = False  # the redirector has named the digest of what the package manager's cache holds, and nothing is due
 
     def proven(self) -> Snapshot:

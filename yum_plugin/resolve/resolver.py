@@ -29,7 +29,7 @@ from .dialogue import BLOCKED_RETRY_SECONDS, Dialogue, Question
 from .outcome import Findings, compare, conclude
 from .patience import patience_of
 from .probe import Known, ask_mirror
-from .refresh_policy import RefreshPlan, digest_suffices, plan_refresh
+from .refresh_policy import RefreshPlan, digest_suffices, plan_refresh, still_waits
 from .resolution import Resolution
 from .selection import Poll, PollRules
 
@@ -161,18 +161,36 @@ class Resolver:
         roots = redirector_roots(job.repository, self._settings.redirectors) if job.repository.path else ()
         since = self._clock.wall() - job.findings.memory.blocked_at
         job.dialogue = job.findings.dialogue = Dialogue(roots, 0 <= since < BLOCKED_RETRY_SECONDS, job.patience.blocked_seconds)
+        job.at_hand = self._list_at_hand(job)
+        if self._still_waits(job):
+            return
         if roots:
             self._ask_list(job, DIGEST if self._digest_suffices(job) else PAGE)
         else:
             job.failed = {PAGE: None, SELECTION: None}
 
-    def _digest_suffices(self, job: _Job) -> bool:
+    def _list_at_hand(self, job: _Job) -> Optional[Candidates]:
+        """Return whom the remembered list offers; None where all is to be asked anew."""
         if self._options != ResolveOptions():
+            return None
+        memory = job.findings.memory
+        failed = quarantined(memory, int(self._clock.wall()))
+        return candidates(job.repository, MirrorList(memory.mirrors), failed, self._list_rules())
+
+    def _still_waits(self, job: _Job) -> bool:
+        findings, now = job.findings, self._clock.wall()
+        plan = job.at_hand and still_waits(job.repository, findings.memory, findings.accepted, job.at_hand,
+                                           self._settings.refresh_after, now)
+        if plan is None or job.at_hand is None:
             return False
-        memory, now = job.findings.memory, self._clock.wall()
-        listed = MirrorList(memory.mirrors)
-        job.at_hand = candidates(job.repository, listed, quarantined(memory, int(now)), self._list_rules())
-        return digest_suffices(job.repository, memory, job.findings.accepted, job.at_hand, now)
+        findings.plan, findings.candidates, findings.still_waits = plan, job.at_hand, True
+        job.finished = True
+        return True
+
+    def _digest_suffices(self, job: _Job) -> bool:
+        findings = job.findings
+        return job.at_hand is not None and digest_suffices(job.repository, findings.memory, findings.accepted, job.at_hand,
+                                                           self._clock.wall())
 
     def _ask_list(self, job: _Job, form: str) -> None:
         """Ask the redirector for one form of the list, or for the digest."""
@@ -262,9 +280,8 @@ class Resolver:
             return Poll(found.mirrors, found.origins, found.listed.sha256, rules, evidence=findings.evidence(anew=True))
         told = found if findings.authenticated else found._replace(listed=found.listed._replace(sha256=""))
         plan = findings.plan = plan_refresh(job.repository, findings.memory, findings.accepted, told, rules.enough,
-                                            self._clock.wall(), self._clock.chance)
+                                            self._clock.wall())
         if plan.quorum == 0:
-            log.info("%s: the last resolution still holds", job.repository.id)
             return Poll((), (), "", rules)
         return Poll(found.mirrors, found.origins, found.listed.sha256, rules._replace(enough=plan.quorum), findings.accepted,
                     findings.evidence(), self._voices(job, found))
@@ -345,7 +362,7 @@ class Resolver:
         """Whether the last resolution holds by the redirector's digest alone (refresh_policy.py, rule 4)."""
         findings, snapshot = job.findings, job.findings.memory.snapshot
         findings.digest_unknown = not digest
-        if job.at_hand is None or snapshot is None or digest != snapshot.sha256:
+        if job.at_hand is None or snapshot is None or not digest:
             return False
         findings.authenticated = job.dialogue.is_authenticated(question) and job.repository.network.ssl_verify
         found = job.at_hand._replace(listed=job.at_hand.listed._replace(sha256=digest))

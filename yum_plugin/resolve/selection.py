@@ -43,6 +43,9 @@ MAX_EXTRA_ROUNDS = 2
 EQUAL_FACTOR, EQUAL_SECONDS = 2.0, 0.05
 
 
+OWN = "own"  # Mirror.source of a place of the admin's own that is typed before the redirector
+
+
 class PollRules(NamedTuple):
     """The settings that bound the asking."""
 
@@ -279,7 +282,7 @@ def rank_candidates(mirrors: Sequence[Mirror], prefer: Sequence[str], deny: Sequ
             candidates.append(mirror)
     if chance is not None:
         candidates = drawn_by_weight(candidates, chance)
-    candidates.sort(key=lambda mirror: (authority_of(mirror.url) in quarantined, not _matches(mirror, prefer)))
+    candidates.sort(key=lambda mirror: (authority_of(mirror.url) in quarantined, not is_named(mirror, prefer)))
     return candidates, left_out
 
 
@@ -294,7 +297,7 @@ def drawn_by_weight(mirrors: Sequence[Mirror], chance: Callable[[], float]) -> L
 
 
 def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool, reach: Optional[Reach]) -> str:
-    if _matches(mirror, deny):
+    if is_named(mirror, deny):
         return "denied by the .conf"
     if mirror.excluded:
         return "excluded by the redirector: {}".format(mirror.excluded)
@@ -303,7 +306,7 @@ def _why_not(mirror: Mirror, deny: Sequence[str], allow_http: bool, reach: Optio
     return name_refusal(mirror.url, reach)
 
 
-def _matches(mirror: Mirror, patterns: Sequence[str]) -> bool:
+def is_named(mirror: Mirror, patterns: Sequence[str]) -> bool:
     """Whether a host name, host:port or country (either case) of ``patterns`` is the mirror's."""
     names = {host_of(mirror.url), authority_of(mirror.url), mirror.country.lower()}
     return any(pattern.lower() in names for pattern in patterns)
@@ -317,12 +320,14 @@ def order_proven(proven: Sequence[Tuple[Mirror, float]], prefer: Sequence[str]) 
         prefer: hosts or countries that come first.
 
     Returns:
-        Preferred mirrors first, then those equal to the quickest in the order of asking, then the rest by time; the origin last.
+        The admin's own that were typed first, then preferred mirrors, then those equal to the quickest in the order of asking,
+        then the rest by time; the origin last.
     """
     equal_seconds = EQUAL_FACTOR * min((seconds for _, seconds in proven), default=0.0) + EQUAL_SECONDS
 
     def key(item: Tuple[Mirror, float]) -> Any:
         mirror, seconds = item
-        return (mirror.source == "origin", not _matches(mirror, prefer), seconds if seconds > equal_seconds else 0.0)
+        return (mirror.source == "origin", mirror.source != OWN, not is_named(mirror, prefer),
+                seconds if seconds > equal_seconds else 0.0)
 
     return [mirror for mirror, _ in sorted(proven, key=key)]

@@ -82,6 +82,10 @@ def memory_to(memory: Memory) -> Dict[str, Any]:
         "blocked_at": memory.blocked_at,
         "unauthenticated_since": memory.unauthenticated_since,
         "rates": {url: list(entry) for url, entry in memory.rates.items()},
+        "waited_at": memory.waited_at,
+        "awaited_sha256": memory.awaited_sha256,
+        "awaited_since": memory.awaited_since,
+        "told": memory.told,
     }
 
 
@@ -103,7 +107,9 @@ def memory_of(values: Dict[str, Any]) -> Memory:
         str(values.get("place", "")), float(values.get("listed_at", 0)), float(values.get("digest_unknown_at", 0)),
         float(values.get("answer_seconds", 0)), values.get("listed_securely") is True, float(values.get("blocked_at", 0)),
         float(values.get("unauthenticated_since", 0)),
-        {str(url): (float(rate), int(at)) for url, (rate, at) in values.get("rates", {}).items()})
+        {str(url): (float(rate), int(at)) for url, (rate, at) in values.get("rates", {}).items()},
+        float(values.get("waited_at", 0)), str(values.get("awaited_sha256", "")), float(values.get("awaited_since", 0)),
+        str(values.get("told", "")))
 
 
 def _record_to(record: Record) -> Dict[str, Any]:

@@ -8,7 +8,7 @@ from ..model import Mirror, Probe
 from ..net.items import LEFT, Attempt
 from ..util.urls import authority_of
 from .history import Observation
-from .memory import Decision, judge_record, with_decision, with_rates
+from .memory import Decision, is_own_outage, judge_record, with_decision, with_rates
 from .store import State
 
 TELLING_BYTES = 256 * 1024  # of a try that says how fast a mirror is; a shorter one is mostly the answer's delay
@@ -35,6 +35,8 @@ def remember_failures(state: State, repository_id: str, about: str, attempts: Se
         if attempt.mirror not in worst or worst[attempt.mirror].reference not in TrustError.REFERENCES:
             worst[attempt.mirror] = attempt
     failed = {url: attempt for url, attempt in worst.items() if attempt.reference != "ok"}
+    if is_own_outage([(url, attempt.reference) for url, attempt in worst.items()]):
+        failed = {}
     rates = {attempt.mirror: attempt.rate for attempt in attempts
              if attempt.rate and (attempt.bytes >= TELLING_BYTES or attempt.reference in (LEFT, "too-slow"))}
     if not failed and not rates:

@@ -67,6 +67,10 @@ class Memory(NamedTuple):
     blocked_at: float = 0.0  # seconds since 1970; when https to the redirector was waited for in vain; 0: it is not blocked
     unauthenticated_since: float = 0.0  # seconds since 1970; only answers that anybody can forge were heard since; 0: others, too
     rates: Dict[str, Tuple[float, int]] = {}  # by Mirror.url: bytes per second of downloads, and when, in seconds since 1970
+    waited_at: float = 0.0  # seconds since 1970; when a look has last waited, which proves nothing (refresh_policy.py, rule 6)
+    awaited_sha256: str = ""  # that the redirector named then in place of ``snapshot``; "": nothing is known to be new
+    awaited_since: float = 0.0  # seconds since 1970; when it first did
+    told: str = ""  # what the admin has been told once, of a copy of his own
 
 
 class SnapshotPin(NamedTuple):
@@ -92,7 +96,17 @@ class Remembered(NamedTuple):
     others: Mapping[str, str] = {}  # digest -> another repository, in words; see trust/identity.py
 
 
-def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
+def is_own_outage(outcomes: Sequence[Tuple[str, str]]) -> bool:
+    """Whether failures are this host's: several servers were asked, and not one of them could be reached.
+
+    Args:
+        outcomes: URL and outcome of each server.
+    """
+    servers = {authority_of(url) for url, _ in outcomes}
+    return len(servers) > 1 and all(outcome in ("unreachable", "timed-out") for _, outcome in outcomes)
+
+
+def judge_record(previous: Optional[Record], probe: Probe, now: int, is_blamed: bool = True) -> Record:
     """Turn a probe into what is remembered of the mirror, and decide how long it is quarantined.
 
     Args:
@@ -100,12 +114,16 @@ def judge_record(previous: Optional[Record], probe: Probe, now: int) -> Record:
         probe: what asking it gave; outcome "stale" counts as healthy, for it may catch up any minute, and so does "unconfirmed",
             for it may be the first one to have something new.
         now: seconds since 1970.
+        is_blamed: whether a failure is the mirror's; that of this host quarantines nobody.
 
     Returns:
         The new record.
     """
     if probe.outcome in ("ok", "stale", UNCONFIRMED):
         return Record(probe.outcome, probe.detail, now, 0, 0, probe.seconds, probe.certificate_expires)
+    if not is_blamed:
+        failures, until = (previous.failures, previous.quarantined_until) if previous else (0, 0)
+        return Record(probe.outcome, probe.detail, now, failures, until, probe.seconds, probe.certificate_expires)
     failures = (previous.failures if previous else 0) + 1
     seconds = min(MAX_QUARANTINE_SECONDS, QUARANTINE_SECONDS * 2 ** min(failures - 1, 10))
     return Record(probe.outcome, probe.detail, now, failures, now + seconds, probe.seconds, probe.certificate_expires)
