@@ -20,6 +20,8 @@ def judged(tmp_path):
         files[name] = str(tmp_path / name)
         with open(files[name], "wb") as stream:
             stream.write(craft.armor(craft.key_packets(key), "PUBLIC KEY BLOCK"))
+    files["both"] = str(tmp_path / "both")
+    (tmp_path / "both").write_bytes(craft.armor(craft.key_packets(PINNED) + craft.key_packets(OWN), "PUBLIC KEY BLOCK"))
     files["damaged"] = str(tmp_path / "damaged")
     (tmp_path / "damaged").write_bytes(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
 
@@ -49,7 +51,7 @@ def test_own_copy_rule_1_one_place_of_the_projects_own_is_enough_to_be_none(url,
 
 @pytest.mark.parametrize("section", ["", "[x]\n", "[x]\nrepo_gpgcheck=1\n", "[main]\nrepo_gpgcheck=0\n", "[y]\nrepo_gpgcheck=0\n",
                                      "[x]\nrepo_gpgcheck=maybe\n", "[x]\nrepo_gpgcheck=0\nrepo_gpgcheck=1\n", "repo_gpgcheck=0\n"])
-@pytest.mark.parametrize("keys", [("pinned",), ("damaged",), ("/nonexistent",), ()])
+@pytest.mark.parametrize("keys", [("pinned",), ("both",), ("pinned", "both"), ("damaged",), ("/nonexistent",), ()])
 def test_own_copy_rule_2_what_is_not_written_does_not_count(section, keys, judged):
     assert judged(section=section, keys=keys) == ("", ())
 

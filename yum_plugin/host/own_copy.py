@@ -3,9 +3,9 @@
 Decided from files on this host alone, never from what a server answers: else whoever serves an unsigned file would switch the
 proof off. Rules; a repository is such a copy if
     1. every baseurl= is off the redirectors and the fallbacks, and
-    2. repo_gpgcheck=0 is written in its section of the .repo file, or gpgkey= names a file of keys none of which is pinned: beside
-       a pinned one there may be the publisher's next key. A default and an option of the command line are not written; a key
-       file that cannot be read names no key.
+    2. repo_gpgcheck=0 is written in its section of the .repo file, or gpgkey= names a file of keys none of which is pinned:
+       beside a pinned one there may be the publisher's next key. A default and an option of the command line are not written; a
+       key file that cannot be read names no key.
 Its packages are verified by the keys that gpgkey= names.
 """
 import contextlib

@@ -383,15 +383,13 @@ class Resolver:
             job.poll.answered(mirror, self._own_snapshot(job, answer), answer.seconds, now)
         self._options.on_probe(job.repository, answer)
 
-
     def _own_snapshot(self, job: _Job, answer: Probe) -> Optional[Snapshot]:
         """Return the snapshot of an answer, unless it is another repository's."""
         if answer.snapshot is None:
             return None
         self._compare()
         evidence = job.findings.evidence(anew=self._options.accept_rollback)
-        other = owner_of(answer.snapshot.sha256, job.findings.offers, evidence)
-        return None if other else answer.snapshot
+        return None if owner_of(answer.snapshot.sha256, job.findings.offers, evidence) else answer.snapshot
 
 
 def _known(findings: Findings) -> Known:
