@@ -63,7 +63,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import EXIT_BUG, EXIT_OK, MirrorsError, UsageError, describe
+from .errors import EXIT_BUG, EXIT_OK, FetchError, MirrorsError, UsageError, describe
 from .host.keyring import load_keys
 from .host.log import open_log
 from .host.repository_options import repository_from_request
@@ -388,8 +388,10 @@ def _verdict(resolution: Resolution, call: _Call) -> Dict[str, Any]:
 
 def _failure(repository_id: str, error: MirrorsError, settings: Settings) -> Dict[str, Any]:
     log.warning("%s: %s", repository_id, error)
+    # Two mirrors are out of reach in two ways, and the admin has one network.
+    cause = error.reference if isinstance(error, FetchError) else describe(error.reference, error.what, "", "")
     return {"status": "refused" if is_refusal(error, settings) else "left", "reference": error.reference, "text": str(error),
-            "cause": describe(error.reference, error.what, "", "")}
+            "cause": cause}
 
 
 _ACTIONS: Dict[str, Callable[[_Run, Dict[str, Any]], None]] = {
