@@ -1,6 +1,7 @@
 """What every test may use."""
 import functools
 import glob
+import logging
 import os
 import shutil
 import signal
@@ -21,6 +22,15 @@ settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1000")),
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """Undo what ``open_log`` does to the one logger of this process: later tests look at it, too."""
+    logger = logging.getLogger("xcpng-mirrors")
+    before = logger.propagate, logger.level, list(logger.handlers)
+    yield
+    logger.propagate, logger.level, logger.handlers = before
 
 
 @pytest.fixture(scope="session")
