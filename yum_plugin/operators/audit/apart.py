@@ -84,11 +84,9 @@ def prepare(given: Mapping[str, Any], contexts: Mapping[Network, Any]) -> Callab
             importlib.import_module(name)
 
     def task(say: Say, wait: Wait) -> None:
-        def sleep(seconds: float) -> None:
-            say(WAITING)
-            wait(seconds)
-
-        _audit(subject._replace(sleep=sleep), mail, say)
+        if subject.options.watch_seconds:
+            say(WAITING)  # before "Ctrl-C ends it" is shown
+        _audit(subject._replace(sleep=wait), mail, say)
 
     return task
 
