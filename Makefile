@@ -9,6 +9,8 @@ VENV ?= .venv
 TOOLS ?= dnf rpm rpmbuild rpmsign createrepo_c gpg openssl
 TEST_TOOLS ?= rsync nginx chromium
 EXTRA_TEST_TOOLS ?= faketime
+# Three for each CPU: half of the time a test waits for a server, a time-out or a program.
+TEST_PROCESSES ?= $(shell echo $$((3 * $$(nproc))))
 RPM_FLAGS ?=
 BENCH_FLAGS ?=
 export STAGE_PYTHON LIBDIR DNF_PLUGINS VENDOR SETS PYTHONS
@@ -35,7 +37,7 @@ lint: venv ## ruff and mypy --strict (Python 3.9 or newer)
 test: lint ## lint, then every test; those without the lab also on Python 3.6 and on the newest Python here
 	@tools/need.sh $(TOOLS) $(TEST_TOOLS)
 	@tools/need.sh $(EXTRA_TEST_TOOLS) || echo "test: what needs $(EXTRA_TEST_TOOLS) is left out"
-	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),,tools/pythons.sh build/pythons)
 
 # YUM=PATH names a yum 3.4.3 that is not on PATH; on newer systems "yum" is dnf.
