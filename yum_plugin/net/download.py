@@ -240,6 +240,7 @@ class _Download:
     def _check_pace(self, transfer: Transfer, now: float) -> None:
         rate, long_rate = transfer.measure(now)
         self._note(transfer)
+        self._queue(transfer.file)
         since, part, file = transfer.waiting_since, transfer.part, transfer.file
         others = [source for source in self._may_be_asked(file) if source.url != transfer.source.url]
         mine = file.tries[transfer.source.url]
@@ -278,8 +279,11 @@ class _Download:
             self._rates[url] = transfer.rate
         if transfer.heard_at is not None:
             self._heard(url, transfer.heard_at)
-        if transfer.file.unowned() is not None and transfer.file not in self._pending:  # between what an earlier run has left
-            self._pending.insert(0, transfer.file)
+
+    def _queue(self, file: FileDownload) -> None:
+        """Put a file at the head of the queue if a part of it is free: given back, or between what an earlier run has left."""
+        if file.number not in self._results and file.unowned() is not None and file not in self._pending:
+            self._pending.insert(0, file)
 
     def _heard(self, url: str, at: float) -> None:
         for number, mirror in self._line.heard(url, at):
@@ -311,8 +315,7 @@ class _Download:
         else:
             self._add_attempt(transfer, error.reference, error.what)
             self._conclude(file, error)
-        if file.number not in self._results and file.unowned() is not None and file not in self._pending:
-            self._pending.insert(0, file)
+        self._queue(file)
 
     @staticmethod
     def _add_attempt(transfer: Transfer, reference: str, what: str = "", mirror: str = "") -> None:

@@ -33,7 +33,6 @@ class FileDownload:
         self.tries: Dict[str, int] = {}
         self.excluded: Set[str] = set()  # mirrors that are not asked for this file again
         self.switches = 0  # how often it went to another mirror after a silence
-        self.unanswered: List[str] = []  # mirrors that kept silent since anybody was heard
         self.attempts: List[Attempt] = []
         self.error: Optional[MirrorsError] = None  # the last one; a TrustError is not replaced by another kind
         self._checker: Any = None
