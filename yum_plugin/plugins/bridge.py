@@ -24,6 +24,7 @@ MSG_NOSIGNAL = 0x4000  # send(2) on Linux; Python 2.7 has no name for it
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_CACHED_BYTES = 1024 * 1024
 MAX_NUMBER = 1e9
+OF_A_RUN = ("installs", "attended", "metadata_expire")  # keys of ``describe`` that change no address and no proof
 # The key that a verdict of each status must have.
 NEEDED = {"resolved": "sha256", "proven": "sha256", "verified": "text", "left": "text", "refused": "text", "unavailable": "text"}
 
@@ -31,7 +32,6 @@ NEEDED = {"resolved": "sha256", "proven": "sha256", "verified": "text", "left": 
 NEW_SESSION = {"start_new_session": True} if sys.version_info[0] > 2 else {"preexec_fn": os.setsid}
 
 clock = getattr(time, "monotonic", time.time)  # Python 2.7 has no monotonic clock
-
 OFF = ("0", "no", "false", "off")
 FRAGMENTS = "/etc/xcpng-mirrors.d"
 DEFAULTS = {
@@ -164,22 +164,22 @@ class Cache(object):
     """
 
     def __init__(self, settings, repository, folder, layout, types):
-        self._settings, self._repository = settings, repository
+        self._settings, self._repository, self._key = settings, repository, None
         self._folder, self._layout, self._types = folder, layout, types
         self.repomd = os.path.join(folder, "repodata" if layout == "dnf" else "", "repomd.xml")
         self.cookie = os.path.join(folder, "cachecookie")
-        self.key = self._key()
 
-    def _key(self):
-        """Return what a filled cache is good for: whatever is changed in what follows, mirrors are asked anew."""
-        repository = dict(self._repository)
-        for name in ("installs", "attended", "metadata_expire"):
-            del repository[name]
-        state = os.path.join(self._settings.state_dir, repository["id"])
-        paths = self._settings.files + [os.path.join(state, "pin.json")]
-        paths += [url[len("file://"):] for url in repository["gpgkeys"] if url.startswith("file://")]
-        contents = [hashlib.sha256(read_small(path) or b"").hexdigest() for path in paths]
-        return hashlib.sha256(json.dumps([SCHEMA, repository, paths, contents], sort_keys=True).encode("ascii")).hexdigest()
+    @property
+    def key(self):
+        """What a filled cache is good for, read on first use: whatever is changed in what follows, mirrors are asked anew."""
+        if self._key is None:
+            repository = dict(item for item in self._repository.items() if item[0] not in OF_A_RUN)
+            paths = self._settings.files + [os.path.join(self._settings.state_dir, repository["id"], "pin.json")]
+            paths += [url[len("file://"):] for url in repository["gpgkeys"] if url.startswith("file://")]
+            contents = [hashlib.sha256(read_small(path) or b"").hexdigest() for path in paths]
+            text = json.dumps([SCHEMA, repository, paths, contents], sort_keys=True)
+            self._key = hashlib.sha256(text.encode("ascii")).hexdigest()
+        return self._key
 
     def sha256(self):
         """Return the SHA-256 of the cached repomd.xml in hex, None if it cannot be read or is larger than one may be."""
