@@ -47,6 +47,7 @@ class XcpngMirrors(proofs.Run, dnf.Plugin):  # type: ignore[name-defined]
     def __init__(self, base, cli):
         dnf.Plugin.__init__(self, base, cli)
         self._told = set()  # warnings
+        self._fresh = None  # ids that dnf must not note as expired; None: it has not been kept from that yet
         self.begin()
 
     # What dnf calls, in its order.
@@ -204,14 +205,15 @@ class XcpngMirrors(proofs.Run, dnf.Plugin):  # type: ignore[name-defined]
     def _forget_expired(self, names):
         """Let dnf not note these repositories as expired, as it does after --refresh where it has not fetched them itself."""
         persistor = self.base._repo_persistor
-        if persistor is not None:
+        if persistor is not None and self._fresh is None:
             original = persistor.save
 
             def save():
-                persistor.expired_to_add.difference_update(names)
+                persistor.expired_to_add.difference_update(self._fresh)
                 return original()
 
             persistor.save = save
+        self._fresh = (self._fresh or set()) | names
 
     def size_of(self, package):
         """Return the bytes of a package."""
