@@ -115,20 +115,20 @@ def read_cache(values: object) -> MetadataCache:
 
 def valid_sha256(cache: MetadataCache) -> str:
     """Return the digest of the repomd.xml in a cache that was filled for the same key, "" for any other cache."""
+    digest = repomd_sha256(cache)
     try:
         words = read_capped(cache.cookie, MAX_COOKIE_BYTES).decode("ascii").split()
-        digest = hashlib.sha256(read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)).hexdigest()
     except (OSError, ValueError):
         return ""
     return digest if words == [COOKIE_START, cache.key, digest] else ""
 
 
-def has_repomd(cache: MetadataCache, sha256: str) -> bool:
-    """Whether a cache holds the repomd.xml with a digest, whatever it was filled for."""
+def repomd_sha256(cache: MetadataCache) -> str:
+    """Return the digest of the repomd.xml in a cache, whatever it was filled for; "" if there is none."""
     try:
-        return hashlib.sha256(read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)).hexdigest() == sha256
+        return hashlib.sha256(read_capped(cache.path(REPOMD), MAX_REPOMD_BYTES)).hexdigest()
     except OSError:
-        return False
+        return ""
 
 
 class Filled(NamedTuple):

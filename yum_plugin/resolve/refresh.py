@@ -31,7 +31,7 @@ from ..trust.freshness import duration, seconds_ahead
 from ..trust.identity import SINGLE_VOICE
 from .cache_age import renew
 from .clock_hint import with_clock_told
-from .metadata_cache import Filled, MetadataCache, fill, has_repomd, valid_sha256
+from .metadata_cache import Filled, MetadataCache, fill, repomd_sha256, valid_sha256
 from .outcome import observations_of
 from .refresh_policy import waiting_words
 from .resolution import Resolution
@@ -176,7 +176,7 @@ def _with_pin(resolution: Resolution, held: HeldSnapshot) -> Resolution:
 def _with_what_stays(resolution: Resolution, cache: Optional[MetadataCache]) -> Resolution:
     """Put the accepted snapshot in the place of the error that nobody else names a newer one (rule 5)."""
     accepted, error, memory = resolution.stays, resolution.error, resolution.memory
-    if accepted is None or error is None or cache is not None and not has_repomd(cache, accepted.sha256):
+    if accepted is None or error is None or cache is not None and repomd_sha256(cache) != accepted.sha256:
         return resolution
     asked = {probe.mirror.url for probe in resolution.probes}
     is_resolved = memory.snapshot is not None and memory.snapshot.sha256 == accepted.sha256
