@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from tests.lab.accesslog import AccessLog
 from tests.lab.faults import Fault
@@ -79,7 +79,7 @@ class _Mirrors:
         self._servers = [Server("mirror{}".format(number), self._answer(pace), self.log, "127.0.2.{}".format(number))
                          for number, pace in enumerate(paces, 1)]
 
-    def _answer(self, pace: Pace):  # type: ignore[no-untyped-def]
+    def _answer(self, pace: Pace) -> Callable[[Request], Response]:
         bucket = _Bucket(pace.rate, pace.later)
 
         def answer(request: Request) -> Response:

@@ -65,7 +65,6 @@ class Findings:
         self.offsets: List[float] = []  # see ``Resolution``
         self.answer_seconds = 0.0  # that its first answer took, or that it was waited for in vain; 0: it was not asked
 
-
     @property
     def offers(self) -> List[Offer]:
         """What was proven so far, whoever's it is."""
