@@ -17,6 +17,7 @@ from tests.lab.faults import Fault
 from tests.lab.plugin import NAME, cache_path, install_plugin, state_path
 from tests.lab.wire import Response, document
 from tests.support.faults_table import good_mirrors, listed, own_lines
+from tests.support.texts import edit
 from tests.support.withheld import HOW, withhold
 from tests.support.yum_host import PYTHONS, STAND_IN, UPDATES, YumHost, own_warnings
 
@@ -41,15 +42,6 @@ def yum_host(request, lab, tmp_path):
     made = YumHost(lab, str(tmp_path / "host"), request.param)
     made.install_plugin(deadline=2)
     return made
-
-
-def edit(path, old, new):
-    """Replace text in a file."""
-    with open(path) as stream:
-        text = stream.read()
-    assert old in text
-    with open(path, "w") as stream:
-        stream.write(text.replace(old, new))
 
 
 def mark_of(host):

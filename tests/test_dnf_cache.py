@@ -19,6 +19,7 @@ from tests.lab.wire import SILENCE
 from tests.support.dying_engine import DyingEngine
 from tests.support.faults_table import good_mirrors, left_alone, listed, own_lines
 from tests.support.file_faults import plant
+from tests.support.texts import edit
 
 pytestmark = pytest.mark.dnf
 
@@ -53,15 +54,6 @@ def cached(host, repository, name):
         return path
     folder = cache_path(host, repository, "repodata")
     return os.path.join(folder, next(each for each in os.listdir(folder) if each.endswith(name)))
-
-
-def edit(path, old, new):
-    """Replace text in a file."""
-    with open(path) as stream:
-        text = stream.read()
-    assert old in text
-    with open(path, "w") as stream:
-        stream.write(text.replace(old, new))
 
 
 # Whatever has become of the cache.
