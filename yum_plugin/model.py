@@ -43,7 +43,6 @@ class Repository(NamedTuple):
     installs: bool = False  # the package manager is about to install from it, not only to look
     attended: bool = False  # somebody has typed the command, and waits for it at a terminal
     expire_seconds: float = 6 * 3600.0  # metadata_expire: after this time it would ask by itself; the default is yum's
-
     own_copy: str = ""  # why it is a copy that the admin has made on purpose (host/own_copy.py); "": it is none
     is_sampled: bool = True  # whether a mirror has to show that it has the files of its repomd.xml; needless before a fill
 
