@@ -81,17 +81,18 @@ class Findings:
         return Evidence(self.candidates.listed.sha256 if self.authenticated else "", self.own, known, self.others)
 
 
-def compare(all_findings: Sequence[Findings], known: Mapping[str, Mapping[str, str]]) -> None:
-    """Let the findings about several repositories of one run know of each other.
+def compare(judged: Sequence[Findings], all_findings: Sequence[Findings], known: Mapping[str, Mapping[str, str]]) -> None:
+    """Let the findings about some repositories know of those about all repositories of the run.
 
     Args:
+        judged: those that are to know.
         all_findings: of the run so far.
-        known: what the host knows of others, by the repositories' ids.
+        known: what the host knows of others, by the ids of those that are judged.
     """
-    names = {(each.repository.id, each.repository.place): each for each in all_findings}
-    found = {name: voices(each.offers, each.evidence()) for name, each in names.items()}
-    for name, each in names.items():
-        each.others = dict(known[name[0]], **others_in_run(found, name))
+    found = {(each.repository.id, each.repository.place): voices(each.offers, each.evidence()) for each in all_findings}
+    for each in judged:
+        repository = each.repository
+        each.others = dict(known[repository.id], **others_in_run(found, (repository.id, repository.place)))
 
 
 def conclude(findings: Findings, settings: Settings, now: float, accept_rollback: bool) -> Resolution:

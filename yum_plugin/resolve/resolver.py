@@ -133,13 +133,13 @@ class Resolver:
         finally:
             self._tasks.dismiss()
         now = self._clock.wall()
-        self._compare()
+        self._compare(self._findings)
         for findings in self._findings:
             findings.blocked_at = findings.dialogue.blocked_at(findings.memory.blocked_at, now, self._clock.steady())
         return [conclude(jobs[item.id].findings, self._settings, now, self._options.accept_rollback) for item in repositories]
 
-    def _compare(self) -> None:
-        compare(self._findings, {each.repository.id: self._remembered[each.repository.id].others for each in self._findings})
+    def _compare(self, judged: Sequence[Findings]) -> None:
+        compare(judged, self._findings, {each.repository.id: self._remembered[each.repository.id].others for each in judged})
 
     def _begin(self, repository: Repository) -> Findings:
         remembered = self._remembered[repository.id]
@@ -387,7 +387,7 @@ class Resolver:
         """Return the snapshot of an answer, unless it is another repository's."""
         if answer.snapshot is None:
             return None
-        self._compare()
+        self._compare([job.findings])
         evidence = job.findings.evidence(anew=self._options.accept_rollback)
         return None if owner_of(answer.snapshot.sha256, job.findings.offers, evidence) else answer.snapshot
 
